@@ -1,0 +1,74 @@
+//! Why a bundle was refused. Each class has one variant, so that callers can give each its exit
+//! code and hint.
+
+use std::io;
+
+/// Why a bundle could not be written, opened or read.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// The medium failed.
+    #[error("{doing}")]
+    Io {
+        /// What was being done, `reading frame 3 at offset 812`.
+        doing: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Not a `.fz` at all.
+    #[error("this is not a Ferry bundle: {0}")]
+    Foreign(String),
+    /// A `.fz` of a version this program does not read.
+    #[error("the bundle has format version {found}; this program reads version {}", crate::index::VERSION)]
+    Version {
+        /// The version found.
+        found: u32,
+    },
+    /// Ends before it should, or goes on after it.
+    #[error("the bundle is {found} bytes long, but {expected} were signed")]
+    Length {
+        /// Bytes found.
+        found: u64,
+        /// Bytes that the signed index adds up to.
+        expected: u64,
+    },
+    /// Bytes differ from what was signed.
+    #[error("{what} is damaged (offset {offset})")]
+    Damaged {
+        /// Frame and content.
+        what: String,
+        /// Offset in the file, in bytes.
+        offset: u64,
+    },
+    /// No signature, a wrong one, or one that nobody here trusts.
+    #[error("{0}")]
+    Untrusted(String),
+    /// Signed, but contradicting itself: a fault in the program that wrote it.
+    #[error("the bundle contradicts itself: {0}")]
+    Inconsistent(String),
+    /// `ferry.json` cannot be used.
+    #[error(transparent)]
+    Release(#[from] manifest_schema::release::ReleaseError),
+    /// The space set aside for the head does not suffice: pack again with more.
+    #[error("the head needs {missing} bytes more than were set aside")]
+    ReserveTooSmall {
+        /// How many bytes more.
+        missing: u64,
+    },
+    /// What was to be packed is not what was announced.
+    #[error("{0}")]
+    Input(String),
+}
+
+impl FormatError {
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Io { doing, source }
+    }
+
+    pub(crate) fn inconsistent(what: impl Into<String>) -> Self {
+        Self::Inconsistent(what.into())
+    }
+}
+
+/// The result of everything in this crate.
+pub type Result<T> = std::result::Result<T, FormatError>;

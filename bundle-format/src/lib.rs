@@ -1,0 +1,35 @@
+//! The `.fz` container: a signed, seekable, zstd-compressed OCI image archive.
+//!
+//! ```text
+//! | 9-byte empty zstd frame | HEAD: skippable frame | zstd frames: one tar | SEEK: skippable frame |
+//! ```
+//!
+//! `FORMAT.md` beside this crate is its book. Only `Read`, `Write` and positional reads are used:
+//! no path, no terminal, no engine. What must stay true:
+//!
+//! - Bytes are authenticated before anything parses or decompresses them, at every read.
+//! - Equal inputs give equal bytes, whatever the thread count, path, time or machine.
+//! - Memory is bounded by frames in flight, never by the size of a bundle or blob.
+
+pub mod allowed_signers;
+pub mod bundle;
+pub mod check;
+pub mod error;
+pub mod frame;
+pub mod head;
+pub mod index;
+pub mod pack;
+mod pipeline;
+pub mod read_ahead;
+pub mod read_at;
+pub mod reserve;
+pub mod seek_table;
+pub mod signature;
+pub mod tarball;
+
+pub use bundle::{Bundle, UnverifiedBundle, Verified};
+pub use error::FormatError;
+pub use pack::{PackOptions, Packer};
+pub use read_at::ReadAt;
+pub use reserve::Reserve;
+pub use signature::{Signer, Trust};

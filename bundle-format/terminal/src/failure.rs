@@ -1,0 +1,167 @@
+//! Failures as both programs report them: one fact, its causes, one hint, one exit code.
+
+use crate::output::Output;
+use manifest_schema::Diagnostics;
+use std::fmt;
+use std::process::ExitCode;
+
+/// A class of failure. Each has one exit code, whose meaning never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// 1: anything without a class of its own.
+    Other,
+    /// 2: the command line (also clap's own code).
+    Usage,
+    /// 3: a mistake in a manifest, Compose file, template or value.
+    Input,
+    /// 4: the bundle is damaged, cut short or not a bundle.
+    Bundle,
+    /// 5: no trusted signature.
+    Trust,
+    /// 6: the engine cannot be reached or refused.
+    Engine,
+    /// 7: the host does not meet what the bundle needs; nothing was changed.
+    Preflight,
+    /// 8: a service did not become healthy; what ran before runs again.
+    Health,
+    /// 9: reading or writing files failed.
+    Files,
+    /// 130: stopped by Ctrl-C.
+    Cancelled,
+}
+
+impl Class {
+    /// The exit code.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Other => 1,
+            Self::Usage => 2,
+            Self::Input => 3,
+            Self::Bundle => 4,
+            Self::Trust => 5,
+            Self::Engine => 6,
+            Self::Preflight => 7,
+            Self::Health => 8,
+            Self::Files => 9,
+            Self::Cancelled => 130,
+        }
+    }
+}
+
+/// A failure with its class and hint.
+#[derive(Debug)]
+pub struct Failure {
+    class: Class,
+    fact: String,
+    hint: Option<String>,
+    source: Option<anyhow::Error>,
+}
+
+impl Failure {
+    /// A failure that states `fact`, in lower case.
+    pub fn new(class: Class, fact: impl Into<String>) -> Self {
+        Self { class, fact: fact.into(), hint: None, source: None }
+    }
+
+    /// With what to do about it, without the internet.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// With its cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<anyhow::Error>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.fact)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(AsRef::as_ref)
+    }
+}
+
+/// What a failure says and how the program ends because of it.
+fn describe(error: &anyhow::Error) -> (Class, Vec<String>, Option<String>) {
+    let mut class = Class::Other;
+    let mut hint = None;
+    let mut facts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let mut text = cause.to_string();
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            if class == Class::Other {
+                class = failure.class;
+            }
+            hint = hint.or_else(|| failure.hint.clone());
+        }
+        if let Some(diagnostics) = cause.downcast_ref::<Diagnostics>() {
+            class = if class == Class::Other { Class::Input } else { class };
+            text = diagnostics.to_string();
+        }
+        if cause.is::<std::io::Error>() && class == Class::Other {
+            class = Class::Files;
+        }
+        // Many errors repeat their source's text: say each thing once.
+        if !facts.last().is_some_and(|last| last.contains(&text)) {
+            facts.push(text);
+        }
+    }
+    (class, facts, hint)
+}
+
+/// Reports `error` on standard error (as JSON on standard output where asked for) and gives the
+/// exit code.
+#[must_use]
+pub fn exit_with(error: &anyhow::Error, output: Output) -> ExitCode {
+    let (class, facts, hint) = describe(error);
+    if output.json {
+        let value = serde_json::json!({
+            "error": { "message": facts.join(": "), "hint": hint, "exit_code": class.code() }
+        });
+        output.line(&value.to_string());
+    } else {
+        let mut facts = facts.into_iter();
+        let mut text = format!("{} {}", output.red("error:"), facts.next().unwrap_or_default());
+        for fact in facts {
+            text.push_str(&format!("\n  because: {fact}"));
+        }
+        if let Some(hint) = hint {
+            text.push_str(&format!("\n{} {hint}", output.bold("hint:")));
+        }
+        output.error_line(&text);
+    }
+    ExitCode::from(class.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn class_and_hint_are_found_anywhere_in_the_chain() {
+        let inner = Failure::new(Class::Engine, "the engine is away").hint("start it");
+        let error = Err::<(), _>(inner).context("importing images").unwrap_err();
+        let (class, facts, hint) = describe(&error);
+        assert_eq!(class.code(), 6);
+        assert_eq!(facts, ["importing images", "the engine is away"]);
+        assert_eq!(hint.as_deref(), Some("start it"));
+    }
+
+    #[test]
+    fn repeated_causes_are_said_once() {
+        let io = std::io::Error::other("no space left on device");
+        let error = anyhow::Error::new(io).context("writing x: no space left on device");
+        assert_eq!(describe(&error).1.len(), 1);
+    }
+}

@@ -1,0 +1,13 @@
+//! How both programs speak to a person: progress, errors with hints, exit codes, sizes.
+//!
+//! Progress goes to standard error and results to standard output, so that `--json` output can be
+//! piped while a bar still moves. Colour only on a terminal, and never under `NO_COLOR`.
+
+pub mod failure;
+pub mod human;
+pub mod output;
+pub mod progress;
+
+pub use failure::{Class, Failure, exit_with};
+pub use output::Output;
+pub use progress::TerminalProgress;

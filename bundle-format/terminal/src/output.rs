@@ -1,0 +1,76 @@
+//! Standard output and error: colour, `--json`, and pipes that close early.
+
+use std::io::{IsTerminal, Write};
+
+/// How to write.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    /// One JSON document (or one a line) on standard output instead of text.
+    pub json: bool,
+    /// No progress.
+    pub quiet: bool,
+    /// Colour and bars on standard error.
+    pub rich: bool,
+    /// Colour on standard output.
+    pub colour: bool,
+}
+
+impl Output {
+    /// From the flags and the environment: colour only on a terminal and without `NO_COLOR`.
+    #[must_use]
+    pub fn new(json: bool, quiet: bool) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self {
+            json,
+            quiet,
+            rich: std::io::stderr().is_terminal() && !plain,
+            colour: std::io::stdout().is_terminal() && !plain && !json,
+        }
+    }
+
+    /// A line on standard output. A reader that went away is not an error of ours.
+    pub fn line(self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    }
+
+    /// A line on standard error.
+    pub fn error_line(self, text: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
+    /// Bold on standard error or output.
+    #[must_use]
+    pub fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    /// Red.
+    #[must_use]
+    pub fn red(self, text: &str) -> String {
+        self.paint("1;31", text)
+    }
+
+    /// Green.
+    #[must_use]
+    pub fn green(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    /// Yellow.
+    #[must_use]
+    pub fn yellow(self, text: &str) -> String {
+        self.paint("33", text)
+    }
+
+    /// Dim.
+    #[must_use]
+    pub fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.rich && !self.json { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}

@@ -1,0 +1,44 @@
+//! Archives as `docker save` and `podman save` write them: a `manifest.json` that names a
+//! configuration and layer tars for each image (Docker image spec v1.2, "Combined Image JSON").
+//!
+//! Engine 20.10 writes `<id>/layer.tar`, where a repeated layer is a symbolic link; Podman writes
+//! `<digest>.tar`; Engine 25 and later write `blobs/sha256/<digest>` and an OCI layout beside it.
+
+use super::candidate::{Absent, Candidate, claimed_digest, content};
+use super::compression::Compression;
+use super::store::Store;
+use anyhow::Context;
+use manifest_schema::Digest;
+use manifest_schema::oci::ArchiveImage;
+
+/// The images that `manifest.json` lists; `None` where there is no such member.
+pub(super) fn read(store: &Store) -> anyhow::Result<Option<Vec<Candidate>>> {
+    let Some(manifest) = store.document("manifest.json")? else { return Ok(None) };
+    let images: Vec<ArchiveImage> = serde_json::from_slice(&manifest)
+        .with_context(|| format!("manifest.json of {} does not list images as `docker save` does", store.label()))?;
+    Ok(Some(images.iter().map(|image| candidate(store, image)).collect()))
+}
+
+fn candidate(store: &Store, image: &ArchiveImage) -> Candidate {
+    let layer = |index: usize| {
+        let name = image.layers.get(index).context("a layer without a name")?;
+        let stored = store
+            .stored(name)?
+            .ok_or_else(|| Absent(format!("layer `{name}` is absent from {}{}", store.label(), store.why_absent())))?;
+        // A blob under its digest is stored under that digest; other names say nothing certain.
+        let digest = (stored.compression != Compression::None && name.starts_with("blobs/sha256/"))
+            .then(|| claimed_digest(name))
+            .flatten();
+        Ok((stored, digest))
+    };
+    let read = content(store, &image.config, image.layers.len(), layer);
+    Candidate {
+        names: image.repo_tags.clone().unwrap_or_default(),
+        group: read.as_ref().map_or_else(|_| Digest::of(image.config.as_bytes()), |(_, content)| content.config_digest),
+        platform: read.as_ref().ok().and_then(|(config, _)| config.platform()),
+        original: None,
+        indexes: Vec::new(),
+        content: read.map(|(_, content)| content).map_err(Into::into),
+        label: store.label(),
+    }
+}

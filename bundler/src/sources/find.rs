@@ -1,0 +1,377 @@
+//! Finds every image of a build, in the order that people are told: the named source, `images/`
+//! beside the manifest, the local engine, the registry.
+//!
+//! What must stay true: all images that cannot be found are reported together, each with its place
+//! in the manifest or Compose file and with every place that was tried; and the layers' order
+//! depends on the wanted images only, so that equal inputs give equal bundles.
+
+use super::candidate::{Asked, Candidate, Content, NotChosen, choose, in_named_source, list_names, named};
+use super::daemon::{Engine, EngineImage};
+use super::kept;
+use super::registry;
+use super::store::Place;
+use super::{FoundImage, ResolveOptions, Wanted};
+use manifest_schema::manifest::SourceSpec;
+use manifest_schema::progress::Progress;
+use manifest_schema::{Diagnostic, Diagnostics, ImageRef, Platform};
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+/// Finds all `wanted` images for each of `platforms`. `folder` holds the manifest; relative sources
+/// start there, and images from the engine or a registry are kept in its `images/`.
+///
+/// # Errors
+/// Lists every image that was not found, and every file in `images/` that is damaged.
+pub fn resolve(
+    wanted: &[Wanted],
+    platforms: &[Platform],
+    folder: &Path,
+    options: &ResolveOptions,
+    progress: &dyn Progress,
+) -> Result<Vec<FoundImage>, Diagnostics> {
+    let mut search = Search {
+        folder,
+        images: folder.join("images"),
+        options,
+        progress,
+        engine: None,
+        opened: HashMap::new(),
+        people: None,
+    };
+    let mut found = Vec::new();
+    let mut wrong = Diagnostics::default();
+    for wanted in wanted {
+        progress.detail(&format!("image {}", wanted.reference));
+        match search.one(wanted, platforms) {
+            Ok(images) => found.extend(images),
+            Err(diagnostics) => wrong.0.extend(diagnostics.0),
+        }
+    }
+    // The same damaged archive is met by every image that looks into it.
+    let mut seen = BTreeSet::new();
+    wrong.0.retain(|diagnostic| seen.insert(diagnostic.to_string()));
+    number(&mut found);
+    wrong.or_ok(found)
+}
+
+/// Numbers archives by first use, so that neither paths nor directory order matter.
+fn number(found: &mut [FoundImage]) {
+    let mut archives: HashMap<PathBuf, usize> = HashMap::new();
+    let mut files = 0_u64;
+    for layer in found.iter_mut().flat_map(|image| &mut image.layers) {
+        let (path, offset) = match &layer.stored.place {
+            Place::Range { archive, offset, .. } => (archive.path().to_owned(), *offset),
+            Place::File(path) => {
+                files += 1;
+                (path.parent().unwrap_or(path).to_owned(), files)
+            }
+        };
+        let next = archives.len();
+        layer.order = (*archives.entry(path).or_insert(next), offset);
+    }
+}
+
+/// The images of one file, read once.
+type Opened = Result<Vec<Candidate>, String>;
+
+struct Search<'a> {
+    folder: &'a Path,
+    images: PathBuf,
+    options: &'a ResolveOptions,
+    progress: &'a dyn Progress,
+    engine: Option<Engine>,
+    opened: HashMap<PathBuf, Opened>,
+    people: Option<Vec<Candidate>>,
+}
+
+/// One image's search: what is still missing, what was found, where it was looked for.
+struct Hunt<'a> {
+    wanted: &'a Wanted,
+    missing: Vec<Platform>,
+    found: Vec<FoundImage>,
+    tried: Vec<String>,
+}
+
+impl Hunt<'_> {
+    /// Takes what `chosen` offers for the missing platforms.
+    fn take(&mut self, chosen: &[&Candidate], source: &'static str, whence: &str) -> Result<(), Diagnostics> {
+        let mut left = Vec::new();
+        for platform in std::mem::take(&mut self.missing) {
+            let asked =
+                Asked { reference: &self.wanted.reference, platform: &platform, preserve: self.wanted.preserve };
+            match choose(chosen, asked) {
+                Ok((candidate, content)) => self.found.push(found_image(self.wanted, &platform, candidate, content, source)),
+                Err(NotChosen::Absent) => left.push((platform, None)),
+                Err(NotChosen::Unsuitable(why)) => left.push((platform, Some(why))),
+                Err(NotChosen::Broken(why)) => {
+                    return Err(at(self.wanted, format!("image `{}` cannot be used: {why}", self.wanted.reference))
+                        .hint("save or copy the image again, then build again")
+                        .into());
+                }
+            }
+        }
+        let mut reasons: Vec<String> = left.iter().filter_map(|(_, why)| why.clone()).collect();
+        reasons.dedup();
+        self.tried.push(if reasons.is_empty() { whence.to_owned() } else { reasons.join("; ") });
+        self.missing = left.into_iter().map(|(platform, _)| platform).collect();
+        Ok(())
+    }
+
+    /// The images, or what was missing.
+    fn finish(self, hint: &str) -> Result<Vec<FoundImage>, Diagnostics> {
+        if self.missing.is_empty() {
+            return Ok(self.found);
+        }
+        let platforms: Vec<&str> = self.missing.iter().map(Platform::as_str).collect();
+        let message = format!(
+            "image `{}` for {} was not found: {}",
+            self.wanted.reference,
+            platforms.join(", "),
+            self.tried.join("; ")
+        );
+        Err(at(self.wanted, message).hint(hint).into())
+    }
+}
+
+impl Search<'_> {
+    fn one(&mut self, wanted: &Wanted, platforms: &[Platform]) -> Result<Vec<FoundImage>, Diagnostics> {
+        let mut hunt = Hunt { wanted, missing: platforms.to_vec(), found: Vec::new(), tried: Vec::new() };
+        match &wanted.source {
+            Some(SourceSpec::DockerArchive { path, reference }) => {
+                self.named_file(&mut hunt, path, reference.as_deref(), "docker-archive")
+            }
+            Some(SourceSpec::Oci { path, reference }) => self.named_file(&mut hunt, path, reference.as_deref(), "oci"),
+            Some(SourceSpec::OciArchive { path, reference }) => {
+                self.named_file(&mut hunt, path, reference.as_deref(), "oci-archive")
+            }
+            Some(SourceSpec::DockerDaemon { reference }) => {
+                self.engine(&mut hunt, reference)?;
+                return hunt.finish("start the engine, or build or pull the image there, or name another source");
+            }
+            Some(SourceSpec::Docker { reference }) => {
+                let reference: ImageRef =
+                    reference.trim_start_matches('/').parse().map_err(|error| at(wanted, format!("{error}")))?;
+                self.registry(&mut hunt, &reference)?;
+                return hunt.finish("check the name and `docker login`, or name another source");
+            }
+            None => {
+                self.people(&mut hunt)?;
+                if !self.options.refresh {
+                    self.kept_from_registry(&mut hunt)?;
+                }
+                if !hunt.missing.is_empty() {
+                    let names = [wanted.reference.canonical(), wanted.reference.familiar()];
+                    self.engine_by(&mut hunt, &names)?;
+                }
+                if !hunt.missing.is_empty() {
+                    self.registry(&mut hunt, &wanted.reference.clone())?;
+                }
+                return hunt.finish(
+                    "put an archive made by `docker save` into the folder images/ beside the manifest, or name a source under `images:`",
+                );
+            }
+        }
+        .map_err(|error| {
+            Diagnostics::from(at(wanted, format!("image `{}`: {error}", wanted.reference)))
+        })?;
+        hunt.finish("ask for a platform that is there (`requires: arch`), or save the image for this one")
+    }
+
+    fn read(&mut self, path: &Path) -> &Opened {
+        self.opened
+            .entry(path.to_owned())
+            .or_insert_with(|| kept::read_images(path).map_err(|error| format!("{error:#}")))
+    }
+
+    fn named_file(
+        &mut self,
+        hunt: &mut Hunt<'_>,
+        path: &str,
+        member: Option<&str>,
+        source: &'static str,
+    ) -> Result<(), String> {
+        let path = self.folder.join(path);
+        let candidates = self.read(&path).as_ref().map_err(Clone::clone)?;
+        let label = path.display();
+        let chosen = in_named_source(candidates, &hunt.wanted.reference, member)
+            .map_err(|error| format!("{label}: {error}"))?;
+        let whence = format!("{label} holds {}", list_names(candidates));
+        hunt.take(&chosen, source, &whence).map_err(|diagnostics| {
+            diagnostics.0.first().map(|first| first.message.clone()).unwrap_or_default()
+        })
+    }
+
+    /// Looks into what people put into `images/`.
+    fn people(&mut self, hunt: &mut Hunt<'_>) -> Result<(), Diagnostics> {
+        if self.people.is_none() {
+            let unreadable = |text: String| {
+                Diagnostic::new(self.images.display().to_string(), text)
+                    .hint("save the archive again, or move it out of the folder images/")
+            };
+            let paths = kept::put_there_by_people(&self.images).map_err(|error| unreadable(format!("{error:#}")))?;
+            let mut all = Vec::new();
+            let mut wrong = Diagnostics::default();
+            for path in paths {
+                match kept::read_images(&path) {
+                    Ok(candidates) => all.extend(candidates),
+                    Err(error) => wrong.push(unreadable(format!("{error:#}"))),
+                }
+            }
+            self.people = Some(wrong.or_ok(all)?);
+        }
+        let candidates = self.people.as_deref().unwrap_or_default();
+        let whence = if candidates.is_empty() {
+            "images/ holds no archive".to_owned()
+        } else {
+            format!("images/ holds {}", list_names(candidates))
+        };
+        hunt.take(&named(candidates, &hunt.wanted.reference), "images", &whence)
+    }
+
+    fn kept_from_registry(&mut self, hunt: &mut Hunt<'_>) -> Result<(), Diagnostics> {
+        let path = kept::registry_layout(&self.images, &hunt.wanted.reference.familiar());
+        if hunt.missing.is_empty() || !path.join("index.json").is_file() {
+            return Ok(());
+        }
+        // An earlier build took one index for all its platforms: with one missing, it is asked again.
+        if let Ok(candidates) = self.read(&path) {
+            let chosen: Vec<&Candidate> = candidates.iter().collect();
+            let complete = hunt.missing.iter().all(|platform| {
+                let asked = Asked { reference: &hunt.wanted.reference, platform, preserve: hunt.wanted.preserve };
+                choose(&chosen, asked).is_ok()
+            });
+            if complete {
+                return hunt.take(&chosen, "docker", "");
+            }
+        }
+        Ok(())
+    }
+
+    fn engine(&mut self, hunt: &mut Hunt<'_>, reference: &str) -> Result<(), Diagnostics> {
+        match reference.parse::<ImageRef>() {
+            Ok(parsed) => self.engine_by(hunt, &[parsed.canonical(), parsed.familiar()]),
+            Err(_) => self.engine_by(hunt, &[reference.to_owned()]),
+        }
+    }
+
+    /// Asks the engine by one name after the other: Podman wants full names, old engines short ones.
+    fn engine_by(&mut self, hunt: &mut Hunt<'_>, names: &[String]) -> Result<(), Diagnostics> {
+        let engine = self.engine.get_or_insert_with(|| Engine::new(self.options.docker_host.as_deref()));
+        let short = names.last().map(String::as_str).unwrap_or_default();
+        let path = kept::engine_archive(&self.images, short);
+        let kept_candidates = path.is_file().then(|| kept::read_images(&path)).and_then(Result::ok).unwrap_or_default();
+        let answer = engine.inspect(names);
+        let candidates = match answer {
+            Ok(Some(image)) if kept_candidates.iter().any(|candidate| candidate.has_id(&image.id)) => kept_candidates,
+            Ok(Some(image)) => {
+                if let Some(why) = no_use(&image, hunt) {
+                    hunt.tried.push(format!("{engine} {why}"));
+                    return Ok(());
+                }
+                let saved = engine.save(&image, &path, self.progress);
+                saved.and_then(|()| kept::read_images(&path)).map_err(|error| {
+                    Diagnostics::from(at(
+                        hunt.wanted,
+                        format!("image `{}` could not be saved from {engine}: {error:#}", hunt.wanted.reference),
+                    ))
+                })?
+            }
+            Ok(None) | Err(_) if !kept_candidates.is_empty() && !self.options.refresh => kept_candidates,
+            Ok(None) => {
+                hunt.tried.push(format!("{engine} does not have it"));
+                return Ok(());
+            }
+            Err(error) => {
+                hunt.tried.push(format!("{engine} does not answer ({error:#})"));
+                return Ok(());
+            }
+        };
+        let whence = format!("{engine} does not have it");
+        match in_named_source(&candidates, &hunt.wanted.reference, None) {
+            Ok(chosen) => hunt.take(&chosen, "docker-daemon", &whence),
+            Err(error) => {
+                hunt.tried.push(format!("{engine}: {error}"));
+                Ok(())
+            }
+        }
+    }
+
+    fn registry(&mut self, hunt: &mut Hunt<'_>, reference: &ImageRef) -> Result<(), Diagnostics> {
+        let path = kept::registry_layout(&self.images, &reference.familiar());
+        let registry = format!("registry {}", reference.domain());
+        let asked = |platform| Asked { reference: &hunt.wanted.reference, platform, preserve: hunt.wanted.preserve };
+        let kept_whole = !self.options.refresh
+            && path.join("index.json").is_file()
+            && kept::read_images(&path).is_ok_and(|candidates| {
+                let chosen: Vec<&Candidate> = candidates.iter().collect();
+                hunt.missing.iter().all(|platform| choose(&chosen, asked(platform)).is_ok())
+            });
+        if !kept_whole {
+            if self.options.offline {
+                hunt.tried.push(format!("{registry} was not asked (offline)"));
+                return Ok(());
+            }
+            let fetched = registry::fetch(reference, &hunt.missing, &path, self.options, self.progress);
+            if let Err(error) = fetched {
+                hunt.tried.push(format!("{registry}: {error:#}"));
+                return Ok(());
+            }
+        }
+        let candidates = match kept::read_images(&path) {
+            Ok(candidates) => candidates,
+            Err(error) => {
+                hunt.tried.push(format!("{error:#}"));
+                return Ok(());
+            }
+        };
+        let chosen: Vec<&Candidate> = candidates.iter().collect();
+        hunt.take(&chosen, "docker", &format!("{registry} does not have it"))
+    }
+}
+
+/// Why it makes no sense to save this image, known before it is saved.
+fn no_use(image: &EngineImage, hunt: &Hunt<'_>) -> Option<String> {
+    if let Some(pinned) = hunt.wanted.reference.digest() {
+        // A graph driver's image has lost its manifest; its ID is the configuration's digest.
+        if &image.id != pinned {
+            return Some("does not keep the pinned manifest".to_owned());
+        }
+    }
+    match &image.only_platform {
+        Some(platform) if !hunt.missing.iter().any(|missing| missing.accepts(platform)) => {
+            Some(format!("has it for {platform}"))
+        }
+        _ => None,
+    }
+}
+
+fn found_image(
+    wanted: &Wanted,
+    asked: &Platform,
+    candidate: &Candidate,
+    content: &Content,
+    source: &'static str,
+) -> FoundImage {
+    let pinned = wanted.reference.digest();
+    FoundImage {
+        reference: wanted.reference.clone(),
+        platform: candidate.platform.clone().unwrap_or_else(|| asked.clone()),
+        config: content.config.clone(),
+        diff_ids: content.diff_ids.clone(),
+        layers: content.layers.clone(),
+        original: candidate.original.clone(),
+        index: candidate.indexes.iter().find(|index| Some(&index.digest) == pinned).cloned(),
+        source: match source {
+            "images" if candidate.original.is_none() => "docker-archive",
+            "images" => "oci-archive",
+            source => source,
+        },
+        label: candidate.label.clone(),
+    }
+}
+
+fn at(wanted: &Wanted, message: String) -> Diagnostic {
+    let mut diagnostic = Diagnostic::new(wanted.place.0.clone(), message);
+    diagnostic.line = wanted.place.1;
+    diagnostic
+}

@@ -1,0 +1,295 @@
+//! Finding the engine and asking what it is.
+//!
+//! The address is tried by hand before bollard gets it, since a technician needs to know whether the
+//! socket is missing, forbidden or dead, and bollard tells these apart only in its own words.
+
+use super::{CALL_TIMEOUT, Engine, EngineError, EngineFacts, EngineKind, ImageStore, Result};
+use bollard::Docker;
+use manifest_schema::Platform;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest wait for a connection and for the engine's first answers.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Where an engine listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Address {
+    Unix(PathBuf),
+    Tcp(String),
+}
+
+impl Address {
+    fn parse(text: &str) -> Result<Self> {
+        let unsupported =
+            |why| Err(EngineError::Unsupported { address: text.chars().take(200).collect(), why });
+        if let Some(path) = text.strip_prefix("unix://") {
+            return if path.starts_with('/') {
+                Ok(Self::Unix(path.into()))
+            } else {
+                unsupported("a socket's path must be absolute, as in unix:///var/run/docker.sock")
+            };
+        }
+        if text.starts_with('/') {
+            return Ok(Self::Unix(text.into()));
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return unsupported("write unix:///path/of/the/socket or tcp://address:port");
+        };
+        match scheme {
+            "tcp" | "http" => {
+                let host = rest.trim_end_matches('/');
+                let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
+                if name.is_empty()
+                    || port.parse::<u16>().is_err()
+                    || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b".:-[]_".contains(&b))
+                {
+                    return unsupported("write tcp://address:port");
+                }
+                Ok(Self::Tcp(host.to_owned()))
+            }
+            "ssh" => unsupported("engines behind ssh are not supported"),
+            "https" => unsupported("engines behind TLS are not supported"),
+            "npipe" => unsupported("Windows pipes are not supported"),
+            _ => unsupported("only unix:// and tcp:// addresses are supported"),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Unix(path) => format!("unix://{}", path.display()),
+            Self::Tcp(host) => format!("tcp://{host}"),
+        }
+    }
+
+    /// Connects once, only to learn whether and why not.
+    async fn knock(&self) -> Result<()> {
+        let attempt = async {
+            match self {
+                Self::Unix(path) => tokio::net::UnixStream::connect(path).await.map(drop),
+                Self::Tcp(host) => tokio::net::TcpStream::connect(host.as_str()).await.map(drop),
+            }
+        };
+        let error = match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(EngineError::TimedOut { action: format!("connect at {}", self.text()) }),
+        };
+        Err(match (self, error.kind()) {
+            (Self::Unix(path), ErrorKind::NotFound) => {
+                EngineError::SocketMissing { path: path.display().to_string() }
+            }
+            (Self::Unix(path), ErrorKind::PermissionDenied) => {
+                EngineError::PermissionDenied { path: path.display().to_string() }
+            }
+            (_, ErrorKind::ConnectionRefused) => EngineError::NotListening { address: self.text() },
+            _ => EngineError::Unreachable { address: self.text(), source: error },
+        })
+    }
+}
+
+/// The sockets tried when no address is given.
+fn usual_sockets(runtime_dir: Option<&Path>) -> Vec<PathBuf> {
+    let mut paths = vec![PathBuf::from("/var/run/docker.sock"), PathBuf::from("/run/podman/podman.sock")];
+    if let Some(dir) = runtime_dir {
+        paths.push(dir.join("docker.sock"));
+        paths.push(dir.join("podman/podman.sock"));
+    }
+    paths
+}
+
+impl Engine {
+    /// Connects to the engine at `host` (`unix:///path`, `/path`, `tcp://127.0.0.1:2375`), or to the
+    /// first that answers at the usual sockets: Docker's, Podman's, then those of the user.
+    ///
+    /// # Errors
+    /// When the address is unsupported, the socket is missing, forbidden or dead, or something else
+    /// than an engine answers.
+    pub async fn connect(host: Option<&str>) -> Result<Self> {
+        if let Some(host) = host.filter(|host| !host.is_empty()) {
+            return Self::open(&Address::parse(host)?).await;
+        }
+        let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let paths = usual_sockets(runtime_dir.as_deref());
+        let mut first_error = None;
+        for path in &paths {
+            match Self::open(&Address::Unix(path.clone())).await {
+                Ok(engine) => return Ok(engine),
+                Err(EngineError::SocketMissing { .. }) => {}
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        Err(first_error.unwrap_or_else(|| EngineError::NoEngine {
+            tried: paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+        }))
+    }
+
+    async fn open(address: &Address) -> Result<Self> {
+        address.knock().await?;
+        let stranger = |error: bollard::errors::Error| EngineError::NotAnEngine {
+            address: address.text(),
+            message: root_cause(&error),
+        };
+        let docker = match address {
+            Address::Unix(path) => Docker::connect_with_unix(
+                &path.to_string_lossy(),
+                CALL_TIMEOUT.as_secs(),
+                bollard::API_DEFAULT_VERSION,
+            ),
+            Address::Tcp(host) => Docker::connect_with_http(
+                &format!("tcp://{host}"),
+                CALL_TIMEOUT.as_secs(),
+                bollard::API_DEFAULT_VERSION,
+            ),
+        }
+        .map_err(stranger)?;
+        let questions = async { tokio::try_join!(docker.version(), docker.info()) };
+        let (version, info) = tokio::time::timeout(CONNECT_TIMEOUT, questions)
+            .await
+            .map_err(|_| EngineError::TimedOut { action: "describe itself".to_owned() })?
+            .map_err(stranger)?;
+        let facts = facts(address, version, info)?;
+        Ok(Self { docker, facts: Arc::new(facts) })
+    }
+}
+
+/// The innermost cause: the outer ones say "error in the client".
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+fn facts(
+    address: &Address,
+    version: bollard::models::SystemVersion,
+    info: bollard::models::SystemInfo,
+) -> Result<EngineFacts> {
+    let components = version.components.unwrap_or_default();
+    let podman = components.iter().any(|part| part.name.to_ascii_lowercase().contains("podman"));
+    let version_text = version.version.unwrap_or_default();
+    let pairs = info.driver_status.unwrap_or_default();
+    let containerd = pairs.iter().any(|pair| {
+        matches!(pair.as_slice(), [key, value] if key == "driver-type" && value == "io.containerd.snapshotter.v1")
+    });
+    let os = version.os.or(info.os_type).unwrap_or_else(|| "linux".to_owned());
+    let machine = info.architecture.unwrap_or_default();
+    let platform = platform(&os, version.arch.as_deref(), &machine).ok_or_else(|| {
+        EngineError::NotAnEngine {
+            address: address.text(),
+            message: format!("it names no architecture (`{machine}`)"),
+        }
+    })?;
+    Ok(EngineFacts {
+        address: address.text(),
+        local: matches!(address, Address::Unix(_)),
+        kind: if podman { EngineKind::Podman } else { EngineKind::Docker },
+        version: two_numbers(&version_text),
+        version_text,
+        api: two_numbers(version.api_version.as_deref().unwrap_or("1.24")),
+        platform,
+        store: if containerd { ImageStore::Containerd } else { ImageStore::GraphDriver },
+        storage_driver: info.driver.unwrap_or_default(),
+        data_root: info.docker_root_dir.filter(|dir| !dir.is_empty()).map(PathBuf::from),
+        memory_bytes: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0),
+        cpus: info.ncpu.and_then(|cpus| u64::try_from(cpus).ok()).filter(|cpus| *cpus > 0),
+        cgroup_version: info.cgroup_version.and_then(|version| version.as_ref().parse().ok()),
+        cgroup_driver: info.cgroup_driver.map(|driver| driver.to_string()),
+        logging_driver: info.logging_driver.filter(|driver| !driver.is_empty()),
+        kernel: info.kernel_version,
+        swarm_active: info
+            .swarm
+            .and_then(|swarm| swarm.local_node_state)
+            .is_some_and(|state| state.as_ref() == "active"),
+        warnings: info.warnings.unwrap_or_default(),
+    })
+}
+
+/// The engine's platform: `arch` in Go's words, where the engine gives it, else from `uname -m`.
+fn platform(os: &str, arch: Option<&str>, machine: &str) -> Option<Platform> {
+    let variant = match machine {
+        "armv6l" => Some("v6"),
+        "armv7l" => Some("v7"),
+        _ => None,
+    };
+    let arch = match arch.filter(|arch| !arch.is_empty()).unwrap_or(machine) {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "armv6l" | "armv7l" => "arm",
+        "i686" | "i386" => "386",
+        other => other,
+    };
+    match variant.filter(|_| arch == "arm") {
+        Some(variant) => format!("{os}/{arch}/{variant}"),
+        None => format!("{os}/{arch}"),
+    }
+    .parse()
+    .ok()
+}
+
+/// `20.10.24+dfsg1` as `(20, 10)`; what is not a number counts as 0.
+fn two_numbers(text: &str) -> (u32, u32) {
+    let mut numbers = text.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        assert_eq!(Address::parse("unix:///x/y.sock").unwrap(), Address::Unix("/x/y.sock".into()));
+        assert_eq!(Address::parse("/x/y.sock").unwrap(), Address::Unix("/x/y.sock".into()));
+        assert_eq!(Address::parse("tcp://127.0.0.1:2375/").unwrap(), Address::Tcp("127.0.0.1:2375".into()));
+        for bad in [
+            "unix://x", "docker", "ssh://root@host", "https://h:1", "tcp://h", "tcp://:1", "tcp://a/b:1", "fd://",
+            "npipe:////./pipe/x", "tcp://h:99999",
+        ] {
+            assert!(matches!(Address::parse(bad), Err(EngineError::Unsupported { .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn versions_and_platforms() {
+        assert_eq!(two_numbers("20.10.24+dfsg1"), (20, 10));
+        assert_eq!(two_numbers("29.0.0-rc.1"), (29, 0));
+        assert_eq!(two_numbers("unknown"), (0, 0));
+        assert_eq!(platform("linux", Some("amd64"), "x86_64").unwrap().as_str(), "linux/amd64");
+        assert_eq!(platform("linux", None, "aarch64").unwrap().as_str(), "linux/arm64");
+        assert_eq!(platform("linux", Some("arm"), "armv7l").unwrap().as_str(), "linux/arm/v7");
+        assert!(platform("linux", None, "").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_missing_and_a_dead_socket_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("engine.sock");
+        let host = format!("unix://{}", path.display());
+        let missing = Engine::connect(Some(&host)).await.unwrap_err();
+        assert!(matches!(missing, EngineError::SocketMissing { .. }), "{missing}");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let dead = Engine::connect(Some(&host)).await.unwrap_err();
+        assert!(matches!(dead, EngineError::NotListening { .. }), "{dead}");
+        assert!(dead.hint().unwrap().contains("systemctl"));
+    }
+
+    #[tokio::test]
+    async fn a_stranger_behind_the_socket_is_named() {
+        use tokio::io::AsyncWriteExt as _;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("tcp://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await;
+            }
+        });
+        let error = Engine::connect(Some(&address)).await.unwrap_err();
+        server.abort();
+        assert!(matches!(error, EngineError::NotAnEngine { .. }), "{error}");
+    }
+}

@@ -1,0 +1,15 @@
+//! `install`: carries a verified release into an engine that has no network, starts it, waits for
+//! its health and keeps it running.
+//!
+//! The modules here are the procedure's verbs and nouns. Only [`engine`] talks to Docker or Podman;
+//! everything else works on plain values, so that plans can be printed and compared.
+
+pub mod engine;
+pub mod health;
+pub mod lifecycle;
+pub mod parking;
+pub mod seed;
+pub mod sequence;
+pub mod service_spec;
+pub mod switch;
+pub mod target;

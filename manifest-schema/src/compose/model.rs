@@ -1,0 +1,347 @@
+//! The Compose model after parsing, interpolation and checking: what the installer works from.
+//! Member names follow the Compose Specification.
+
+use crate::{Platform, ServiceName};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A whole project. The project's name is the bundle's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Project {
+    /// Services by name.
+    pub services: BTreeMap<ServiceName, Service>,
+    /// Networks by key; `default` is present whenever a service uses it.
+    pub networks: BTreeMap<String, Network>,
+    /// Named volumes by key.
+    pub volumes: BTreeMap<String, Volume>,
+    /// Configs by key.
+    pub configs: BTreeMap<String, FileObject>,
+    /// Secrets by key.
+    pub secrets: BTreeMap<String, FileObject>,
+}
+
+/// One service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Image reference as written (familiar or full).
+    pub image: String,
+    /// `platform`.
+    pub platform: Option<Platform>,
+    /// `container_name`; otherwise `project-service-1`.
+    pub container_name: Option<String>,
+    /// `command` in exec form (a string is split as a shell splits it). `None`: the image's.
+    pub command: Option<Vec<String>>,
+    /// `entrypoint`; `Some(vec![])` clears the image's.
+    pub entrypoint: Option<Vec<String>>,
+    /// `environment`, merged over `env_file`.
+    pub environment: BTreeMap<String, String>,
+    /// `ports`.
+    pub ports: Vec<Port>,
+    /// `expose`, `3000` or `3000/udp`.
+    pub expose: Vec<String>,
+    /// `volumes`.
+    pub mounts: Vec<Mount>,
+    /// `tmpfs`: path to mount options (may be empty).
+    pub tmpfs: BTreeMap<String, String>,
+    /// `networks`: key to attachment. Empty when `network_mode` is set.
+    pub networks: BTreeMap<String, NetworkAttachment>,
+    /// `network_mode`: `none`, `host`, `service:name`.
+    pub network_mode: Option<String>,
+    /// `depends_on`.
+    pub depends_on: BTreeMap<ServiceName, Dependency>,
+    /// `healthcheck`.
+    pub healthcheck: Option<HealthCheck>,
+    /// `restart`.
+    pub restart: Restart,
+    /// `labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `logging`.
+    pub logging: Option<Logging>,
+    /// `configs`.
+    pub configs: Vec<FileMount>,
+    /// `secrets`.
+    pub secrets: Vec<FileMount>,
+    /// Limits from `mem_limit`, `cpus`, `pids_limit`, `deploy.resources` and the like.
+    pub resources: Resources,
+    /// `user`.
+    pub user: Option<String>,
+    /// `group_add`.
+    pub group_add: Vec<String>,
+    /// `working_dir`.
+    pub working_dir: Option<String>,
+    /// `hostname`.
+    pub hostname: Option<String>,
+    /// `domainname`.
+    pub domainname: Option<String>,
+    /// `extra_hosts` as `name:address`.
+    pub extra_hosts: Vec<String>,
+    /// `dns`.
+    pub dns: Vec<String>,
+    /// `dns_search`.
+    pub dns_search: Vec<String>,
+    /// `dns_opt`.
+    pub dns_opt: Vec<String>,
+    /// `init`.
+    pub init: Option<bool>,
+    /// `read_only`.
+    pub read_only: bool,
+    /// `privileged`.
+    pub privileged: bool,
+    /// `tty`.
+    pub tty: bool,
+    /// `stdin_open`.
+    pub stdin_open: bool,
+    /// `cap_add`.
+    pub cap_add: Vec<String>,
+    /// `cap_drop`.
+    pub cap_drop: Vec<String>,
+    /// `security_opt`.
+    pub security_opt: Vec<String>,
+    /// `sysctls`.
+    pub sysctls: BTreeMap<String, String>,
+    /// `ulimits`: name to (soft, hard).
+    pub ulimits: BTreeMap<String, (i64, i64)>,
+    /// `devices` as (host path, container path, cgroup permissions).
+    pub devices: Vec<(String, String, String)>,
+    /// `shm_size` in bytes.
+    pub shm_bytes: Option<u64>,
+    /// `ipc`.
+    pub ipc: Option<String>,
+    /// `pid`.
+    pub pid: Option<String>,
+    /// `userns_mode`.
+    pub userns_mode: Option<String>,
+    /// `stop_signal`.
+    pub stop_signal: Option<String>,
+    /// `stop_grace_period`; Compose's default is 10 s.
+    pub stop_grace_period: Option<Duration>,
+    /// `pull_policy` is accepted and ignored: nothing is ever pulled from outside.
+    pub profiles: Vec<String>,
+    /// 1-based line of the service in the Compose file, for messages; not part of the config hash.
+    #[serde(skip)]
+    pub line: usize,
+}
+
+/// A published port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// Port in the container.
+    pub target: u16,
+    /// Port on the host; `None`: the engine chooses.
+    pub published: Option<u16>,
+    /// Address on the host; `None`: all.
+    pub host_ip: Option<String>,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+}
+
+/// A mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// What is mounted.
+    pub source: MountSource,
+    /// Absolute path in the container.
+    pub target: String,
+    /// `read_only`.
+    pub read_only: bool,
+    /// `bind.propagation`.
+    pub propagation: Option<String>,
+    /// `volume.nocopy`.
+    pub nocopy: bool,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MountSource {
+    /// A named volume, by its key in `volumes`.
+    Volume(String),
+    /// An anonymous volume.
+    Anonymous,
+    /// A path on the host. Relative ones (`./config/nginx.conf`) are kept as written, without `./`,
+    /// and mean the release folder.
+    Bind {
+        /// Absolute, or relative to the release folder.
+        path: String,
+        /// `bind.create_host_path`.
+        create: bool,
+    },
+    /// A tmpfs.
+    Tmpfs {
+        /// `tmpfs.size` in bytes.
+        size: Option<u64>,
+        /// `tmpfs.mode`.
+        mode: Option<u32>,
+    },
+}
+
+/// A service's attachment to a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkAttachment {
+    /// `aliases`, beside the service's name.
+    pub aliases: Vec<String>,
+    /// `ipv4_address`.
+    pub ipv4_address: Option<String>,
+    /// `ipv6_address`.
+    pub ipv6_address: Option<String>,
+    /// `priority`: higher is connected first.
+    pub priority: i64,
+}
+
+/// When a dependency is satisfied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// The container runs.
+    ServiceStarted,
+    /// Its health check passes.
+    ServiceHealthy,
+    /// It ran and exited with 0.
+    ServiceCompletedSuccessfully,
+}
+
+/// One entry of `depends_on`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// The condition.
+    pub condition: Condition,
+    /// `restart`.
+    pub restart: bool,
+    /// `required`.
+    pub required: bool,
+}
+
+/// A health check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HealthCheck {
+    /// `disable: true` or `test: ["NONE"]`.
+    Disabled,
+    /// A probe.
+    Probe {
+        /// As Docker's API takes it: `["CMD", …]` or `["CMD-SHELL", …]`. `None`: the image's.
+        test: Option<Vec<String>>,
+        /// `interval`.
+        interval: Option<Duration>,
+        /// `timeout`.
+        timeout: Option<Duration>,
+        /// `retries`.
+        retries: Option<u32>,
+        /// `start_period`.
+        start_period: Option<Duration>,
+        /// `start_interval`.
+        start_interval: Option<Duration>,
+    },
+}
+
+/// Restart policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// `no`.
+    #[default]
+    No,
+    /// `always`.
+    Always,
+    /// `unless-stopped`.
+    UnlessStopped,
+    /// `on-failure[:max]`.
+    OnFailure(Option<u32>),
+}
+
+/// Log driver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logging {
+    /// `driver`; `None`: the engine's default.
+    pub driver: Option<String>,
+    /// `options`.
+    pub options: BTreeMap<String, String>,
+}
+
+/// A config or secret mounted into a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileMount {
+    /// Key in `configs` or `secrets`.
+    pub source: String,
+    /// Absolute path in the container (`/run/secrets/<name>` or `/<name>` by default).
+    pub target: String,
+    /// `uid`.
+    pub uid: Option<String>,
+    /// `gid`.
+    pub gid: Option<String>,
+    /// `mode`.
+    pub mode: Option<u32>,
+}
+
+/// Where a config or secret comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileObject {
+    /// `file`: relative to the Compose file (without `./`).
+    File(String),
+    /// `content`.
+    Content(String),
+    /// `environment`: the variable's value, already looked up.
+    Environment(String),
+}
+
+/// Limits and reservations.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Memory limit in bytes.
+    pub memory_bytes: Option<i64>,
+    /// Memory reservation in bytes.
+    pub memory_reservation_bytes: Option<i64>,
+    /// Memory plus swap in bytes.
+    pub memory_swap_bytes: Option<i64>,
+    /// CPU limit in billionths of a CPU.
+    pub nano_cpus: Option<i64>,
+    /// `cpu_shares`.
+    pub cpu_shares: Option<i64>,
+    /// `cpuset`.
+    pub cpuset: Option<String>,
+    /// Process limit.
+    pub pids: Option<i64>,
+    /// `oom_score_adj`.
+    pub oom_score_adj: Option<i64>,
+}
+
+/// A network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// `name`; otherwise `project_key`.
+    pub name: Option<String>,
+    /// `driver`; `None`: bridge.
+    pub driver: Option<String>,
+    /// `driver_opts`.
+    pub driver_opts: BTreeMap<String, String>,
+    /// `external`.
+    pub external: bool,
+    /// `internal`.
+    pub internal: bool,
+    /// `attachable`.
+    pub attachable: bool,
+    /// `enable_ipv6`.
+    pub enable_ipv6: bool,
+    /// `labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `ipam.driver`.
+    pub ipam_driver: Option<String>,
+    /// `ipam.config` as (subnet, gateway, ip_range).
+    pub ipam: Vec<(Option<String>, Option<String>, Option<String>)>,
+}
+
+/// A named volume.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// `name`; otherwise `project_key`.
+    pub name: Option<String>,
+    /// `driver`; `None`: local.
+    pub driver: Option<String>,
+    /// `driver_opts`.
+    pub driver_opts: BTreeMap<String, String>,
+    /// `external`.
+    pub external: bool,
+    /// `labels`.
+    pub labels: BTreeMap<String, String>,
+}

@@ -1,0 +1,116 @@
+//! Mistakes in what people wrote, each with its place, the line itself and what to write instead.
+
+use serde::Serialize;
+use std::fmt;
+
+/// One mistake in a text that a person wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// The file as the person named it.
+    pub file: String,
+    /// 1-based line, or 0 where the mistake has no place (a missing file).
+    pub line: usize,
+    /// 1-based column in characters, or 0.
+    pub column: usize,
+    /// The fact: lower case, with names and values.
+    pub message: String,
+    /// What to write instead.
+    pub hint: Option<String>,
+    /// The line itself, to be shown under the message.
+    pub source_line: Option<String>,
+}
+
+impl Diagnostic {
+    /// A mistake without a place in a text.
+    pub fn new(file: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            file: file.into(),
+            line: 0,
+            column: 0,
+            message: message.into(),
+            hint: None,
+            source_line: None,
+        }
+    }
+
+    /// The same mistake at 1-based `line` and `column` of `text`.
+    #[must_use]
+    pub fn at(mut self, text: &str, line: usize, column: usize) -> Self {
+        self.line = line;
+        self.column = column;
+        self.source_line = line
+            .checked_sub(1)
+            .and_then(|index| text.lines().nth(index))
+            .map(|line| line.chars().take(200).collect());
+        self
+    }
+
+    /// The same mistake with what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+            if self.column > 0 {
+                write!(f, ":{}", self.column)?;
+            }
+        }
+        write!(f, ": {}", self.message)?;
+        if let Some(line) = &self.source_line {
+            let gutter = self.line.to_string();
+            write!(f, "\n  {gutter} | {line}")?;
+            if self.column > 0 {
+                let pad: String =
+                    line.chars().take(self.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+                write!(f, "\n  {} | {pad}^", " ".repeat(gutter.len()))?;
+            }
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// All mistakes found in one go; never empty when used as an error.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Diagnostics(pub Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// `Ok(value)` when nothing was found wrong.
+    pub fn or_ok<T>(self, value: T) -> Result<T, Self> {
+        if self.0.is_empty() { Ok(value) } else { Err(self) }
+    }
+
+    /// Adds one mistake.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.0.push(diagnostic);
+    }
+}
+
+impl From<Diagnostic> for Diagnostics {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self(vec![diagnostic])
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{diagnostic}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Diagnostics {}

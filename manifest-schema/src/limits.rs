@@ -1,0 +1,64 @@
+//! Ceilings on everything read from outside. Each says why it has its value; a reader that needs
+//! more must change it here, in sight, and not at the place that was tired of it.
+
+/// Content bytes of one payload frame. 8 MiB costs 0.6 % of size at level 3 against one long
+/// stream, and two cores times three buffers of it stay far below the 256 MiB of memory we allow.
+pub const FRAME_BYTES: usize = 8 << 20;
+
+/// Largest content size of a frame a reader accepts. Twice what the writer makes, so that a later
+/// writer may choose 16 MiB without a new format version.
+pub const MAX_FRAME_BYTES: u32 = 16 << 20;
+
+/// Largest compressed size of one frame: zstd's bound for incompressible data is under 0.4 % + 64.
+pub const MAX_COMPRESSED_FRAME_BYTES: u32 = MAX_FRAME_BYTES + (MAX_FRAME_BYTES >> 8) + 64;
+
+/// Largest signed index: 32 MiB hold 838,000 frames, 6.4 TiB of content, and fit in memory twice.
+pub const MAX_INDEX_BYTES: u32 = 32 << 20;
+
+/// Largest HEAD frame: the largest index, the room for signatures and the slack a writer reserves.
+pub const MAX_HEAD_BYTES: u32 = MAX_INDEX_BYTES + (32 << 20);
+
+/// Bytes of HEAD kept free for signatures, so that more can be added without moving the payload.
+/// An Ed25519 SSHSIG takes about 200 bytes, an RSA-4096 one about 1.1 KiB.
+pub const SIGNATURE_ROOM: u32 = 8 << 10;
+
+/// Largest single signature, and the most signatures read: a hostile head cannot make us check
+/// thousands of keys.
+pub const MAX_SIGNATURE_BYTES: u32 = 4 << 10;
+/// See [`MAX_SIGNATURE_BYTES`].
+pub const MAX_SIGNATURES: usize = 32;
+
+/// Largest `ferry.json`. 10,000 layers of 400 bytes each are 4 MiB.
+pub const MAX_RELEASE_JSON_BYTES: u64 = 16 << 20;
+
+/// Largest YAML document (manifest or Compose file) and template. The largest Compose files seen
+/// in public are under 1 MiB.
+pub const MAX_YAML_BYTES: usize = 4 << 20;
+
+/// Nodes of one YAML document after aliases and merges: a "billion laughs" stops here.
+pub const MAX_YAML_NODES: usize = 250_000;
+
+/// Nesting depth of YAML: Compose needs under ten.
+pub const MAX_YAML_DEPTH: usize = 64;
+
+/// Largest image configuration or OCI manifest or index. containerd's own limit is 8 MiB.
+pub const MAX_IMAGE_JSON_BYTES: u64 = 8 << 20;
+
+/// Layers of one image: overlay2 accepts 128; 127 are usable.
+pub const MAX_LAYERS: usize = 128;
+
+/// Entries of one image archive or artifact archive that is scanned: 1 million names fit in
+/// memory.
+pub const MAX_ARCHIVE_ENTRIES: usize = 1 << 20;
+
+/// Longest path inside a bundle in bytes (`PATH_MAX` less the release folder's own path).
+pub const MAX_PATH_BYTES: usize = 3072;
+
+/// Largest rendered template. A config past 16 MiB is a mistake, and a loop must not fill memory.
+pub const MAX_RENDERED_BYTES: usize = 16 << 20;
+
+/// Steps a template may take before it is called endless (minijinja "fuel").
+pub const TEMPLATE_FUEL: u64 = 5_000_000;
+
+/// Largest stored state file (`state.json`, journal, pinned keys) read back from the host.
+pub const MAX_STATE_BYTES: u64 = 16 << 20;

@@ -1,0 +1,118 @@
+//! `ferry.yaml`: what a release engineer writes beside an ordinary `compose.yaml`.
+//!
+//! Why: it is the one file that says what goes into a bundle, so every mistake in it must be told
+//! on the connected side, with its place, before any work is done. What must stay true: all mistakes
+//! of a file are reported together, an unknown key is a mistake, and nothing is guessed from the
+//! machine. The schema is described in `docs/` by example; keys starting with `x-` are ignored, as
+//! in the Compose Specification.
+
+mod decode;
+mod sources;
+mod variables;
+
+pub use sources::{ArtifactFrom, SourceSpec};
+pub use variables::{Variable, VariableKind, resolve};
+
+use crate::{BundlePath, Diagnostics, ImageRef, Platform, ProjectName};
+use std::collections::BTreeMap;
+
+/// The value of the top key `ferry` that this code reads.
+pub const MANIFEST_VERSION: i64 = 1;
+
+/// A whole manifest, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// `name`: product name, also the Compose project's name.
+    pub name: ProjectName,
+    /// `version`, `2.4.0`; safe in a file name.
+    pub version: String,
+    /// `compose`, relative to the manifest; `compose.yaml` where nothing is written.
+    pub compose: BundlePath,
+    /// `images`, in the order written.
+    pub images: Vec<ImageSource>,
+    /// `artifacts`, in the order written.
+    pub artifacts: Vec<ArtifactSpec>,
+    /// `configs`, in the order written.
+    pub configs: Vec<ConfigSpec>,
+    /// `volumes.*.seed`, in the order written.
+    pub seeds: Vec<SeedSpec>,
+    /// `variables`.
+    pub variables: BTreeMap<String, Variable>,
+    /// `requires`.
+    pub requires: RequiresSpec,
+}
+
+/// One entry of `images`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSource {
+    /// The name that Compose uses.
+    pub reference: ImageRef,
+    /// Where the image lies.
+    pub source: SourceSpec,
+    /// `preserve: true`: keep manifest and layers byte for byte.
+    pub preserve: bool,
+    /// 1-based line in the manifest.
+    pub line: usize,
+}
+
+/// One entry of `artifacts`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArtifactSpec {
+    /// Where the artifact lies.
+    pub from: ArtifactFrom,
+    /// `from` as written.
+    pub text: String,
+    /// `to`, below the release folder's `artifacts/`; `None`: the name of `from`.
+    pub to: Option<BundlePath>,
+    /// `to` ends with `/`: a single file keeps its name below it.
+    pub to_folder: bool,
+    /// 1-based line in the manifest.
+    pub line: usize,
+}
+
+/// One entry of `configs`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigSpec {
+    /// File or template, relative to the manifest.
+    pub from: String,
+    /// Path below the release folder.
+    pub to: BundlePath,
+    /// Permission bits where written.
+    pub mode: Option<u32>,
+    /// 1-based line in the manifest.
+    pub line: usize,
+}
+
+/// The first content of a named volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeedSpec {
+    /// The volume's key in the Compose file.
+    pub volume: String,
+    /// A tar file or a folder, relative to the manifest.
+    pub from: String,
+    /// 1-based line in the manifest.
+    pub line: usize,
+}
+
+/// `requires`: what the host must offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequiresSpec {
+    /// Lowest engine version, `20.10`, without `>=`.
+    pub engine: Option<String>,
+    /// From `arch`; `linux/amd64` where nothing is written.
+    pub platforms: Vec<Platform>,
+    /// `memory` in bytes.
+    pub memory_bytes: Option<u64>,
+    /// `disk` in bytes.
+    pub disk_bytes: Option<u64>,
+}
+
+impl Manifest {
+    /// Reads a manifest. `file` names it in messages.
+    ///
+    /// # Errors
+    /// All mistakes of the text, each with its place.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Diagnostics> {
+        decode::manifest(file, text)
+    }
+}

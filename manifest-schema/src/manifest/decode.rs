@@ -1,0 +1,298 @@
+//! From the tree to a [`Manifest`], all mistakes at once.
+
+use super::sources::{Refusal, local_path};
+use super::{
+    ArtifactFrom, ArtifactSpec, ConfigSpec, ImageSource, MANIFEST_VERSION, Manifest, RequiresSpec, SeedSpec,
+    SourceSpec, variables,
+};
+use crate::compose::quantity;
+use crate::yaml::{self, Key, Node, Reader, Value, nearest};
+use crate::{BundlePath, Diagnostic, Diagnostics, ImageRef, Platform};
+use std::collections::BTreeMap;
+
+const KEYS: [&str; 10] = [
+    "ferry", "name", "version", "compose", "images", "artifacts", "configs", "volumes", "variables", "requires",
+];
+const ARCHITECTURES: [&str; 8] = ["amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64", "loong64"];
+
+pub(super) fn manifest(file: &str, text: &str) -> Result<Manifest, Diagnostics> {
+    let root = yaml::parse(file, text)?;
+    let mut r = Reader::strict(file, text);
+    if matches!(root.value, Value::Null) {
+        return Err(Diagnostic::new(file, "the manifest is empty")
+            .hint("`ferry init` writes one from a folder with a compose.yaml")
+            .into());
+    }
+    version(&mut r, &root);
+    let (mut name, mut release, mut compose) = (None, None, "compose.yaml".parse().ok());
+    let (mut images, mut artifacts, mut configs, mut seeds) = (vec![], vec![], vec![], vec![]);
+    let mut variables = BTreeMap::new();
+    let mut requires = requires(&mut r, None);
+    for (key, node) in r.map("the manifest", &root) {
+        match key.text.as_str() {
+            "ferry" => {}
+            "name" => name = r.name("name", node),
+            "version" => release = r.parsed("version", node, release_version),
+            "compose" => compose = folder_path(&mut r, "compose", node),
+            "images" => images = image_sources(&mut r, node),
+            "artifacts" => artifacts = artifact_specs(&mut r, node),
+            "configs" => configs = config_specs(&mut r, node),
+            "volumes" => seeds = seed_specs(&mut r, node),
+            "variables" => variables = variables::decode(&mut r, node),
+            "requires" => requires = self::requires(&mut r, Some(node)),
+            _ => r.unknown_key(key, "the manifest", &KEYS),
+        }
+    }
+    for (key, example) in [("name", "name: plant-monitor"), ("version", "version: 2.4.0")] {
+        if matches!(root.value, Value::Map(_)) && root.get(key).is_none() {
+            r.error(&root, format!("the manifest has no `{key}`"), format!("add a line like `{example}`"));
+        }
+    }
+    let (Some(name), Some(version), Some(compose)) = (name, release, compose) else {
+        // Each of them was reported above.
+        return Err(r.finish(()).err().unwrap_or_default());
+    };
+    let manifest =
+        Manifest { name, version, compose, images, artifacts, configs, seeds, variables, requires };
+    r.finish(manifest).map(|(manifest, _)| manifest)
+}
+
+fn version(r: &mut Reader<'_>, root: &Node) {
+    match root.get("ferry") {
+        None if matches!(root.value, Value::Map(_)) => {
+            r.error(root, "the manifest has no `ferry` key", format!("begin it with `ferry: {MANIFEST_VERSION}`"));
+        }
+        None => {}
+        Some(node) => match node.value {
+            Value::Int(MANIFEST_VERSION, _) => {}
+            Value::Int(found, _) => r.error(
+                node,
+                format!("the manifest has version {found}; this program reads version {MANIFEST_VERSION}"),
+                "build with the Ferry that this manifest was written for",
+            ),
+            _ => r.error(
+                node,
+                format!("expected {MANIFEST_VERSION} for `ferry`, found {}", node.kind()),
+                format!("write `ferry: {MANIFEST_VERSION}`"),
+            ),
+        },
+    }
+}
+
+/// The version is part of file and folder names.
+fn release_version(text: &str) -> Result<String, String> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+');
+    if text.is_empty() || text.len() > 64 {
+        return Err("it must have 1 to 64 characters".to_owned());
+    }
+    if !text.bytes().all(good) || !text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()) {
+        return Err(format!(
+            "`{}` may hold only letters, digits, `.`, `_`, `-` and `+`, and starts with a letter or digit",
+            yaml::shown(text)
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// A path below a folder; `./` in front and `/` at the end are taken away.
+fn folder_path(r: &mut Reader<'_>, what: &str, node: &Node) -> Option<BundlePath> {
+    r.parsed(what, node, |text| {
+        let short = text.strip_prefix("./").unwrap_or(text).trim_end_matches('/');
+        short.parse().map_err(|error: crate::names::BadName| error.to_string())
+    })
+}
+
+fn refused<T>(r: &mut Reader<'_>, node: &Node, result: Result<T, Refusal>) -> Option<T> {
+    result.map_err(|(message, hint)| r.error(node, message, hint)).ok()
+}
+
+fn image_sources(r: &mut Reader<'_>, node: &Node) -> Vec<ImageSource> {
+    let mut images: Vec<ImageSource> = Vec::new();
+    for (key, node) in r.names("images", node) {
+        let reference = match key.text.parse::<ImageRef>() {
+            Ok(reference) => Some(reference),
+            Err(error) => {
+                r.error(key, error.to_string(), "write it as Compose's `image` names it");
+                None
+            }
+        };
+        if let Some(twin) = images.iter().find(|image| Some(&image.reference) == reference.as_ref()) {
+            let message = format!("image `{}` is written twice; the first is on line {}", key.text, twin.line);
+            r.error(key, message, "keep one of them");
+        }
+        let Some((source, preserve)) = image_source(r, key, node) else { continue };
+        if let Some(reference) = reference {
+            images.push(ImageSource { reference, source, preserve, line: key.line });
+        }
+    }
+    images
+}
+
+fn image_source(r: &mut Reader<'_>, key: &Key, node: &Node) -> Option<(SourceSpec, bool)> {
+    if !matches!(node.value, Value::Map(_)) {
+        let text = r.string(&key.text, node)?;
+        return refused(r, node, SourceSpec::parse(&text)).map(|source| (source, false));
+    }
+    let (mut source, mut preserve) = (None, false);
+    for (inner, node) in r.map(&key.text, node) {
+        match inner.text.as_str() {
+            "from" => {
+                if let Some(text) = r.string("from", node) {
+                    source = refused(r, node, SourceSpec::parse(&text));
+                }
+            }
+            "preserve" => preserve = r.boolean("preserve", node).unwrap_or(false),
+            _ => r.unknown_key(inner, "an image", &["from", "preserve"]),
+        }
+    }
+    if node.get("from").is_none() {
+        let message = format!("image `{}` has no `from`", key.text);
+        r.error(key, message, "write where it lies, like `from: docker-archive:dist/api.tar`");
+    }
+    source.map(|source| (source, preserve))
+}
+
+fn artifact_specs(r: &mut Reader<'_>, node: &Node) -> Vec<ArtifactSpec> {
+    let mut artifacts = Vec::new();
+    for item in r.list("artifacts", node) {
+        let (mut from, mut to) = (None, None);
+        if matches!(item.value, Value::Map(_)) {
+            for (key, node) in r.map("an artifact", item) {
+                match key.text.as_str() {
+                    "from" => from = r.string("from", node).map(|text| (text, node)),
+                    "to" => to = Some((folder_path(r, "to", node), node.text().is_some_and(|t| t.ends_with('/')))),
+                    _ => r.unknown_key(key, "an artifact", &["from", "to"]),
+                }
+            }
+            if item.get("from").is_none() {
+                r.error(item, "the artifact has no `from`", "write where it lies, like `from: dist/agent.deb`");
+            }
+        } else {
+            from = r.string("artifacts", item).map(|text| (text, item));
+        }
+        let Some((text, node)) = from else { continue };
+        if let Some(from) = refused(r, node, ArtifactFrom::parse(&text)) {
+            let (to, to_folder) = to.unwrap_or((None, false));
+            artifacts.push(ArtifactSpec { from, text, to, to_folder, line: item.line });
+        }
+    }
+    artifacts
+}
+
+fn config_specs(r: &mut Reader<'_>, node: &Node) -> Vec<ConfigSpec> {
+    let mut configs: Vec<ConfigSpec> = Vec::new();
+    for item in r.list("configs", node) {
+        let (mut from, mut to, mut mode) = (None, None, None);
+        if !matches!(item.value, Value::Map(_)) {
+            let message = format!("expected a map for an entry of `configs`, found {}", item.kind());
+            r.error(item, message, "write `{ from: templates/nginx.conf.j2, to: config/nginx.conf }`");
+            continue;
+        }
+        for (key, node) in r.map("a config", item) {
+            match key.text.as_str() {
+                "from" => from = r.parsed("from", node, local_path),
+                "to" => to = folder_path(r, "to", node),
+                "mode" => mode = r.parsed("mode", node, quantity::mode),
+                _ => r.unknown_key(key, "a config", &["from", "to", "mode"]),
+            }
+        }
+        for (key, example) in [("from", "from: templates/nginx.conf.j2"), ("to", "to: config/nginx.conf")] {
+            if item.get(key).is_none() {
+                r.error(item, format!("the config has no `{key}`"), format!("add it, like `{example}`"));
+            }
+        }
+        let (Some(from), Some(to)) = (from, to) else { continue };
+        if let Some(twin) = configs.iter().find(|config| config.to == to) {
+            let message = format!("`{to}` is written by two configs; the first is on line {}", twin.line);
+            r.error(item, message, "give each its own `to`");
+        }
+        configs.push(ConfigSpec { from, to, mode, line: item.line });
+    }
+    configs
+}
+
+fn seed_specs(r: &mut Reader<'_>, node: &Node) -> Vec<SeedSpec> {
+    let mut seeds = Vec::new();
+    for (key, node) in r.names("volumes", node) {
+        let _: Option<crate::ServiceName> = key
+            .text
+            .parse()
+            .map_err(|_| r.error_bare(key, format!("`{}` is not a valid volume name", yaml::shown(&key.text))))
+            .ok();
+        for (inner, node) in r.map(&key.text, node) {
+            match inner.text.as_str() {
+                "seed" => {
+                    if let Some(from) = r.parsed("seed", node, local_path) {
+                        seeds.push(SeedSpec { volume: key.text.clone(), from, line: inner.line });
+                    }
+                }
+                _ => r.unknown_key(inner, "a volume of the manifest", &["seed"]),
+            }
+        }
+    }
+    seeds
+}
+
+fn requires(r: &mut Reader<'_>, node: Option<&Node>) -> RequiresSpec {
+    let mut requires = RequiresSpec { engine: None, platforms: vec![], memory_bytes: None, disk_bytes: None };
+    for (key, node) in node.map(|node| r.map("requires", node)).unwrap_or_default() {
+        match key.text.as_str() {
+            "engine" => requires.engine = r.parsed("engine", node, engine_version),
+            "arch" => requires.platforms = platforms(r, node),
+            "memory" => requires.memory_bytes = r.parsed("memory", node, quantity::bytes),
+            "disk" => requires.disk_bytes = r.parsed("disk", node, quantity::bytes),
+            _ => r.unknown_key(key, "`requires`", &["engine", "arch", "memory", "disk"]),
+        }
+    }
+    if requires.platforms.is_empty() {
+        requires.platforms.extend("linux/amd64".parse());
+    }
+    requires
+}
+
+/// `>=20.10`, `20.10` or `20.10.24`.
+fn engine_version(text: &str) -> Result<String, String> {
+    let version = text.trim().strip_prefix(">=").unwrap_or(text).trim();
+    let numbers = version.split('.').collect::<Vec<_>>();
+    let good = |part: &&str| !part.is_empty() && part.len() <= 6 && part.bytes().all(|b| b.is_ascii_digit());
+    if numbers.len() > 3 || !numbers.iter().all(good) {
+        return Err(format!("`{}` is not a lowest version; write it like \">=20.10\"", yaml::shown(text)));
+    }
+    Ok(version.to_owned())
+}
+
+fn platforms(r: &mut Reader<'_>, node: &Node) -> Vec<Platform> {
+    let items = if node.text().is_some() { std::slice::from_ref(node) } else { r.list("arch", node) };
+    let mut platforms = Vec::new();
+    for item in items {
+        let Some(text) = r.scalar_text("arch", item) else { continue };
+        let architecture = text.strip_prefix("linux/").unwrap_or(&text);
+        let known = architecture.split('/').next().is_some_and(|first| ARCHITECTURES.contains(&first));
+        let platform = format!("linux/{architecture}").parse::<Platform>().ok().filter(|_| known);
+        let Some(platform) = platform else {
+            let near = match architecture {
+                "x86_64" | "x86-64" | "x64" => Some("amd64"),
+                "aarch64" => Some("arm64"),
+                "armhf" | "armv7" | "armv7l" => Some("arm/v7"),
+                "i386" | "i686" => Some("386"),
+                other => nearest(other, ARCHITECTURES),
+            };
+            let hint = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known architectures: {}", ARCHITECTURES.join(", ")),
+            };
+            r.error(item, format!("`{}` is not a known architecture", yaml::shown(&text)), hint);
+            continue;
+        };
+        if platforms.contains(&platform) {
+            r.error(item, format!("`{text}` is written twice"), "keep one of them");
+        } else {
+            platforms.push(platform);
+        }
+    }
+    platforms
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

@@ -1,0 +1,399 @@
+//! Variables: what a site is asked once, and how answers are checked.
+//!
+//! What must stay true: a value that reaches a template has the variable's kind and matches its
+//! pattern; all that is missing or wrong is told at once; a secret is never repeated in a message,
+//! and never stands in a manifest.
+
+use crate::yaml::{self, Key, Node, Reader, nearest};
+use crate::{Diagnostic, Diagnostics};
+use regex_lite::Regex;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What kind of value a variable takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VariableKind {
+    /// `string`, the default.
+    String,
+    /// `int`.
+    Int,
+    /// `bool`.
+    Bool,
+    /// `choice`: one of `choices`.
+    Choice,
+    /// `list`.
+    List,
+    /// `map`.
+    Map,
+    /// `path`: an absolute path on the host.
+    Path,
+    /// `port`: 1 to 65535.
+    Port,
+    /// `address`: an IP address or host name.
+    Address,
+    /// `secret`: a string that is never shown.
+    Secret,
+}
+
+const KINDS: [(&str, VariableKind); 10] = [
+    ("string", VariableKind::String),
+    ("int", VariableKind::Int),
+    ("bool", VariableKind::Bool),
+    ("choice", VariableKind::Choice),
+    ("list", VariableKind::List),
+    ("map", VariableKind::Map),
+    ("path", VariableKind::Path),
+    ("port", VariableKind::Port),
+    ("address", VariableKind::Address),
+    ("secret", VariableKind::Secret),
+];
+
+/// Words that mean something else in a template.
+const RESERVED: [&str; 20] = [
+    "ferry", "true", "false", "none", "True", "False", "None", "and", "or", "not", "in", "is", "if", "else",
+    "for", "loop", "self", "caller", "varargs", "kwargs",
+];
+
+/// One entry of `variables`: asked once on site, remembered, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Variable {
+    /// `type`.
+    pub kind: VariableKind,
+    /// `prompt`: the question.
+    pub prompt: Option<String>,
+    /// `help`: more about it.
+    pub help: Option<String>,
+    /// `default`, already of this kind.
+    pub default: Option<Value>,
+    /// `pattern`: a regular expression that the text must match.
+    pub pattern: Option<String>,
+    /// `generate`: number of random characters where no value is given.
+    pub generate: Option<usize>,
+    /// `choices`.
+    pub choices: Vec<String>,
+    /// 1-based line in the manifest.
+    pub line: usize,
+}
+
+impl VariableKind {
+    /// The word in the manifest.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        KINDS.iter().find(|(_, kind)| *kind == self).map_or("string", |(word, _)| word)
+    }
+
+    const fn is_text(self) -> bool {
+        matches!(self, Self::String | Self::Path | Self::Address | Self::Secret)
+    }
+}
+
+impl Variable {
+    /// The value in this variable's kind. Text is taken for every kind but `map`, since a prompt and
+    /// a command line give nothing else: `8080` for a port, `a,b` for a list.
+    ///
+    /// # Errors
+    /// Why the value does not fit; a secret is not repeated.
+    pub fn check(&self, value: &Value) -> Result<Value, String> {
+        let text = match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(value) => Some(value.to_string()),
+            _ => None,
+        };
+        let found = || match (&text, self.kind) {
+            (Some(text), kind) if kind != VariableKind::Secret => format!("`{}`", yaml::shown(text)),
+            (Some(_), _) => "the given value".to_owned(),
+            (None, _) => json_kind(value).to_owned(),
+        };
+        let text = match (self.kind, text.clone()) {
+            (VariableKind::List, text) => return list(value, text.as_deref()),
+            (VariableKind::Map, _) if value.is_object() => return Ok(value.clone()),
+            (VariableKind::Map, _) | (_, None) => {
+                return Err(format!("expected a value of type {}, found {}", self.kind.word(), found()));
+            }
+            (_, Some(text)) => text,
+        };
+        let expected = |what: &str| Err(format!("expected {what}, found {}", found()));
+        match self.kind {
+            VariableKind::Int => match text.trim().parse::<i64>() {
+                Ok(number) => Ok(Value::from(number)),
+                Err(_) => expected("a whole number"),
+            },
+            VariableKind::Port => match text.trim().parse::<u16>() {
+                Ok(port) if port > 0 => Ok(Value::from(port)),
+                _ => expected("a port between 1 and 65535"),
+            },
+            VariableKind::Bool => match text.trim().to_ascii_lowercase().as_str() {
+                "true" | "yes" | "y" => Ok(Value::Bool(true)),
+                "false" | "no" | "n" => Ok(Value::Bool(false)),
+                _ => expected("true or false"),
+            },
+            VariableKind::Choice if !self.choices.contains(&text) => {
+                expected(&format!("one of {}", self.choices.join(", ")))
+            }
+            VariableKind::Path if !is_absolute(&text) => expected("an absolute path without `..`"),
+            VariableKind::Address if !is_address(&text) => expected("an IP address or a host name"),
+            _ => match &self.pattern {
+                Some(pattern) if !Regex::new(pattern).is_ok_and(|regex| regex.is_match(&text)) => {
+                    Err(format!("{} does not match the pattern {pattern}", found()))
+                }
+                _ => Ok(Value::String(text)),
+            },
+        }
+    }
+}
+
+fn list(value: &Value, text: Option<&str>) -> Result<Value, String> {
+    match (value, text) {
+        (Value::Array(_), _) => Ok(value.clone()),
+        (_, Some(text)) => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Ok(Value::Array(items.map(Value::from).collect()))
+        }
+        _ => Err(format!("expected a list, found {}", json_kind(value))),
+    }
+}
+
+const fn json_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a map",
+    }
+}
+
+fn is_absolute(text: &str) -> bool {
+    text.starts_with('/') && !text.chars().any(char::is_control) && text.split('/').all(|part| part != "..")
+}
+
+/// An IP address or a host name (RFC 1123, section 2.1).
+fn is_address(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    text.parse::<std::net::IpAddr>().is_ok()
+        || (text.len() <= 253
+            && text.strip_suffix('.').unwrap_or(text).split('.').all(label)
+            && text.bytes().any(|b| b.is_ascii_alphabetic()))
+}
+
+/// Gives each variable its value: given, else remembered, else the default, else generated.
+/// `random` makes that many random characters.
+///
+/// # Errors
+/// Every missing or bad value, and every given name that is no variable, at once.
+pub fn resolve(
+    variables: &BTreeMap<String, Variable>,
+    given: &BTreeMap<String, Value>,
+    remembered: &BTreeMap<String, Value>,
+    random: &mut dyn FnMut(usize) -> String,
+) -> Result<BTreeMap<String, Value>, Diagnostics> {
+    let mut found = Diagnostics::default();
+    let mut values = BTreeMap::new();
+    for name in given.keys().filter(|name| !variables.contains_key(*name)) {
+        let hint = match nearest(name, variables.keys().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if variables.is_empty() => "the manifest declares no variables".to_owned(),
+            None => {
+                let names: Vec<&str> = variables.keys().map(String::as_str).take(12).collect();
+                format!("variables of this bundle: {}", names.join(", "))
+            }
+        };
+        found.push(Diagnostic::new("variables", format!("`{}` is not a variable", yaml::shown(name))).hint(hint));
+    }
+    for (name, variable) in variables {
+        let source = match (given.get(name), remembered.get(name), &variable.default, variable.generate) {
+            (Some(value), ..) => Some((value.clone(), "")),
+            (None, Some(value), ..) => Some((value.clone(), " remembered on this host")),
+            (None, None, Some(value), _) => Some((value.clone(), " by default")),
+            (None, None, None, Some(length)) => Some((Value::String(random(length)), " generated")),
+            (None, None, None, None) => None,
+        };
+        let what = variable.prompt.as_deref().or(variable.help.as_deref());
+        let Some((value, origin)) = source else {
+            let kind = match variable.kind {
+                VariableKind::Choice => format!("one of {}", variable.choices.join(", ")),
+                kind => kind.word().to_owned(),
+            };
+            let pattern = variable.pattern.as_ref().map(|p| format!(", matching {p}")).unwrap_or_default();
+            let question = what.map(|what| format!("{what}: ")).unwrap_or_default();
+            found.push(
+                Diagnostic::new("variables", format!("`{name}` has no value"))
+                    .hint(format!("{question}{kind}{pattern}")),
+            );
+            continue;
+        };
+        match variable.check(&value) {
+            Ok(value) => {
+                values.insert(name.clone(), value);
+            }
+            Err(why) => {
+                let mut diagnostic = Diagnostic::new("variables", format!("`{name}`{origin}: {why}"));
+                diagnostic.hint = what.map(str::to_owned);
+                found.push(diagnostic);
+            }
+        }
+    }
+    found.or_ok(values)
+}
+
+/// Reads the `variables` of a manifest.
+pub(super) fn decode(r: &mut Reader<'_>, node: &Node) -> BTreeMap<String, Variable> {
+    let mut variables = BTreeMap::new();
+    for (key, node) in r.names("variables", node) {
+        check_name(r, key);
+        variables.insert(key.text.clone(), variable(r, key, node));
+    }
+    variables
+}
+
+fn check_name(r: &mut Reader<'_>, key: &Key) {
+    let name = &key.text;
+    let start = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    if !start || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        let message = format!("`{}` cannot be the name of a variable", yaml::shown(name));
+        r.error(key, message, "use letters, digits and `_`, and start with a letter");
+    } else if RESERVED.contains(&name.as_str()) {
+        let message = format!("`{name}` cannot be the name of a variable: templates use it for something else");
+        r.error(key, message, format!("name it `site_{name}`, for example"));
+    }
+}
+
+fn variable(r: &mut Reader<'_>, key: &Key, node: &Node) -> Variable {
+    let name = &key.text;
+    let mut kind = None;
+    let mut default = None;
+    let mut variable = Variable {
+        kind: VariableKind::String,
+        prompt: None,
+        help: None,
+        default: None,
+        pattern: None,
+        generate: None,
+        choices: Vec::new(),
+        line: key.line,
+    };
+    for (inner, node) in r.map(name, node) {
+        match inner.text.as_str() {
+            "type" => kind = kind_of(r, node).map(|kind| (kind, node)),
+            "prompt" => variable.prompt = r.string("prompt", node),
+            "help" => variable.help = r.string("help", node),
+            "default" => default = Some(node),
+            "pattern" => {
+                variable.pattern = r.string("pattern", node).filter(|pattern| match Regex::new(pattern) {
+                    Ok(_) => true,
+                    Err(error) => {
+                        r.error_bare(node, format!("`pattern` is not a regular expression: {error}"));
+                        false
+                    }
+                });
+            }
+            "generate" => {
+                variable.generate =
+                    r.integer("generate", node, 1..=256).and_then(|length| usize::try_from(length).ok());
+            }
+            "choices" => {
+                let items = r.list("choices", node);
+                variable.choices = items.iter().filter_map(|item| r.scalar_text("choices", item)).collect();
+            }
+            _ => r.unknown_key(
+                inner,
+                &format!("variable `{name}`"),
+                &["type", "prompt", "help", "default", "pattern", "generate", "choices"],
+            ),
+        }
+    }
+    variable.kind = match kind {
+        Some((kind, _)) => kind,
+        None if !variable.choices.is_empty() => VariableKind::Choice,
+        None => VariableKind::String,
+    };
+    check_combination(r, key, &variable);
+    if let Some(node) = default {
+        variable.default = default_value(r, name, &variable, node);
+    }
+    variable
+}
+
+fn kind_of(r: &mut Reader<'_>, node: &Node) -> Option<VariableKind> {
+    let word = r.string("type", node)?;
+    let found = KINDS.iter().find(|(known, _)| *known == word).map(|(_, kind)| *kind);
+    if found.is_none() {
+        let words = KINDS.map(|(word, _)| word);
+        let near = match word.as_str() {
+            "integer" | "number" => Some("int"),
+            "boolean" => Some("bool"),
+            "str" | "text" => Some("string"),
+            "password" => Some("secret"),
+            "enum" => Some("choice"),
+            "array" => Some("list"),
+            "ip" | "host" | "hostname" => Some("address"),
+            other => nearest(other, words),
+        };
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known types: {}", words.join(", ")),
+        };
+        r.error(node, format!("`{}` is not a type of variable", yaml::shown(&word)), hint);
+    }
+    found
+}
+
+fn check_combination(r: &mut Reader<'_>, key: &Key, variable: &Variable) {
+    let (name, kind) = (&key.text, variable.kind);
+    if kind == VariableKind::Choice && variable.choices.is_empty() {
+        r.error(key, format!("variable `{name}` has no `choices`"), "add them, like `choices: [north, south]`");
+    }
+    if kind != VariableKind::Choice && !variable.choices.is_empty() {
+        let message = format!("variable `{name}` has `choices`, but its type is {}", kind.word());
+        r.error(key, message, "write `type: choice`");
+    }
+    if variable.pattern.is_some() && !kind.is_text() {
+        let message = format!("variable `{name}` has a `pattern`, but its type is {}", kind.word());
+        r.error(key, message, "a pattern is for string, path, address and secret");
+    }
+    if variable.generate.is_some() && !matches!(kind, VariableKind::Secret | VariableKind::String) {
+        let message = format!("variable `{name}` has `generate`, but its type is {}", kind.word());
+        r.error(key, message, "only a secret or a string can be generated");
+    }
+    if variable.generate.is_some() && variable.pattern.is_some() {
+        let message = format!("variable `{name}` has both `generate` and `pattern`");
+        r.error(key, message, "random characters would not match; delete one of them");
+    }
+}
+
+fn default_value(r: &mut Reader<'_>, name: &str, variable: &Variable, node: &Node) -> Option<Value> {
+    if variable.kind == VariableKind::Secret {
+        let message = format!("variable `{name}` is a secret with a `default` that everyone can read");
+        r.error(node, message, "write `generate: 32`, or leave it to the site");
+        return None;
+    }
+    if variable.generate.is_some() {
+        let message = format!("variable `{name}` has both `generate` and `default`");
+        r.error(node, message, "delete one of them");
+        return None;
+    }
+    // `default: 1.10` of a string is the text as written, not the number 1.1.
+    let value = match (variable.kind, node.text()) {
+        (VariableKind::List | VariableKind::Map, _) | (_, None) => node.to_json(),
+        (VariableKind::Int | VariableKind::Bool | VariableKind::Port, Some(_)) => node.to_json(),
+        (_, Some(text)) => Value::from(text),
+    };
+    match variable.check(&value) {
+        Ok(value) => Some(value),
+        Err(why) => {
+            r.error_bare(node, format!("`default` of variable `{name}`: {why}"));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "variables_tests.rs"]
+mod tests;

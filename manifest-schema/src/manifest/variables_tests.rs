@@ -1,0 +1,128 @@
+use super::*;
+use crate::manifest::Manifest;
+use serde_json::json;
+
+fn variables(text: &str) -> BTreeMap<String, Variable> {
+    let text = format!("ferry: 1\nname: a\nversion: 1\nvariables:\n{text}");
+    Manifest::parse("ferry.yaml", &text).unwrap_or_else(|error| panic!("{error}")).variables
+}
+
+fn refused(text: &str) -> String {
+    let text = format!("ferry: 1\nname: a\nversion: 1\nvariables:\n{text}");
+    Manifest::parse("ferry.yaml", &text).expect_err("it must be refused").to_string()
+}
+
+fn values(pairs: &[(&str, Value)]) -> BTreeMap<String, Value> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+}
+
+fn letters(length: usize) -> String {
+    "r".repeat(length)
+}
+
+#[test]
+fn defaults_are_of_the_variables_kind() {
+    let variables = variables(
+        "  s: { default: 1.10 }\n  i: { type: int, default: 7 }\n  b: { type: bool, default: false }\n  \
+         c: { choices: [a, b], default: b }\n  l: { type: list, default: [1, x] }\n  \
+         m: { type: map, default: { a: 1 } }\n  p: { type: path, default: /srv }\n  \
+         t: { type: port, default: 443 }\n  h: { type: address, default: plc-1.local }\n  \
+         g: { type: secret, generate: 32 }\n  n:\n",
+    );
+    let default = |name: &str| variables[name].default.clone();
+    assert_eq!(default("s"), Some(json!("1.10")));
+    assert_eq!(default("i"), Some(json!(7)));
+    assert_eq!(default("b"), Some(json!(false)));
+    assert_eq!(default("c"), Some(json!("b")));
+    assert_eq!(default("l"), Some(json!([1, "x"])));
+    assert_eq!(default("m"), Some(json!({"a": 1})));
+    assert_eq!(default("p"), Some(json!("/srv")));
+    assert_eq!(default("t"), Some(json!(443)));
+    assert_eq!(default("h"), Some(json!("plc-1.local")));
+    assert_eq!(variables["g"].generate, Some(32));
+    assert_eq!(variables["c"].kind, VariableKind::Choice);
+    assert_eq!(variables["n"].kind, VariableKind::String);
+}
+
+#[test]
+fn mistakes_in_variables() {
+    for (text, part) in [
+        ("  a: { type: integer }\n", "did you mean `int`?"),
+        ("  a: { type: strng }\n", "did you mean `string`?"),
+        ("  a: { type: int, default: x }\n", "expected a whole number, found `x`"),
+        ("  a: { type: port, default: 70000 }\n", "expected a port between 1 and 65535, found `70000`"),
+        ("  a: { type: choice }\n", "has no `choices`"),
+        ("  a: { choices: [x], default: y }\n", "expected one of x, found `y`"),
+        ("  a: { type: int, pattern: x }\n", "a pattern is for string"),
+        ("  a: { pattern: '(' }\n", "not a regular expression"),
+        ("  a: { pattern: '^b$', default: c }\n", "does not match the pattern ^b$"),
+        ("  a: { type: secret, default: hunter2 }\n", "everyone can read"),
+        ("  a: { type: secret, generate: 0 }\n", "must lie between 1 and 256"),
+        ("  a: { generate: 8, default: x }\n", "both `generate` and `default`"),
+        ("  a-b: {}\n", "cannot be the name of a variable"),
+        ("  ferry: {}\n", "templates use it for something else"),
+        ("  a: { promt: x }\n", "did you mean `prompt`?"),
+        ("  a: text\n", "expected a map for `a`, found a string `text`"),
+        ("  a: { type: path, default: srv }\n", "an absolute path"),
+        ("  a: { type: address, default: 'a b' }\n", "an IP address or a host name"),
+    ] {
+        assert!(refused(text).contains(part), "{text}: {}", refused(text));
+    }
+    assert!(!refused("  a: { type: secret, default: hunter2, pattern: '^x' }\n").contains("found `hunter2`"));
+}
+
+#[test]
+fn values_come_from_the_first_that_has_one() {
+    let variables = variables(
+        "  given: { default: d }\n  kept: { default: d }\n  default: { default: d }\n  made: { type: secret, generate: 4 }\n",
+    );
+    let given = values(&[("given", json!("g"))]);
+    let remembered = values(&[("given", json!("r")), ("kept", json!("r")), ("gone", json!(1))]);
+    let resolved = resolve(&variables, &given, &remembered, &mut letters).unwrap();
+    assert_eq!(
+        resolved,
+        values(&[("given", json!("g")), ("kept", json!("r")), ("default", json!("d")), ("made", json!("rrrr"))])
+    );
+}
+
+#[test]
+fn text_from_a_prompt_becomes_the_kind() {
+    let variables =
+        variables("  i: { type: int }\n  b: { type: bool }\n  l: { type: list }\n  s: {}\n  t: { type: port }\n");
+    let given = values(&[
+        ("i", json!("-3")),
+        ("b", json!("yes")),
+        ("l", json!("a, b,")),
+        ("s", json!(8)),
+        ("t", json!("80")),
+    ]);
+    let resolved = resolve(&variables, &given, &BTreeMap::new(), &mut letters).unwrap();
+    assert_eq!(
+        resolved,
+        values(&[
+            ("i", json!(-3)),
+            ("b", json!(true)),
+            ("l", json!(["a", "b"])),
+            ("s", json!("8")),
+            ("t", json!(80))
+        ])
+    );
+}
+
+#[test]
+fn everything_missing_or_bad_is_told_at_once() {
+    let variables = variables(
+        "  plant: { prompt: Name of this plant, pattern: '^[A-Z]{3}-[0-9]+$' }\n  port: { type: port }\n  \
+         key: { type: secret, pattern: '^x' }\n  side: { choices: [a, b] }\n",
+    );
+    let given = values(&[("port", json!(0)), ("key", json!("hunter2")), ("plnat", json!("x"))]);
+    let error = resolve(&variables, &given, &BTreeMap::new(), &mut letters).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "variables: `plnat` is not a variable\n  hint: did you mean `plant`?\n\
+         variables: `key`: the given value does not match the pattern ^x\n\
+         variables: `plant` has no value\n  hint: Name of this plant: string, matching ^[A-Z]{3}-[0-9]+$\n\
+         variables: `port`: expected a port between 1 and 65535, found `0`\n\
+         variables: `side` has no value\n  hint: one of a, b"
+    );
+}

@@ -1,0 +1,28 @@
+//! What long work tells whoever watches: a terminal, a log, a test, or nobody.
+
+/// Receives events from long work. Implementations must be cheap and may be called from any
+/// thread.
+pub trait Progress: Send + Sync {
+    /// A stage of the procedure begins, `packing`; `total_bytes` where it is known.
+    fn begin(&self, stage: &str, total_bytes: Option<u64>);
+    /// `bytes` more of the current stage are done.
+    fn advance(&self, bytes: u64);
+    /// What is being worked on now, `image acme/api:2.4.0`.
+    fn detail(&self, text: &str);
+    /// The current stage ended; `summary` is one line for a person.
+    fn end(&self, summary: &str);
+    /// Something a person should know that is not an error.
+    fn warn(&self, text: &str);
+}
+
+/// Hears nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn begin(&self, _: &str, _: Option<u64>) {}
+    fn advance(&self, _: u64) {}
+    fn detail(&self, _: &str) {}
+    fn end(&self, _: &str) {}
+    fn warn(&self, _: &str) {}
+}

@@ -1,0 +1,122 @@
+//! What a plain scalar means (YAML 1.2.2, section 10.3.2 "Tag Resolution"), and `0644` as octal.
+
+use super::Value;
+
+/// The value of a plain (unquoted, untagged) scalar.
+pub(super) fn plain(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "true" | "True" | "TRUE" => return Value::Bool(true),
+        "false" | "False" | "FALSE" => return Value::Bool(false),
+        _ => {}
+    }
+    if let Some(value) = int(text) {
+        return Value::Int(value, text.to_owned());
+    }
+    if let Some(value) = float(text) {
+        return Value::Float(value, text.to_owned());
+    }
+    Value::Str(text.to_owned())
+}
+
+/// A whole number: decimal, `0o17`, `0x1f` or, as YAML 1.1 had it, `017`.
+pub(super) fn int(text: &str) -> Option<i64> {
+    if let Some(digits) = text.strip_prefix("0o") {
+        return radix(digits, 8);
+    }
+    if let Some(digits) = text.strip_prefix("0x") {
+        return radix(digits, 16);
+    }
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.len() > 1 && digits.starts_with('0') {
+        let value = radix(digits, 8)?;
+        return Some(if text.starts_with('-') { -value } else { value });
+    }
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+fn radix(digits: &str, radix: u32) -> Option<i64> {
+    // `from_str_radix` would also take a sign here.
+    if !digits.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return None;
+    }
+    i64::from_str_radix(digits, radix).ok()
+}
+
+/// `[-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?`, infinities and not-a-number.
+pub(super) fn float(text: &str) -> Option<f64> {
+    match text {
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Some(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => return Some(f64::NEG_INFINITY),
+        ".nan" | ".NaN" | ".NAN" => return Some(f64::NAN),
+        _ => {}
+    }
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))),
+        None => (unsigned, None),
+    };
+    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if exponent.is_some_and(|e| e.is_empty() || !digits(e)) {
+        return None;
+    }
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
+        return None;
+    }
+    // `0899` is neither octal nor meant as a number.
+    if whole.len() > 1 && whole.starts_with('0') && !mantissa.contains('.') {
+        return None;
+    }
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_scalars_follow_the_core_schema() {
+        let int = |value: i64, text: &str| Value::Int(value, text.to_owned());
+        let float = |value: f64, text: &str| Value::Float(value, text.to_owned());
+        let string = |text: &str| Value::Str(text.to_owned());
+        let cases = [
+            ("", Value::Null),
+            ("~", Value::Null),
+            ("null", Value::Null),
+            ("nUll", string("nUll")),
+            ("True", Value::Bool(true)),
+            ("yes", string("yes")),
+            ("on", string("on")),
+            ("0", int(0, "0")),
+            ("-12", int(-12, "-12")),
+            ("+12", int(12, "+12")),
+            ("0644", int(0o644, "0644")),
+            ("0o644", int(0o644, "0o644")),
+            ("0x1F", int(31, "0x1F")),
+            ("0899", string("0899")),
+            ("-0x1", string("-0x1")),
+            ("0x-1", string("0x-1")),
+            ("9223372036854775808", float(9_223_372_036_854_775_808.0, "9223372036854775808")),
+            ("1.10", float(1.1, "1.10")),
+            (".5", float(0.5, ".5")),
+            ("1.", float(1.0, "1.")),
+            ("1e3", float(1000.0, "1e3")),
+            ("-.inf", float(f64::NEG_INFINITY, "-.inf")),
+            (".", string(".")),
+            ("1e", string("1e")),
+            ("e3", string("e3")),
+            ("1.2.3", string("1.2.3")),
+            ("8080:80", string("8080:80")),
+            ("inf", string("inf")),
+            ("nan", string("nan")),
+            ("-", string("-")),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(plain(text), expected, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! From parser events to the tree: anchors, aliases, merge keys, duplicate keys, budgets.
+//!
+//! Attacks met here: deep nesting (the parser's own limits and ours; the builder keeps its stack on
+//! the heap), alias bombs (each alias is charged with every node and byte it copies), a node that
+//! contains itself (an alias to an anchor that is still open is refused), huge scalars.
+
+use super::{Key, Node, Value, scalar};
+use crate::{Diagnostic, limits};
+use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+/// Bytes of scalars after aliases were expanded: four times the largest document, so that shared
+/// blocks cost nothing in practice and a bomb of long strings stops.
+const MAX_EXPANDED_BYTES: usize = 4 * limits::MAX_YAML_BYTES;
+
+/// Reads one YAML document. An empty text is [`Value::Null`].
+///
+/// # Errors
+/// The first mistake of syntax, with its place, the line and a hint.
+pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
+    if text.len() > limits::MAX_YAML_BYTES {
+        return Err(Diagnostic::new(
+            file,
+            format!("the file has {} bytes; at most {} are read", text.len(), limits::MAX_YAML_BYTES),
+        )
+        .hint("move large values into files of their own"));
+    }
+    if let Some((line, column)) = text.lines().enumerate().find_map(|(index, line)| {
+        let column = line.chars().position(|c| c == '\0')?;
+        Some((index + 1, column + 1))
+    }) {
+        return Err(Diagnostic::new(file, "the file holds a NUL character; it is not text")
+            .at(text, line, column)
+            .hint("save it as UTF-8"));
+    }
+    let options = granit_parser::options! {
+        flow_nesting_limit: limits::MAX_YAML_DEPTH,
+        block_nesting_limit: limits::MAX_YAML_DEPTH,
+        emit_comments: false,
+    };
+    let mut builder = Builder::new(file, text);
+    for event in Parser::new_from_str_with_options(text, options) {
+        let (event, span) = event.map_err(|error| builder.syntax(&error))?;
+        builder.take(event, span)?;
+    }
+    Ok(builder.root.unwrap_or(Node { value: Value::Null, line: 1, column: 1 }))
+}
+
+struct Builder<'t> {
+    file: &'t str,
+    text: &'t str,
+    stack: Vec<Open>,
+    anchors: HashMap<usize, Anchored>,
+    root: Option<Node>,
+    documents: usize,
+    nodes: usize,
+    bytes: usize,
+}
+
+/// A finished anchored node and what copying it costs.
+struct Anchored {
+    node: Node,
+    nodes: usize,
+    bytes: usize,
+    height: usize,
+}
+
+/// A list or map that is not finished.
+struct Open {
+    anchor: usize,
+    line: usize,
+    column: usize,
+    nodes_before: usize,
+    bytes_before: usize,
+    /// Levels of lists and maps inside, so that aliases cannot nest past the limit.
+    height: usize,
+    content: Content,
+}
+
+enum Content {
+    Seq(Vec<Node>),
+    Map { entries: Vec<(Key, Node)>, seen: BTreeMap<String, usize>, key: Option<Key>, merges: Vec<(Key, Node)> },
+}
+
+impl<'t> Builder<'t> {
+    fn new(file: &'t str, text: &'t str) -> Self {
+        Self {
+            file,
+            text,
+            stack: Vec::new(),
+            anchors: HashMap::new(),
+            root: None,
+            documents: 0,
+            nodes: 0,
+            bytes: 0,
+        }
+    }
+
+    fn at(&self, (line, column): (usize, usize), message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(self.file, message).at(self.text, line, column)
+    }
+
+    fn syntax(&self, error: &granit_parser::ScanError) -> Diagnostic {
+        let (mut line, mut column) = place(error.marker());
+        // The end of the text is shown on the last line that exists.
+        let lines = self.text.lines().count();
+        if line > lines && lines > 0 {
+            line = lines;
+            column = self.text.lines().last().map_or(0, |last| last.chars().count()) + 1;
+        }
+        let info = error.info();
+        let mut message = info.trim().to_owned();
+        if let Some(first) = message.get(..1) {
+            let first = first.to_lowercase();
+            message.replace_range(..1, &first);
+        }
+        let source = self.text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+        self.at((line, column), format!("not valid YAML: {message}")).hint(syntax_hint(&message, source))
+    }
+
+    fn too_deep(&self, at: (usize, usize)) -> Diagnostic {
+        self.at(at, format!("lists and maps are nested more than {} deep", limits::MAX_YAML_DEPTH))
+    }
+
+    fn charge(&mut self, at: (usize, usize), nodes: usize, bytes: usize) -> Result<(), Diagnostic> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.nodes > limits::MAX_YAML_NODES {
+            return Err(self
+                .at(at, format!("the file has more than {} values, aliases expanded", limits::MAX_YAML_NODES))
+                .hint("aliases of aliases multiply; write fewer of them"));
+        }
+        if self.bytes > MAX_EXPANDED_BYTES {
+            return Err(self
+                .at(at, format!("the file has more than {MAX_EXPANDED_BYTES} bytes, aliases expanded"))
+                .hint("aliases of long values multiply; write fewer of them"));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Diagnostic> {
+        let at = place(&span.start);
+        match event {
+            Event::DocumentStart(..) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    return Err(self
+                        .at(at, "a second document begins here")
+                        .hint("keep one document in the file: delete the `---` and what follows"));
+                }
+                Ok(())
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let (nodes, bytes) = (self.nodes, self.bytes);
+                self.charge(at, 1, text.len())?;
+                let value = self.scalar(at, text, style, tag.as_deref())?;
+                self.finish(Node { value, line: at.0, column: at.1 }, anchor, nodes, bytes, 0)
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.open(at, anchor, tag.as_deref(), "seq", Content::Seq(Vec::new()))
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                let content = Content::Map {
+                    entries: Vec::new(),
+                    seen: BTreeMap::new(),
+                    key: None,
+                    merges: Vec::new(),
+                };
+                self.open(at, anchor, tag.as_deref(), "map", content)
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(),
+            Event::Alias(id) => {
+                let Some((nodes, bytes, height)) =
+                    self.anchors.get(&id).map(|anchored| (anchored.nodes, anchored.bytes, anchored.height))
+                else {
+                    return Err(self
+                        .at(at, "the alias stands inside the value that it names")
+                        .hint("a value cannot contain itself"));
+                };
+                if self.stack.len() + height > limits::MAX_YAML_DEPTH {
+                    return Err(self.too_deep(at));
+                }
+                self.charge(at, nodes, bytes)?;
+                match self.anchors.get(&id).map(|anchored| anchored.node.clone()) {
+                    Some(node) => self.put(node, at, height),
+                    None => Ok(()),
+                }
+            }
+            // Stream and document ends, and events this parser was not asked for.
+            _ => Ok(()),
+        }
+    }
+
+    fn open(
+        &mut self,
+        at: (usize, usize),
+        anchor: usize,
+        tag: Option<&Tag>,
+        core: &str,
+        content: Content,
+    ) -> Result<(), Diagnostic> {
+        if let Some(tag) = tag
+            && !tag.is_yaml_core_schema_tag(core)
+        {
+            return Err(self.unknown_tag(at, tag));
+        }
+        if self.stack.len() >= limits::MAX_YAML_DEPTH {
+            return Err(self.too_deep(at));
+        }
+        let (nodes_before, bytes_before) = (self.nodes, self.bytes);
+        self.charge(at, 1, 0)?;
+        let (line, column) = at;
+        self.stack.push(Open { anchor, line, column, nodes_before, bytes_before, height: 0, content });
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Diagnostic> {
+        let Some(open) = self.stack.pop() else { return Ok(()) };
+        let value = match open.content {
+            Content::Seq(items) => Value::Seq(items),
+            Content::Map { mut entries, mut seen, merges, .. } => {
+                for (key, node) in merges {
+                    self.merge(&key, node, &mut entries, &mut seen)?;
+                }
+                Value::Map(entries)
+            }
+        };
+        let node = Node { value, line: open.line, column: open.column };
+        self.finish(node, open.anchor, open.nodes_before, open.bytes_before, open.height + 1)
+    }
+
+    /// Adds what `<<` names where the map itself has no such key; the first of a list wins.
+    fn merge(
+        &self,
+        key: &Key,
+        node: Node,
+        entries: &mut Vec<(Key, Node)>,
+        seen: &mut BTreeMap<String, usize>,
+    ) -> Result<(), Diagnostic> {
+        let maps = match node.value {
+            Value::Seq(items) => items,
+            _ => vec![node],
+        };
+        for map in maps {
+            let Value::Map(merged) = map.value else {
+                return Err(self
+                    .at((key.line, key.column), format!("`<<` merges maps, found {}", map.kind()))
+                    .hint("write `<<: *name`, where `&name` marks a map"));
+            };
+            for (key, node) in merged {
+                if !seen.contains_key(&key.text) {
+                    seen.insert(key.text.clone(), key.line);
+                    entries.push((key, node));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers an anchored node, then puts it where it belongs.
+    fn finish(
+        &mut self,
+        node: Node,
+        anchor: usize,
+        nodes_before: usize,
+        bytes_before: usize,
+        height: usize,
+    ) -> Result<(), Diagnostic> {
+        let at = (node.line, node.column);
+        if anchor != 0 {
+            let (nodes, bytes) = (self.nodes - nodes_before, self.bytes - bytes_before);
+            // The copy kept for aliases counts too: anchors may be nested in anchors.
+            self.charge(at, nodes, bytes)?;
+            self.anchors.insert(anchor, Anchored { node: node.clone(), nodes, bytes, height });
+        }
+        self.put(node, at, height)
+    }
+
+    /// Puts a finished node into the innermost open list or map. `at` is where it is used.
+    fn put(&mut self, node: Node, at: (usize, usize), height: usize) -> Result<(), Diagnostic> {
+        if let Some(open) = self.stack.last_mut() {
+            open.height = open.height.max(height);
+        }
+        match self.stack.last_mut().map(|open| &mut open.content) {
+            None => {
+                self.root = Some(node);
+                Ok(())
+            }
+            Some(Content::Seq(items)) => {
+                items.push(node);
+                Ok(())
+            }
+            Some(Content::Map { entries, seen, key, merges }) => match key.take() {
+                Some(found) if found.text == "<<" => {
+                    merges.push((found, node));
+                    Ok(())
+                }
+                Some(found) => {
+                    entries.push((found, node));
+                    Ok(())
+                }
+                None => {
+                    let Some(text) = node.text().map(str::to_owned) else {
+                        let message = format!("a key must be a single word or text, found {}", node.kind());
+                        return Err(self.at(at, message).hint("write the key in quotes"));
+                    };
+                    if let Some(first) = seen.insert(text.clone(), at.0) {
+                        let message = format!("key `{text}` is written twice; the first is on line {first}");
+                        return Err(self.at(at, message).hint("keep one of them"));
+                    }
+                    *key = Some(Key { text, line: at.0, column: at.1 });
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    fn scalar(
+        &self,
+        at: (usize, usize),
+        text: Cow<'_, str>,
+        style: ScalarStyle,
+        tag: Option<&Tag>,
+    ) -> Result<Value, Diagnostic> {
+        let Some(tag) = tag else {
+            return Ok(if style == ScalarStyle::Plain {
+                scalar::plain(&text)
+            } else {
+                Value::Str(text.into_owned())
+            });
+        };
+        let value = match tag.core_suffix() {
+            Some("str") => Some(Value::Str(text.to_string())),
+            Some("int") => scalar::int(&text).map(|value| Value::Int(value, text.to_string())),
+            Some("float") => scalar::float(&text).map(|value| Value::Float(value, text.to_string())),
+            Some("bool" | "null") => match scalar::plain(&text) {
+                value @ (Value::Bool(_) | Value::Null) => Some(value),
+                _ => None,
+            },
+            _ if tag.original() == "!" => Some(Value::Str(text.to_string())),
+            _ => return Err(self.unknown_tag(at, tag)),
+        };
+        value.ok_or_else(|| self.at(at, format!("`{text}` does not fit its tag `{}`", tag.original())))
+    }
+
+    fn unknown_tag(&self, at: (usize, usize), tag: &Tag) -> Diagnostic {
+        self.at(at, format!("the tag `{}` is not supported here", tag.original()))
+            .hint("delete the tag and write the value itself")
+    }
+}
+
+/// 1-based line and column of a parser's mark.
+fn place(mark: &Marker) -> (usize, usize) {
+    (mark.line().max(1), mark.col() + 1)
+}
+
+/// What to try, from what the parser said and from the line it said it about.
+fn syntax_hint(message: &str, line: &str) -> &'static str {
+    let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
+    if indent.contains('\t') || message.contains("tab") {
+        "indent with spaces; YAML does not allow tabs"
+    } else if message.contains("anchor") {
+        "an alias `*name` needs `&name` above it; put quotes around a value that starts with `*`"
+    } else if message.contains("quote") {
+        "close the quote, or put the whole value in the other kind of quotes"
+    } else if message.contains("':' indicator") || message.contains("flow") || message.contains("bracket") || message.contains("brace") {
+        "close each `[` and `{`, and separate entries with commas"
+    } else if line.matches(": ").count() > 1 || message.contains("mapping values") {
+        "put quotes around a value that holds `: `"
+    } else {
+        "check that this line is indented like its neighbours and that each key ends with `: `"
+    }
+}
+
+#[cfg(test)]
+#[path = "tree_tests.rs"]
+mod tests;
