@@ -1,9 +1,19 @@
-//! What `ferry build` reads: container images wherever they lie, build artifacts, git repositories
-//! and the keys an ssh-agent holds.
+//! The connected side: `ferry build` packs images, artifacts, configs and a manifest into one signed
+//! `site.fz`.
 //!
-//! The binary `ferry` is a thin face over these modules; they print nothing and end no process.
+//! [`build`] reads like the procedure. [`inputs`] is what people wrote, [`sources`] where images lie,
+//! [`artifacts`] and [`git`] what else goes in, [`describe`] what the bundle says of itself, [`signing`]
+//! who vouches for it. Only [`cli`] speaks to a person.
 
 pub mod agent;
 pub mod artifacts;
+pub mod build;
+pub mod cli;
+pub mod describe;
 pub mod git;
+pub mod init;
+pub mod inputs;
+pub mod inspect;
+pub mod signing;
 pub mod sources;
+pub mod verify;

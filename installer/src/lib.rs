@@ -5,6 +5,7 @@
 //! everything else works on plain values, so that plans can be printed and compared.
 
 pub mod engine;
+pub mod failure;
 pub mod health;
 pub mod lifecycle;
 pub mod parking;

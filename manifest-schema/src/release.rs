@@ -201,6 +201,9 @@ pub struct Artifact {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// SHA-256 over the artifact's paths, kinds and contents: equal exactly when it would be laid
+    /// out equally. Says whether a service that mounts it has to be replaced.
+    pub digest: Digest,
     /// The tar entries, headers included, from the first header to the end of the last entry's
     /// padding. Names begin with `artifacts/`.
     pub entries: Span,

@@ -1,12 +1,300 @@
-//! Rendering.
-use crate::Diagnostic;
-use serde_json::Value;
-use std::collections::BTreeMap;
+//! Jinja templates, rendered the same way everywhere and every time.
+//!
+//! Why: a template is tried while building, with sample values, and rendered on site, with the
+//! site's. What must stay true: the result depends on the text and the values alone. A template has
+//! no clock, no randomness, no environment, no files (`include`, `import` and `extends` find nothing);
+//! an undefined name is a mistake, not an empty text; an endless loop and endless output end. The
+//! language is that of minijinja, a subset of Jinja 2.
 
-/// Renders a Jinja template with `values`. `file` names the template in messages.
+use crate::yaml::{nearest, shown};
+use crate::{Diagnostic, limits};
+use minijinja::machinery::{Token, tokenize};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, ErrorKind, UndefinedBehavior};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::io;
+
+/// Depth of macro calls; each takes some kilobytes of the machine's stack.
+const RECURSION_LIMIT: usize = 100;
+
+/// Operators in one expression: enough for a hundred values joined by hand, and the engine's parser
+/// stays within the 2 MiB of stack that a thread has.
+const MAX_CHAIN: usize = 500;
+
+/// Renders a template with `values`. `file` names the template in messages. A key with dots,
+/// `ferry.name`, is reached by them. The last newline is kept.
 ///
 /// # Errors
 /// The first mistake, with its line and, for an undefined name, the nearest known one.
-pub fn render(file: &str, _text: &str, _values: &BTreeMap<String, Value>) -> Result<String, Diagnostic> {
-    Err(Diagnostic::new(file, "not read yet"))
+pub fn render(file: &str, text: &str, values: &BTreeMap<String, Value>) -> Result<String, Diagnostic> {
+    if text.len() > limits::MAX_YAML_BYTES {
+        let message = format!("the template has {} bytes; at most {} are read", text.len(), limits::MAX_YAML_BYTES);
+        return Err(Diagnostic::new(file, message));
+    }
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
+    let syntax = syntax.map_err(|error| Diagnostic::new(file, error.to_string()))?;
+    refuse_chains(file, text, &syntax)?;
+    environment.set_syntax(syntax);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_fuel(Some(limits::TEMPLATE_FUEL));
+    environment.set_recursion_limit(RECURSION_LIMIT);
+    // Positions of expressions are only kept in debug mode.
+    environment.set_debug(true);
+    // It would print every value, secrets too.
+    environment.remove_global("debug");
+    let values = nested(values);
+    let explain = |error: &minijinja::Error| explain(file, text, &values, error);
+    let template = environment.template_from_named_str(file, text).map_err(|error| explain(&error))?;
+    let mut output = Bounded(Vec::new());
+    template.render_captured_to(minijinja::value::Serde(&values), &mut output).map_err(|error| explain(&error))?;
+    String::from_utf8(output.0).map_err(|_| Diagnostic::new(file, "the template makes text that is not UTF-8"))
+}
+
+/// Refuses expressions and `elif` chains so long that the engine's parser, which bounds brackets and
+/// blocks but not chains of operators, would run out of stack.
+fn refuse_chains(file: &str, text: &str, syntax: &SyntaxConfig) -> Result<(), Diagnostic> {
+    let (mut operators, mut branches) = (0_usize, 0_usize);
+    // What cannot be read is told by the parser itself, with a better message.
+    for (token, span) in tokenize(text, false, syntax.clone()).map_while(Result::ok) {
+        match token {
+            Token::VariableStart | Token::BlockStart => operators = 0,
+            Token::Ident("elif") => branches += 1,
+            Token::Ident("not" | "in" | "is" | "and" | "or" | "if") => operators += 1,
+            Token::TemplateData(_)
+            | Token::Ident(_)
+            | Token::Str(_)
+            | Token::String(_)
+            | Token::Int(_)
+            | Token::Int128(_)
+            | Token::Float(_)
+            | Token::Comma
+            | Token::Colon
+            | Token::BraceOpen
+            | Token::BraceClose
+            | Token::BracketClose
+            | Token::ParenClose
+            | Token::VariableEnd
+            | Token::BlockEnd => {}
+            _ => operators += 1,
+        }
+        if operators > MAX_CHAIN || branches > MAX_CHAIN {
+            let message = format!("more than {MAX_CHAIN} operators in one expression, or as many `elif`");
+            return Err(Diagnostic::new(file, message)
+                .at(text, usize::from(span.start_line), usize::from(span.start_col) + 1)
+                .hint("split it with `set`, or keep the data in a variable"));
+        }
+    }
+    Ok(())
+}
+
+/// `{"ferry.name": …}` as `{"ferry": {"name": …}}`.
+fn nested(values: &BTreeMap<String, Value>) -> Map<String, Value> {
+    let mut root = Map::new();
+    for (key, value) in values {
+        match key.split_once('.') {
+            Some((outer, inner)) => {
+                let outer = root.entry(outer).or_insert_with(|| Value::Object(Map::new()));
+                if let Value::Object(outer) = outer {
+                    outer.insert(inner.to_owned(), value.clone());
+                }
+            }
+            None => {
+                root.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    root
+}
+
+/// Output that ends at the limit.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > limits::MAX_RENDERED_BYTES {
+            return Err(io::Error::other("too large"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn explain(file: &str, text: &str, values: &Map<String, Value>, error: &minijinja::Error) -> Diagnostic {
+    let expression = error.range().and_then(|range| text.get(range)).unwrap_or_default();
+    let detail = || {
+        let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+        shown(&detail)
+    };
+    let (message, hint) = match error.kind() {
+        ErrorKind::UndefinedError => undefined(expression, values),
+        ErrorKind::SyntaxError => (
+            format!("not a valid template: {}", detail()),
+            Some("check that each `{{`, `{%`, `for` and `if` is closed; write literal braces as {{ '{{' }}".to_owned()),
+        ),
+        ErrorKind::OutOfFuel => (
+            format!("the template takes more than {} steps", limits::TEMPLATE_FUEL),
+            Some("look for a loop inside a loop, or a macro that calls itself".to_owned()),
+        ),
+        ErrorKind::WriteFailure => (
+            format!("the template makes more than {} bytes", limits::MAX_RENDERED_BYTES),
+            Some("look for a loop that repeats too often".to_owned()),
+        ),
+        ErrorKind::TemplateNotFound | ErrorKind::BadInclude => (
+            "a template cannot read another file".to_owned(),
+            Some("put the text of the other file here, as a macro where it is used twice".to_owned()),
+        ),
+        ErrorKind::UnknownFilter | ErrorKind::UnknownFunction | ErrorKind::UnknownTest => {
+            (detail(), Some("see `ferry render --help` for what templates can use".to_owned()))
+        }
+        kind => (format!("{kind}: {}", detail()), None),
+    };
+    let mut diagnostic = Diagnostic::new(file, message);
+    diagnostic.hint = hint;
+    let Some(line) = error.line() else { return diagnostic };
+    diagnostic.at(text, line, column(text, line, error))
+}
+
+/// The 1-based column where the error's expression begins, or 0.
+fn column(text: &str, line: usize, error: &minijinja::Error) -> usize {
+    let Some(before) = error.range().and_then(|range| text.get(..range.start)) else { return 0 };
+    if before.matches('\n').count() + 1 != line {
+        return 0;
+    }
+    before.rsplit('\n').next().map_or(0, |part| part.chars().count() + 1)
+}
+
+fn undefined(expression: &str, values: &Map<String, Value>) -> (String, Option<String>) {
+    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    let name: String = expression.chars().take_while(|c| word(*c)).take(80).collect();
+    if name.is_empty() {
+        return ("a value is undefined".to_owned(), None);
+    }
+    let (parent, known, last) = match name.rsplit_once('.') {
+        Some((parent, last)) => {
+            let inner = parent.split('.').try_fold(None::<&Map<String, Value>>, |map, part| {
+                let map = map.unwrap_or(values);
+                map.get(part).and_then(Value::as_object).map(Some)
+            });
+            (format!("{parent}."), inner.flatten(), last)
+        }
+        None => (String::new(), Some(values), name.as_str()),
+    };
+    let near = known.and_then(|known| nearest(last, known.keys().map(String::as_str)));
+    let hint = match near {
+        Some(near) => format!("did you mean `{parent}{near}`?"),
+        None => format!("declare it under `variables`, or write `{{{{ {name} | default('') }}}}`"),
+    };
+    (format!("`{name}` is undefined"), Some(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn values() -> BTreeMap<String, Value> {
+        let pairs = [
+            ("plant_name", json!("ABC-1")),
+            ("cameras", json!([{"name": "gate"}, {"name": "roof"}])),
+            ("tls", json!(true)),
+            ("ferry.name", json!("plant")),
+            ("ferry.version", json!("2.4.0")),
+        ];
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    fn refused(text: &str) -> String {
+        render("t.j2", text, &values()).expect_err("it must be refused").to_string()
+    }
+
+    #[test]
+    fn loops_conditions_macros_and_the_last_newline() {
+        let text = "{% macro cam(c) %}cam-{{ c.name }}{% endmacro -%}\n# {{ ferry.name }} {{ ferry['version'] }}\n\
+                    {% for c in cameras %}{{ cam(c) }}{% if not loop.last %},{% endif %}{% endfor %}\n\
+                    {% if tls %}<{{ plant_name | lower }}>{% endif %} {{ cameras | tojson }}\n";
+        assert_eq!(
+            render("t.j2", text, &values()).unwrap(),
+            "# plant 2.4.0\ncam-gate,cam-roof\n<abc-1> [{\"name\": \"gate\"}, {\"name\": \"roof\"}]\n"
+        );
+        assert_eq!(render("t.html", "{{ '<' }}", &values()).unwrap(), "<");
+    }
+
+    #[test]
+    fn an_undefined_name_shows_its_place_and_the_nearest_name() {
+        assert_eq!(
+            refused("a\n  {{ plant_nam }}\n"),
+            "t.j2:2:6: `plant_nam` is undefined\n  2 |   {{ plant_nam }}\n    |      ^\n  hint: did you mean `plant_name`?"
+        );
+        assert_eq!(
+            refused("{{ ferry.nane }}"),
+            "t.j2:1:4: `ferry.nane` is undefined\n  1 | {{ ferry.nane }}\n    |    ^\n  hint: did you mean `ferry.name`?"
+        );
+        assert!(refused("{{ zebra }}").contains("declare it under `variables`"));
+        assert!(refused("{% for c in camras %}{% endfor %}").contains("did you mean `cameras`?"));
+        assert!(refused("{% if tsl %}{% endif %}").contains("did you mean `tls`?"));
+    }
+
+    #[test]
+    fn mistakes_have_a_line_and_a_hint() {
+        for (text, part) in [
+            ("a\n{{ x", "t.j2:2"),
+            ("{% for c in cameras %}", "not a valid template"),
+            ("{{ 1 | nope }}", "filter"),
+            ("{{ now() }}", "unknown"),
+            ("{{ debug() }}", "unknown"),
+            ("{% include '/etc/passwd' %}", "cannot read another file"),
+            ("{{ plant_name + 1 }}", "invalid operation"),
+        ] {
+            assert!(refused(text).contains(part), "{text}: {}", refused(text));
+        }
+    }
+
+    #[test]
+    fn endless_work_ends() {
+        let fuel = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";
+        assert!(refused(fuel).contains("more than 5000000 steps"), "{}", refused(fuel));
+        let output = "{% for a in range(30000) %}{{ 'x' * 1000 }}{% endfor %}";
+        assert!(refused(output).contains("more than 16777216 bytes"), "{}", refused(output));
+        let recursion = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}";
+        assert!(refused(recursion).contains("recursion limit"), "{}", refused(recursion));
+        assert!(refused("{{ 'x' * 100000000000 }}").contains("too large"));
+        for part in ["(", "-", "not ", "1+", "1~", "a.", "[", "{1:", "1 if 1 else ", "1**", "{{ (", "{% if 1 %}"] {
+            assert!(refused(&format!("{{{{ {}", part.repeat(50_000))).contains("t.j2"), "{part}");
+        }
+        let last = ".a|e()[0] is f".repeat(50_000);
+        assert!(refused(&format!("{{{{ a{last} }}}}")).contains("more than 500 operators"));
+        let elif = "{% elif 1 %}".repeat(50_000);
+        assert!(refused(&format!("{{% if 0 %}}{elif}{{% endif %}}")).contains("as many `elif`"));
+        assert!(refused(&format!("{{{{ nope }}}}{}{{{{ (", "{{ 1 }}\n".repeat(70_000))).contains("t.j2"));
+    }
+
+    #[test]
+    fn the_longest_chains_allowed_fit_in_the_stack() {
+        for part in ["-", "not ", "1+", "1~", "1 if 1 else ", "1**", "1 and ", "1 or ", "1 == "] {
+            let _ = render("t.j2", &format!("{{{{ {}1 }}}}", part.repeat(MAX_CHAIN)), &values());
+        }
+        for part in [".a", "|string", "[0]", "()"] {
+            let _ = render("t.j2", &format!("{{{{ tls{} }}}}", part.repeat(MAX_CHAIN)), &values());
+        }
+        let elif = "{% elif 0 %}".repeat(MAX_CHAIN);
+        assert_eq!(render("t.j2", &format!("{{% if 0 %}}{elif}{{% else %}}x{{% endif %}}"), &values()).unwrap(), "x");
+        let _ = render("t.j2", &format!("{{{{ {}1 }}}}", "(-".repeat(MAX_CHAIN / 2)), &values());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_rendered_or_refused(text in "([{}%#a-c|.()' 0-9\\n-]|\\{\\{|\\}\\}|\\{%|%\\}|for|in|if|cameras){0,30}") {
+            if let Err(error) = render("t.j2", &text, &values()) {
+                let _ = error.to_string();
+            }
+        }
+    }
 }

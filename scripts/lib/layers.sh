@@ -23,22 +23,19 @@ mirror() {
     printf '%s\n' "${found%/}"
 }
 
-# fetch STATUS PACKAGE…: what apt would download for a root whose dpkg status file is STATUS. The
-# machine's own apt does it, so proxies and certificates are those of the machine.
-fetch() {
-    local status=$1
-    shift
+# machine_apt ARGUMENT…: the machine's own apt, so proxies and certificates are those of the machine, over
+# the suite alone and with lists and archives in the cache.
+machine_apt() {
     mkdir -p "$APT"/{lists/partial,archives/partial}
     printf 'deb %s %s main\n' "$(mirror)" "$SUITE" >"$APT/sources.list"
     local apt=(apt-get -qq -y -o Dir::Etc::sourcelist="$APT/sources.list" -o Dir::Etc::sourceparts=-
         -o Dir::State::lists="$APT/lists" -o Dir::Cache::archives="$APT/archives" -o APT::Sandbox::User=root
-        -o Dir::State::status="$status" -o APT::Install-Recommends=false -o APT::Default-Release=
-        -o Acquire::GzipIndexes=false -o APT::Update::Post-Invoke::=)
+        -o APT::Install-Recommends=false -o APT::Default-Release= -o Acquire::GzipIndexes=false)
     if [[ -z ${APT_UPDATED:-} ]]; then
         "${apt[@]}" update >&2
         APT_UPDATED=yes
     fi
-    "${apt[@]}" install --download-only "$@" >&2
+    "${apt[@]}" "$@" >&2
 }
 
 # tidy ROOTFS: removes what installing leaves behind and no program needs.
@@ -83,8 +80,7 @@ in_chroot() {
 }
 
 install_in_stack() {
-    fetch "$MERGED/var/lib/dpkg/status" "$@"
-    mkdir -p "$APT/empty"
+    machine_apt -o Dir::State::status="$MERGED/var/lib/dpkg/status" install --download-only "$@"
     mount --bind "$APT/lists" "$MERGED/var/lib/apt/lists"
     mount --bind "$APT/archives" "$MERGED/var/cache/apt/archives"
     mount --bind "$APT/sources.list" "$MERGED/etc/apt/sources.list"

@@ -68,7 +68,6 @@ impl From<anyhow::Error> for Flaw {
 /// What is asked for.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
-    pub(super) reference: &'a ImageRef,
     pub(super) platform: &'a Platform,
     pub(super) preserve: bool,
 }

@@ -32,7 +32,7 @@ const MAX_RATIO: u64 = 1100;
 ///
 /// # Errors
 /// When the bytes are of a compression that engines no longer take.
-pub(super) fn sniff(head: &[u8]) -> anyhow::Result<Compression> {
+pub(crate) fn sniff(head: &[u8]) -> anyhow::Result<Compression> {
     match head {
         [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
         // A zstd frame, or a skippable one in front of it (RFC 8878, section 3.1.2).
@@ -46,7 +46,7 @@ pub(super) fn sniff(head: &[u8]) -> anyhow::Result<Compression> {
 }
 
 /// The content of `stored`, of which there are `stored_bytes`; `what` names it in errors.
-pub(super) fn decompress(
+pub(crate) fn decompress(
     stored: impl Read + Send + 'static,
     compression: Compression,
     stored_bytes: u64,

@@ -13,7 +13,7 @@ use super::store::Place;
 use super::{FoundImage, ResolveOptions, Wanted};
 use manifest_schema::manifest::SourceSpec;
 use manifest_schema::progress::Progress;
-use manifest_schema::{Diagnostic, Diagnostics, ImageRef, Platform};
+use manifest_schema::{Diagnostic, Diagnostics, Digest, ImageRef, Platform};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -93,13 +93,26 @@ struct Hunt<'a> {
 }
 
 impl Hunt<'_> {
+    const fn asked<'a>(&self, platform: &'a Platform) -> Asked<'a> {
+        Asked { platform, preserve: self.wanted.preserve }
+    }
+
+    /// Takes from a file that holds one image, whatever its name there.
+    fn take_only(&mut self, candidates: &[Candidate], source: &'static str, whence: &str) -> Result<(), Diagnostics> {
+        match in_named_source(candidates, &self.wanted.reference, None) {
+            Ok(chosen) => self.take(&chosen, source, whence),
+            Err(error) => {
+                self.tried.push(format!("{error:#}"));
+                Ok(())
+            }
+        }
+    }
+
     /// Takes what `chosen` offers for the missing platforms.
     fn take(&mut self, chosen: &[&Candidate], source: &'static str, whence: &str) -> Result<(), Diagnostics> {
         let mut left = Vec::new();
         for platform in std::mem::take(&mut self.missing) {
-            let asked =
-                Asked { reference: &self.wanted.reference, platform: &platform, preserve: self.wanted.preserve };
-            match choose(chosen, asked) {
+            match choose(chosen, self.asked(&platform)) {
                 Ok((candidate, content)) => self.found.push(found_image(self.wanted, &platform, candidate, content, source)),
                 Err(NotChosen::Absent) => left.push((platform, None)),
                 Err(NotChosen::Unsuitable(why)) => left.push((platform, Some(why))),
@@ -228,29 +241,31 @@ impl Search<'_> {
         hunt.take(&named(candidates, &hunt.wanted.reference), "images", &whence)
     }
 
+    /// A layout that an earlier build pulled, where it has all that is missing. With one platform
+    /// missing, the registry is asked again for all, so that they come from one index.
+    fn kept_layout(&self, hunt: &Hunt<'_>, reference: &ImageRef) -> Option<Vec<Candidate>> {
+        let path = kept::registry_layout(&self.images, &reference.familiar());
+        if self.options.refresh || !path.join("index.json").is_file() {
+            return None;
+        }
+        let candidates = kept::read_images(&path).ok()?;
+        let chosen = in_named_source(&candidates, &hunt.wanted.reference, None).ok()?;
+        let complete = hunt.missing.iter().all(|platform| choose(&chosen, hunt.asked(platform)).is_ok());
+        complete.then_some(candidates)
+    }
+
     fn kept_from_registry(&mut self, hunt: &mut Hunt<'_>) -> Result<(), Diagnostics> {
-        let path = kept::registry_layout(&self.images, &hunt.wanted.reference.familiar());
-        if hunt.missing.is_empty() || !path.join("index.json").is_file() {
-            return Ok(());
+        match self.kept_layout(hunt, &hunt.wanted.reference) {
+            Some(candidates) => hunt.take_only(&candidates, "docker", ""),
+            None => Ok(()),
         }
-        // An earlier build took one index for all its platforms: with one missing, it is asked again.
-        if let Ok(candidates) = self.read(&path) {
-            let chosen: Vec<&Candidate> = candidates.iter().collect();
-            let complete = hunt.missing.iter().all(|platform| {
-                let asked = Asked { reference: &hunt.wanted.reference, platform, preserve: hunt.wanted.preserve };
-                choose(&chosen, asked).is_ok()
-            });
-            if complete {
-                return hunt.take(&chosen, "docker", "");
-            }
-        }
-        Ok(())
     }
 
     fn engine(&mut self, hunt: &mut Hunt<'_>, reference: &str) -> Result<(), Diagnostics> {
-        match reference.parse::<ImageRef>() {
-            Ok(parsed) => self.engine_by(hunt, &[parsed.canonical(), parsed.familiar()]),
-            Err(_) => self.engine_by(hunt, &[reference.to_owned()]),
+        // An ID reads like a name with a tag, so it is tried first.
+        match (reference.parse::<Digest>(), reference.parse::<ImageRef>()) {
+            (Err(_), Ok(parsed)) => self.engine_by(hunt, &[parsed.canonical(), parsed.familiar()]),
+            _ => self.engine_by(hunt, &[reference.to_owned()]),
         }
     }
 
@@ -287,45 +302,27 @@ impl Search<'_> {
             }
         };
         let whence = format!("{engine} does not have it");
-        match in_named_source(&candidates, &hunt.wanted.reference, None) {
-            Ok(chosen) => hunt.take(&chosen, "docker-daemon", &whence),
-            Err(error) => {
-                hunt.tried.push(format!("{engine}: {error}"));
-                Ok(())
-            }
-        }
+        hunt.take_only(&candidates, "docker-daemon", &whence)
     }
 
     fn registry(&mut self, hunt: &mut Hunt<'_>, reference: &ImageRef) -> Result<(), Diagnostics> {
-        let path = kept::registry_layout(&self.images, &reference.familiar());
         let registry = format!("registry {}", reference.domain());
-        let asked = |platform| Asked { reference: &hunt.wanted.reference, platform, preserve: hunt.wanted.preserve };
-        let kept_whole = !self.options.refresh
-            && path.join("index.json").is_file()
-            && kept::read_images(&path).is_ok_and(|candidates| {
-                let chosen: Vec<&Candidate> = candidates.iter().collect();
-                hunt.missing.iter().all(|platform| choose(&chosen, asked(platform)).is_ok())
-            });
-        if !kept_whole {
-            if self.options.offline {
-                hunt.tried.push(format!("{registry} was not asked (offline)"));
-                return Ok(());
-            }
-            let fetched = registry::fetch(reference, &hunt.missing, &path, self.options, self.progress);
-            if let Err(error) = fetched {
-                hunt.tried.push(format!("{registry}: {error:#}"));
-                return Ok(());
-            }
-        }
-        let candidates = match kept::read_images(&path) {
-            Ok(candidates) => candidates,
-            Err(error) => {
-                hunt.tried.push(format!("{error:#}"));
-                return Ok(());
+        let candidates = match self.kept_layout(hunt, reference) {
+            Some(candidates) => Ok(candidates),
+            None if self.options.offline => Err(anyhow::anyhow!("it was not asked, since the build is offline")),
+            None => {
+                let path = kept::registry_layout(&self.images, &reference.familiar());
+                registry::fetch(reference, &hunt.missing, &path, self.options, self.progress)
+                    .and_then(|()| kept::read_images(&path))
             }
         };
-        let chosen: Vec<&Candidate> = candidates.iter().collect();
-        hunt.take(&chosen, "docker", &format!("{registry} does not have it"))
+        match candidates {
+            Ok(candidates) => hunt.take_only(&candidates, "docker", &format!("{registry} does not have it")),
+            Err(error) => {
+                hunt.tried.push(format!("{registry}: {error:#}"));
+                Ok(())
+            }
+        }
     }
 }
 

@@ -19,12 +19,13 @@ mod oci_layout;
 mod registry;
 mod store;
 mod tar_scan;
+#[cfg(test)]
+mod tests;
 
 pub use compression::Compression;
-pub(crate) use compression::Exactly;
+pub(crate) use compression::{Exactly, decompress, sniff};
 pub use find::resolve;
 
-use compression::decompress;
 use manifest_schema::manifest::SourceSpec;
 use manifest_schema::{Digest, ImageRef, Platform};
 use std::io::Read;

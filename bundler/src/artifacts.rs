@@ -1,0 +1,282 @@
+//! Build artifacts: files, folders, packages, archives and paths of git repositories, turned into a
+//! plan of tar entries before anything is packed.
+//!
+//! What must stay true: equal files give equal plans, whatever the machine's owners, times, modes or
+//! directory order; a symbolic link never leads out of its artifact; no two artifacts want the same
+//! path; and what is packed is what was planned, or the build fails.
+
+mod folder;
+mod places;
+mod seed;
+
+pub use seed::{open_seed, seed_bytes};
+
+use crate::git;
+use crate::sources::Exactly;
+use anyhow::{Context, bail};
+use manifest_schema::manifest::{ArtifactFrom, ArtifactSpec};
+use manifest_schema::release::ArtifactKind;
+use manifest_schema::{BundlePath, Diagnostic, Diagnostics};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// One artifact as it will be packed.
+#[derive(Debug)]
+pub struct ArtifactPlan {
+    /// `from` as written in the manifest.
+    pub from: String,
+    /// Path below `artifacts/`.
+    pub to: BundlePath,
+    /// What it is.
+    pub kind: ArtifactKind,
+    /// For git: the full commit id.
+    pub commit: Option<String>,
+    /// Its entries, sorted by their paths' bytes, so that folders come before what they hold.
+    pub entries: Vec<PlannedEntry>,
+    /// 1-based line in the manifest.
+    pub line: usize,
+}
+
+/// One tar entry.
+#[derive(Debug)]
+pub struct PlannedEntry {
+    /// Path below `artifacts/`.
+    pub path: BundlePath,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+/// What an entry is.
+#[derive(Debug)]
+pub enum EntryKind {
+    /// A file.
+    File {
+        /// Its content.
+        source: Content,
+        /// Its size in bytes.
+        size: u64,
+        /// Whether it gets mode 0755 and not 0644.
+        executable: bool,
+    },
+    /// A folder, mode 0755.
+    Folder,
+    /// A symbolic link that stays inside the artifact.
+    Symlink {
+        /// As it is written in the link.
+        target: String,
+    },
+}
+
+/// Where a file's content lies.
+#[derive(Debug)]
+pub enum Content {
+    /// A file of this size in bytes.
+    Path(PathBuf, u64),
+    /// An object of a git repository.
+    Git(git::Blob),
+}
+
+impl PlannedEntry {
+    /// The file's content: exactly as many bytes as were planned; nothing for what is no file.
+    ///
+    /// # Errors
+    /// When the file is gone or is another one.
+    pub fn open(&self) -> anyhow::Result<Box<dyn Read + Send>> {
+        match &self.kind {
+            EntryKind::File { source, .. } => source.open(),
+            _ => Ok(Box::new(io::empty())),
+        }
+    }
+}
+
+impl Content {
+    /// The content: exactly as many bytes as were planned. Reading fails where the file has shrunk
+    /// or grown since.
+    ///
+    /// # Errors
+    /// When the file is gone or is another one.
+    pub fn open(&self) -> anyhow::Result<Box<dyn Read + Send>> {
+        match self {
+            Self::Git(blob) => blob.open(),
+            Self::Path(path, size) => {
+                let file = File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
+                let metadata = file.metadata()?;
+                if !metadata.is_file() || metadata.len() != *size {
+                    bail!("{} changed after the build began", path.display());
+                }
+                let what = path.display().to_string();
+                Ok(Box::new(NotGrown { inner: Exactly::new(file.try_clone()?, *size, what.clone()), file, what }))
+            }
+        }
+    }
+}
+
+/// Looks behind the last planned byte.
+struct NotGrown {
+    inner: Exactly<File>,
+    file: File,
+    what: String,
+}
+
+impl Read for NotGrown {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        // Both handles share one position, which now stands at the planned end.
+        if count == 0 && !buffer.is_empty() && self.file.read(&mut [0; 1])? > 0 {
+            return Err(io::Error::other(format!("{} grew while it was read", self.what)));
+        }
+        Ok(count)
+    }
+}
+
+impl ArtifactPlan {
+    /// Number of files.
+    #[must_use]
+    pub fn files(&self) -> u64 {
+        self.entries.iter().filter(|entry| matches!(entry.kind, EntryKind::File { .. })).count() as u64
+    }
+
+    /// Bytes of all files.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let size = |entry: &PlannedEntry| if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
+        self.entries.iter().map(size).fold(0, u64::saturating_add)
+    }
+}
+
+/// Plans all artifacts. `folder` holds the manifest, which messages call `file`.
+///
+/// # Errors
+/// Lists every artifact that cannot be packed as it is.
+pub fn plan(specs: &[ArtifactSpec], folder: &Path, file: &str) -> Result<Vec<ArtifactPlan>, Diagnostics> {
+    let mut plans = Vec::new();
+    let mut wrong = Diagnostics::default();
+    let at = |line: usize, message: String| {
+        let mut diagnostic = Diagnostic::new(file, message);
+        diagnostic.line = line;
+        diagnostic
+    };
+    for spec in specs {
+        match plan_one(spec, folder) {
+            Ok(plan) => plans.push(plan),
+            Err(error) => wrong.push(at(spec.line, format!("artifact `{}`: {error:#}", spec.text))),
+        }
+    }
+    for (line, message) in places::collisions(&plans) {
+        wrong.push(at(line, message).hint("give one of them another `to`"));
+    }
+    wrong.or_ok(plans)
+}
+
+fn plan_one(spec: &ArtifactSpec, folder: &Path) -> anyhow::Result<ArtifactPlan> {
+    let (to, kind, commit, mut entries) = match &spec.from {
+        ArtifactFrom::Path(path) => {
+            let path = folder.join(path);
+            let metadata = path.metadata().with_context(|| format!("{} cannot be found", path.display()))?;
+            let to = destination(spec, &path)?;
+            if metadata.is_dir() {
+                let mut entries = folder::below(&path)?;
+                for entry in &mut entries {
+                    entry.path = to.join(entry.path.as_str())?;
+                }
+                entries.push(PlannedEntry { path: to.clone(), kind: EntryKind::Folder });
+                (to, ArtifactKind::Folder, None, entries)
+            } else {
+                let kind = kind_of(&path)?;
+                (to.clone(), kind, None, vec![folder::file(&path, &metadata, to)?])
+            }
+        }
+        ArtifactFrom::Git { repository, reference, path } => {
+            let repository = folder.join(repository);
+            let path: Option<BundlePath> = path.as_deref().map(str::parse).transpose()?;
+            let to = destination(spec, Path::new(path.as_ref().map_or("", BundlePath::as_str)))
+                .or_else(|error| repository.canonicalize().map_err(|_| error).and_then(|real| destination(spec, &real)))?;
+            let tree = git::tree(&repository, reference, path.as_ref())?;
+            if tree.files.is_empty() {
+                bail!("there is no file in it at `{reference}`");
+            }
+            (to.clone(), ArtifactKind::Git, Some(tree.commit.clone()), git_entries(tree, &to)?)
+        }
+    };
+    entries.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(ArtifactPlan { from: spec.text.clone(), to, kind, commit, entries, line: spec.line })
+}
+
+/// `to`, or the name of `path`.
+fn destination(spec: &ArtifactSpec, path: &Path) -> anyhow::Result<BundlePath> {
+    if let Some(to) = &spec.to {
+        return Ok(to.clone());
+    }
+    let real;
+    let path = if path.file_name().is_none() && !path.as_os_str().is_empty() {
+        real = path.canonicalize()?;
+        &real
+    } else {
+        path
+    };
+    let name = path.file_name().context("it has no name of its own; write where it goes as `to`")?;
+    let name = name.to_str().with_context(|| format!("its name {} is not UTF-8", name.display()))?;
+    Ok(name.parse()?)
+}
+
+/// What a file is, by its name; where a name promises a format, the first bytes must agree.
+fn kind_of(path: &Path) -> anyhow::Result<ArtifactKind> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let (kind, magics, promised): (_, &[&[u8]], _) = match name.as_str() {
+        name if name.ends_with(".deb") => (ArtifactKind::Deb, &[b"!<arch>\n"], "a Debian package"),
+        name if name.ends_with(".jar") => (ArtifactKind::Jar, &[b"PK\x03\x04", b"PK\x05\x06"], "a Java archive"),
+        name if name.ends_with(".zip") => (ArtifactKind::Archive, &[b"PK\x03\x04", b"PK\x05\x06"], "a zip archive"),
+        name if name.ends_with(".tar.gz") || name.ends_with(".tgz") => {
+            (ArtifactKind::Archive, &[b"\x1f\x8b"], "a gzip archive")
+        }
+        name if [".tar", ".tar.zst", ".tar.xz", ".tar.bz2"].iter().any(|ending| name.ends_with(ending)) => {
+            return Ok(ArtifactKind::Archive);
+        }
+        _ => return Ok(ArtifactKind::File),
+    };
+    if !path.metadata()?.is_file() {
+        // What it is instead is told where its entry is made; opening a pipe would wait.
+        return Ok(kind);
+    }
+    let mut head = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(8).read_to_end(&mut head))
+        .with_context(|| format!("{} cannot be read", path.display()))?;
+    if !magics.iter().any(|magic| head.starts_with(magic)) {
+        bail!("{} is called {promised}, but its first bytes are not those of one", path.display());
+    }
+    Ok(kind)
+}
+
+/// A tree's files and the folders that they lie in.
+fn git_entries(tree: git::Tree, to: &BundlePath) -> anyhow::Result<Vec<PlannedEntry>> {
+    let mut entries = Vec::new();
+    let mut folders = std::collections::BTreeSet::new();
+    if !tree.single_file {
+        folders.insert(to.clone());
+    }
+    for file in tree.files {
+        let kind = match file.kind {
+            git::TreeFileKind::File { blob, size, executable } => {
+                EntryKind::File { source: Content::Git(blob), size, executable }
+            }
+            git::TreeFileKind::Symlink(target) => {
+                places::check_link(&file.path, &target)?;
+                EntryKind::Symlink { target }
+            }
+        };
+        let path = if file.path.is_empty() { to.clone() } else { to.join(&file.path)? };
+        let mut above = file.path.as_str();
+        while let Some((folder, _)) = above.rsplit_once('/') {
+            folders.insert(to.join(folder)?);
+            above = folder;
+        }
+        entries.push(PlannedEntry { path, kind });
+    }
+    entries.extend(folders.into_iter().map(|path| PlannedEntry { path, kind: EntryKind::Folder }));
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests;

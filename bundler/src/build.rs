@@ -1,0 +1,486 @@
+//! `ferry build`: one signed `site.fz` from a manifest.
+//!
+//! Read and check everything that people wrote, find every image, plan every artifact, and only then
+//! pack: each input is read once, the output is written once, beside its final name, and appears
+//! whole or not at all.
+
+use crate::artifacts::{self, ArtifactPlan, EntryKind};
+use crate::describe::{self, Pieces};
+use crate::inputs::{self, Inputs};
+use crate::signing::SigningKey;
+use crate::sources::{self, FoundImage, LayerSource, ResolveOptions};
+use anyhow::{Context, Result};
+use bundle_format::pack::{Frames, OwnBlob, Packed, metadata_bytes};
+use bundle_format::tarball::Kind;
+use bundle_format::{FormatError, PackOptions, Packer, Reserve};
+use ferry_terminal::{Class, Failure};
+use manifest_schema::progress::Progress;
+use manifest_schema::release::{Artifact, Layer, Release, Seed, Span, ZstdBlob};
+use manifest_schema::{BundlePath, Digest, Diagnostics};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What to build, checked.
+pub struct Request {
+    /// The manifest, or the folder that holds it.
+    pub manifest: PathBuf,
+    /// The bundle to write; `None`: `<name>-<version>.fz` in the current folder.
+    pub output: Option<PathBuf>,
+    /// Keys that sign.
+    pub keys: Vec<SigningKey>,
+    /// Level and threads.
+    pub pack: PackOptions,
+    /// How images are looked for.
+    pub resolve: ResolveOptions,
+}
+
+/// What was built.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// The bundle.
+    pub output: PathBuf,
+    /// Product and version.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// SHA-256 of the signed index.
+    pub id: Digest,
+    /// Size of the bundle.
+    pub file_bytes: u64,
+    /// Size of the payload.
+    pub content_bytes: u64,
+    /// Images packed.
+    pub images: usize,
+    /// Layers packed, each once.
+    pub layers: usize,
+    /// Layers that images name, counted each time.
+    pub layer_references: usize,
+    /// Content bytes that were not stored again because a layer is shared.
+    pub shared_bytes: u64,
+    /// Artifacts packed.
+    pub artifacts: usize,
+    /// Fingerprints of the keys that signed.
+    pub signed_by: Vec<String>,
+}
+
+/// Builds the bundle.
+///
+/// # Errors
+/// Mistakes in the inputs as [`Diagnostics`]; otherwise what could not be read, written or signed.
+pub fn build(request: &Request, progress: &dyn Progress, cancelled: &AtomicBool) -> Result<Summary> {
+    let inputs = inputs::read(&request.manifest)?;
+    for warning in &inputs.warnings {
+        progress.warn(&warning.to_string());
+    }
+    let output = request.output.clone().unwrap_or_else(|| {
+        PathBuf::from(format!("{}-{}.fz", inputs.manifest.name, inputs.manifest.version))
+    });
+    progress.begin("finding", None);
+    let images =
+        sources::resolve(&inputs.wanted(), inputs.platforms(), &inputs.folder, &request.resolve, progress)?;
+    let artifacts = artifacts::plan(&inputs.manifest.artifacts, &inputs.folder, &request.manifest_name())?;
+    check_artifact_binds(&inputs, &artifacts)?;
+    progress.end(&format!("{} images, {} artifacts", images.len(), artifacts.len()));
+
+    let layers = unique_layers(&inputs, &images);
+    let job = Job { request, inputs: &inputs, images: &images, layers: &layers, artifacts: &artifacts, progress, cancelled };
+    let (packed, release) = job.pack_whole(&output)?;
+    let references = images.iter().map(|image| image.layers.len()).sum();
+    let mut shared_bytes = 0;
+    for image in &release.images {
+        shared_bytes += image.blobs().iter().filter_map(|blob| release.layer(blob)).map(|l| l.span.size).sum::<u64>();
+    }
+    shared_bytes -= release.layers.iter().map(|layer| layer.span.size).sum::<u64>();
+    Ok(Summary {
+        output,
+        name: release.name.to_string(),
+        version: release.version.clone(),
+        id: packed.index_digest,
+        file_bytes: packed.file_bytes,
+        content_bytes: packed.content_bytes,
+        images: release.images.len(),
+        layers: release.layers.len(),
+        layer_references: references,
+        shared_bytes,
+        artifacts: release.artifacts.len(),
+        signed_by: request.keys.iter().map(SigningKey::fingerprint).collect(),
+    })
+}
+
+impl Request {
+    fn manifest_name(&self) -> String {
+        let file = if self.manifest.is_dir() { self.manifest.join("ferry.yaml") } else { self.manifest.clone() };
+        file.display().to_string()
+    }
+}
+
+/// A bind mount below `artifacts/` must be there once the artifacts are laid out.
+fn check_artifact_binds(inputs: &Inputs, artifacts: &[ArtifactPlan]) -> Result<()> {
+    use manifest_schema::compose::model::MountSource;
+    let mut found = Diagnostics::default();
+    let compose = inputs.folder.join(inputs.manifest.compose.as_str()).display().to_string();
+    for (name, service) in &inputs.project.services {
+        for mount in &service.mounts {
+            let MountSource::Bind { path, .. } = &mount.source else { continue };
+            let Some(below) = path.strip_prefix("artifacts/") else { continue };
+            let there = artifacts.iter().any(|artifact| {
+                artifact.entries.iter().any(|entry| {
+                    let entry = entry.path.as_str();
+                    entry == below || entry.strip_prefix(below).is_some_and(|rest| rest.starts_with('/'))
+                })
+            });
+            if !there {
+                let message = format!("service `{name}` mounts ./{path}, which no artifact provides");
+                found.push(
+                    manifest_schema::Diagnostic::new(&compose, message)
+                        .at(&inputs.compose_text, service.line, 0)
+                        .hint("check `to` of the artifacts in the manifest"),
+                );
+            }
+        }
+    }
+    Ok(found.or_ok(())?)
+}
+
+/// A layer to pack, with how it is stored.
+struct PlannedLayer<'a> {
+    digest: Digest,
+    source: &'a LayerSource,
+    /// Carried as stored, byte for byte.
+    as_stored: bool,
+    image: String,
+}
+
+fn unique_layers<'a>(inputs: &Inputs, images: &'a [FoundImage]) -> Vec<PlannedLayer<'a>> {
+    let mut seen = BTreeSet::new();
+    let mut layers = Vec::new();
+    for image in images {
+        let as_stored = describe::keeps_bytes(inputs, image);
+        for source in &image.layers {
+            let digest = if as_stored { source.stored_digest.unwrap_or(source.diff_id) } else { source.diff_id };
+            if seen.insert(digest) {
+                layers.push(PlannedLayer { digest, source, as_stored, image: image.reference.to_string() });
+            }
+        }
+    }
+    layers.sort_by_key(|layer| layer.source.order());
+    layers
+}
+
+impl PlannedLayer<'_> {
+    fn known_bytes(&self) -> Option<u64> {
+        if self.as_stored { Some(self.source.stored_bytes) } else { self.source.content_bytes() }
+    }
+}
+
+struct Job<'a> {
+    request: &'a Request,
+    inputs: &'a Inputs,
+    images: &'a [FoundImage],
+    layers: &'a [PlannedLayer<'a>],
+    artifacts: &'a [ArtifactPlan],
+    progress: &'a dyn Progress,
+    cancelled: &'a AtomicBool,
+}
+
+impl Job<'_> {
+    /// Packs into a temporary file beside `output` and renames it when it is whole.
+    fn pack_whole(&self, output: &Path) -> Result<(Packed, Release)> {
+        let folder = match output.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let writing = || format!("writing {}", output.display());
+        let mut reserve = self.reserve()?;
+        loop {
+            let temporary = tempfile::Builder::new().prefix(".ferry-build-").tempfile_in(folder).with_context(writing)?;
+            let file = temporary.as_file().try_clone().with_context(writing)?;
+            match self.pack(file, reserve) {
+                Ok((file, packed, release)) => {
+                    file.sync_all().with_context(writing)?;
+                    drop(file);
+                    make_readable(temporary.as_file()).with_context(writing)?;
+                    temporary.persist(output).with_context(writing)?;
+                    File::open(folder).and_then(|folder| folder.sync_all()).with_context(writing)?;
+                    return Ok((packed, release));
+                }
+                // Layers that unpack to far more than their size: start again with room for them.
+                Err(error) => match error.downcast_ref::<FormatError>() {
+                    Some(FormatError::ReserveTooSmall { missing }) => {
+                        self.progress.warn("a layer unpacks to far more than its size: packing again with more room");
+                        reserve.widen(*missing);
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
+    fn reserve(&self) -> Result<Reserve> {
+        let mut reserve = Reserve::default();
+        let inputs = self.inputs;
+        reserve.add_file(inputs.manifest_text.len() as u64, 64);
+        reserve.add_file(inputs.compose_text.len() as u64, 64);
+        reserve.add_file(inputs.env_text.as_ref().map_or(0, String::len) as u64, 64);
+        for (path, place) in &inputs.compose_files {
+            reserve.add_file(std::fs::metadata(place)?.len(), path.as_str().len());
+        }
+        for (config, content) in &inputs.configs {
+            reserve.add_file(content.len() as u64, config.to.as_str().len());
+        }
+        for (_, place) in &inputs.seeds {
+            reserve.add_own(artifacts::seed_bytes(place)?);
+        }
+        for image in self.images {
+            reserve.add_file(image.config.len() as u64, 80);
+        }
+        for layer in self.layers {
+            match layer.known_bytes() {
+                Some(bytes) => reserve.add_own(bytes),
+                None => reserve.add_compressed(layer.source.stored_bytes),
+            }
+        }
+        for entry in self.artifacts.iter().flat_map(|artifact| &artifact.entries) {
+            let size = if let EntryKind::File { size, .. } = &entry.kind { *size } else { 0 };
+            reserve.add_file(size, entry.path.as_str().len());
+        }
+        let layers: Vec<Digest> = self.layers.iter().map(|layer| layer.digest).collect();
+        let artifacts = self.artifacts.iter().map(|plan| {
+            let digest = Digest::of(plan.from.as_bytes());
+            describe_artifact(plan, Span { offset: 0, size: 0 }, digest)
+        });
+        let largest = describe::largest_pieces(inputs, self.images, &layers, artifacts.collect())?;
+        let release = describe::release(inputs, self.images, &largest)?;
+        let metadata = metadata_bytes(&describe::metadata(&release)?, self.request.pack.level)?;
+        reserve.set_metadata(metadata + metadata / 20 + 1024);
+        Ok(reserve)
+    }
+
+    fn pack(&self, file: File, reserve: Reserve) -> Result<(File, Packed, Release)> {
+        let total = self.layers.iter().map(|layer| layer.known_bytes().unwrap_or(layer.source.stored_bytes)).sum::<u64>()
+            + self.artifacts.iter().map(|artifact| artifact.bytes()).sum::<u64>();
+        self.progress.begin("packing", Some(total));
+        let mut packer = Packer::new(file, self.request.pack, reserve)?;
+        let contents = match self.pack_contents(&mut packer) {
+            Ok(contents) => contents,
+            Err(error) => {
+                return Err(match error.downcast::<FormatError>() {
+                    Ok(error) => packer.cause(error).into(),
+                    Err(error) => error,
+                });
+            }
+        };
+        let mut described = None;
+        let (file, packed) = packer
+            .finish(
+                |frames| {
+                    let release = contents
+                        .pieces(frames)
+                        .and_then(|pieces| describe::release(self.inputs, self.images, &pieces))
+                        .map_err(|error| FormatError::Input(format!("{error:#}")))?;
+                    let metadata =
+                        describe::metadata(&release).map_err(|error| FormatError::Input(format!("{error:#}")))?;
+                    described = Some(release);
+                    Ok(metadata)
+                },
+                |index| {
+                    let signatures = self.request.keys.iter().map(|key| key.sign(index)).collect::<Result<_>>();
+                    signatures.map_err(|error| FormatError::Untrusted(format!("{error:#}")))
+                },
+            )?;
+        let release = described.context("the bundle was written without being described")?;
+        self.progress.end(&format!(
+            "{} into {}",
+            ferry_terminal::human::bytes(packed.content_bytes),
+            ferry_terminal::human::bytes(packed.file_bytes)
+        ));
+        Ok((file, packed, release))
+    }
+
+    fn pack_contents(&self, packer: &mut Packer<File>) -> Result<Contents> {
+        let inputs = self.inputs;
+        let manifest = packer.small_file(&describe::MANIFEST_PATH.parse()?, inputs.manifest_text.as_bytes())?;
+        let compose = packer.small_file(&describe::COMPOSE_PATH.parse()?, inputs.compose_text.as_bytes())?;
+        let env_file = match &inputs.env_text {
+            Some(text) => Some(packer.small_file(&describe::compose_path(".env")?, text.as_bytes())?),
+            None => None,
+        };
+        let mut compose_files = Vec::new();
+        for (path, place) in &inputs.compose_files {
+            let mut file = File::open(place).with_context(|| format!("opening {}", place.display()))?;
+            let size = file.metadata()?.len();
+            compose_files.push(packer.file(&describe::compose_path(path.as_str())?, size, false, &mut file)?);
+        }
+        let mut configs = Vec::new();
+        for (config, content) in &inputs.configs {
+            let file = packer.small_file(&describe::config_path(&config.to)?, content)?;
+            configs.push(describe::config_file(config, file));
+        }
+        let mut image_configs = BTreeMap::new();
+        for image in self.images {
+            let digest = Digest::of(&image.config);
+            if let std::collections::btree_map::Entry::Vacant(vacant) = image_configs.entry(digest) {
+                vacant.insert(packer.small_file(&describe::blob_path(&digest)?, &image.config)?);
+            }
+        }
+        let mut layers = Vec::new();
+        for layer in self.layers {
+            layers.push(self.pack_layer(packer, layer)?);
+        }
+        let mut seeds = Vec::new();
+        for (seed, place) in &inputs.seeds {
+            self.progress.detail(&format!("seed of volume {}", seed.volume));
+            let mut content = self.watched(artifacts::open_seed(place)?);
+            let blob = packer.own(&describe::seed_path(&seed.volume)?, None, false, &mut content)?;
+            let path = describe::seed_path(&seed.volume)?;
+            let file = manifest_schema::release::FileEntry { path, digest: blob.digest, span: blob.span };
+            seeds.push(Seed { volume: seed.volume.clone(), from: seed.from.clone(), file });
+        }
+        let mut packed_artifacts = Vec::new();
+        for plan in self.artifacts {
+            self.progress.detail(&format!("artifact {}", plan.to));
+            packed_artifacts.push(self.pack_artifact(packer, plan)?);
+        }
+        Ok(Contents {
+            layers,
+            pieces: Pieces {
+                manifest,
+                compose,
+                env_file,
+                compose_files,
+                image_configs,
+                layers: Vec::new(),
+                artifacts: packed_artifacts,
+                configs,
+                seeds,
+            },
+        })
+    }
+
+    fn pack_layer(&self, packer: &mut Packer<File>, layer: &PlannedLayer<'_>) -> Result<OwnBlob> {
+        self.progress.detail(&format!("image {}", layer.image));
+        let content = if layer.as_stored { layer.source.open_stored() } else { layer.source.open() }?;
+        let known = layer.known_bytes();
+        let mut content = self.watched(content);
+        if known.is_none() {
+            content.counts = false;
+        }
+        let path = describe::blob_path(&layer.digest)?;
+        let blob = packer
+            .own(&path, known, false, &mut content)
+            .with_context(|| format!("packing a layer of image {} from {}", layer.image, layer.source.label()))?;
+        if known.is_none() {
+            self.progress.advance(layer.source.stored_bytes);
+        }
+        if blob.digest != layer.digest {
+            let fact = format!(
+                "a layer of image {} in {} is damaged: its content has digest {}, the image says {}",
+                layer.image,
+                layer.source.label(),
+                blob.digest,
+                layer.digest
+            );
+            return Err(Failure::new(Class::Input, fact).hint("save the image again, from where it was built").into());
+        }
+        Ok(blob)
+    }
+
+    fn pack_artifact(&self, packer: &mut Packer<File>, plan: &ArtifactPlan) -> Result<Artifact> {
+        let offset = packer.position();
+        // One line an entry; no path holds a control character, so lines cannot run together.
+        let mut listing = String::new();
+        for entry in &plan.entries {
+            let path: BundlePath = format!("artifacts/{}", entry.path).parse()?;
+            match &entry.kind {
+                EntryKind::Folder => {
+                    packer.entry(&path, Kind::Folder)?;
+                    listing.push_str(&format!("folder\t{path}\n"));
+                }
+                EntryKind::Symlink { target } => {
+                    packer.entry(&path, Kind::Symlink { target })?;
+                    listing.push_str(&format!("link\t{path}\t{target}\n"));
+                }
+                EntryKind::File { size, executable, .. } => {
+                    let mut content = self.watched(entry.open()?);
+                    let file = packer
+                        .file(&path, *size, *executable, &mut content)
+                        .with_context(|| format!("packing {} of artifact {}", entry.path, plan.from))?;
+                    listing.push_str(&format!("file\t{path}\t{executable}\t{}\n", file.digest));
+                }
+            }
+        }
+        let entries = Span { offset, size: packer.position() - offset };
+        Ok(describe_artifact(plan, entries, Digest::of(listing.as_bytes())))
+    }
+
+    fn watched(&self, inner: Box<dyn Read + Send>) -> Watched<'_> {
+        Watched { inner, progress: self.progress, cancelled: self.cancelled, counts: true }
+    }
+}
+
+fn describe_artifact(plan: &ArtifactPlan, entries: Span, digest: Digest) -> Artifact {
+    Artifact {
+        from: plan.from.clone(),
+        to: plan.to.clone(),
+        kind: plan.kind,
+        commit: plan.commit.clone(),
+        files: plan.files(),
+        bytes: plan.bytes(),
+        digest,
+        entries,
+    }
+}
+
+/// What was packed, until the frames' digests are known.
+struct Contents {
+    layers: Vec<OwnBlob>,
+    pieces: Pieces,
+}
+
+impl Contents {
+    fn pieces(&self, frames: &Frames) -> Result<Pieces> {
+        let mut pieces = self.pieces.clone();
+        for blob in &self.layers {
+            let (digest, size) = *frames.blobs.get(blob.number).context("a layer was packed without frames")?;
+            pieces.layers.push(Layer { digest: blob.digest, span: blob.span, zstd: ZstdBlob { digest, size } });
+        }
+        Ok(pieces)
+    }
+}
+
+/// A reader that tells progress and ends when the work is cancelled.
+struct Watched<'a> {
+    inner: Box<dyn Read + Send>,
+    progress: &'a dyn Progress,
+    cancelled: &'a AtomicBool,
+    counts: bool,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(std::io::Error::other("stopped by Ctrl-C"));
+        }
+        let read = self.inner.read(buffer)?;
+        if self.counts {
+            self.progress.advance(read as u64);
+        }
+        Ok(read)
+    }
+}
+
+/// Temporary files are private; a bundle is for handing on.
+#[cfg(unix)]
+fn make_readable(file: &File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_: &File) -> std::io::Result<()> {
+    Ok(())
+}

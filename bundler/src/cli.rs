@@ -1,0 +1,318 @@
+//! What a person types: parsed by clap, checked into requests, run, and reported.
+
+use crate::build::{self, Request, Summary};
+use crate::signing::{self, SigningKey};
+use crate::sources::ResolveOptions;
+use crate::{init, inspect, verify};
+use anyhow::{Context, Result};
+use bundle_format::PackOptions;
+use clap::{Args, Parser, Subcommand};
+use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Carries software across an air gap.
+#[derive(Parser)]
+#[command(name = "ferry", version, max_term_width = 100, after_help = "Examples:
+  ferry init                                 write a commented ferry.yaml beside compose.yaml
+  ferry keygen release                       make a signing key: release and release.pub
+  ferry build --key release -o site.fz       pack everything into one signed file
+  ferry inspect site.fz                      what is in it
+  ferry verify site.fz                       is every byte as it was signed
+
+Exit codes: 0 done, 1 other, 2 command line, 3 mistake in an input, 4 bundle damaged,
+5 not trusted, 6 engine, 9 files, 130 stopped by Ctrl-C")]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Common {
+    /// Print results as JSON on standard output, progress as JSON lines on standard error
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print no progress
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write a commented ferry.yaml for a folder that has a compose.yaml
+    #[command(after_help = "Example:\n  cd my-site && ferry init")]
+    Init {
+        /// The folder
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Make an OpenSSH Ed25519 key that signs bundles
+    #[command(after_help = "Example:\n  ferry keygen release\n  ferry build --key release\n\nThe same as `ssh-keygen -t ed25519`; keys you have work, too.")]
+    Keygen {
+        /// The private key file; the public key goes to FILE.pub
+        #[arg(default_value = "ferry-release")]
+        file: PathBuf,
+        /// Comment in the key
+        #[arg(long, default_value = "ferry release key")]
+        comment: String,
+        /// Protect the key with a passphrase (asked for, or from FERRY_KEY_PASSPHRASE)
+        #[arg(long)]
+        passphrase: bool,
+    },
+    /// Pack images, artifacts and configs into one signed bundle
+    #[command(after_help = "Examples:
+  ferry build --key release
+  ferry build site/ --key release.pub -o /media/stick/site.fz     signs with the ssh-agent
+  ferry build --key release --offline                             asks no registry
+
+Images are looked for in the sources that ferry.yaml names, in images/ beside it, in the local
+engine (DOCKER_HOST), and in the registry, in this order.")]
+    Build(BuildArgs),
+    /// Show what a bundle holds: reads only its head and manifest, from a file or a pipe
+    #[command(after_help = "Examples:\n  ferry inspect site.fz\n  ssh depot cat site.fz | ferry inspect -\n  ferry inspect --json site.fz\n  ferry inspect --export-index site site.fz && \\\n    ssh-keygen -Y verify -f allowed_signers -I release -n ferry -s site.sig.0 < site.index")]
+    Inspect {
+        /// The bundle; `-` reads standard input
+        bundle: PathBuf,
+        /// Also write the signed index to PREFIX.index and the signatures to PREFIX.sig.0, …
+        #[arg(long, value_name = "PREFIX")]
+        export_index: Option<PathBuf>,
+    },
+    /// Check every byte of a bundle and its signature
+    #[command(after_help = "Examples:\n  ferry verify site.fz\n  ferry verify --trust SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU site.fz")]
+    Verify {
+        /// The bundle
+        bundle: PathBuf,
+        /// Accept only a signature by the key with this fingerprint (may be repeated)
+        #[arg(long, value_name = "SHA256:…")]
+        trust: Vec<String>,
+        /// Accept only a signature by a key in this OpenSSH allowed_signers file
+        #[arg(long, value_name = "FILE", conflicts_with = "trust")]
+        allowed_signers: Option<PathBuf>,
+        /// Threads; all cores unless given
+        #[arg(long)]
+        threads: Option<usize>,
+    },
+}
+
+#[derive(Args)]
+struct BuildArgs {
+    /// The manifest, or the folder that holds ferry.yaml
+    #[arg(default_value = ".")]
+    manifest: PathBuf,
+    /// The bundle to write [default: <name>-<version>.fz]
+    #[arg(long, short)]
+    output: Option<PathBuf>,
+    /// A key that signs: an OpenSSH private key, or a .pub file whose key the ssh-agent holds (may be repeated)
+    #[arg(long, short, env = "FERRY_KEY", value_name = "FILE")]
+    key: Vec<PathBuf>,
+    /// zstd level
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+    level: i32,
+    /// Threads that compress; all cores unless given. Does not change the result
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Ask no registry
+    #[arg(long)]
+    offline: bool,
+    /// Ask engine and registry again for images that were kept in images/
+    #[arg(long)]
+    refresh: bool,
+    /// The engine that holds images
+    #[arg(long, env = "DOCKER_HOST", value_name = "HOST")]
+    engine: Option<String>,
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.common.json, cli.common.quiet);
+    match run(cli.command, output) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => ferry_terminal::exit_with(&error, output),
+    }
+}
+
+fn run(command: Command, output: Output) -> Result<()> {
+    let progress = TerminalProgress::new(output);
+    match command {
+        Command::Init { folder } => run_init(&folder, output),
+        Command::Keygen { file, comment, passphrase } => run_keygen(&file, &comment, passphrase, output),
+        Command::Build(args) => {
+            let request = build_request(args)?;
+            let cancelled = cancel_on_ctrl_c();
+            let result = build::build(&request, &progress, &cancelled);
+            if cancelled.load(Ordering::Relaxed) {
+                return Err(Failure::new(Class::Cancelled, "stopped by Ctrl-C; nothing was written").into());
+            }
+            report_build(&result?, output)
+        }
+        Command::Inspect { bundle, export_index } => run_inspect(&bundle, export_index, output),
+        Command::Verify { bundle, trust, allowed_signers, threads } => {
+            let trust = verify::trust(&trust, allowed_signers.as_deref())?;
+            let cancelled = cancel_on_ctrl_c();
+            let report = verify::verify(&bundle, &trust, all_cores(threads), &progress, &cancelled)?;
+            if output.json {
+                output.line(&serde_json::to_string_pretty(&report)?);
+            } else {
+                let named = if report.signer_was_named { "trusted" } else { "valid; compare it with the delivery note" };
+                output.line(&format!(
+                    "{} {} {}: all {} are as signed by {} ({named})",
+                    output.green("✓"),
+                    report.name,
+                    human::printable(&report.version),
+                    human::bytes(report.file_bytes),
+                    report.signed_by.join(", ")
+                ));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn run_init(folder: &std::path::Path, output: Output) -> Result<()> {
+    let (file, mistakes) = init::init(folder)?;
+    if output.json {
+        output.line(&serde_json::json!({ "written": file, "mistakes": mistakes }).to_string());
+        return Ok(());
+    }
+    output.line(&format!("wrote {}", file.display()));
+    if let Some(mistakes) = mistakes {
+        output.error_line(&format!("{} the Compose file needs changes first:\n{mistakes}", output.yellow("warning:")));
+    }
+    output.line("next: ferry keygen release && ferry build --key release");
+    Ok(())
+}
+
+fn run_keygen(file: &std::path::Path, comment: &str, passphrase: bool, output: Output) -> Result<()> {
+    let passphrase = match (passphrase, std::env::var("FERRY_KEY_PASSPHRASE")) {
+        (false, _) => None,
+        (true, Ok(passphrase)) => Some(passphrase),
+        (true, Err(_)) => {
+            let first = rpassword::prompt_password("passphrase: ").context("reading the passphrase")?;
+            let again = rpassword::prompt_password("again: ").context("reading the passphrase")?;
+            if first != again {
+                return Err(Failure::new(Class::Usage, "the passphrases differ; no key was written").into());
+            }
+            Some(first)
+        }
+    };
+    let key = signing::keygen(file, comment, passphrase.as_deref())?;
+    if output.json {
+        output.line(&serde_json::to_string_pretty(&key)?);
+    } else {
+        output.line(&format!("private key   {}   keep it secret, and keep a copy", key.private_key.display()));
+        output.line(&format!("public key    {}", key.public_key.display()));
+        output.line(&format!("fingerprint   {}   put it on the delivery note", key.fingerprint));
+    }
+    Ok(())
+}
+
+fn build_request(args: BuildArgs) -> Result<Request> {
+    if args.key.is_empty() {
+        return Err(Failure::new(Class::Usage, "no key to sign with")
+            .hint("make one with `ferry keygen release` and give it with `--key release` or FERRY_KEY")
+            .into());
+    }
+    let ask = |shown: &str| {
+        std::env::var("FERRY_KEY_PASSPHRASE")
+            .ok()
+            .or_else(|| rpassword::prompt_password(format!("passphrase of {shown}: ")).ok())
+    };
+    let keys = args.key.iter().map(|path| SigningKey::open(path, &ask)).collect::<Result<_>>()?;
+    let docker_config = std::env::var_os("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker")));
+    Ok(Request {
+        manifest: args.manifest,
+        output: args.output,
+        keys,
+        pack: PackOptions { level: args.level, threads: all_cores(args.threads) },
+        resolve: ResolveOptions {
+            offline: args.offline,
+            refresh: args.refresh,
+            docker_host: args.engine,
+            docker_config,
+        },
+    })
+}
+
+fn report_build(summary: &Summary, output: Output) -> Result<()> {
+    if output.json {
+        output.line(&serde_json::to_string_pretty(summary)?);
+        return Ok(());
+    }
+    let ratio = summary.content_bytes as f64 / summary.file_bytes.max(1) as f64;
+    output.line(&format!(
+        "{} {} {}\n  written    {}  ({}, {ratio:.2} times smaller)\n  packed     {} in {}, {}\n  shared     {} named by more than one image and stored once: {} saved\n  signed by  {}\n  id         {}",
+        output.green("✓"),
+        output.bold(&summary.name),
+        human::printable(&summary.version),
+        summary.output.display(),
+        human::bytes(summary.file_bytes),
+        human::count(summary.images, "image"),
+        human::count(summary.layers, "layer"),
+        human::count(summary.artifacts, "artifact"),
+        human::count(summary.layer_references - summary.layers, "layer"),
+        human::bytes(summary.shared_bytes),
+        summary.signed_by.join(", "),
+        summary.id,
+    ));
+    Ok(())
+}
+
+fn run_inspect(path: &std::path::Path, export: Option<PathBuf>, output: Output) -> Result<()> {
+    let bundle = if path.as_os_str() == "-" {
+        inspect::read_head(&mut std::io::stdin().lock())
+    } else {
+        let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        inspect::read_head(&mut file)
+    };
+    let bundle = bundle.map_err(|error| match error.downcast() {
+        Ok(error) => verify::classified(error, path),
+        Err(error) => error,
+    })?;
+    if let Some(prefix) = export {
+        let write = |suffix: String, content: &[u8]| {
+            let file = PathBuf::from(format!("{}{suffix}", prefix.display()));
+            std::fs::write(&file, content).with_context(|| format!("writing {}", file.display()))
+        };
+        write(".index".to_owned(), bundle.index_bytes())?;
+        for (number, signature) in bundle.signatures().iter().enumerate() {
+            write(format!(".sig.{number}"), signature)?;
+        }
+    }
+    if output.json {
+        output.line(&serde_json::to_string_pretty(&inspect::to_json(&bundle))?);
+    } else {
+        let colour = Output { rich: output.colour, ..output };
+        output.line(&inspect::to_tree(&bundle, colour));
+    }
+    Ok(())
+}
+
+fn all_cores(threads: Option<usize>) -> usize {
+    threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
+}
+
+/// Ctrl-C ends the work in good order (temporary files removed); a second one at once.
+fn cancel_on_ctrl_c() -> Arc<AtomicBool> {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&cancelled);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    std::thread::spawn(move || {
+        let Ok(runtime) = runtime else { return };
+        runtime.block_on(async {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                if flag.swap(true, Ordering::Relaxed) {
+                    std::process::exit(i32::from(Class::Cancelled.code()));
+                }
+            }
+        });
+    });
+    cancelled
+}

@@ -1,0 +1,138 @@
+//! `ferry inspect`: what a bundle holds, from its head and manifest alone — from a pipe, too.
+
+use anyhow::Result;
+use bundle_format::bundle::Verified;
+use bundle_format::{Trust, UnverifiedBundle};
+use ferry_terminal::{Output, human};
+use manifest_schema::release::{ArtifactKind, Image, Manifests, Release};
+use serde_json::json;
+use std::fmt::Write as _;
+use std::io::Read;
+
+/// Reads the head and the manifest; the signature must be valid, by whomever it was made.
+///
+/// # Errors
+/// When it is not a bundle, or its head is damaged or not signed.
+pub fn read_head(reader: &mut dyn Read) -> Result<Verified> {
+    Ok(UnverifiedBundle::read(reader)?.verify(&Trust::AnyValid, reader)?)
+}
+
+/// The bundle as JSON.
+#[must_use]
+pub fn to_json(bundle: &Verified) -> serde_json::Value {
+    json!({
+        "id": bundle.id(),
+        "format": bundle_format::index::VERSION,
+        "file_bytes": bundle.file_bytes(),
+        "content_bytes": bundle.index().content_bytes(),
+        "frames": bundle.index().frames().len(),
+        "signed_by": bundle.signers().iter().map(|signer| json!({
+            "fingerprint": signer.fingerprint(),
+            "comment": signer.key().comment(),
+        })).collect::<Vec<_>>(),
+        "release": bundle.release(),
+    })
+}
+
+/// The bundle as a tree for people.
+#[must_use]
+pub fn to_tree(bundle: &Verified, output: Output) -> String {
+    let release = bundle.release();
+    let mut text = String::new();
+    let _ = writeln!(text, "{} {}", output.bold(release.name.as_str()), human::printable(&release.version));
+    let _ = writeln!(text, "  id         {}", bundle.id());
+    for signer in bundle.signers() {
+        let _ = writeln!(text, "  signed by  {}  (valid; whether to trust it is yours to say)", signer.fingerprint());
+    }
+    let _ = writeln!(
+        text,
+        "  size       {} in the file, {} unpacked, {}",
+        human::bytes(bundle.file_bytes()),
+        human::bytes(bundle.index().content_bytes()),
+        human::count(bundle.index().frames().len(), "frame")
+    );
+    requires(&mut text, release);
+    images(&mut text, release);
+    others(&mut text, release);
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn requires(text: &mut String, release: &Release) {
+    let requires = &release.requires;
+    let mut needs: Vec<String> = requires.platforms.iter().map(ToString::to_string).collect();
+    needs.extend(requires.engine.iter().map(|engine| format!("engine {} or later", human::printable(engine))));
+    needs.extend(requires.memory_bytes.map(|bytes| format!("{} of memory", human::bytes(bytes))));
+    needs.extend(requires.disk_bytes.map(|bytes| format!("{} of disk", human::bytes(bytes))));
+    let _ = writeln!(text, "  requires   {}", needs.join(", "));
+}
+
+fn images(text: &mut String, release: &Release) {
+    let layers: u64 = release.layers.iter().map(|layer| layer.span.size).sum();
+    let packed: u64 = release.layers.iter().map(|layer| layer.zstd.size).sum();
+    let _ = writeln!(
+        text,
+        "├─ images: {} in {}, {} ({} packed)",
+        release.images.len(),
+        human::count(release.layers.len(), "layer"),
+        human::bytes(layers),
+        human::bytes(packed)
+    );
+    for (number, image) in release.images.iter().enumerate() {
+        let branch = if number + 1 == release.images.len() { "└─" } else { "├─" };
+        let kept = if matches!(image.manifests, Manifests::Preserved { .. }) { ", byte for byte" } else { "" };
+        let _ = writeln!(
+            text,
+            "│  {branch} {:<32} {:<12} {:>10}  {}{kept}  {}",
+            image.reference.to_string(),
+            image.platform.to_string(),
+            human::bytes(content_bytes(release, image)),
+            human::count(image.diff_ids.len(), "layer"),
+            image.config.digest.short(),
+        );
+    }
+}
+
+fn content_bytes(release: &Release, image: &Image) -> u64 {
+    image.blobs().iter().filter_map(|blob| release.layer(blob)).map(|layer| layer.span.size).sum()
+}
+
+fn others(text: &mut String, release: &Release) {
+    let _ = writeln!(text, "├─ artifacts: {}", release.artifacts.len());
+    for (number, artifact) in release.artifacts.iter().enumerate() {
+        let branch = if number + 1 == release.artifacts.len() { "└─" } else { "├─" };
+        let kind = match artifact.kind {
+            ArtifactKind::File => "file",
+            ArtifactKind::Folder => "folder",
+            ArtifactKind::Deb => "deb",
+            ArtifactKind::Jar => "jar",
+            ArtifactKind::Archive => "archive",
+            ArtifactKind::Git => "git",
+        };
+        let commit = artifact.commit.as_deref().map(|c| format!("  commit {}", human::printable(c))).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "│  {branch} {:<32} {kind:<12} {:>10}  {}{commit}",
+            artifact.to.to_string(),
+            human::bytes(artifact.bytes),
+            human::count(artifact.files as usize, "file"),
+        );
+    }
+    let _ = writeln!(text, "├─ configs: {}", release.configs.len());
+    for (number, config) in release.configs.iter().enumerate() {
+        let branch = if number + 1 == release.configs.len() { "└─" } else { "├─" };
+        let kind = if config.template { "template" } else { "file" };
+        let _ = writeln!(
+            text,
+            "│  {branch} {:<32} {kind:<12} {:>10}",
+            config.to.to_string(),
+            human::bytes(config.file.span.size)
+        );
+    }
+    let _ = writeln!(text, "├─ volume seeds: {}", release.seeds.len());
+    for (number, seed) in release.seeds.iter().enumerate() {
+        let branch = if number + 1 == release.seeds.len() { "└─" } else { "├─" };
+        let _ = writeln!(text, "│  {branch} {:<45} {:>10}", seed.volume, human::bytes(seed.file.span.size));
+    }
+    let _ = writeln!(text, "└─ built with {}", human::printable(&release.built_with));
+}

@@ -1,0 +1,157 @@
+//! The local engine, Docker or Podman, over its socket: the one file here that names bollard.
+//!
+//! An image is saved once into `images/` and read from there, so that the next build needs the
+//! engine only to ask whether the image is still the same. What must stay true: a half-written
+//! archive never gets its name.
+
+use super::candidate::Candidate;
+use super::kept;
+use anyhow::{Context, bail};
+use bollard::Docker;
+use bollard::errors::Error;
+use futures_util::StreamExt;
+use manifest_schema::progress::Progress;
+use manifest_schema::{Digest, Platform};
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+/// Docker's usual socket.
+const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// An answer that needs no work takes milliseconds; a machine under load may need more.
+const INSPECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Engines write the whole archive to their own disk before its first byte: minutes for big images.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// The engine at one address.
+pub(super) struct Engine {
+    host: String,
+}
+
+/// An image the engine has.
+pub(super) struct EngineImage {
+    /// The name by which it answered.
+    name: String,
+    /// The configuration's digest on graph drivers, the manifest's or index's on the containerd store.
+    pub(super) id: Digest,
+    /// Its platform, where the engine cannot have others of the same name.
+    pub(super) only_platform: Option<Platform>,
+}
+
+impl std::fmt::Display for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the engine at {}", self.host)
+    }
+}
+
+impl Engine {
+    pub(super) fn new(host: Option<&str>) -> Self {
+        Self { host: host.filter(|host| !host.is_empty()).unwrap_or(DEFAULT_HOST).to_owned() }
+    }
+
+    fn connect(&self, timeout: Duration) -> anyhow::Result<Docker> {
+        let seconds = timeout.as_secs();
+        let version = bollard::API_DEFAULT_VERSION;
+        if self.host.starts_with("unix://") {
+            #[cfg(unix)]
+            return Ok(Docker::connect_with_unix(&self.host, seconds, version)?);
+        }
+        if self.host.starts_with("npipe://") {
+            #[cfg(windows)]
+            return Ok(Docker::connect_with_named_pipe(&self.host, seconds, version)?);
+        }
+        if self.host.starts_with("tcp://") || self.host.starts_with("http://") {
+            return Ok(Docker::connect_with_http(&self.host, seconds, version)?);
+        }
+        bail!("its address must start with unix:// or tcp://")
+    }
+
+    /// The image that answers to the first known of `names`; `None` where the engine has none of them.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub(super) fn inspect(&self, names: &[String]) -> anyhow::Result<Option<EngineImage>> {
+        let docker = self.connect(INSPECT_TIMEOUT)?;
+        runtime()?.block_on(async {
+            for name in names {
+                // Names go into a URL's path.
+                if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@')) {
+                    bail!("`{name}` is not the name of an image");
+                }
+                let image = match docker.inspect_image(name).await {
+                    Ok(image) => image,
+                    Err(Error::DockerResponseServerError { status_code: 404, .. }) => continue,
+                    Err(error) => return Err(error.into()),
+                };
+                let id = image.id.unwrap_or_default();
+                let id = format!("sha256:{}", id.strip_prefix("sha256:").unwrap_or(&id))
+                    .parse()
+                    .with_context(|| format!("the engine gives `{name}` the ID `{id}`"))?;
+                // The containerd store, which alone has images of several platforms, tells a descriptor.
+                let platform = match (image.os, image.architecture, image.variant.filter(|variant| !variant.is_empty())) {
+                    (Some(os), Some(architecture), Some(variant)) => format!("{os}/{architecture}/{variant}"),
+                    (os, architecture, _) => {
+                        format!("{}/{}", os.unwrap_or_default(), architecture.unwrap_or_default())
+                    }
+                };
+                let only_platform = if image.descriptor.is_none() { platform.parse().ok() } else { None };
+                return Ok(Some(EngineImage { name: name.clone(), id, only_platform }));
+            }
+            Ok(None)
+        })
+    }
+
+    /// Saves an image as an archive at `path`.
+    pub(super) fn save(&self, image: &EngineImage, path: &Path, progress: &dyn Progress) -> anyhow::Result<()> {
+        let docker = self.connect(SAVE_TIMEOUT)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        let partial = kept::partial(path);
+        let result = self.stream(&docker, image, &partial, path, progress);
+        if result.is_err() {
+            // What remains is of no use: the engine cannot continue in the middle.
+            let _ = std::fs::remove_file(&partial);
+        }
+        result
+    }
+
+    fn stream(
+        &self,
+        docker: &Docker,
+        image: &EngineImage,
+        partial: &Path,
+        path: &Path,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<()> {
+        let mut file = File::create(partial).with_context(|| format!("{} cannot be written", partial.display()))?;
+        progress.begin(&format!("saving {} from the engine", image.name), None);
+        let mut bytes = 0_u64;
+        runtime()?.block_on(async {
+            let mut stream = std::pin::pin!(docker.export_image(&image.name));
+            while let Some(chunk) = stream.next().await {
+                let chunk = chunk?;
+                file.write_all(&chunk).with_context(|| format!("{} cannot be written", partial.display()))?;
+                bytes += chunk.len() as u64;
+                progress.advance(chunk.len() as u64);
+            }
+            anyhow::Ok(())
+        })?;
+        // An engine can fail after its answer began: only what reads as the image is kept.
+        let saved = kept::read_images(partial)?;
+        let whole = |candidate: &Candidate| candidate.content.is_ok();
+        if !saved.iter().any(whole) {
+            bail!("what the engine sent holds no whole image");
+        }
+        kept::finish(&file, partial, path)?;
+        progress.end(&format!("saved {} from the engine, {bytes} bytes", image.name));
+        Ok(())
+    }
+}
+
+/// One thread suffices: there is one connection.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime for network work")
+}

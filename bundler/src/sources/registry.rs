@@ -1,0 +1,380 @@
+//! Pulls an image from a registry into an OCI image layout folder (OCI distribution-spec 1.1,
+//! "Pulling manifests", "Pulling blobs"): the one file here that names oci-client.
+//!
+//! What must stay true: every manifest and blob is checked against the digest that led to it before
+//! it gets its name in the layout; `index.json` is written last, so that an interrupted pull is
+//! continued and never taken for a whole one; plain HTTP is spoken with this machine only.
+
+use super::credentials::{Credentials, credentials};
+use super::daemon::runtime;
+use super::oci_layout::{blob_name, is_attestation, media_type_of};
+use super::{ResolveOptions, kept};
+use anyhow::{Context, bail};
+use futures_util::StreamExt;
+use manifest_schema::limits::{MAX_IMAGE_JSON_BYTES, MAX_LAYERS};
+use manifest_schema::oci::{Descriptor, Index, Manifest, media_type};
+use manifest_schema::progress::Progress;
+use manifest_schema::{Digest, ImageRef, Platform};
+use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol};
+use oci_client::errors::OciDistributionError;
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, Reference};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Silence after which a connection counts as dead.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// A manifest has at most a few MiB.
+const MANIFEST_TIMEOUT: Duration = Duration::from_secs(120);
+/// Connections tried for one blob; each continues where the last one broke.
+const ATTEMPTS: usize = 4;
+/// Nesting of indexes.
+const MAX_DEPTH: usize = 4;
+
+const ACCEPTED: &[&str] =
+    &[media_type::INDEX, media_type::MANIFEST, media_type::DOCKER_LIST, media_type::DOCKER_MANIFEST];
+
+/// Pulls `reference` for `platforms` into the layout folder `layout`. Blobs that lie there already
+/// are not pulled again.
+///
+/// # Errors
+/// When the registry does not answer, does not know the image, or sends what does not match.
+pub(super) fn fetch(
+    reference: &ImageRef,
+    platforms: &[Platform],
+    layout: &Path,
+    options: &ResolveOptions,
+    progress: &dyn Progress,
+) -> anyhow::Result<()> {
+    let blobs = layout.join("blobs/sha256");
+    std::fs::create_dir_all(&blobs).with_context(|| format!("{} cannot be made", blobs.display()))?;
+    let auth = match credentials(options.docker_config.as_deref(), reference.domain())? {
+        Credentials::Anonymous => RegistryAuth::Anonymous,
+        Credentials::Password { user, password } => RegistryAuth::Basic(user, password),
+    };
+    let pull = Pull { client: client(reference.domain())?, auth, reference, layout, progress };
+    runtime()?.block_on(pull.run(platforms))
+}
+
+fn client(domain: &str) -> anyhow::Result<Client> {
+    let plain = if is_loopback(domain) { vec![domain.to_owned()] } else { Vec::new() };
+    let config = ClientConfig {
+        protocol: ClientProtocol::HttpsExcept(plain),
+        connect_timeout: Some(CONNECT_TIMEOUT),
+        read_timeout: Some(READ_TIMEOUT),
+        user_agent: concat!("ferry/", env!("CARGO_PKG_VERSION")),
+        ..ClientConfig::default()
+    };
+    Ok(Client::try_from(config)?)
+}
+
+/// Whether a registry is on this machine: the only place where plain HTTP is spoken.
+fn is_loopback(domain: &str) -> bool {
+    let host = match domain.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => domain,
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+struct Pull<'a> {
+    client: Client,
+    auth: RegistryAuth,
+    reference: &'a ImageRef,
+    layout: &'a Path,
+    progress: &'a dyn Progress,
+}
+
+/// A manifest or index as pulled.
+struct Document {
+    descriptor: Descriptor,
+    bytes: Vec<u8>,
+}
+
+impl Pull<'_> {
+    async fn run(&self, platforms: &[Platform]) -> anyhow::Result<()> {
+        let top = self.manifest(None).await?;
+        let mut manifests = Vec::new();
+        let mut documents = vec![];
+        self.walk(&top, platforms, &mut manifests, &mut documents).await?;
+        if manifests.is_empty() {
+            bail!("`{}` has no image for {}", self.reference, list(platforms));
+        }
+        let mut wanted: BTreeMap<Digest, u64> = BTreeMap::new();
+        for manifest in &manifests {
+            if manifest.layers.len() > MAX_LAYERS {
+                bail!("an image has {} layers; engines accept {MAX_LAYERS}", manifest.layers.len());
+            }
+            if manifest.config.size > MAX_IMAGE_JSON_BYTES {
+                bail!("an image configuration has {} bytes, too many", manifest.config.size);
+            }
+            for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
+                wanted.insert(blob.digest, blob.size);
+            }
+        }
+        for document in &documents {
+            self.write(&blob_name(&document.descriptor.digest), &document.bytes)?;
+        }
+        let total: u64 = wanted.values().fold(0, |sum, size| sum.saturating_add(*size));
+        self.progress.begin(&format!("pulling {}", self.reference), Some(total));
+        for (digest, size) in &wanted {
+            self.blob(digest, *size).await.with_context(|| format!("blob {digest}"))?;
+        }
+        let mut entry = top.descriptor.clone();
+        entry.annotations.insert("io.containerd.image.name".to_owned(), self.reference.canonical());
+        let index =
+            Index { schema_version: 2, media_type: Some(media_type::INDEX.to_owned()), manifests: vec![entry] };
+        self.write("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        self.write("index.json", &serde_json::to_vec(&index)?)?;
+        let known: BTreeSet<Digest> =
+            wanted.keys().copied().chain(documents.iter().map(|document| document.descriptor.digest)).collect();
+        self.sweep(&known);
+        self.progress.end(&format!("pulled {}, {total} bytes", self.reference));
+        Ok(())
+    }
+
+    /// Collects the documents and the manifests for `platforms` from an index, or from a manifest,
+    /// whose platform its configuration tells later.
+    async fn walk(
+        &self,
+        top: &Document,
+        platforms: &[Platform],
+        manifests: &mut Vec<Manifest>,
+        documents: &mut Vec<Document>,
+    ) -> anyhow::Result<()> {
+        let mut waiting = vec![(0, top.descriptor.clone(), top.bytes.clone())];
+        while let Some((depth, descriptor, bytes)) = waiting.pop() {
+            if depth > MAX_DEPTH || documents.len() > 64 {
+                bail!("its indexes are nested too deep");
+            }
+            let media_type = media_type_of(&descriptor, &bytes);
+            if !ACCEPTED.contains(&media_type.as_str()) {
+                bail!("`{}` is of media type {media_type}, which is no image", self.reference);
+            }
+            if matches!(media_type.as_str(), media_type::INDEX | media_type::DOCKER_LIST) {
+                let index: Index = serde_json::from_slice(&bytes).context("its index is malformed")?;
+                for child in &index.manifests {
+                    let platform = child.platform.as_ref().map(|platform| platform.platform());
+                    let fits = match platform {
+                        Some(Some(platform)) => platforms.iter().any(|asked| asked.accepts(&platform)),
+                        Some(None) => false,
+                        None => true,
+                    };
+                    if fits && !is_attestation(child) {
+                        let document = self.manifest(Some(child)).await?;
+                        waiting.push((depth + 1, document.descriptor, document.bytes));
+                    }
+                }
+            } else {
+                manifests.push(serde_json::from_slice(&bytes).context("its manifest is malformed")?);
+            }
+            documents.push(Document { descriptor, bytes });
+        }
+        Ok(())
+    }
+
+    /// The manifest at the reference, or the one that `child` names.
+    async fn manifest(&self, child: Option<&Descriptor>) -> anyhow::Result<Document> {
+        let (domain, path) = (self.reference.domain().to_owned(), self.reference.path().to_owned());
+        let digest = child.map(|child| child.digest).or(self.reference.digest().copied());
+        let target = match digest {
+            Some(digest) => Reference::with_digest(domain, path, digest.to_string()),
+            None => Reference::with_tag(domain, path, self.reference.tag().unwrap_or("latest").to_owned()),
+        };
+        let answer = tokio::time::timeout(MANIFEST_TIMEOUT, self.client.pull_manifest_raw(&target, &self.auth, ACCEPTED))
+            .await
+            .context("it took too long to send a manifest")?;
+        let (bytes, _) = answer.map_err(explain)?;
+        if bytes.len() as u64 > MAX_IMAGE_JSON_BYTES {
+            bail!("it sent a manifest of {} bytes, more than {MAX_IMAGE_JSON_BYTES}", bytes.len());
+        }
+        let found = Digest::of(&bytes);
+        if let Some(digest) = digest.filter(|digest| digest != &found) {
+            bail!("it sent a manifest with digest {found} for {digest}");
+        }
+        let bytes = bytes.to_vec();
+        let mut descriptor = child.cloned().unwrap_or(Descriptor {
+            media_type: String::new(),
+            digest: found,
+            size: bytes.len() as u64,
+            platform: None,
+            annotations: BTreeMap::new(),
+        });
+        descriptor.media_type = media_type_of(&descriptor, &bytes);
+        Ok(Document { descriptor, bytes })
+    }
+
+    /// Pulls one blob, continuing what an earlier attempt or an earlier run left.
+    async fn blob(&self, digest: &Digest, size: u64) -> anyhow::Result<()> {
+        let path = self.layout.join(blob_name(digest));
+        // Blobs got their names only after their digest was checked.
+        if path.metadata().is_ok_and(|metadata| metadata.len() == size) {
+            self.progress.advance(size);
+            return Ok(());
+        }
+        let partial = kept::partial(&path);
+        let mut last = None;
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(Duration::from_millis(300 << attempt)).await;
+            }
+            match self.continue_blob(digest, size, &partial).await {
+                Ok(file) => return kept::finish(&file, &partial, &path),
+                Err(Interrupted::Final(error)) => return Err(error),
+                Err(Interrupted::Again(error)) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| anyhow::anyhow!("it was not sent")))
+    }
+
+    async fn continue_blob(&self, digest: &Digest, size: u64, partial: &Path) -> Result<File, Interrupted> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(partial)
+            .with_context(|| format!("{} cannot be written", partial.display()))?;
+        let mut hash = Sha256::new();
+        let mut have = hash_file(&mut file, &mut hash).context("a partial blob cannot be read")?;
+        if have > size {
+            file.set_len(0).context("a partial blob cannot be emptied")?;
+            (hash, have) = (Sha256::new(), 0);
+        }
+        if have < size {
+            let target = Reference::with_digest(
+                self.reference.domain().to_owned(),
+                self.reference.path().to_owned(),
+                digest.to_string(),
+            );
+            self.client.store_auth_if_needed(target.resolve_registry(), &self.auth).await;
+            let text = digest.to_string();
+            let answer = self.client.pull_blob_stream_partial(&target, text.as_str(), have, None).await;
+            let mut stream = match answer.map_err(explain)? {
+                BlobResponse::Partial(stream) => stream.stream,
+                BlobResponse::Full(stream) => {
+                    file.set_len(0).context("a partial blob cannot be emptied")?;
+                    (hash, have) = (Sha256::new(), 0);
+                    stream.stream
+                }
+            };
+            while let Some(chunk) = stream.next().await {
+                let chunk = chunk.map_err(|error| Interrupted::Again(error.into()))?;
+                have = have.saturating_add(chunk.len() as u64);
+                if have > size {
+                    let _ = file.set_len(0);
+                    return Err(Interrupted::Final(anyhow::anyhow!("it sent more than the {size} bytes announced")));
+                }
+                hash.update(&chunk);
+                file.write_all(&chunk).with_context(|| format!("{} cannot be written", partial.display()))?;
+                self.progress.advance(chunk.len() as u64);
+            }
+        }
+        if have < size {
+            return Err(Interrupted::Again(anyhow::anyhow!("the connection ended after {have} of {size} bytes")));
+        }
+        let found = Digest::from_bytes(hash.finalize().into());
+        if &found != digest {
+            let _ = file.set_len(0);
+            return Err(Interrupted::Again(anyhow::anyhow!("what it sent has digest {found}")));
+        }
+        Ok(file)
+    }
+
+    /// Writes a small file of the layout, whole or not at all.
+    fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let path = self.layout.join(name);
+        let partial = kept::partial(&path);
+        let mut file = File::create(&partial).with_context(|| format!("{} cannot be written", partial.display()))?;
+        file.write_all(bytes).with_context(|| format!("{} cannot be written", partial.display()))?;
+        kept::finish(&file, &partial, &path)
+    }
+
+    /// Removes blobs of an earlier pull that nothing refers to any more.
+    fn sweep(&self, known: &BTreeSet<Digest>) {
+        let Ok(entries) = self.layout.join("blobs/sha256").read_dir() else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let digest = format!("sha256:{name}").parse::<Digest>();
+            if digest.is_ok_and(|digest| !known.contains(&digest)) {
+                // A blob too many does no harm.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// Why a blob is not there yet.
+enum Interrupted {
+    /// Trying again may help.
+    Again(anyhow::Error),
+    /// It will not.
+    Final(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Interrupted {
+    fn from(error: anyhow::Error) -> Self {
+        match error.downcast_ref::<OciDistributionError>() {
+            Some(OciDistributionError::RequestError(_) | OciDistributionError::ServerError { .. }) => Self::Again(error),
+            _ => Self::Final(error),
+        }
+    }
+}
+
+fn hash_file(file: &mut File, hash: &mut Sha256) -> io::Result<u64> {
+    let mut buffer = vec![0; 128 << 10];
+    let mut total = 0;
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(total);
+        }
+        hash.update(buffer.get(..count).unwrap_or_default());
+        total += count as u64;
+    }
+}
+
+/// A registry's refusal in our words; the crate's own text stays the cause.
+fn explain(error: OciDistributionError) -> anyhow::Error {
+    use oci_client::errors::OciErrorCode;
+    let words = match &error {
+        OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => {
+            "it does not let us in: run `docker login` for it without a credential store, or put the image into images/"
+        }
+        OciDistributionError::RegistryError { envelope, .. }
+            if envelope.errors.iter().any(|error| {
+                matches!(error.code, OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound)
+            }) =>
+        {
+            "it does not know this image"
+        }
+        OciDistributionError::RequestError(_) => "it cannot be reached",
+        _ => "it refused",
+    };
+    anyhow::Error::new(error).context(words)
+}
+
+fn list(platforms: &[Platform]) -> String {
+    platforms.iter().map(Platform::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_this_machine_only() {
+        for here in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000"] {
+            assert!(is_loopback(here), "{here}");
+        }
+        for there in ["docker.io", "10.0.0.1:5000", "localhost.example", "127.0.0.1.example:80", "example:5000"] {
+            assert!(!is_loopback(there), "{there}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Archives of every kind that is met, built by code, whole and damaged.
+
+mod build;
+mod damage;
+mod finding;
+mod formats;

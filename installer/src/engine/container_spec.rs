@@ -1,0 +1,434 @@
+//! A container to be made, in plain values: what [`crate::service_spec`] computes, tests compare and
+//! `--dry-run` can print. Only the last step turns it into the engine's own request.
+
+use super::networks::Attachment;
+use bollard::models::{
+    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountBindOptions,
+    MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions, NetworkingConfig,
+    PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// A container to be made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerSpec {
+    /// `project-service-1`.
+    pub name: String,
+    /// The image's ID.
+    pub image: String,
+    /// Labels, Compose's among them.
+    pub labels: BTreeMap<String, String>,
+    /// `KEY=value`.
+    pub environment: Vec<String>,
+    /// `None`: the image's.
+    pub command: Option<Vec<String>>,
+    /// `None`: the image's; empty: none.
+    pub entrypoint: Option<Vec<String>>,
+    /// `80/tcp`.
+    pub exposed: Vec<String>,
+    /// Published ports: `80/tcp` to (host address, host port), empty for the engine's choice.
+    pub ports: BTreeMap<String, Vec<(String, String)>>,
+    /// Mounts.
+    pub mounts: Vec<MountSpec>,
+    /// tmpfs: path to options.
+    pub tmpfs: BTreeMap<String, String>,
+    /// `bridge`, `none`, `host`, `container:ID`, or the name of the first network.
+    pub network_mode: Option<String>,
+    /// Networks; the first is given on making the container, others are attached afterwards.
+    pub networks: Vec<Attachment>,
+    /// Health check; `None`: the image's.
+    pub health: Option<HealthSpec>,
+    /// `no`, `always`, `unless-stopped`, `on-failure[:n]`.
+    pub restart: String,
+    /// Log driver (`None`: the engine's default) and its options.
+    pub logging: (Option<String>, BTreeMap<String, String>),
+    /// Limits.
+    pub resources: manifest_schema::compose::model::Resources,
+    /// Name, soft and hard limit.
+    pub ulimits: Vec<(String, i64, i64)>,
+    /// Kernel settings.
+    pub sysctls: BTreeMap<String, String>,
+    /// Added capabilities.
+    pub cap_add: Vec<String>,
+    /// Dropped capabilities.
+    pub cap_drop: Vec<String>,
+    /// Host path, container path, permissions.
+    pub devices: Vec<(String, String, String)>,
+    /// `name:address`.
+    pub extra_hosts: Vec<String>,
+    /// DNS servers.
+    pub dns: Vec<String>,
+    /// DNS search domains.
+    pub dns_search: Vec<String>,
+    /// DNS options.
+    pub dns_options: Vec<String>,
+    /// A small init as process 1; `None`: the engine's default.
+    pub init: Option<bool>,
+    /// User and group.
+    pub user: Option<String>,
+    /// Further groups.
+    pub groups: Vec<String>,
+    /// Working directory.
+    pub working_dir: Option<String>,
+    /// Host name.
+    pub hostname: Option<String>,
+    /// Domain name.
+    pub domainname: Option<String>,
+    /// Root file system read-only.
+    pub read_only: bool,
+    /// All privileges.
+    pub privileged: bool,
+    /// A terminal.
+    pub tty: bool,
+    /// Standard input stays open.
+    pub stdin_open: bool,
+    /// `no-new-privileges:true`, …
+    pub security_options: Vec<String>,
+    /// `/dev/shm` in bytes.
+    pub shm_bytes: Option<u64>,
+    /// IPC namespace.
+    pub ipc: Option<String>,
+    /// PID namespace.
+    pub pid: Option<String>,
+    /// User namespace.
+    pub userns: Option<String>,
+    /// Signal for a graceful stop.
+    pub stop_signal: Option<String>,
+    /// Time for a graceful stop.
+    pub stop_timeout: Duration,
+}
+
+/// A mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountSpec {
+    /// What is mounted.
+    pub source: MountFrom,
+    /// Absolute path in the container.
+    pub target: String,
+    /// Not writable.
+    pub read_only: bool,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountFrom {
+    /// A named volume; with `nocopy`, an empty one is not filled from the image.
+    Volume {
+        /// The volume's name in the engine.
+        name: String,
+        /// Do not fill it from the image.
+        nocopy: bool,
+    },
+    /// A new volume without a name.
+    Anonymous,
+    /// A path on the host.
+    Bind {
+        /// Absolute path.
+        path: String,
+        /// Make a folder there where nothing is.
+        create: bool,
+        /// `rprivate`, `rshared`, …
+        propagation: Option<String>,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Size in bytes.
+        size: Option<u64>,
+        /// Permission bits.
+        mode: Option<u32>,
+    },
+}
+
+/// A health check as the engine takes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HealthSpec {
+    /// `["CMD", …]`, `["CMD-SHELL", …]`, `["NONE"]`; empty: the image's.
+    pub test: Vec<String>,
+    /// Between probes.
+    pub interval: Option<Duration>,
+    /// For one probe.
+    pub timeout: Option<Duration>,
+    /// Failures in a row until unhealthy.
+    pub retries: Option<u32>,
+    /// Failures in this time do not count.
+    pub start_period: Option<Duration>,
+    /// Between probes during the start period; only where the engine knows it.
+    pub start_interval: Option<Duration>,
+}
+
+impl ContainerSpec {
+    /// Hands volumes of a replaced container on: those without a name that the image or the service
+    /// wants at the same path. So data written there survives an update, as with Compose.
+    ///
+    /// `old` are the replaced container's volumes as (path, name); `declared` the paths that the new
+    /// image declares as volumes.
+    pub fn inherit_volumes(&mut self, old: &[(String, String)], declared: &[String]) {
+        for (target, name) in old {
+            match self.mounts.iter_mut().find(|mount| &mount.target == target) {
+                Some(mount) if mount.source == MountFrom::Anonymous => {
+                    mount.source = MountFrom::Volume { name: name.clone(), nocopy: true };
+                }
+                Some(_) => {}
+                None if declared.contains(target) && !self.tmpfs.contains_key(target) => {
+                    self.mounts.push(MountSpec {
+                        source: MountFrom::Volume { name: name.clone(), nocopy: true },
+                        target: target.clone(),
+                        read_only: false,
+                    });
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// The engine's request.
+    pub(super) fn request(&self) -> ContainerCreateBody {
+        let resources = &self.resources;
+        let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
+        let (binds, mounts) = self.split_mounts();
+        let host = HostConfig {
+            binds: (!binds.is_empty()).then_some(binds),
+            mounts: (!mounts.is_empty()).then_some(mounts),
+            tmpfs: (!self.tmpfs.is_empty()).then(|| self.tmpfs.clone().into_iter().collect()),
+            network_mode: self.network_mode.clone(),
+            port_bindings: Some(
+                self.ports
+                    .iter()
+                    .map(|(port, bindings)| {
+                        let binding = |(ip, port): &(String, String)| PortBinding {
+                            host_ip: Some(ip.clone()),
+                            host_port: Some(port.clone()),
+                        };
+                        (port.clone(), Some(bindings.iter().map(binding).collect()))
+                    })
+                    .collect(),
+            ),
+            restart_policy: Some(restart_policy(&self.restart)),
+            log_config: Some(HostConfigLogConfig {
+                typ: self.logging.0.clone(),
+                config: Some(self.logging.1.clone().into_iter().collect()),
+            }),
+            memory: resources.memory_bytes,
+            memory_reservation: resources.memory_reservation_bytes,
+            memory_swap: resources.memory_swap_bytes,
+            nano_cpus: resources.nano_cpus,
+            cpu_shares: resources.cpu_shares,
+            cpuset_cpus: resources.cpuset.clone(),
+            pids_limit: resources.pids,
+            oom_score_adj: resources.oom_score_adj,
+            ulimits: (!self.ulimits.is_empty()).then(|| {
+                self.ulimits
+                    .iter()
+                    .map(|(name, soft, hard)| ResourcesUlimits {
+                        name: Some(name.clone()),
+                        soft: Some(*soft),
+                        hard: Some(*hard),
+                    })
+                    .collect()
+            }),
+            sysctls: (!self.sysctls.is_empty()).then(|| self.sysctls.clone().into_iter().collect()),
+            cap_add: some(&self.cap_add),
+            cap_drop: some(&self.cap_drop),
+            devices: (!self.devices.is_empty()).then(|| {
+                self.devices
+                    .iter()
+                    .map(|(host, container, permissions)| DeviceMapping {
+                        path_on_host: Some(host.clone()),
+                        path_in_container: Some(container.clone()),
+                        cgroup_permissions: Some(permissions.clone()),
+                    })
+                    .collect()
+            }),
+            extra_hosts: some(&self.extra_hosts),
+            dns: some(&self.dns),
+            dns_search: some(&self.dns_search),
+            dns_options: some(&self.dns_options),
+            init: self.init,
+            group_add: some(&self.groups),
+            readonly_rootfs: Some(self.read_only),
+            privileged: Some(self.privileged),
+            security_opt: some(&self.security_options),
+            shm_size: self.shm_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
+            ipc_mode: self.ipc.clone(),
+            pid_mode: self.pid.clone(),
+            userns_mode: self.userns.clone(),
+            ..Default::default()
+        };
+        let anonymous: Vec<String> = self
+            .mounts
+            .iter()
+            .filter(|mount| mount.source == MountFrom::Anonymous && !mount.read_only)
+            .map(|mount| mount.target.clone())
+            .collect();
+        ContainerCreateBody {
+            image: Some(self.image.clone()),
+            labels: Some(self.labels.clone().into_iter().collect()),
+            env: Some(self.environment.clone()),
+            cmd: self.command.clone(),
+            // Engines take an absent list for the image's, and a list of one empty word for none.
+            entrypoint: self.entrypoint.clone().map(|words| if words.is_empty() { vec![String::new()] } else { words }),
+            exposed_ports: (!self.exposed.is_empty()).then(|| self.exposed.clone()),
+            volumes: (!anonymous.is_empty()).then_some(anonymous),
+            healthcheck: self.health.as_ref().map(HealthSpec::request),
+            user: self.user.clone(),
+            working_dir: self.working_dir.clone(),
+            hostname: self.hostname.clone(),
+            domainname: self.domainname.clone(),
+            tty: Some(self.tty),
+            open_stdin: Some(self.stdin_open),
+            stop_signal: self.stop_signal.clone(),
+            stop_timeout: i64::try_from(self.stop_timeout.as_millis().div_ceil(1000)).ok(),
+            host_config: Some(host),
+            networking_config: self.networks.first().map(|first| NetworkingConfig {
+                endpoints_config: Some(HashMap::from([(first.network.clone(), first.settings())])),
+            }),
+            ..Default::default()
+        }
+    }
+
+    /// Binds that make a missing folder go in the old way (`source:target:options`), the only one
+    /// that API 1.41 has for it; all others as mounts, which fail when their source is missing.
+    fn split_mounts(&self) -> (Vec<String>, Vec<Mount>) {
+        let mut binds = Vec::new();
+        let mut mounts = Vec::new();
+        for mount in &self.mounts {
+            let mut request = Mount {
+                target: Some(mount.target.clone()),
+                read_only: Some(mount.read_only),
+                ..Default::default()
+            };
+            match &mount.source {
+                MountFrom::Anonymous if !mount.read_only => continue,
+                MountFrom::Anonymous => request.typ = Some(MountType::VOLUME),
+                MountFrom::Volume { name, nocopy } => {
+                    request.typ = Some(MountType::VOLUME);
+                    request.source = Some(name.clone());
+                    if *nocopy {
+                        request.volume_options =
+                            Some(MountVolumeOptions { no_copy: Some(true), ..Default::default() });
+                    }
+                }
+                MountFrom::Bind { path, create, propagation } => {
+                    if *create && !path.contains(':') && !mount.target.contains(':') {
+                        let mut options = vec![if mount.read_only { "ro" } else { "rw" }];
+                        options.extend(propagation.as_deref());
+                        binds.push(format!("{path}:{}:{}", mount.target, options.join(",")));
+                        continue;
+                    }
+                    request.typ = Some(MountType::BIND);
+                    request.source = Some(path.clone());
+                    let propagation = propagation
+                        .as_deref()
+                        .and_then(|word| word.parse::<MountBindOptionsPropagationEnum>().ok());
+                    if propagation.is_some() || *create {
+                        request.bind_options = Some(MountBindOptions {
+                            propagation,
+                            create_mountpoint: create.then_some(true),
+                            ..Default::default()
+                        });
+                    }
+                }
+                MountFrom::Tmpfs { size, mode } => {
+                    request.typ = Some(MountType::TMPFS);
+                    if size.is_some() || mode.is_some() {
+                        request.tmpfs_options = Some(MountTmpfsOptions {
+                            size_bytes: size.and_then(|size| i64::try_from(size).ok()),
+                            mode: mode.map(i64::from),
+                            options: None,
+                        });
+                    }
+                }
+            }
+            mounts.push(request);
+        }
+        (binds, mounts)
+    }
+}
+
+impl HealthSpec {
+    fn request(&self) -> HealthConfig {
+        let nanos = |time: Option<Duration>| time.map(|t| i64::try_from(t.as_nanos()).unwrap_or(i64::MAX));
+        HealthConfig {
+            test: Some(self.test.clone()),
+            interval: nanos(self.interval),
+            timeout: nanos(self.timeout),
+            retries: self.retries.map(i64::from),
+            start_period: nanos(self.start_period),
+            start_interval: nanos(self.start_interval),
+        }
+    }
+}
+
+/// `on-failure:3` as the engine takes it. What is none of the four means `no`.
+pub(super) fn restart_policy(text: &str) -> RestartPolicy {
+    let (name, count) = text.split_once(':').unwrap_or((text, ""));
+    let name = match name {
+        "always" => RestartPolicyNameEnum::ALWAYS,
+        "unless-stopped" => RestartPolicyNameEnum::UNLESS_STOPPED,
+        "on-failure" => RestartPolicyNameEnum::ON_FAILURE,
+        _ => RestartPolicyNameEnum::NO,
+    };
+    RestartPolicy { name: Some(name), maximum_retry_count: count.parse().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(path: &str, create: bool, read_only: bool) -> MountSpec {
+        MountSpec {
+            source: MountFrom::Bind { path: path.to_owned(), create, propagation: None },
+            target: "/t".to_owned(),
+            read_only,
+        }
+    }
+
+    #[test]
+    fn only_binds_that_may_make_a_folder_take_the_old_form() {
+        let spec = ContainerSpec {
+            mounts: vec![bind("/a", true, true), bind("/b", false, false), bind("/c:d", true, false)],
+            ..Default::default()
+        };
+        let (binds, mounts) = spec.split_mounts();
+        assert_eq!(binds, ["/a:/t:ro"]);
+        assert_eq!(mounts.len(), 2);
+        assert_eq!(mounts[0].source.as_deref(), Some("/b"));
+        assert!(mounts[0].bind_options.is_none());
+        assert_eq!(mounts[1].bind_options.as_ref().unwrap().create_mountpoint, Some(true));
+    }
+
+    #[test]
+    fn data_of_unnamed_volumes_survives_a_replacement() {
+        let mut spec = ContainerSpec {
+            mounts: vec![MountSpec {
+                source: MountFrom::Anonymous,
+                target: "/anon".to_owned(),
+                read_only: false,
+            }],
+            ..Default::default()
+        };
+        let old =
+            [("/anon", "v1"), ("/declared", "v2"), ("/gone", "v3")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        spec.inherit_volumes(&old, &["/declared".to_owned()]);
+        let names: Vec<_> = spec
+            .mounts
+            .iter()
+            .map(|mount| match &mount.source {
+                MountFrom::Volume { name, .. } => (mount.target.as_str(), name.as_str()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(names, [("/anon", "v1"), ("/declared", "v2")]);
+    }
+
+    #[test]
+    fn a_cleared_entrypoint_is_told_from_the_images() {
+        let none = ContainerSpec { entrypoint: Some(vec![]), ..Default::default() };
+        assert_eq!(none.request().entrypoint, Some(vec![String::new()]));
+        assert_eq!(ContainerSpec::default().request().entrypoint, None);
+        let policy = restart_policy("on-failure:3");
+        assert_eq!(policy.maximum_retry_count, Some(3));
+        assert_eq!(restart_policy("nonsense").name, Some(RestartPolicyNameEnum::NO));
+    }
+}

@@ -1,0 +1,293 @@
+//! Images: inspecting, pulling from our own loopback registry, loading, tagging, removing.
+//!
+//! An engine can answer 200 and fail afterwards, and the containerd store can report success for an
+//! image whose layers are missing. So errors inside the answer are errors here, a pulled image must
+//! be there afterwards, and callers compare [`ImageFacts::diff_ids`] with the signed ones.
+
+use super::{BULK_TIMEOUT, Engine, EngineError, Result, checked_image, failure};
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, ImportImageOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use manifest_schema::{Digest, Platform};
+use serde::Serialize;
+use std::io;
+
+/// What the engine knows about one image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ImageFacts {
+    /// ID as the engine names it, `sha256:…`. Run services by it.
+    pub id: String,
+    /// SHA-256 of each uncompressed layer, base first.
+    pub diff_ids: Vec<Digest>,
+    /// What it was built for.
+    pub platform: Option<Platform>,
+    /// `nginx:1.24`, …
+    pub repo_tags: Vec<String>,
+    /// `nginx@sha256:…`, …
+    pub repo_digests: Vec<String>,
+    /// Whether the image itself has a health check.
+    pub has_healthcheck: bool,
+    /// Paths that the image declares as volumes.
+    pub volumes: Vec<String>,
+    /// `80/tcp`, …
+    pub exposed_ports: Vec<String>,
+}
+
+/// How far one layer of a pull is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullPhase {
+    /// Announced.
+    Waiting,
+    /// Being fetched.
+    Downloading,
+    /// Being unpacked.
+    Extracting,
+    /// Done in this pull.
+    Complete,
+    /// Was there before.
+    Exists,
+    /// Anything else, such as the digest at the end.
+    Other,
+}
+
+/// One line of an engine's answer to a pull or load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullEvent {
+    /// The layer's short ID, where the line is about a layer.
+    pub layer: Option<String>,
+    /// How far it is.
+    pub phase: PullPhase,
+    /// Bytes done in this phase; 0 where the engine gives none.
+    pub current_bytes: u64,
+    /// Bytes in this phase, where known.
+    pub total_bytes: Option<u64>,
+    /// The engine's own words.
+    pub text: String,
+}
+
+impl PullEvent {
+    fn new(id: Option<String>, text: String, detail: Option<bollard::models::ProgressDetail>) -> Self {
+        let phase = match text.as_str() {
+            "Pulling fs layer" | "Waiting" => PullPhase::Waiting,
+            "Downloading" | "Verifying Checksum" | "Download complete" => PullPhase::Downloading,
+            "Extracting" | "Loading layer" => PullPhase::Extracting,
+            "Pull complete" => PullPhase::Complete,
+            "Already exists" => PullPhase::Exists,
+            _ => PullPhase::Other,
+        };
+        let bytes = |number: Option<i64>| number.and_then(|n| u64::try_from(n).ok());
+        let (current, total) = detail.map_or((None, None), |d| (bytes(d.current), bytes(d.total)));
+        Self {
+            layer: id.filter(|id| !id.is_empty()),
+            phase,
+            current_bytes: current.unwrap_or(0),
+            total_bytes: total.filter(|total| *total > 0),
+            text,
+        }
+    }
+}
+
+impl Engine {
+    /// What the engine knows about the image `name` (a reference or an ID), or `None` where it has
+    /// no such image.
+    ///
+    /// # Errors
+    /// When the engine fails, or reports something that is not an image of layers.
+    pub async fn inspect_image(&self, name: &str) -> Result<Option<ImageFacts>> {
+        let action = || format!("inspect image {name}");
+        match self.docker.inspect_image(checked_image(name)?).await.map_err(|e| failure(action(), e)) {
+            Ok(image) => facts(image)
+                .map(Some)
+                .ok_or_else(|| EngineError::Failed { action: action(), message: "its layers are not named by digests".to_owned() }),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Pulls `name` (`127.0.0.1:5000/x`) at `reference` (a tag or `sha256:…`). Each line of the
+    /// engine's answer goes to `on_event`.
+    ///
+    /// # Errors
+    /// [`EngineError::CannotReachRegistry`] when the engine cannot talk to the address at all, so
+    /// that another way may work; other errors when the pull itself failed, also when the engine
+    /// reported that only inside its answer, or reported success without having the image.
+    pub async fn pull(
+        &self,
+        name: &str,
+        reference: &str,
+        platform: Option<&Platform>,
+        on_event: &mut (dyn FnMut(PullEvent) + Send),
+    ) -> Result<()> {
+        let separator = if reference.contains(':') { '@' } else { ':' };
+        let full = format!("{}{separator}{reference}", checked_image(name)?);
+        checked_image(&full)?;
+        let action = format!("pull {full}");
+        let mut options = CreateImageOptionsBuilder::new().from_image(name).tag(reference);
+        if let Some(platform) = platform {
+            options = options.platform(platform.as_str());
+        }
+        let mut lines = self.patient(BULK_TIMEOUT).create_image(Some(options.build()), None, None).boxed();
+        while let Some(line) = lines.next().await {
+            let line = line.map_err(|error| pull_failure(&action, error))?;
+            on_event(PullEvent::new(line.id, line.status.unwrap_or_default(), line.progress_detail));
+        }
+        match self.inspect_image(&full).await? {
+            Some(_) => Ok(()),
+            None => Err(EngineError::Failed {
+                action,
+                message: "it reported success, but does not have the image".to_owned(),
+            }),
+        }
+    }
+
+    /// Loads an image archive (`docker save`, OCI layout, or both in one).
+    ///
+    /// # Errors
+    /// When `body` fails, the engine refuses the archive, or reports an error inside its answer.
+    pub async fn load(
+        &self,
+        body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+        on_event: &mut (dyn FnMut(PullEvent) + Send),
+    ) -> Result<()> {
+        let action = "load images";
+        let options = ImportImageOptionsBuilder::new().quiet(false).build();
+        let mut lines = self.patient(BULK_TIMEOUT).import_image_stream(options, body, None).boxed();
+        while let Some(line) = lines.next().await {
+            let line = line.map_err(|error| failure(action, error))?;
+            let text = line.status.or(line.stream).unwrap_or_default().trim_end().to_owned();
+            // The containerd store says so in passing and then reports success.
+            if text.starts_with("Error unpacking") || text.starts_with("Error response") {
+                return Err(EngineError::Failed { action: action.to_owned(), message: text });
+            }
+            on_event(PullEvent::new(line.id, text, line.progress_detail));
+        }
+        Ok(())
+    }
+
+    /// Gives the image `image` (a reference or an ID) the further name `repository:tag`.
+    ///
+    /// # Errors
+    /// When there is no such image, or the engine fails.
+    pub async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<()> {
+        let options = TagImageOptionsBuilder::new().repo(checked_image(repository)?).tag(tag).build();
+        self.docker
+            .tag_image(checked_image(image)?, Some(options))
+            .await
+            .map_err(|e| failure(format!("name image {image} {repository}:{tag}"), e))
+    }
+
+    /// Takes the name `name` away. The image itself goes when that was its last name and nothing
+    /// uses it. Whether there was such a name is the answer.
+    ///
+    /// # Errors
+    /// When the engine fails, or refuses because a container still uses the image under this name.
+    pub async fn untag(&self, name: &str) -> Result<bool> {
+        self.remove(name, false).await
+    }
+
+    /// Removes an image by ID or name with all its names, unless a running container uses it.
+    /// Whether there was one is the answer.
+    ///
+    /// # Errors
+    /// When the engine fails or refuses.
+    pub async fn remove_image(&self, name: &str) -> Result<bool> {
+        self.remove(name, true).await
+    }
+
+    async fn remove(&self, name: &str, force: bool) -> Result<bool> {
+        let options = RemoveImageOptionsBuilder::new().force(force).build();
+        match self.docker.remove_image(checked_image(name)?, Some(options), None).await {
+            Ok(_) => Ok(true),
+            Err(error) => match failure(format!("remove image {name}"), error) {
+                error if error.is_not_found() => Ok(false),
+                error => Err(error),
+            },
+        }
+    }
+}
+
+/// The facts of an inspected image, or `None` when its layers are not named by digests.
+pub(super) fn facts(image: bollard::models::ImageInspect) -> Option<ImageFacts> {
+    let layers = image.root_fs.and_then(|root| root.layers).unwrap_or_default();
+    let diff_ids = layers.iter().map(|layer| layer.parse().ok()).collect::<Option<Vec<Digest>>>()?;
+    let platform = match (image.os, image.architecture, image.variant.filter(|v| !v.is_empty())) {
+        (Some(os), Some(arch), Some(variant)) => format!("{os}/{arch}/{variant}").parse().ok(),
+        (Some(os), Some(arch), None) => format!("{os}/{arch}").parse().ok(),
+        _ => None,
+    };
+    let config = image.config.unwrap_or_default();
+    let has_healthcheck = config
+        .healthcheck
+        .and_then(|check| check.test)
+        .is_some_and(|test| test.first().is_some_and(|first| first != "NONE"));
+    let id = image.id?;
+    Some(ImageFacts {
+        // Podman leaves the algorithm out in some answers.
+        id: if id.contains(':') { id } else { format!("sha256:{id}") },
+        diff_ids,
+        platform,
+        repo_tags: image.repo_tags.unwrap_or_default(),
+        repo_digests: image.repo_digests.unwrap_or_default(),
+        has_healthcheck,
+        volumes: config.volumes.unwrap_or_default(),
+        exposed_ports: config.exposed_ports.unwrap_or_default(),
+    })
+}
+
+/// Tells "the engine cannot talk to the address" from a pull that failed.
+fn pull_failure(action: &str, error: bollard::errors::Error) -> EngineError {
+    const UNREACHABLE: [&str; 10] = [
+        "connection refused",
+        "no such host",
+        "i/o timeout",
+        "network is unreachable",
+        "no route to host",
+        "server gave HTTP response to HTTPS client",
+        "first record does not look like a TLS handshake",
+        "tls: ",
+        "pinging container registry",
+        "proxyconnect",
+    ];
+    match failure(action, error) {
+        EngineError::Refused { message, .. } | EngineError::Failed { message, .. }
+            if UNREACHABLE.iter().any(|words| message.contains(words)) =>
+        {
+            EngineError::CannotReachRegistry { message }
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream_error(text: &str) -> bollard::errors::Error {
+        bollard::errors::Error::DockerStreamError { error: text.to_owned() }
+    }
+
+    #[test]
+    fn an_unreachable_registry_is_told_from_a_failed_pull() {
+        let refused = "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused";
+        assert!(matches!(pull_failure("pull", stream_error(refused)), EngineError::CannotReachRegistry { .. }));
+        let podman = "pinging container registry 127.0.0.1:1: Get \"https://127.0.0.1:1/v2/\": http: server gave HTTP response to HTTPS client";
+        assert!(matches!(pull_failure("pull", stream_error(podman)), EngineError::CannotReachRegistry { .. }));
+        let full = "failed to register layer: write /x: no space left on device";
+        let error = pull_failure("pull", stream_error(full));
+        assert!(matches!(error, EngineError::Failed { .. }));
+        assert!(error.hint().unwrap().contains("disk"), "{:?}", error.hint());
+    }
+
+    #[test]
+    fn an_image_without_digests_for_layers_is_no_image() {
+        let image = |layers: Vec<String>| bollard::models::ImageInspect {
+            id: Some("sha256:1".to_owned()),
+            root_fs: Some(bollard::models::ImageInspectRootFs { typ: "layers".to_owned(), layers: Some(layers) }),
+            ..Default::default()
+        };
+        assert!(facts(image(vec!["nonsense".to_owned()])).is_none());
+        assert!(facts(image(vec![format!("sha256:{}", "0".repeat(64))])).is_some());
+    }
+}

@@ -1,0 +1,189 @@
+//! Networks of a project.
+
+use super::{Engine, EngineError, Result, checked, failure};
+use bollard::models::{EndpointIpamConfig, EndpointSettings, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest};
+use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptionsBuilder};
+use std::collections::{BTreeMap, HashMap};
+
+/// A network to be made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkSpec {
+    /// Name in the engine, `shop_default`.
+    pub name: String,
+    /// Key in the Compose file.
+    pub key: String,
+    /// Whether it must exist already and is never made or removed.
+    pub external: bool,
+    /// Driver; `None`: bridge.
+    pub driver: Option<String>,
+    /// Options of the driver.
+    pub options: BTreeMap<String, String>,
+    /// No route out.
+    pub internal: bool,
+    /// Whether containers outside the project may attach.
+    pub attachable: bool,
+    /// IPv6.
+    pub ipv6: bool,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Address driver.
+    pub ipam_driver: Option<String>,
+    /// Subnet, gateway, range.
+    pub ipam: Vec<(Option<String>, Option<String>, Option<String>)>,
+}
+
+/// A network that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkFacts {
+    /// Name in the engine.
+    pub name: String,
+    /// ID.
+    pub id: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Number of attached, running containers; 0 where the engine's list leaves it out.
+    pub containers: usize,
+}
+
+/// How a container is attached to a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attachment {
+    /// Name of the network in the engine.
+    pub network: String,
+    /// Names by which others on the network find the container.
+    pub aliases: Vec<String>,
+    /// Fixed address.
+    pub ipv4: Option<String>,
+    /// Fixed address.
+    pub ipv6: Option<String>,
+}
+
+impl Attachment {
+    pub(super) fn settings(&self) -> EndpointSettings {
+        let fixed = self.ipv4.is_some() || self.ipv6.is_some();
+        EndpointSettings {
+            aliases: Some(self.aliases.clone()),
+            ipam_config: fixed.then(|| EndpointIpamConfig {
+                ipv4_address: self.ipv4.clone(),
+                ipv6_address: self.ipv6.clone(),
+                link_local_ips: None,
+            }),
+            ..Default::default()
+        }
+    }
+}
+
+impl Engine {
+    /// The network named `name`, or `None`. IDs and prefixes of IDs do not count as names.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub async fn network(&self, name: &str) -> Result<Option<NetworkFacts>> {
+        let found = self.docker.inspect_network(checked("network", name)?, None::<InspectNetworkOptions>).await;
+        match found {
+            Ok(network) => Ok(Some(NetworkFacts {
+                name: network.name.unwrap_or_default(),
+                id: network.id.unwrap_or_default(),
+                labels: network.labels.unwrap_or_default().into_iter().collect(),
+                containers: network.containers.map_or(0, |containers| containers.len()),
+            })
+            .filter(|network| network.name == name)),
+            Err(error) => match failure(format!("inspect network {name}"), error) {
+                error if error.is_not_found() => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// The networks that carry `label=value`.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub async fn networks(&self, label: &str, value: &str) -> Result<Vec<NetworkFacts>> {
+        let filters = HashMap::from([("label", vec![format!("{label}={value}")])]);
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        let list =
+            self.docker.list_networks(Some(options)).await.map_err(|e| failure("list its networks", e))?;
+        let mut networks: Vec<NetworkFacts> = list
+            .into_iter()
+            .map(|network| NetworkFacts {
+                name: network.name.unwrap_or_default(),
+                id: network.id.unwrap_or_default(),
+                labels: network.labels.unwrap_or_default().into_iter().collect(),
+                containers: 0,
+            })
+            // Podman 4.3 takes the filter for a prefix.
+            .filter(|network| network.labels.get(label).is_some_and(|has| has == value))
+            .collect();
+        networks.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(networks)
+    }
+
+    /// Makes a network.
+    ///
+    /// # Errors
+    /// When the engine fails or refuses, for example because no address range is left.
+    pub async fn create_network(&self, spec: &NetworkSpec) -> Result<()> {
+        let ipam = (spec.ipam_driver.is_some() || !spec.ipam.is_empty()).then(|| Ipam {
+            driver: Some(spec.ipam_driver.clone().unwrap_or_else(|| "default".to_owned())),
+            config: Some(
+                spec.ipam
+                    .iter()
+                    .map(|(subnet, gateway, range)| IpamConfig {
+                        subnet: subnet.clone(),
+                        gateway: gateway.clone(),
+                        ip_range: range.clone(),
+                        auxiliary_addresses: None,
+                    })
+                    .collect(),
+            ),
+            options: None,
+        });
+        let request = NetworkCreateRequest {
+            name: checked("network", &spec.name)?.to_owned(),
+            driver: Some(spec.driver.clone().unwrap_or_else(|| "bridge".to_owned())),
+            internal: Some(spec.internal),
+            attachable: Some(spec.attachable),
+            enable_ipv6: spec.ipv6.then_some(true),
+            ipam,
+            options: Some(spec.options.clone().into_iter().collect()),
+            labels: Some(spec.labels.clone().into_iter().collect()),
+            ..Default::default()
+        };
+        self.docker
+            .create_network(request)
+            .await
+            .map(drop)
+            .map_err(|e| failure(format!("make network {}", spec.name), e))
+    }
+
+    /// Removes a network; `false` where there was none, or where containers still use it.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub async fn remove_network(&self, name: &str) -> Result<bool> {
+        match self.docker.remove_network(checked("network", name)?).await {
+            Ok(()) => Ok(true),
+            Err(error) => match failure(format!("remove network {name}"), error) {
+                error if error.is_not_found() || error.is_conflict() => Ok(false),
+                EngineError::Refused { status: 403, .. } => Ok(false),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Attaches a container to a further network, before it is started.
+    ///
+    /// # Errors
+    /// When the engine fails or refuses.
+    pub async fn attach(&self, container: &str, attachment: &Attachment) -> Result<()> {
+        let request = NetworkConnectRequest {
+            container: checked("container", container)?.to_owned(),
+            endpoint_config: Some(attachment.settings()),
+        };
+        self.docker
+            .connect_network(checked("network", &attachment.network)?, request)
+            .await
+            .map_err(|e| failure(format!("attach a container to network {}", attachment.network), e))
+    }
+}

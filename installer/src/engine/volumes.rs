@@ -1,0 +1,246 @@
+//! Named volumes of a project.
+
+use super::{BULK_TIMEOUT, Engine, Result, checked, failure};
+use bollard::models::VolumeCreateRequest;
+use bollard::query_parameters::{
+    DownloadFromContainerOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder,
+    UploadToContainerOptionsBuilder,
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+
+/// A volume to be made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VolumeSpec {
+    /// Name in the engine, `shop_data`.
+    pub name: String,
+    /// Key in the Compose file.
+    pub key: String,
+    /// Whether it must exist already and is never made or removed.
+    pub external: bool,
+    /// Driver; `None`: local.
+    pub driver: Option<String>,
+    /// Options of the driver.
+    pub options: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A volume that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeFacts {
+    /// Name.
+    pub name: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Where it lies on the engine's host; empty for some drivers.
+    pub mountpoint: String,
+}
+
+impl From<bollard::models::Volume> for VolumeFacts {
+    fn from(volume: bollard::models::Volume) -> Self {
+        Self {
+            name: volume.name,
+            labels: volume.labels.into_iter().collect(),
+            mountpoint: volume.mountpoint,
+        }
+    }
+}
+
+impl Engine {
+    /// The volume named `name`, or `None`.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub async fn volume(&self, name: &str) -> Result<Option<VolumeFacts>> {
+        match self.docker.inspect_volume(checked("volume", name)?).await {
+            Ok(volume) => Ok(Some(volume.into())),
+            Err(error) => match failure(format!("inspect volume {name}"), error) {
+                error if error.is_not_found() => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// The volumes that carry `label=value`.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub async fn volumes(&self, label: &str, value: &str) -> Result<Vec<VolumeFacts>> {
+        let filters = HashMap::from([("label", vec![format!("{label}={value}")])]);
+        let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
+        let list = self.docker.list_volumes(Some(options)).await.map_err(|e| failure("list its volumes", e))?;
+        let mut volumes: Vec<VolumeFacts> = list
+            .volumes
+            .unwrap_or_default()
+            .into_iter()
+            .map(VolumeFacts::from)
+            .filter(|volume| volume.labels.get(label).is_some_and(|has| has == value))
+            .collect();
+        volumes.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(volumes)
+    }
+
+    /// Makes a volume. One of the same name is left as it is: callers look first.
+    ///
+    /// # Errors
+    /// When the engine fails or refuses.
+    pub async fn create_volume(&self, spec: &VolumeSpec) -> Result<()> {
+        let request = VolumeCreateRequest {
+            name: Some(checked("volume", &spec.name)?.to_owned()),
+            driver: Some(spec.driver.clone().unwrap_or_else(|| "local".to_owned())),
+            driver_opts: Some(spec.options.clone().into_iter().collect()),
+            labels: Some(spec.labels.clone().into_iter().collect()),
+            cluster_volume_spec: None,
+        };
+        self.docker
+            .create_volume(request)
+            .await
+            .map(drop)
+            .map_err(|e| failure(format!("make volume {}", spec.name), e))
+    }
+
+    /// Removes a volume with its data; `false` where there was none.
+    ///
+    /// # Errors
+    /// When the engine fails, or refuses because a container still uses it.
+    pub async fn remove_volume(&self, name: &str) -> Result<bool> {
+        let options = RemoveVolumeOptionsBuilder::new().force(false).build();
+        match self.docker.remove_volume(checked("volume", name)?, Some(options)).await {
+            Ok(()) => Ok(true),
+            Err(error) => match failure(format!("remove volume {name}"), error) {
+                error if error.is_not_found() => Ok(false),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Unpacks a tar into `path` of a container, running or not; owners and modes are kept.
+    ///
+    /// # Errors
+    /// When `tar` fails, is not a tar, or the engine fails, for example for want of space.
+    pub async fn put_archive(
+        &self,
+        container: &str,
+        path: &str,
+        tar: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Result<()> {
+        let options = UploadToContainerOptionsBuilder::new().path(path).build();
+        self.patient(BULK_TIMEOUT)
+            .upload_to_container(checked("container", container)?, Some(options), bollard::body_try_stream(tar))
+            .await
+            .map_err(|e| failure(format!("unpack files into {path}"), e))
+    }
+
+    /// Whether the folder `path` of a container, running or not, is empty. Only as much is read as
+    /// that takes.
+    ///
+    /// # Errors
+    /// When there is no such path, or the engine fails.
+    pub async fn is_empty_folder(&self, container: &str, path: &str) -> Result<bool> {
+        let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
+        let action = || format!("look into {path}");
+        let mut chunks =
+            self.docker.download_from_container(checked("container", container)?, Some(options)).boxed();
+        let mut entries = EntryCount::default();
+        while let Some(chunk) = chunks.next().await {
+            if entries.read(&chunk.map_err(|e| failure(action(), e))?) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Looks for a second entry in a tar whose first is the folder itself.
+///
+/// A folder's entry has no content, so the block after its header (and after any extension headers
+/// and their content, which come before it) is either the next header or zero.
+#[derive(Default)]
+struct EntryCount {
+    block: Vec<u8>,
+    skip: u64,
+    entries: u32,
+}
+
+impl EntryCount {
+    /// Takes more of the tar; `true` once a second entry has begun.
+    fn read(&mut self, mut bytes: &[u8]) -> bool {
+        const BLOCK: usize = 512;
+        while !bytes.is_empty() {
+            if self.skip > 0 {
+                let step = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+                self.skip -= step as u64;
+                bytes = bytes.get(step..).unwrap_or_default();
+                continue;
+            }
+            let wanted = (BLOCK - self.block.len()).min(bytes.len());
+            let (taken, rest) = bytes.split_at(wanted);
+            self.block.extend_from_slice(taken);
+            bytes = rest;
+            if self.block.len() < BLOCK {
+                return false;
+            }
+            let block = std::mem::take(&mut self.block);
+            if block.iter().all(|byte| *byte == 0) {
+                continue;
+            }
+            let header = tar::Header::from_byte_slice(&block);
+            let kind = header.entry_type();
+            let extension = kind.is_pax_local_extensions()
+                || kind.is_pax_global_extensions()
+                || kind.is_gnu_longname()
+                || kind.is_gnu_longlink();
+            // A volume that is a file system of its own has this from the start.
+            let born_with = header.path_bytes().ends_with(b"/lost+found/");
+            if !extension && !born_with {
+                self.entries += 1;
+            }
+            let size = header.entry_size().unwrap_or(0);
+            self.skip = size.checked_next_multiple_of(BLOCK as u64).unwrap_or(0);
+            if self.entries > 1 {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tar_of(names: &[&str]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for name in names {
+            let mut header = tar::Header::new_gnu();
+            let folder = name.ends_with('/');
+            header.set_entry_type(if folder { tar::EntryType::Directory } else { tar::EntryType::Regular });
+            header.set_size(if folder { 0 } else { 3 });
+            header.set_mode(0o755);
+            let content: &[u8] = if folder { b"" } else { b"abc" };
+            builder.append_data(&mut header, name, content).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn has_more(tar: &[u8], step: usize) -> bool {
+        let mut count = EntryCount::default();
+        tar.chunks(step).any(|chunk| count.read(chunk))
+    }
+
+    #[test]
+    fn emptiness_is_seen_whatever_the_chunks() {
+        let long = format!("{}/", "d".repeat(150));
+        for step in [1, 7, 511, 512, 513, 100_000] {
+            assert!(!has_more(&tar_of(&["seed/"]), step), "{step}");
+            assert!(!has_more(&tar_of(&[&long]), step), "{step}");
+            assert!(has_more(&tar_of(&["seed/", "seed/x"]), step), "{step}");
+            assert!(has_more(&tar_of(&[&long, "x/"]), step), "{step}");
+            assert!(!has_more(&tar_of(&["seed/", "seed/lost+found/"]), step), "{step}");
+            assert!(!has_more(&[], step), "{step}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Why a service failed, told to someone without a network: exit code, last probes, last log lines,
+//! and a hint for the causes that are common.
+//!
+//! What a service printed is hostile text: it is cut to length and cleaned before it can reach a
+//! terminal.
+
+use crate::engine::Engine;
+use crate::engine::containers::{ContainerState, RunState};
+use crate::engine::exec::Probe;
+use futures_util::StreamExt as _;
+use serde::Serialize;
+use std::time::Duration;
+
+/// Lines of a failed service's log that are shown.
+const LOG_LINES: usize = 20;
+
+/// Longest line shown.
+const MAX_LINE_CHARS: usize = 500;
+
+/// Most bytes of a log that are read for these lines.
+const MAX_LOG_BYTES: usize = 256 << 10;
+
+/// Why a service did not come up, with what a technician needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("service {service} {reason}")]
+pub struct ServiceFailure {
+    /// The service.
+    pub service: String,
+    /// Its container.
+    pub container: String,
+    /// `exited with code 1`, …
+    pub reason: String,
+    /// Exit code, where it has exited.
+    pub exit_code: Option<i64>,
+    /// Output of the last probes.
+    pub health_log: Vec<String>,
+    /// The last lines it printed.
+    pub last_logs: Vec<String>,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// Puts together what is known about a failed service.
+pub(crate) async fn service_failure(
+    engine: &Engine,
+    service: &str,
+    container: &str,
+    reason: String,
+    state: Option<&ContainerState>,
+    own_probes: &[Probe],
+) -> ServiceFailure {
+    let logs = last_logs(engine, container).await;
+    let engine_probes = state.map(|state| state.probes.clone()).unwrap_or_default();
+    let health_log: Vec<String> = engine_probes
+        .iter()
+        .map(|(code, output)| (Some(*code), output.clone()))
+        .chain(own_probes.iter().map(|probe| (probe.exit_code, probe.output.clone())))
+        .rev()
+        .take(3)
+        .map(|(code, output)| {
+            let code = code.map_or_else(|| "no end in time".to_owned(), |code| format!("exit code {code}"));
+            format!("{code}: {}", clean(&output))
+        })
+        .collect();
+    let exited = state.filter(|state| matches!(state.state, RunState::Exited | RunState::Restarting));
+    let exit_code = exited.map(|state| state.exit_code);
+    let hint = hint(exit_code, state.is_some_and(|state| state.oom_killed), &reason, &logs, &health_log);
+    ServiceFailure {
+        service: service.to_owned(),
+        container: state.map_or_else(|| container.to_owned(), |state| state.name.clone()),
+        reason,
+        exit_code,
+        health_log,
+        last_logs: logs,
+        hint: hint.map(str::to_owned),
+    }
+}
+
+/// The last lines a container printed, cleaned. Empty where there are none or the engine keeps none.
+pub(crate) async fn last_logs(engine: &Engine, container: &str) -> Vec<String> {
+    let read = async {
+        let mut bytes = Vec::new();
+        let Ok(mut chunks) = engine.logs(container, Some(LOG_LINES), false, false) else { return bytes };
+        while let Some(Ok(chunk)) = chunks.next().await {
+            bytes.extend_from_slice(&chunk.bytes);
+            if bytes.len() > 256 << 10 {
+                break;
+            }
+        }
+        bytes
+    };
+    let bytes = tokio::time::timeout(Duration::from_secs(10), read).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines: Vec<String> = text.lines().map(clean).filter(|line| !line.is_empty()).collect();
+    lines.split_off(lines.len().saturating_sub(LOG_LINES))
+}
+
+/// Text fit for a terminal: escape sequences and control characters are taken out, long lines cut.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    let mut out = String::new();
+    let mut chars = text.trim_end().chars();
+    let mut count = 0;
+    while let Some(c) = chars.next() {
+        if count >= MAX_LINE_CHARS {
+            out.push('…');
+            break;
+        }
+        match c {
+            // "CSI … final byte" and "OSC … BEL or ST"; a lone escape takes the next character with it.
+            '\u{1b}' => match chars.next() {
+                Some('[') => while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
+                Some(']') => while chars.next().is_some_and(|c| c != '\u{7}' && c != '\u{1b}') {},
+                _ => {}
+            },
+            '\t' | '\n' => {
+                out.push(' ');
+                count += 1;
+            }
+            c if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) => {}
+            c => {
+                out.push(c);
+                count += 1;
+            }
+        }
+    }
+    out
+}
+
+/// What usually helps when an engine or a service says `text`.
+#[must_use]
+pub fn hint_for_text(text: &str) -> Option<&'static str> {
+    const CAUSES: [(&str, &str); 12] = [
+        ("no space left", "the disk is full: free space (`df -h`, `docker system df`), then run this again"),
+        ("disk quota exceeded", "the disk quota is used up: free space, then run this again"),
+        (
+            "port is already allocated",
+            "another program or container uses the port: `ss -ltnp` shows which; stop it, or change the port in the site's values",
+        ),
+        (
+            "address already in use",
+            "another program or container uses the port: `ss -ltnp` shows which; stop it, or change the port in the site's values",
+        ),
+        (
+            "exec format error",
+            "the image was built for another processor than this host's: build the bundle for this platform",
+        ),
+        (
+            "permission denied",
+            "the service may not read or write something: check the owner and mode of its mounted files and volumes, and `user:`",
+        ),
+        ("read-only file system", "the service writes where it may not: mount a volume or tmpfs there"),
+        (
+            "executable file not found",
+            "the command does not exist in the image: check `command`, `entrypoint` and the health check",
+        ),
+        (
+            "could not find an available, non-overlapping",
+            "all address ranges for networks are used: remove unused networks (`docker network prune`), or give the network a subnet",
+        ),
+        ("pool overlaps with other one", "the network's subnet is already used on this host: choose another one"),
+        ("cannot allocate memory", "the host has too little free memory: `free -m` shows how much"),
+        ("bind source path does not exist", "a bind mount names a path that this host does not have: make it first"),
+    ];
+    let text = text.to_ascii_lowercase();
+    CAUSES.iter().find(|(words, _)| text.contains(words)).map(|(_, hint)| *hint)
+}
+
+fn hint(
+    exit_code: Option<i64>,
+    oom_killed: bool,
+    reason: &str,
+    logs: &[String],
+    probes: &[String],
+) -> Option<&'static str> {
+    if oom_killed {
+        return Some("it was killed for using more memory than its limit: raise `mem_limit`, or give the host more memory");
+    }
+    if let Some(hint) = hint_for_text(reason).or_else(|| logs.iter().rev().find_map(|line| hint_for_text(line))) {
+        return Some(hint);
+    }
+    match exit_code {
+        Some(126) => Some("its command is not executable: check `command`, `entrypoint` and the file's mode in the image"),
+        Some(127) => Some("its command was not found in the image: check `command` and `entrypoint`"),
+        Some(137) => Some("it was killed: by the kernel for want of memory (`dmesg`), or because it did not stop in time"),
+        Some(132 | 134 | 135 | 136 | 139) => {
+            Some("it crashed: the program is faulty, or was built for another processor than this host's")
+        }
+        _ => probes.iter().find_map(|line| hint_for_text(line)).or_else(|| {
+            (exit_code.is_none() && !probes.is_empty())
+                .then_some("it runs, but its health check fails: the check's output above says what it misses")
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_printed_cannot_steer_the_terminal() {
+        assert_eq!(clean("\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}plain\r"), "red plain");
+        assert_eq!(clean("a\u{1b}[2J\u{8}b\u{202e}c\td"), "abc d");
+        assert_eq!(clean("\u{1b}"), "");
+        assert_eq!(clean("\u{1b}[").chars().count(), 0);
+        assert_eq!(clean(&"x".repeat(10_000)).chars().count(), MAX_LINE_CHARS + 1);
+    }
+
+    #[test]
+    fn common_causes_have_hints() {
+        let none: &[String] = &[];
+        let logs = |line: &str| vec!["starting".to_owned(), line.to_owned(), "bye".to_owned()];
+        assert!(hint(Some(137), true, "", none, none).unwrap().contains("mem_limit"));
+        assert!(hint(Some(127), false, "exited", none, none).unwrap().contains("not found"));
+        assert!(hint(Some(126), false, "exited", none, none).unwrap().contains("not executable"));
+        assert!(hint(Some(139), false, "exited", none, none).unwrap().contains("crashed"));
+        for (line, word) in [
+            ("bind() to 0.0.0.0:80 failed (98: Address already in use)", "port"),
+            ("exec /app: exec format error", "processor"),
+            ("mkdir /data: Permission denied", "owner"),
+            ("write: No space left on device", "disk"),
+        ] {
+            assert!(hint(Some(1), false, "exited with code 1", &logs(line), none).unwrap().contains(word), "{line}");
+        }
+        assert_eq!(hint(Some(1), false, "exited with code 1", &logs("oops"), none), None);
+        assert!(hint(None, false, "is unhealthy", none, &["exit code 1: x".to_owned()]).is_some());
+    }
+}

@@ -1,0 +1,254 @@
+//! Ferry's folder on a host: where releases, keys and records lie.
+//!
+//! ```text
+//! ROOT/trust/allowed_signers          pinned keys, OpenSSH's format
+//! ROOT/<product>/lock                 held while something changes the product
+//! ROOT/<product>/state.json           what is installed
+//! ROOT/<product>/journal.jsonl        every step, before and after
+//! ROOT/<product>/values.json          answers and generated secrets, root only
+//! ROOT/<product>/releases/<release>/  compose.yaml, rendered configs, secrets, artifacts
+//! ROOT/<product>/current              link to the running release, switched atomically
+//! ```
+
+use anyhow::{Context, Result};
+use ferry_terminal::{Class, Failure};
+use fs4::fs_std::FileExt;
+use manifest_schema::{ProjectName, ReleaseId};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Where Ferry keeps its folder unless told otherwise.
+pub const DEFAULT_ROOT: &str = "/var/lib/ferry";
+
+/// Ferry's folder.
+#[derive(Debug, Clone)]
+pub struct Root(PathBuf);
+
+/// One product's part of it.
+#[derive(Debug, Clone)]
+pub struct ProductDir {
+    path: PathBuf,
+}
+
+/// Held while a product is being changed.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
+
+impl Root {
+    /// The folder at `path`, made absolute. It need not exist yet.
+    ///
+    /// # Errors
+    /// When the current folder cannot be told.
+    pub fn new(path: &Path) -> Result<Self> {
+        Ok(Self(std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))?))
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The pinned keys.
+    #[must_use]
+    pub fn allowed_signers(&self) -> PathBuf {
+        self.0.join("trust").join("allowed_signers")
+    }
+
+    /// The part of one product.
+    #[must_use]
+    pub fn product(&self, name: &ProjectName) -> ProductDir {
+        ProductDir { path: self.0.join(name.as_str()) }
+    }
+
+    /// The products that have something installed here.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn products(&self) -> Result<Vec<ProjectName>> {
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).with_context(|| format!("reading {}", self.0.display())),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            if let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+                if entry.path().join("state.json").is_file() {
+                    names.push(name);
+                }
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+impl ProductDir {
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder of a release.
+    #[must_use]
+    pub fn release(&self, id: &ReleaseId) -> PathBuf {
+        self.releases().join(id.as_str())
+    }
+
+    /// The folder of all releases.
+    #[must_use]
+    pub fn releases(&self) -> PathBuf {
+        self.path.join("releases")
+    }
+
+    /// A file directly in the folder.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Makes the folder and takes the lock.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, or someone else holds the lock.
+    pub fn lock(&self) -> Result<Lock> {
+        make_private_dir(&self.path)?;
+        let path = self.file("lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("opening {}", path.display()))?;
+        match FileExt::try_lock_exclusive(&file) {
+            Ok(true) => Ok(Lock(file)),
+            Ok(false) => Err(Failure::new(Class::Preflight, "another install is changing this product right now")
+                .hint("wait for it to end; the lock goes with its process, also after a crash")
+                .into()),
+            Err(error) => Err(error).with_context(|| format!("locking {}", path.display())),
+        }
+    }
+
+    /// Points `current` at a release, atomically.
+    ///
+    /// # Errors
+    /// When the link cannot be made.
+    pub fn switch_current(&self, id: &ReleaseId) -> Result<()> {
+        let link = self.file("current");
+        let target = Path::new("releases").join(id.as_str());
+        if fs::read_link(&link).is_ok_and(|now| now == target) {
+            return Ok(());
+        }
+        let temporary = self.file(".current-new");
+        let doing = || format!("switching {}", link.display());
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(doing),
+            _ => {}
+        }
+        std::os::unix::fs::symlink(&target, &temporary).with_context(doing)?;
+        fs::rename(&temporary, &link).with_context(doing)?;
+        sync_dir(&self.path)
+    }
+}
+
+/// Makes a folder (and those above it) that only its owner may enter.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_private_dir(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| {
+            let read_only = error.kind() == std::io::ErrorKind::ReadOnlyFilesystem;
+            let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+            let failure = Failure::new(Class::Files, format!("the folder {} cannot be made", path.display()));
+            let failure = failure.because(error);
+            match (read_only, denied) {
+                (true, _) => failure.hint("name a writable folder with --root"),
+                (_, true) => failure.hint("run this as root, or name a folder of yours with --root"),
+                _ => failure,
+            }
+        })
+        .map_err(Into::into)
+}
+
+/// Writes a file so that it appears whole or not at all: beside its name, synced, renamed.
+///
+/// # Errors
+/// When writing fails; the old file is then still there.
+pub fn write_whole(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = path.parent().context("a file without a folder")?;
+    let doing = || format!("writing {}", path.display());
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder).with_context(doing)?;
+    file.write_all(content).with_context(doing)?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(mode)).with_context(doing)?;
+    file.as_file().sync_all().with_context(doing)?;
+    file.persist(path).with_context(doing)?;
+    sync_dir(folder)
+}
+
+/// Makes renames in a folder last through a power cut.
+///
+/// # Errors
+/// When the folder cannot be synced.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    File::open(path).and_then(|folder| folder.sync_all()).with_context(|| format!("syncing {}", path.display()))
+}
+
+/// Reads a file of at most `limit` bytes; `None` where there is none.
+///
+/// # Errors
+/// When it is larger, or cannot be read.
+pub fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    let doing = || format!("reading {}", path.display());
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(doing),
+    };
+    let mut content = Vec::new();
+    file.take(limit + 1).read_to_end(&mut content).with_context(doing)?;
+    if content.len() as u64 > limit {
+        anyhow::bail!("{} is larger than {limit} bytes", path.display());
+    }
+    Ok(Some(content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_current_link_is_switched_and_the_lock_held_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path()).unwrap();
+        let product = root.product(&"site".parse().unwrap());
+        let lock = product.lock().unwrap();
+        assert!(product.lock().is_err());
+        for id in ["1-a", "2-b", "2-b"] {
+            product.switch_current(&id.parse().unwrap()).unwrap();
+            assert_eq!(fs::read_link(product.file("current")).unwrap(), Path::new("releases").join(id));
+        }
+        drop(lock);
+        product.lock().unwrap();
+    }
+
+    #[test]
+    fn bounded_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("f");
+        assert_eq!(read_bounded(&file, 3).unwrap(), None);
+        write_whole(&file, b"abc", 0o600).unwrap();
+        assert_eq!(read_bounded(&file, 3).unwrap().unwrap(), b"abc");
+        assert!(read_bounded(&file, 2).is_err());
+    }
+}

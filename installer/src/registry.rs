@@ -1,0 +1,254 @@
+//! A read-only registry on the loopback address that streams straight from the verified bundle
+//! (OCI distribution-spec 1.1, "Pull"). The engine pulls from it: nothing is unpacked to disk first,
+//! layers the engine has are not sent, and digests pin what arrives.
+//!
+//! It serves only what the signed release names, only by digest, only to 127.0.0.1, and only while
+//! an install runs. Each frame is hashed against the signed index as it is read.
+
+use anyhow::{Context, Result};
+use bundle_format::read_ahead::ReadAhead;
+use bundle_format::{Bundle, ReadAt};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::body::Frame;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode, header};
+use manifest_schema::progress::Progress;
+use manifest_schema::release::{Layer, ManifestEntry, Manifests, Span};
+use manifest_schema::Digest;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
+use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+type Body = BoxBody<Bytes, std::io::Error>;
+
+/// Frames of one layer that are decompressed at once. Engines fetch three layers at a time, so this
+/// keeps six cores busy and holds memory near 50 MiB a layer.
+const THREADS_PER_LAYER: usize = 2;
+
+/// A registry that serves until it is dropped.
+pub struct Registry {
+    address: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
+/// One thing that can be fetched as a blob.
+#[derive(Debug, Clone)]
+enum Blob {
+    /// Frames as they lie in the file: a zstd layer.
+    Frames { frames: Range<usize>, size: u64 },
+    /// Content: a tar layer, a preserved blob, an image configuration.
+    Content(Span),
+}
+
+struct Catalogue<S> {
+    bundle: Arc<Bundle<S>>,
+    manifests: BTreeMap<Digest, ManifestEntry>,
+    blobs: BTreeMap<Digest, Blob>,
+    progress: Arc<dyn Progress>,
+}
+
+impl Registry {
+    /// Listens on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn start<S: ReadAt + 'static>(bundle: Arc<Bundle<S>>, progress: Arc<dyn Progress>) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listening on 127.0.0.1")?;
+        let address = listener.local_addr().context("listening on 127.0.0.1")?;
+        let catalogue = Arc::new(Catalogue::new(bundle, progress)?);
+        let accepting = tokio::spawn(async move {
+            // Connections end with the registry: they are tasks of this one.
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => match accepted {
+                        Ok((stream, _)) => { connections.spawn(serve(stream, Arc::clone(&catalogue))); }
+                        // Out of descriptors, perhaps: connections that end give some back.
+                        Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+                    },
+                    Some(_) = connections.join_next() => {}
+                }
+            }
+        });
+        Ok(Self { address, accepting })
+    }
+
+    /// `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl<S: ReadAt + 'static> Catalogue<S> {
+    fn new(bundle: Arc<Bundle<S>>, progress: Arc<dyn Progress>) -> Result<Self> {
+        let release = bundle.release();
+        let (mut manifests, mut blobs) = (BTreeMap::new(), BTreeMap::new());
+        for layer in &release.layers {
+            blobs.insert(layer.digest, Blob::Content(layer.span));
+            let frames = bundle.layer_frames(layer)?;
+            if layer.zstd.size > 0 {
+                blobs.insert(layer.zstd.digest, Blob::Frames { frames, size: layer.zstd.size });
+            }
+        }
+        for image in &release.images {
+            blobs.insert(image.config.digest, Blob::Content(image.config.span));
+            let entries: Vec<&ManifestEntry> = match &image.manifests {
+                Manifests::Repacked { tar, zstd } => vec![tar, zstd],
+                Manifests::Preserved { original, index, .. } => {
+                    std::iter::once(original).chain(index.as_ref()).collect()
+                }
+            };
+            manifests.extend(entries.into_iter().map(|entry| (entry.digest, entry.clone())));
+        }
+        Ok(Self { bundle, manifests, blobs, progress })
+    }
+
+    fn answer(&self, method: &Method, path: &str) -> Response<Body> {
+        if method != Method::GET && method != Method::HEAD {
+            return error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED");
+        }
+        let Some(rest) = path.strip_prefix("/v2/") else {
+            return error(StatusCode::NOT_FOUND, "NAME_UNKNOWN");
+        };
+        if rest.is_empty() {
+            return respond(StatusCode::OK, "application/json", None, 2, full("{}"), method);
+        }
+        let mut parts = rest.rsplitn(3, '/');
+        let (reference, kind) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let Ok(digest) = reference.parse::<Digest>() else {
+            return error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN");
+        };
+        match kind {
+            "manifests" => match self.manifests.get(&digest) {
+                Some(entry) => {
+                    let body = full(entry.content.clone());
+                    let size = entry.content.len() as u64;
+                    respond(StatusCode::OK, &entry.media_type, Some(digest), size, body, method)
+                }
+                None => error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
+            },
+            "blobs" => match self.blobs.get(&digest) {
+                Some(blob) => self.blob(blob, digest, method),
+                None => error(StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
+            },
+            _ => error(StatusCode::NOT_FOUND, "NAME_UNKNOWN"),
+        }
+    }
+
+    fn blob(&self, blob: &Blob, digest: Digest, method: &Method) -> Response<Body> {
+        let size = match blob {
+            Blob::Frames { size, .. } => *size,
+            Blob::Content(span) => span.size,
+        };
+        let body = if method == Method::HEAD {
+            full("")
+        } else {
+            let frames = match blob {
+                Blob::Frames { frames, .. } => {
+                    Ok(ReadAhead::compressed(&self.bundle, frames.clone(), THREADS_PER_LAYER))
+                }
+                Blob::Content(span) => ReadAhead::content(&self.bundle, *span, THREADS_PER_LAYER),
+            };
+            match frames {
+                Ok(frames) => streamed(frames, Arc::clone(&self.progress)),
+                Err(_) => return error(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
+            }
+        };
+        respond(StatusCode::OK, "application/octet-stream", Some(digest), size, body, method)
+    }
+}
+
+async fn serve<S: ReadAt + 'static>(mut stream: TcpStream, catalogue: Arc<Catalogue<S>>) {
+    // Engines try TLS first, also on the loopback address. The containerd store takes only an HTTP
+    // answer as a no; a closed connection makes it give up.
+    let mut first = [0];
+    if stream.peek(&mut first).await.is_ok_and(|read| read == 1) && first == [0x16] {
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+        return;
+    }
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
+        let answer = catalogue.answer(request.method(), request.uri().path());
+        async move { Ok::<_, std::convert::Infallible>(answer) }
+    });
+    // A broken connection is the engine's to report.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
+        .await;
+}
+
+fn streamed(frames: ReadAhead, progress: Arc<dyn Progress>) -> Body {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    tokio::task::spawn_blocking(move || {
+        for content in frames {
+            let item = match content {
+                Ok(content) => {
+                    progress.advance(content.len() as u64);
+                    Ok(Frame::data(Bytes::from(content)))
+                }
+                Err(error) => {
+                    // The engine will only see the connection break: say here why.
+                    progress.warn(&format!("the bundle cannot be read: {error}"));
+                    Err(std::io::Error::other(error))
+                }
+            };
+            let failed = item.is_err();
+            if sender.blocking_send(item).is_err() || failed {
+                return;
+            }
+        }
+    });
+    let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|item| (item, receiver))
+    });
+    BodyExt::boxed(StreamBody::new(stream))
+}
+
+fn full(content: impl Into<Bytes>) -> Body {
+    Full::new(content.into()).map_err(|never| match never {}).boxed()
+}
+
+fn respond(
+    status: StatusCode,
+    media_type: &str,
+    digest: Option<Digest>,
+    size: u64,
+    body: Body,
+    method: &Method,
+) -> Response<Body> {
+    let mut builder = Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, media_type)
+        .header(header::CONTENT_LENGTH, size)
+        .header("docker-distribution-api-version", "registry/2.0");
+    if let Some(digest) = digest {
+        builder = builder.header("docker-content-digest", digest.to_string());
+    }
+    let body = if method == Method::HEAD { full("") } else { body };
+    builder.body(body).unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"))
+}
+
+fn error(status: StatusCode, code: &str) -> Response<Body> {
+    let mut response = Response::new(full(format!("{{\"errors\":[{{\"code\":\"{code}\",\"message\":\"\"}}]}}")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Bytes the registry will send for `layer`.
+#[must_use]
+pub const fn served_bytes(layer: &Layer, zstd: bool) -> u64 {
+    if zstd && layer.zstd.size > 0 { layer.zstd.size } else { layer.span.size }
+}

@@ -1,0 +1,453 @@
+//! A Compose service becomes a container to be made. Pure: equal inputs give equal specifications, so
+//! plans can be printed and compared, and the config hash tells whether a service has to be replaced.
+//!
+//! Follows the Compose Specification for the members of a service, and Docker Compose's labels, so
+//! that `docker compose ps` and dashboards see an ordinary project.
+
+use crate::engine::container_spec::{ContainerSpec, HealthSpec, MountFrom, MountSpec};
+use crate::engine::networks::Attachment;
+use manifest_schema::compose::model::{
+    Condition, FileMount, HealthCheck, MountSource, Port, Project, Restart, Service,
+};
+use manifest_schema::{Digest, ProjectName, ReleaseId, ServiceName};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+/// Labels on everything that belongs to a project.
+pub mod label {
+    /// The project. Compose's own, as all that begin with `com.docker.compose.`.
+    pub const PROJECT: &str = "com.docker.compose.project";
+    /// The service.
+    pub const SERVICE: &str = "com.docker.compose.service";
+    /// `db:service_healthy:false,…`: the order in which the project starts and stops.
+    pub const DEPENDS_ON: &str = "com.docker.compose.depends_on";
+    /// Tells whether a service has changed.
+    pub const CONFIG_HASH: &str = "com.docker.compose.config-hash";
+    /// The network's key.
+    pub const NETWORK: &str = "com.docker.compose.network";
+    /// The volume's key.
+    pub const VOLUME: &str = "com.docker.compose.volume";
+    /// The release that made the container, and whose folder its mounts lie in: it must be kept as
+    /// long as the container exists.
+    pub const RELEASE: &str = "io.ferry.release";
+    /// The attempt that made the thing, so that undoing it removes what it made and no more.
+    pub const ATTEMPT: &str = "io.ferry.attempt";
+    /// The restart policy, which is taken away from containers that have been replaced.
+    pub const RESTART: &str = "io.ferry.restart";
+    /// Milliseconds between probes while starting, for engines that cannot do it themselves.
+    pub const START_INTERVAL: &str = "io.ferry.start-interval";
+    /// Hash of a network's or volume's definition.
+    pub const DEFINITION: &str = "io.ferry.definition";
+}
+
+/// Compose's default time for a graceful stop.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// A file or folder of the release as it lies on the engine's host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Digest of the content. `None`: the content is the site's own (a data folder), so a change of
+    /// it replaces nothing.
+    pub digest: Option<Digest>,
+}
+
+/// Where the release lies on this host: all that a service's definition leaves open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// The release.
+    pub release: ReleaseId,
+    /// Names this attempt to install. A resumed attempt has to use the same name.
+    pub attempt: String,
+    /// The release folder: what relative bind mounts mean.
+    pub release_dir: PathBuf,
+    /// For Compose's label `project.working_dir`.
+    pub working_dir: String,
+    /// For Compose's label `project.config_files`.
+    pub config_files: String,
+    /// For Compose's label `version`.
+    pub version: String,
+    /// The image's ID in the engine, for each service.
+    pub images: BTreeMap<ServiceName, String>,
+    /// Files of `configs`, by key.
+    pub configs: BTreeMap<String, Placed>,
+    /// Files of `secrets`, by key.
+    pub secrets: BTreeMap<String, Placed>,
+    /// Relative bind mounts, by their path as the model has it. One that is missing here lies in
+    /// the release folder, and its service is replaced with every release, since nothing is known
+    /// of its content.
+    pub binds: BTreeMap<String, Placed>,
+    /// Whether the engine knows `start_interval`.
+    pub start_interval: bool,
+}
+
+/// Why a project cannot be put onto this host. `ferry build` finds these too; here they stand
+/// against a bundle that was made by something else.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// The image was not brought into the engine.
+    #[error("service {service}: no image for {image}")]
+    NoImage {
+        /// The service.
+        service: ServiceName,
+        /// The reference.
+        image: String,
+    },
+    /// A key that the project does not define.
+    #[error("service {service}: there is no {kind} `{key}`")]
+    Undefined {
+        /// The service.
+        service: ServiceName,
+        /// `network`, `volume`, `config`, `secret`, `service`.
+        kind: &'static str,
+        /// The key.
+        key: String,
+    },
+    /// A relative path that leaves the release folder.
+    #[error("service {service}: the path `{path}` leaves the release folder")]
+    Outside {
+        /// The service.
+        service: ServiceName,
+        /// The path.
+        path: String,
+    },
+    /// A circle of dependencies.
+    #[error("services depend on each other in a circle: {0}")]
+    Cycle(String),
+}
+
+/// The name of the container of `service`.
+#[must_use]
+pub fn container_name(project: &ProjectName, name: &ServiceName, service: &Service) -> String {
+    service.container_name.clone().unwrap_or_else(|| format!("{project}-{name}-1"))
+}
+
+/// The name of a network or volume in the engine.
+#[must_use]
+pub fn resource_name(project: &ProjectName, key: &str, name: Option<&str>) -> String {
+    name.map_or_else(|| format!("{project}_{key}"), str::to_owned)
+}
+
+/// The container that `service` of `project` becomes.
+///
+/// `network_mode`, `ipc` and `pid` of the form `service:x` are kept, since the other container's ID
+/// is not known before it is made.
+///
+/// # Errors
+/// When the service names something that the project or the placement lacks.
+pub fn container_spec(
+    project_name: &ProjectName,
+    name: &ServiceName,
+    project: &Project,
+    placement: &Placement,
+) -> Result<ContainerSpec, SpecError> {
+    let undefined = |kind, key: &str| SpecError::Undefined { service: name.clone(), kind, key: key.to_owned() };
+    let service = project.services.get(name).ok_or_else(|| undefined("service", name.as_str()))?;
+    let image = placement
+        .images
+        .get(name)
+        .ok_or_else(|| SpecError::NoImage { service: name.clone(), image: service.image.clone() })?;
+    let container = container_name(project_name, name, service);
+    let mut hash = ConfigHash::new(service, image);
+
+    let mut mounts = Vec::new();
+    for mount in &service.mounts {
+        let source = match &mount.source {
+            MountSource::Volume(key) => {
+                let volume = project.volumes.get(key).ok_or_else(|| undefined("volume", key))?;
+                let real = resource_name(project_name, key, volume.name.as_deref());
+                hash.add("volume", key, &real);
+                MountFrom::Volume { name: real, nocopy: mount.nocopy }
+            }
+            MountSource::Anonymous => MountFrom::Anonymous,
+            MountSource::Bind { path, create } => MountFrom::Bind {
+                path: place_bind(name, path, placement, &mut hash)?,
+                create: *create,
+                propagation: mount.propagation.clone(),
+            },
+            MountSource::Tmpfs { size, mode } => MountFrom::Tmpfs { size: *size, mode: *mode },
+        };
+        mounts.push(MountSpec { source, target: mount.target.clone(), read_only: mount.read_only });
+    }
+    let files: [(&'static str, &[FileMount], &BTreeMap<String, Placed>); 2] = [
+        ("config", &service.configs, &placement.configs),
+        ("secret", &service.secrets, &placement.secrets),
+    ];
+    for (kind, wanted, placed) in files {
+        for mount in wanted {
+            let file = placed.get(&mount.source).ok_or_else(|| undefined(kind, &mount.source))?;
+            hash.add_placed(kind, &mount.source, file, placement);
+            mounts.push(MountSpec {
+                source: MountFrom::Bind { path: text(&file.path), create: false, propagation: None },
+                target: mount.target.clone(),
+                read_only: true,
+            });
+        }
+    }
+
+    let networks = attachments(project_name, name, service, project, &container, &mut hash)?;
+    let (exposed, ports) = ports(service);
+    let restart = restart_text(&service.restart);
+    let mut spec = ContainerSpec {
+        image: image.clone(),
+        labels: service.labels.clone(),
+        environment: service.environment.iter().map(|(key, value)| format!("{key}={value}")).collect(),
+        command: service.command.clone(),
+        entrypoint: service.entrypoint.clone(),
+        exposed,
+        ports,
+        mounts,
+        tmpfs: service.tmpfs.clone(),
+        network_mode: service
+            .network_mode
+            .clone()
+            .or_else(|| networks.first().map(|first| first.network.clone())),
+        networks,
+        health: service.healthcheck.as_ref().map(|check| health(check, placement.start_interval)),
+        restart: restart.clone(),
+        logging: logging(service),
+        resources: service.resources.clone(),
+        ulimits: service.ulimits.iter().map(|(name, (soft, hard))| (name.clone(), *soft, *hard)).collect(),
+        sysctls: service.sysctls.clone(),
+        cap_add: service.cap_add.clone(),
+        cap_drop: service.cap_drop.clone(),
+        devices: service.devices.clone(),
+        extra_hosts: service.extra_hosts.clone(),
+        dns: service.dns.clone(),
+        dns_search: service.dns_search.clone(),
+        dns_options: service.dns_opt.clone(),
+        init: service.init,
+        user: service.user.clone(),
+        groups: service.group_add.clone(),
+        working_dir: service.working_dir.clone(),
+        hostname: service.hostname.clone(),
+        domainname: service.domainname.clone(),
+        read_only: service.read_only,
+        privileged: service.privileged,
+        tty: service.tty,
+        stdin_open: service.stdin_open,
+        security_options: service.security_opt.clone(),
+        shm_bytes: service.shm_bytes,
+        ipc: service.ipc.clone(),
+        pid: service.pid.clone(),
+        userns: service.userns_mode.clone(),
+        stop_signal: service.stop_signal.clone(),
+        stop_timeout: service.stop_grace_period.unwrap_or(STOP_GRACE),
+        name: container,
+    };
+    let config_hash = hash.finish();
+    let mut labels = vec![
+        (label::PROJECT, project_name.to_string()),
+        (label::SERVICE, name.to_string()),
+        ("com.docker.compose.container-number", "1".to_owned()),
+        ("com.docker.compose.oneoff", "False".to_owned()),
+        (label::CONFIG_HASH, config_hash),
+        ("com.docker.compose.version", placement.version.clone()),
+        ("com.docker.compose.project.working_dir", placement.working_dir.clone()),
+        ("com.docker.compose.project.config_files", placement.config_files.clone()),
+        ("com.docker.compose.image", image.clone()),
+        (label::DEPENDS_ON, depends_on(service)),
+        (label::RELEASE, placement.release.to_string()),
+        (label::ATTEMPT, placement.attempt.clone()),
+        (label::RESTART, restart),
+    ];
+    if let Some(HealthCheck::Probe { start_interval: Some(time), .. }) = &service.healthcheck {
+        labels.push((label::START_INTERVAL, time.as_millis().to_string()));
+    }
+    spec.labels.extend(labels.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    Ok(spec)
+}
+
+/// The services that `service` shares a namespace with: they come first, and replacing them replaces
+/// it too.
+pub(crate) fn namespace_owners(service: &Service) -> BTreeSet<String> {
+    [&service.network_mode, &service.ipc, &service.pid]
+        .into_iter()
+        .flatten()
+        .filter_map(|mode| mode.strip_prefix("service:"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// `depends_on` and the owners of shared namespaces, as Compose's label has them.
+fn depends_on(service: &Service) -> String {
+    let mut parts: BTreeMap<String, String> = service
+        .depends_on
+        .iter()
+        .map(|(name, dependency)| {
+            let condition = match dependency.condition {
+                Condition::ServiceStarted => "service_started",
+                Condition::ServiceHealthy => "service_healthy",
+                Condition::ServiceCompletedSuccessfully => "service_completed_successfully",
+            };
+            (name.to_string(), format!("{name}:{condition}:{}", dependency.restart))
+        })
+        .collect();
+    for owner in namespace_owners(service) {
+        parts.entry(owner.clone()).or_insert_with(|| format!("{owner}:service_started:true"));
+    }
+    parts.into_values().collect::<Vec<_>>().join(",")
+}
+
+fn place_bind(
+    service: &ServiceName,
+    path: &str,
+    placement: &Placement,
+    hash: &mut ConfigHash,
+) -> Result<String, SpecError> {
+    if path.starts_with('/') {
+        return Ok(path.to_owned());
+    }
+    if let Some(placed) = placement.binds.get(path) {
+        hash.add_placed("bind", path, placed, placement);
+        return Ok(text(&placed.path));
+    }
+    let mut full = placement.release_dir.clone();
+    for component in Path::new(path).components() {
+        match component {
+            Component::CurDir => {}
+            Component::Normal(part) => full.push(part),
+            _ => return Err(SpecError::Outside { service: service.clone(), path: path.to_owned() }),
+        }
+    }
+    hash.add("bind", path, placement.release.as_str());
+    Ok(text(&full))
+}
+
+fn attachments(
+    project_name: &ProjectName,
+    name: &ServiceName,
+    service: &Service,
+    project: &Project,
+    container: &str,
+    hash: &mut ConfigHash,
+) -> Result<Vec<Attachment>, SpecError> {
+    let mut wanted: Vec<_> = service.networks.iter().collect();
+    wanted.sort_by_key(|(key, attachment)| (std::cmp::Reverse(attachment.priority), (*key).clone()));
+    wanted
+        .into_iter()
+        .map(|(key, attachment)| {
+            let network = project.networks.get(key).ok_or_else(|| SpecError::Undefined {
+                service: name.clone(),
+                kind: "network",
+                key: key.clone(),
+            })?;
+            let real = resource_name(project_name, key, network.name.as_deref());
+            hash.add("network", key, &real);
+            let mut aliases = vec![name.to_string()];
+            // The engines' own alias is lost or stale after a rename.
+            for alias in std::iter::once(&container.to_owned()).chain(&attachment.aliases) {
+                if !aliases.contains(alias) {
+                    aliases.push(alias.clone());
+                }
+            }
+            Ok(Attachment {
+                network: real,
+                aliases,
+                ipv4: attachment.ipv4_address.clone(),
+                ipv6: attachment.ipv6_address.clone(),
+            })
+        })
+        .collect()
+}
+
+type PortBindings = BTreeMap<String, Vec<(String, String)>>;
+
+fn ports(service: &Service) -> (Vec<String>, PortBindings) {
+    let mut exposed = BTreeSet::new();
+    let mut published = PortBindings::new();
+    for Port { target, published: host, host_ip, protocol } in &service.ports {
+        let key = format!("{target}/{protocol}");
+        exposed.insert(key.clone());
+        let host = host.map_or_else(String::new, |port| port.to_string());
+        published.entry(key).or_default().push((host_ip.clone().unwrap_or_default(), host));
+    }
+    for port in &service.expose {
+        exposed.insert(if port.contains('/') { port.clone() } else { format!("{port}/tcp") });
+    }
+    (exposed.into_iter().collect(), published)
+}
+
+fn health(check: &HealthCheck, engine_has_start_interval: bool) -> HealthSpec {
+    match check {
+        HealthCheck::Disabled => HealthSpec { test: vec!["NONE".to_owned()], ..Default::default() },
+        HealthCheck::Probe { test, interval, timeout, retries, start_period, start_interval } => HealthSpec {
+            test: test.clone().unwrap_or_default(),
+            interval: *interval,
+            timeout: *timeout,
+            retries: *retries,
+            start_period: *start_period,
+            // An engine refuses it, or ignores it, where it does not know it or has no period for it.
+            start_interval: start_interval.filter(|_| engine_has_start_interval && start_period.is_some()),
+        },
+    }
+}
+
+/// The service's log driver, or files that rotate: Docker's default grows until the disk is full.
+fn logging(service: &Service) -> (Option<String>, BTreeMap<String, String>) {
+    match &service.logging {
+        Some(logging) => (logging.driver.clone(), logging.options.clone()),
+        None => {
+            let options = [("max-size", "10m"), ("max-file", "3")];
+            let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            (Some("json-file".to_owned()), options.into_iter().collect())
+        }
+    }
+}
+
+fn restart_text(restart: &Restart) -> String {
+    match restart {
+        Restart::No => "no".to_owned(),
+        Restart::Always => "always".to_owned(),
+        Restart::UnlessStopped => "unless-stopped".to_owned(),
+        Restart::OnFailure(None) => "on-failure".to_owned(),
+        Restart::OnFailure(Some(count)) => format!("on-failure:{count}"),
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// Collects what decides whether a running container still is what the release wants: the service's
+/// definition, the image, real names, and the content of mounted files, but not where the release lies.
+struct ConfigHash<'a> {
+    service: &'a Service,
+    extra: Vec<(String, String)>,
+}
+
+impl<'a> ConfigHash<'a> {
+    fn new(service: &'a Service, image: &str) -> Self {
+        Self { service, extra: vec![("image".to_owned(), image.to_owned())] }
+    }
+
+    fn add(&mut self, kind: &str, key: &str, value: &str) {
+        self.extra.push((format!("{kind}:{key}"), value.to_owned()));
+    }
+
+    fn add_placed(&mut self, kind: &str, key: &str, placed: &Placed, placement: &Placement) {
+        match placed.digest {
+            Some(digest) => self.add(kind, key, &digest.to_string()),
+            // Content of unknown or changing kind: only its place counts, unless that is the
+            // release itself.
+            None if placed.path.starts_with(&placement.release_dir) => {
+                self.add(kind, key, placement.release.as_str());
+            }
+            None => self.add(kind, key, &text(&placed.path)),
+        }
+    }
+
+    fn finish(mut self) -> String {
+        self.extra.sort();
+        self.extra.dedup();
+        let extra: Vec<(&str, &str)> =
+            self.extra.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        manifest_schema::compose::config_hash(self.service, &extra)
+    }
+}
+
+#[cfg(test)]
+#[path = "service_spec_tests.rs"]
+mod tests;

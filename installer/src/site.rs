@@ -1,0 +1,167 @@
+//! The release as it is on this host: variables answered, templates rendered, the Compose file read.
+//! Pure but for reading the bundle: what is rendered here is written later, in one go.
+
+use crate::host;
+use anyhow::{Context, Result};
+use bundle_format::{Bundle, ReadAt};
+use manifest_schema::compose::{self, model::FileObject, model::Project};
+use manifest_schema::manifest::{self, Manifest};
+use manifest_schema::release::Release;
+use manifest_schema::{BundlePath, Digest, Diagnostic, Diagnostics, limits, render};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Answers by variable.
+pub type Values = BTreeMap<String, serde_json::Value>;
+
+/// A file of the release folder, ready to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenderedFile {
+    /// Content.
+    pub content: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// The release on this host.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The project.
+    pub project: Project,
+    /// All answers, defaults and generated secrets.
+    pub values: Values,
+    /// Small files of the release folder by path: rendered configs, and the files that the Compose
+    /// file names. Artifacts are not among them.
+    pub files: BTreeMap<BundlePath, RenderedFile>,
+    /// Content of Compose `configs` and `secrets` by key.
+    pub configs: BTreeMap<String, Vec<u8>>,
+    /// See `configs`.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+}
+
+/// Evaluates the release of `bundle` with the answers in `given`, then those in `remembered`.
+///
+/// # Errors
+/// Mistakes in values and templates as [`Diagnostics`]; otherwise what is wrong with the bundle.
+pub fn evaluate<S: ReadAt>(
+    bundle: &Bundle<S>,
+    given: &Values,
+    remembered: &Values,
+    hostname: &str,
+    random: &mut dyn FnMut(usize) -> String,
+) -> Result<Site> {
+    let release = bundle.release();
+    let text = |file: &manifest_schema::release::FileEntry| -> Result<String> {
+        let bytes = bundle.small_file(file, limits::MAX_YAML_BYTES as u64)?;
+        String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", file.path))
+    };
+    let manifest = Manifest::parse("ferry.yaml", &text(&release.manifest)?)?;
+    let values = manifest::resolve(&manifest.variables, given, remembered, random)?;
+    let files = render_files(bundle, release, &values, hostname)?;
+
+    let env = match &release.env_file {
+        Some(file) => compose::parse_dotenv(&text(file)?)?,
+        None => BTreeMap::new(),
+    };
+    let load = |name: &str| {
+        let path: BundlePath = name.parse().ok()?;
+        files.get(&path).map(|file| file.content.clone())
+    };
+    let project = compose::parse("compose.yaml", &text(&release.compose)?, &env, &load)?.project;
+    let configs = objects(&project.configs, &files, "config")?;
+    let secrets = objects(&project.secrets, &files, "secret")?;
+    Ok(Site { project, values, files, configs, secrets })
+}
+
+fn render_files<S: ReadAt>(
+    bundle: &Bundle<S>,
+    release: &Release,
+    values: &Values,
+    hostname: &str,
+) -> Result<BTreeMap<BundlePath, RenderedFile>> {
+    let mut names = values.clone();
+    let about = serde_json::json!({ "name": release.name, "version": release.version, "hostname": hostname });
+    names.insert("ferry".to_owned(), about);
+    let mut files = BTreeMap::new();
+    for file in &release.compose_files {
+        let path: BundlePath = file.path.as_str().strip_prefix("compose/").unwrap_or(file.path.as_str()).parse()?;
+        let content = bundle.small_file(file, limits::MAX_RENDERED_BYTES as u64)?;
+        files.insert(path, RenderedFile { content, mode: 0o644 });
+    }
+    let mut mistakes = Diagnostics::default();
+    for config in &release.configs {
+        let mut content = bundle.small_file(&config.file, limits::MAX_RENDERED_BYTES as u64)?;
+        if config.template {
+            let template = String::from_utf8(content).with_context(|| format!("{} is not UTF-8 text", config.from))?;
+            content = match render::render(&config.from, &template, &names) {
+                Ok(text) => text.into_bytes(),
+                Err(mistake) => {
+                    mistakes.push(mistake);
+                    continue;
+                }
+            };
+        }
+        files.insert(config.to.clone(), RenderedFile { content, mode: config.mode & 0o777 });
+    }
+    Ok(mistakes.or_ok(files)?)
+}
+
+fn objects(
+    objects: &BTreeMap<String, FileObject>,
+    files: &BTreeMap<BundlePath, RenderedFile>,
+    kind: &str,
+) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    let mut missing = Diagnostics::default();
+    for (key, object) in objects {
+        let content = match object {
+            FileObject::Content(text) | FileObject::Environment(text) => Some(text.clone().into_bytes()),
+            FileObject::File(name) => {
+                name.parse().ok().and_then(|path: BundlePath| files.get(&path)).map(|file| file.content.clone())
+            }
+        };
+        match content {
+            Some(content) => {
+                found.insert(key.clone(), content);
+            }
+            None => missing.push(Diagnostic::new(
+                "compose.yaml",
+                format!("the file of {kind} `{key}` is not in the bundle"),
+            )),
+        }
+    }
+    Ok(missing.or_ok(found)?)
+}
+
+impl Site {
+    /// Digest of what lies at `path` of the release folder, a file or a folder; `None` where nothing does.
+    #[must_use]
+    pub fn digest_at(&self, release: &Release, path: &str) -> Option<Digest> {
+        let below = |name: &str| {
+            name == path || name.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+        };
+        let mut listing = String::new();
+        for (name, file) in self.files.iter().filter(|(name, _)| below(name.as_str())) {
+            listing.push_str(&format!("{name}\t{:o}\t{}\n", file.mode, Digest::of(&file.content)));
+        }
+        for artifact in &release.artifacts {
+            let name = format!("artifacts/{}", artifact.to);
+            let inside = path.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            if inside || below(&name) {
+                listing.push_str(&format!("{name}\t{}\n", artifact.digest));
+            }
+        }
+        (!listing.is_empty()).then(|| Digest::of(listing.as_bytes()))
+    }
+}
+
+/// The answers remembered from the last install.
+///
+/// # Errors
+/// When the file is damaged.
+pub fn remembered(path: &Path) -> Result<Values> {
+    match host::read_bounded(path, limits::MAX_STATE_BYTES)? {
+        Some(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display())),
+        None => Ok(Values::new()),
+    }
+}
