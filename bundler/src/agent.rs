@@ -110,7 +110,8 @@ impl Agent {
         let answer = self
             .ask(&request, SIGN_RESPONSE)
             .with_context(|| format!("the ssh-agent did not sign with {fingerprint}"))?;
-        let signature = Signature::try_from(Fields(&answer).string()?).context("its signature is malformed")?;
+        let signature =
+            Signature::try_from(Fields(&answer).string()?).context("its signature is malformed")?;
         let same = match (signature.algorithm(), key.algorithm()) {
             (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
             (found, wanted) => found == wanted,
@@ -124,7 +125,8 @@ impl Agent {
     /// Sends one message and takes its answer, without length and type.
     fn ask(&mut self, message: &[u8], wanted: u8) -> anyhow::Result<Vec<u8>> {
         let length = u32::try_from(message.len()).ok().filter(|length| *length <= MAX_MESSAGE_BYTES);
-        let length = length.with_context(|| format!("{} bytes are too many for an ssh-agent", message.len()))?;
+        let length =
+            length.with_context(|| format!("{} bytes are too many for an ssh-agent", message.len()))?;
         let mut packet = length.to_be_bytes().to_vec();
         packet.extend(message);
         self.stream.write_all(&packet).and_then(|()| self.stream.flush()).context("the ssh-agent hung up")?;
@@ -163,20 +165,23 @@ struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
     fn number(&mut self) -> anyhow::Result<u32> {
-        let (number, rest) = self.0.split_first_chunk::<4>().context("the ssh-agent's answer is too short")?;
+        let (number, rest) =
+            self.0.split_first_chunk::<4>().context("the ssh-agent's answer is too short")?;
         self.0 = rest;
         Ok(u32::from_be_bytes(*number))
     }
 
     fn string(&mut self) -> anyhow::Result<&'a [u8]> {
         let length = usize::try_from(self.number()?)?;
-        let (string, rest) = self.0.split_at_checked(length).context("the ssh-agent's answer is too short")?;
+        let (string, rest) =
+            self.0.split_at_checked(length).context("the ssh-agent's answer is too short")?;
         self.0 = rest;
         Ok(string)
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use std::os::unix::net::UnixStream;
@@ -209,29 +214,42 @@ mod tests {
             assert!(agent_that_says(answer).identities().is_err(), "{answer:?}");
         }
         // Keys of unknown kinds are passed over.
-        let unknown = [&[0, 0, 0, 14, IDENTITIES_ANSWER, 0, 0, 0, 1, 0, 0, 0, 1, b'x'][..], &[0, 0, 0, 0]].concat();
+        let unknown =
+            [&[0, 0, 0, 14, IDENTITIES_ANSWER, 0, 0, 0, 1, 0, 0, 0, 1, b'x'][..], &[0, 0, 0, 0]].concat();
         assert!(agent_that_says(&unknown).identities().unwrap().is_empty());
     }
 
     #[test]
     fn a_real_agent_signs() {
-        let found = |program: &str| Command::new(program).arg("-?").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+        let found = |program: &str| {
+            Command::new(program).arg("-?").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+        };
         if !found("ssh-agent") || !found("ssh-add") || !found("ssh-keygen") {
             eprintln!("SKIPPED a_real_agent_signs: ssh-agent, ssh-add and ssh-keygen are not all installed");
             return;
         }
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("agent");
-        let mut child = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new("ssh-agent")
+            .arg("-D")
+            .arg("-a")
+            .arg(&socket)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         // It prints its address once it listens.
         let mut first = [0; 1];
         child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
         let result = std::panic::catch_unwind(|| {
             for kind in ["ed25519", "ecdsa", "rsa"] {
                 let file = folder.path().join(kind);
-                let made = Command::new("ssh-keygen").args(["-q", "-N", "", "-C", kind, "-t", kind, "-f"]).arg(&file).status();
+                let made = Command::new("ssh-keygen")
+                    .args(["-q", "-N", "", "-C", kind, "-t", kind, "-f"])
+                    .arg(&file)
+                    .status();
                 assert!(made.unwrap().success());
-                let added = Command::new("ssh-add").arg("-q").arg(&file).env("SSH_AUTH_SOCK", &socket).status();
+                let added =
+                    Command::new("ssh-add").arg("-q").arg(&file).env("SSH_AUTH_SOCK", &socket).status();
                 assert!(added.unwrap().success());
             }
             let mut agent = Agent::connect(&socket).unwrap();
@@ -241,9 +259,15 @@ mod tests {
                 let signature = agent.sign(key, b"index").unwrap();
                 if key.comment() != "rsa" {
                     // The same agent signs what SSHSIG wraps, and the result verifies as SSHSIG.
-                    let data = ssh_key::SshSig::signed_data("ferry", ssh_key::HashAlg::Sha512, b"index").unwrap();
+                    let data =
+                        ssh_key::SshSig::signed_data("ferry", ssh_key::HashAlg::Sha512, b"index").unwrap();
                     let wrapped = agent.sign(key, &data).unwrap();
-                    let sig = ssh_key::SshSig::new(key.key_data().clone(), "ferry", ssh_key::HashAlg::Sha512, wrapped);
+                    let sig = ssh_key::SshSig::new(
+                        key.key_data().clone(),
+                        "ferry",
+                        ssh_key::HashAlg::Sha512,
+                        wrapped,
+                    );
                     key.verify("ferry", b"index", &sig.unwrap()).unwrap();
                 }
                 assert!(!signature.as_bytes().is_empty());

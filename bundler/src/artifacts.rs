@@ -100,13 +100,18 @@ impl Content {
         match self {
             Self::Git(blob) => blob.open(),
             Self::Path(path, size) => {
-                let file = File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
+                let file =
+                    File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
                 let metadata = file.metadata()?;
                 if !metadata.is_file() || metadata.len() != *size {
                     bail!("{} changed after the build began", path.display());
                 }
                 let what = path.display().to_string();
-                Ok(Box::new(NotGrown { inner: Exactly::new(file.try_clone()?, *size, what.clone()), file, what }))
+                Ok(Box::new(NotGrown {
+                    inner: Exactly::new(file.try_clone()?, *size, what.clone()),
+                    file,
+                    what,
+                }))
             }
         }
     }
@@ -140,7 +145,8 @@ impl ArtifactPlan {
     /// Bytes of all files.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let size = |entry: &PlannedEntry| if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
+        let size =
+            |entry: &PlannedEntry| if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
         self.entries.iter().map(size).fold(0, u64::saturating_add)
     }
 }
@@ -174,8 +180,8 @@ fn plan_one(spec: &ArtifactSpec, folder: &Path) -> anyhow::Result<ArtifactPlan> 
         ArtifactFrom::Path(path) => {
             let path = folder.join(path);
             let metadata = path.metadata().with_context(|| format!("{} cannot be found", path.display()))?;
-            let to = destination(spec, &path)?;
             if metadata.is_dir() {
+                let to = destination(spec, &path, false)?;
                 let mut entries = folder::below(&path)?;
                 for entry in &mut entries {
                     entry.path = to.join(entry.path.as_str())?;
@@ -183,16 +189,18 @@ fn plan_one(spec: &ArtifactSpec, folder: &Path) -> anyhow::Result<ArtifactPlan> 
                 entries.push(PlannedEntry { path: to.clone(), kind: EntryKind::Folder });
                 (to, ArtifactKind::Folder, None, entries)
             } else {
-                let kind = kind_of(&path)?;
+                let (to, kind) = (destination(spec, &path, true)?, kind_of(&path)?);
                 (to.clone(), kind, None, vec![folder::file(&path, &metadata, to)?])
             }
         }
         ArtifactFrom::Git { repository, reference, path } => {
             let repository = folder.join(repository);
             let path: Option<BundlePath> = path.as_deref().map(str::parse).transpose()?;
-            let to = destination(spec, Path::new(path.as_ref().map_or("", BundlePath::as_str)))
-                .or_else(|error| repository.canonicalize().map_err(|_| error).and_then(|real| destination(spec, &real)))?;
             let tree = git::tree(&repository, reference, path.as_ref())?;
+            let to = match &path {
+                Some(path) => destination(spec, Path::new(path.as_str()), tree.single_file)?,
+                None => destination(spec, &repository, false)?,
+            };
             if tree.files.is_empty() {
                 bail!("there is no file in it at `{reference}`");
             }
@@ -203,21 +211,20 @@ fn plan_one(spec: &ArtifactSpec, folder: &Path) -> anyhow::Result<ArtifactPlan> 
     Ok(ArtifactPlan { from: spec.text.clone(), to, kind, commit, entries, line: spec.line })
 }
 
-/// `to`, or the name of `path`.
-fn destination(spec: &ArtifactSpec, path: &Path) -> anyhow::Result<BundlePath> {
-    if let Some(to) = &spec.to {
+/// `to`, or the name of `path`; a single file keeps its name below a `to` that ends with `/`.
+fn destination(spec: &ArtifactSpec, path: &Path, single_file: bool) -> anyhow::Result<BundlePath> {
+    let below = spec.to_folder && single_file;
+    if let Some(to) = spec.to.as_ref().filter(|_| !below) {
         return Ok(to.clone());
     }
-    let real;
-    let path = if path.file_name().is_none() && !path.as_os_str().is_empty() {
-        real = path.canonicalize()?;
-        &real
-    } else {
-        path
-    };
-    let name = path.file_name().context("it has no name of its own; write where it goes as `to`")?;
+    // `.` and `..` have names too: those of the folders they stand for.
+    let real = if path.file_name().is_none() { path.canonicalize()? } else { path.to_owned() };
+    let name = real.file_name().context("it has no name of its own; write where it goes as `to`")?;
     let name = name.to_str().with_context(|| format!("its name {} is not UTF-8", name.display()))?;
-    Ok(name.parse()?)
+    Ok(match &spec.to {
+        Some(to) => to.join(name)?,
+        None => name.parse()?,
+    })
 }
 
 /// What a file is, by its name; where a name promises a format, the first bytes must agree.
@@ -225,8 +232,12 @@ fn kind_of(path: &Path) -> anyhow::Result<ArtifactKind> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let (kind, magics, promised): (_, &[&[u8]], _) = match name.as_str() {
         name if name.ends_with(".deb") => (ArtifactKind::Deb, &[b"!<arch>\n"], "a Debian package"),
-        name if name.ends_with(".jar") => (ArtifactKind::Jar, &[b"PK\x03\x04", b"PK\x05\x06"], "a Java archive"),
-        name if name.ends_with(".zip") => (ArtifactKind::Archive, &[b"PK\x03\x04", b"PK\x05\x06"], "a zip archive"),
+        name if name.ends_with(".jar") => {
+            (ArtifactKind::Jar, &[b"PK\x03\x04", b"PK\x05\x06"], "a Java archive")
+        }
+        name if name.ends_with(".zip") => {
+            (ArtifactKind::Archive, &[b"PK\x03\x04", b"PK\x05\x06"], "a zip archive")
+        }
         name if name.ends_with(".tar.gz") || name.ends_with(".tgz") => {
             (ArtifactKind::Archive, &[b"\x1f\x8b"], "a gzip archive")
         }

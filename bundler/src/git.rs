@@ -72,11 +72,15 @@ pub struct Blob {
 /// or the tree holds submodules or Git LFS pointers, whose content is elsewhere.
 pub fn tree(repository: &Path, reference: &str, path: Option<&BundlePath>) -> anyhow::Result<Tree> {
     let shown = repository.display();
-    if reference.is_empty() || reference.starts_with('-') || reference.chars().any(|c| c.is_control() || c == ':') {
+    if reference.is_empty()
+        || reference.starts_with('-')
+        || reference.chars().any(|c| c.is_control() || c == ':')
+    {
         bail!("`{}` is not the name of a commit, tag or branch", reference.escape_debug());
     }
     let repository = repository.canonicalize().with_context(|| format!("{shown} is not a git repository"))?;
-    run(&repository, &["rev-parse", "--git-dir"]).with_context(|| format!("{shown} is not a git repository"))?;
+    run(&repository, &["rev-parse", "--git-dir"])
+        .with_context(|| format!("{shown} is not a git repository"))?;
     let commit = run(&repository, &["rev-parse", "--verify", "--quiet", &format!("{reference}^{{commit}}")])
         .with_context(|| format!("git repository {shown} has no commit, tag or branch `{reference}`"))?;
     let objects = Arc::new(Objects { repository, idle: Mutex::new(None) });
@@ -102,29 +106,39 @@ fn collect(objects: &Arc<Objects>, commit: String, tree: &str, only: Option<&str
     let mut arguments = vec!["ls-tree", "-z", "-l", "--full-tree"];
     arguments.extend(only.is_none().then_some("-r"));
     arguments.push(tree);
-    let child = git(&objects.repository, &arguments).stdout(Stdio::piped()).spawn().context("git cannot be run")?;
+    let child =
+        git(&objects.repository, &arguments).stdout(Stdio::piped()).spawn().context("git cannot be run")?;
     let mut child = Running(child);
-    let mut listing = BufReader::new(child.0.stdout.take().context("git has no output")?.take(MAX_LISTING_BYTES));
+    let mut listing =
+        BufReader::new(child.0.stdout.take().context("git has no output")?.take(MAX_LISTING_BYTES));
     let mut files = Vec::new();
     let mut submodules = Vec::new();
     let mut record = Vec::new();
     while listing.read_until(0, &mut record)? > 0 {
         let text = std::str::from_utf8(&record).context("a path in the repository is not UTF-8")?;
-        let (mode, id, size, path) = record_fields(text).context("git lists a tree in a way we do not know")?;
+        let (mode, id, size, path) =
+            record_fields(text).context("git lists a tree in a way we do not know")?;
         if only.is_none_or(|only| only == path) {
             let path = if only.is_some() { String::new() } else { path.to_owned() };
             match mode {
                 "160000" => submodules.push(path),
                 "040000" => {}
                 "120000" => {
-                    let blob = Blob { objects: Arc::clone(objects), id: id.to_owned(), size: size.unwrap_or_default() };
+                    let blob = Blob {
+                        objects: Arc::clone(objects),
+                        id: id.to_owned(),
+                        size: size.unwrap_or_default(),
+                    };
                     files.push(TreeFile { kind: TreeFileKind::Symlink(blob.target(&path)?), path });
                 }
                 mode => {
                     let size = size.with_context(|| format!("git lists no size for `{path}`"))?;
                     let blob = Blob { objects: Arc::clone(objects), id: id.to_owned(), size };
                     blob.refuse_lfs_pointer(&path)?;
-                    files.push(TreeFile { kind: TreeFileKind::File { blob, size, executable: mode == "100755" }, path });
+                    files.push(TreeFile {
+                        kind: TreeFileKind::File { blob, size, executable: mode == "100755" },
+                        path,
+                    });
                 }
             }
         }
@@ -177,7 +191,15 @@ fn git(repository: &Path, arguments: &[&str]) -> Command {
         ])
         // The folder itself must be the repository, not one that happens to lie above it.
         .env("GIT_CEILING_DIRECTORIES", repository.parent().unwrap_or(repository))
-        .args(["--no-pager", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "safe.directory=*"])
+        .args([
+            "--no-pager",
+            "-c",
+            "core.hooksPath=/dev/null",
+            "-c",
+            "core.fsmonitor=false",
+            "-c",
+            "safe.directory=*",
+        ])
         .args(arguments)
         .current_dir(repository)
         .stdin(Stdio::null())
@@ -187,7 +209,10 @@ fn git(repository: &Path, arguments: &[&str]) -> Command {
 
 /// The first line that a small command prints.
 fn run(repository: &Path, arguments: &[&str]) -> anyhow::Result<String> {
-    let output = git(repository, arguments).stderr(Stdio::piped()).output().context("git cannot be run: is it installed?")?;
+    let output = git(repository, arguments)
+        .stderr(Stdio::piped())
+        .output()
+        .context("git cannot be run: is it installed?")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         match said.lines().find(|line| !line.trim().is_empty()) {
@@ -248,7 +273,11 @@ impl Blob {
         let what = || format!("object {} of git repository {}", self.id, self.objects.repository.display());
         let mut batch = self.objects.batch()?;
         let request = format!("{}\n", self.id);
-        batch.requests.write_all(request.as_bytes()).and_then(|()| batch.requests.flush()).with_context(what)?;
+        batch
+            .requests
+            .write_all(request.as_bytes())
+            .and_then(|()| batch.requests.flush())
+            .with_context(what)?;
         let mut header = Vec::new();
         (&mut batch.answers).take(512).read_until(b'\n', &mut header).with_context(what)?;
         let header = String::from_utf8_lossy(&header);

@@ -62,7 +62,11 @@ pub(crate) async fn service_failure(
             format!("{code}: {}", clean(&output))
         })
         .collect();
-    let exited = state.filter(|state| matches!(state.state, RunState::Exited | RunState::Restarting));
+    let exited = state.filter(|state| {
+        // One that could not be started stays "created" and has a code all the same.
+        matches!(state.state, RunState::Exited | RunState::Restarting)
+            || (state.state == RunState::Created && state.exit_code != 0)
+    });
     let exit_code = exited.map(|state| state.exit_code);
     let hint = hint(exit_code, state.is_some_and(|state| state.oom_killed), &reason, &logs, &health_log);
     ServiceFailure {
@@ -83,7 +87,7 @@ pub(crate) async fn last_logs(engine: &Engine, container: &str) -> Vec<String> {
         let Ok(mut chunks) = engine.logs(container, Some(LOG_LINES), false, false) else { return bytes };
         while let Some(Ok(chunk)) = chunks.next().await {
             bytes.extend_from_slice(&chunk.bytes);
-            if bytes.len() > 256 << 10 {
+            if bytes.len() > MAX_LOG_BYTES {
                 break;
             }
         }

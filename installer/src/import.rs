@@ -89,6 +89,29 @@ fn ids(image: &Image) -> Vec<String> {
     ids.iter().map(ToString::to_string).collect()
 }
 
+impl ImportPlan {
+    /// The engine's ID of each image once all are there, by reference. Of images that are still
+    /// missing it is what the engine will call them, by its kind of store.
+    #[must_use]
+    pub fn expected_ids(&self, store: ImageStore) -> BTreeMap<String, String> {
+        let present = self.present.iter().map(|(image, id)| (image.reference.to_string(), id.clone()));
+        let missing = self.missing.iter().map(|image| {
+            let id = if store == ImageStore::Containerd { pulled_manifest(image, self.zstd) } else { image.config.digest };
+            (image.reference.to_string(), id.to_string())
+        });
+        present.chain(missing).collect()
+    }
+}
+
+/// The manifest that is pulled for `image`.
+fn pulled_manifest(image: &Image, zstd: bool) -> Digest {
+    match &image.manifests {
+        Manifests::Repacked { zstd: entry, .. } if zstd => entry.digest,
+        Manifests::Repacked { tar, .. } => tar.digest,
+        Manifests::Preserved { original, index, .. } => index.as_ref().unwrap_or(original).digest,
+    }
+}
+
 /// Brings all missing images in, names all images, and returns the engine's ID of each.
 ///
 /// # Errors
@@ -165,11 +188,7 @@ async fn pull_one(
     progress: &Arc<dyn Progress>,
 ) -> Result<(), EngineError> {
     progress.detail(&format!("image {}", image.reference));
-    let manifest = match &image.manifests {
-        Manifests::Repacked { zstd: entry, .. } if zstd => entry.digest,
-        Manifests::Repacked { tar, .. } => tar.digest,
-        Manifests::Preserved { original, index, .. } => index.as_ref().unwrap_or(original).digest,
-    };
+    let manifest = pulled_manifest(image, zstd);
     let repository = format!("{host}/{}", image.reference.path());
     let full = format!("{repository}@{manifest}");
     engine.pull(&repository, &manifest.to_string(), Some(&image.platform), &mut |_| {}).await?;

@@ -58,6 +58,15 @@ pub fn places(site: &Site, release: &Release, folder: &Path) -> Places {
 const CONFIGS: &str = ".configs";
 const SECRETS: &str = ".secrets";
 
+/// Whether the release's folder is there, whole, and made with the same answers.
+///
+/// # Errors
+/// When a name cannot be written, which does not happen.
+pub fn is_laid_out(site: &Site, product: &ProductDir, id: &ReleaseId) -> Result<bool> {
+    let stamp = host_stamp(site)?;
+    Ok(fs::read(product.release(id).join(STAMP)).is_ok_and(|found| found == stamp))
+}
+
 /// Lays the release out, unless it is there already.
 ///
 /// # Errors
@@ -71,8 +80,7 @@ pub fn lay_out<S: ReadAt>(
 ) -> Result<PathBuf> {
     let target = product.release(id);
     host::make_private_dir(&product.releases())?;
-    let stamp = host_stamp(site)?;
-    if fs::read(target.join(STAMP)).is_ok_and(|found| found == stamp) {
+    if is_laid_out(site, product, id)? {
         return Ok(target);
     }
     let artifact_bytes = bundle.release().artifacts.iter().map(|artifact| artifact.bytes).sum();
@@ -93,7 +101,7 @@ pub fn lay_out<S: ReadAt>(
         let entries = SpanReader::new(bundle, artifact.entries)?;
         unpack(entries, &making, progress).with_context(|| format!("laying out the artifact {}", artifact.to))?;
     }
-    write_file(&making.join(STAMP), &stamp, 0o600)?;
+    write_file(&making.join(STAMP), &host_stamp(site)?, 0o600)?;
     sync_tree(&making)?;
     if target.exists() {
         // The same release with other answers: containers mount files of the old folder by path, so

@@ -4,13 +4,28 @@
 //! The modules here are the procedure's verbs and nouns. Only [`engine`] talks to Docker or Podman;
 //! everything else works on plain values, so that plans can be printed and compared.
 
+pub mod classify;
+pub mod cli;
 pub mod engine;
 pub mod failure;
 pub mod health;
+pub mod host;
+pub mod import;
+pub mod install;
+pub mod lay_out;
 pub mod lifecycle;
 pub mod parking;
+pub mod plan;
+pub mod preflight;
+pub mod random;
+pub mod registry;
 pub mod seed;
+pub mod seeding;
 pub mod sequence;
 pub mod service_spec;
+pub mod site;
+pub mod state;
 pub mod switch;
 pub mod target;
+pub mod trust;
+pub mod verify;

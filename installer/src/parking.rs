@@ -91,16 +91,35 @@ impl Standing {
             match part(&container).0 {
                 Part::New => entry.new.push(container),
                 Part::Parked | Part::ParkedIdle => entry.parked.push(container),
-                Part::Current => match &entry.current {
-                    Some(current) if container.name != format!("{project}-{service}-1") => {
-                        let _ = current;
+                Part::Current => {
+                    let usual = container.name == format!("{project}-{service}-1");
+                    if usual || entry.current.is_none() {
+                        entry.others.extend(entry.current.replace(container));
+                    } else {
                         entry.others.push(container);
                     }
-                    _ => entry.others.extend(entry.current.replace(container)),
-                },
+                }
             }
         }
         Self { services }
+    }
+
+    /// Whether a container is a job that has done its work, and not a service that was stopped, which
+    /// can also end with 0. Without the label of a job only the others tell: where nothing else
+    /// runs, the whole project was stopped.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub async fn is_done(&self, engine: &Engine, container: &ContainerFacts) -> Result<bool, EngineError> {
+        if container.state != RunState::Exited {
+            return Ok(false);
+        }
+        let state = engine.inspect(&container.id).await?;
+        let ended_well = state.is_some_and(|state| {
+            state.exit_code == 0 && (state.restart == "no" || state.restart.starts_with("on-failure"))
+        });
+        let others_run = || self.in_place().any(|other| runs(other));
+        Ok(ended_well && (container.labels.contains_key(label::JOB) || others_run()))
     }
 
     /// All parked containers.
@@ -114,6 +133,11 @@ impl Standing {
     }
 }
 
+/// Whether a container runs, or will in a moment.
+pub(crate) fn runs(container: &ContainerFacts) -> bool {
+    matches!(container.state, RunState::Running | RunState::Restarting | RunState::Paused)
+}
+
 /// Puts a container aside: renames it, stops it gracefully and takes its restart policy away. Can be
 /// repeated at any point.
 ///
@@ -122,8 +146,7 @@ impl Standing {
 pub async fn park(engine: &Engine, container: &ContainerFacts) -> Result<(), EngineError> {
     let (part, own) = part(container);
     if !matches!(part, Part::Parked | Part::ParkedIdle) {
-        let runs = matches!(container.state, RunState::Running | RunState::Restarting | RunState::Paused);
-        let word = if runs { "old" } else { "idle" };
+        let word = if runs(container) { "old" } else { "idle" };
         engine.rename(&container.id, &format!("{own}.{word}-{}", short_id(&container.id))).await?;
     }
     engine.stop(&container.id).await?;

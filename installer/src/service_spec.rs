@@ -37,6 +37,10 @@ pub mod label {
     pub const RESTART: &str = "io.ferry.restart";
     /// Milliseconds between probes while starting, for engines that cannot do it themselves.
     pub const START_INTERVAL: &str = "io.ferry.start-interval";
+    /// `true` on a service that others wait for to complete: once it has, it is not run again.
+    pub const JOB: &str = "io.ferry.job";
+    /// On the helper that fills a volume: the volume's name.
+    pub const SEED_OF: &str = "io.ferry.seed-of";
     /// Hash of a network's or volume's definition.
     pub const DEFINITION: &str = "io.ferry.definition";
 }
@@ -255,6 +259,13 @@ pub fn container_spec(
     ];
     if let Some(HealthCheck::Probe { start_interval: Some(time), .. }) = &service.healthcheck {
         labels.push((label::START_INTERVAL, time.as_millis().to_string()));
+    }
+    let job = project.services.values().any(|other| {
+        let wait = other.depends_on.get(name).map(|dependency| dependency.condition);
+        wait == Some(Condition::ServiceCompletedSuccessfully)
+    });
+    if job {
+        labels.push((label::JOB, "true".to_owned()));
     }
     spec.labels.extend(labels.into_iter().map(|(key, value)| (key.to_owned(), value)));
     Ok(spec)

@@ -1,1 +1,365 @@
-//! x
+//! From the release that runs to the one that is wanted, replacing only what changed.
+//!
+//! ```text
+//! prepare_networks_volumes → (seed) → switch → commit_cleanup
+//!                                       └ on failure or call-off: undo
+//! ```
+//!
+//! What must stay true: until `commit_cleanup`, every replaced container still exists, parked (see
+//! [`crate::parking`]), so that `undo` can put it back. All new containers are made before the first
+//! old one is touched. Each of the four can be killed at any instant and run again, with the same
+//! [`Target::attempt`]: it reads from the engine how far it came. After a failure the caller decides to
+//! run `undo`; before a switch to another release, `undo` or `commit_cleanup` of the last one must
+//! have ended, which the journal sees to.
+
+mod decide;
+mod undo;
+
+pub use decide::{Change, compare};
+pub use undo::{UndoReport, undo};
+
+use crate::engine::containers::ContainerFacts;
+use crate::engine::{Engine, EngineError};
+use crate::failure::ServiceFailure;
+use crate::health::{Outcome, Patience};
+use crate::parking::{Standing, park};
+use crate::sequence::{Member, SequenceError, Work, bring_up, in_reverse};
+use crate::service_spec::label;
+use crate::target::{ServiceTarget, Target};
+use manifest_schema::progress::Progress;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use tokio_util::sync::CancellationToken;
+
+/// Why a switch did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum SwitchError {
+    /// A service did not come up.
+    #[error(transparent)]
+    Service(Box<ServiceFailure>),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Something of this name exists that does not belong to the project.
+    #[error("a {kind} named {name} exists, but does not belong to project {project}")]
+    Foreign {
+        /// `network`, `volume`, `container`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The project.
+        project: String,
+    },
+    /// Something external that the project needs does not exist.
+    #[error("the external {kind} {name} does not exist")]
+    MissingExternal {
+        /// `network`, `volume`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// It was called off.
+    #[error("called off")]
+    Cancelled,
+}
+
+impl SwitchError {
+    /// What to do about it without a network.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Service(failure) => failure.hint.clone(),
+            Self::Engine(error) => error.hint(),
+            Self::Foreign { kind, name, .. } => Some(format!(
+                "look at it with `docker {kind} inspect {name}`; rename or remove it if nobody needs it"
+            )),
+            Self::MissingExternal { kind, name } => {
+                Some(format!("whoever runs this host has to make it first: `docker {kind} create {name}`"))
+            }
+            Self::Cancelled => None,
+        }
+    }
+}
+
+impl From<SequenceError> for SwitchError {
+    fn from(error: SequenceError) -> Self {
+        match error {
+            SequenceError::Service(failure) => Self::Service(failure),
+            SequenceError::Engine(error) => Self::Engine(error),
+            SequenceError::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// What [`prepare_networks_volumes`] made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Prepared {
+    /// Networks that were made, by their names in the engine.
+    pub networks: Vec<String>,
+    /// Volumes that were made, by their names in the engine.
+    pub volumes: Vec<String>,
+}
+
+/// What a switch did, by service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SwitchReport {
+    /// Untouched.
+    pub unchanged: Vec<String>,
+    /// Made for the first time.
+    pub created: Vec<String>,
+    /// Replaced by a new container.
+    pub replaced: Vec<String>,
+    /// Unchanged, but did not run, and were started.
+    pub started: Vec<String>,
+    /// Unchanged, and restarted after a service they depend on was replaced.
+    pub restarted: Vec<String>,
+    /// No longer in the project, and stopped.
+    pub stopped: Vec<String>,
+    /// How each that was waited for is up.
+    pub outcomes: BTreeMap<String, Outcome>,
+}
+
+impl SwitchReport {
+    /// Whether anything was done.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        let Self { unchanged: _, created, replaced, started, restarted, stopped, outcomes: _ } = self;
+        [created, replaced, started, restarted, stopped].iter().any(|list| !list.is_empty())
+    }
+}
+
+/// Makes the networks and volumes that are missing. Those that exist are used as they are when they
+/// belong to the project; a changed definition is only warned of, since applying it would need all
+/// containers, or the data, to go first.
+///
+/// # Errors
+/// When one of another owner has the name, an external one is missing, or the engine fails.
+pub async fn prepare_networks_volumes(
+    engine: &Engine,
+    target: &Target,
+    progress: &dyn Progress,
+) -> Result<Prepared, SwitchError> {
+    let mut prepared = Prepared::default();
+    let project = target.project.as_str();
+    for spec in &target.networks {
+        let found = engine.network(&spec.name).await?.map(|network| network.labels);
+        if missing("network", &spec.name, spec.external, project, found.as_ref(), &spec.labels, progress)? {
+            progress.detail(&format!("making network {}", spec.name));
+            engine.create_network(spec).await?;
+            prepared.networks.push(spec.name.clone());
+        }
+    }
+    for spec in &target.volumes {
+        let found = engine.volume(&spec.name).await?.map(|volume| volume.labels);
+        if missing("volume", &spec.name, spec.external, project, found.as_ref(), &spec.labels, progress)? {
+            progress.detail(&format!("making volume {}", spec.name));
+            engine.create_volume(spec).await?;
+            prepared.volumes.push(spec.name.clone());
+        }
+    }
+    Ok(prepared)
+}
+
+type Labels = BTreeMap<String, String>;
+
+fn missing(
+    kind: &'static str,
+    name: &str,
+    external: bool,
+    project: &str,
+    found: Option<&Labels>,
+    wanted: &Labels,
+    progress: &dyn Progress,
+) -> Result<bool, SwitchError> {
+    match (found, external) {
+        (None, true) => Err(SwitchError::MissingExternal { kind, name: name.to_owned() }),
+        (None, false) => Ok(true),
+        (Some(_), true) => Ok(false),
+        (Some(labels), false) => {
+            if labels.get(label::PROJECT).is_none_or(|owner| owner != project) {
+                return Err(SwitchError::Foreign { kind, name: name.to_owned(), project: project.to_owned() });
+            }
+            if let Some(definition) = labels.get(label::DEFINITION)
+                && Some(definition) != wanted.get(label::DEFINITION)
+            {
+                progress.warn(&format!(
+                    "{kind} {name} was made with another definition and is used as it is; to apply the new one, uninstall and install again"
+                ));
+            }
+            Ok(false)
+        }
+    }
+}
+
+/// Replaces what changed, starts everything in order and waits until all is up. Replaced containers
+/// and those of services that are no longer wanted stay parked.
+///
+/// # Errors
+/// When a service does not come up, the engine fails, or `cancel` is called. Then `undo` puts things
+/// back.
+pub async fn switch(
+    engine: &Engine,
+    target: &Target,
+    patience: &Patience,
+    progress: &dyn Progress,
+    cancel: &CancellationToken,
+) -> Result<SwitchReport, SwitchError> {
+    let project = target.project.as_str();
+    let standing = Standing::read(engine, project).await?;
+    let plan = decide::decide(engine, target, &standing).await?;
+    let mut report = plan.report();
+    if !plan.does_anything() {
+        return Ok(report);
+    }
+    refuse_foreign_containers(engine, target, &plan, &standing).await?;
+    for leftover in &plan.worthless {
+        progress.detail(&format!("removing the unfinished container {}", leftover.name));
+        engine.stop(&leftover.id).await?;
+        engine.remove_container(&leftover.id, true).await?;
+    }
+
+    // Everything new is made before anything old is touched: most mistakes show here.
+    let mut new = BTreeMap::new();
+    for service in plan.made(target) {
+        if cancel.is_cancelled() {
+            return Err(SwitchError::Cancelled);
+        }
+        let id = make(engine, service, &standing, &new, progress).await?;
+        new.insert(service.name.to_string(), id);
+    }
+
+    let stops: Vec<ContainerFacts> = plan.parked.iter().chain(&plan.stopped_first).cloned().collect();
+    let stopping = in_reverse(&stops, async |container: &ContainerFacts| {
+        let service = container.labels.get(label::SERVICE).map_or("", String::as_str);
+        progress.detail(&format!("stopping {service}"));
+        if plan.stopped_first.iter().any(|other| other.id == container.id) {
+            engine.stop(&container.id).await
+        } else {
+            park(engine, container).await
+        }
+    });
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => return Err(SwitchError::Cancelled),
+        stopped = stopping => stopped?,
+    }
+    for service in plan.made(target) {
+        if let Some(id) = new.get(service.name.as_str()) {
+            engine.rename(id, &service.container.name).await?;
+        }
+    }
+
+    let members: Vec<Member> = target
+        .services
+        .iter()
+        .filter_map(|service| {
+            let name = service.name.as_str();
+            let (id, work) = match (new.get(name), plan.changes.get(name)?) {
+                (Some(id), _) => (id.clone(), Work::Start),
+                (None, change) => {
+                    let current = standing.services.get(name)?.current.as_ref()?;
+                    let work = match change {
+                        Change::Unchanged => Work::Keep,
+                        Change::Unverified => Work::Verify,
+                        _ => Work::Start,
+                    };
+                    (current.id.clone(), work)
+                }
+            };
+            Some(Member::new(&id, &service.container.labels, work))
+        })
+        .collect();
+    report.outcomes = bring_up(engine, project, &members, patience, progress, cancel).await?;
+    Ok(report)
+}
+
+/// A container name taken by a stranger would only show after the old containers have been parked.
+async fn refuse_foreign_containers(
+    engine: &Engine,
+    target: &Target,
+    plan: &decide::Plan,
+    standing: &Standing,
+) -> Result<(), SwitchError> {
+    let own: BTreeSet<&str> = standing
+        .in_place()
+        .chain(standing.parked())
+        .chain(standing.services.values().flat_map(|service| &service.new))
+        .map(|container| container.id.as_str())
+        .collect();
+    for service in plan.made(target) {
+        let name = &service.container.name;
+        for name in [name.clone(), format!("{name}.new")] {
+            let taken = engine.inspect(&name).await?;
+            if taken.is_some_and(|found| found.name == name && !own.contains(found.id.as_str())) {
+                let project = target.project.to_string();
+                return Err(SwitchError::Foreign { kind: "container", name, project });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes the new container of a service under its preliminary name.
+async fn make(
+    engine: &Engine,
+    service: &ServiceTarget,
+    standing: &Standing,
+    new: &BTreeMap<String, String>,
+    progress: &dyn Progress,
+) -> Result<String, SwitchError> {
+    let mut spec = service.container.clone();
+    progress.detail(&format!("making {}", spec.name));
+    let own = standing.services.get(service.name.as_str());
+    let old = own.and_then(|own| own.parked.first().or(own.current.as_ref()));
+    if let Some(old) = old
+        && let Some(state) = engine.inspect(&old.id).await?
+        && !state.volumes.is_empty()
+    {
+        let image = engine.inspect_image(&spec.image).await?;
+        spec.inherit_volumes(&state.volumes, &image.map(|image| image.volumes).unwrap_or_default());
+    }
+    for mode in [&mut spec.network_mode, &mut spec.ipc, &mut spec.pid] {
+        if let Some(owner) = mode.as_deref().and_then(|mode| mode.strip_prefix("service:")) {
+            let current = || standing.services.get(owner).and_then(|own| own.current.as_ref()).map(|c| &c.id);
+            if let Some(id) = new.get(owner).or_else(current) {
+                *mode = Some(format!("container:{id}"));
+            }
+        }
+    }
+    spec.name.push_str(".new");
+    let (id, warnings) = engine.create(&spec).await?;
+    for warning in warnings {
+        progress.warn(&format!("service {}: {}", service.name, crate::failure::clean(&warning)));
+    }
+    Ok(id)
+}
+
+/// Ends a switch that succeeded: removes parked and unfinished containers, and the project's networks
+/// that are no longer wanted. Volumes always stay. Returns the names of what was removed.
+///
+/// # Errors
+/// When the engine fails.
+pub async fn commit_cleanup(
+    engine: &Engine,
+    target: &Target,
+    progress: &dyn Progress,
+) -> Result<Vec<String>, SwitchError> {
+    let project = target.project.as_str();
+    let standing = Standing::read(engine, project).await?;
+    let mut removed = Vec::new();
+    let unfinished = standing.services.values().flat_map(|service| &service.new);
+    for container in standing.parked().chain(unfinished) {
+        progress.detail(&format!("removing the replaced container {}", container.name));
+        // Their unnamed volumes belong to their successors now, or are all that is left of a
+        // service's data.
+        engine.remove_container(&container.id, false).await?;
+        removed.push(container.name.clone());
+    }
+    for network in engine.networks(label::PROJECT, project).await? {
+        let wanted = target.networks.iter().any(|spec| spec.name == network.name);
+        if !wanted && engine.remove_network(&network.name).await? {
+            removed.push(network.name);
+        }
+    }
+    Ok(removed)
+}

@@ -29,7 +29,8 @@ const MAX_CHAIN: usize = 500;
 /// The first mistake, with its line and, for an undefined name, the nearest known one.
 pub fn render(file: &str, text: &str, values: &BTreeMap<String, Value>) -> Result<String, Diagnostic> {
     if text.len() > limits::MAX_YAML_BYTES {
-        let message = format!("the template has {} bytes; at most {} are read", text.len(), limits::MAX_YAML_BYTES);
+        let message =
+            format!("the template has {} bytes; at most {} are read", text.len(), limits::MAX_YAML_BYTES);
         return Err(Diagnostic::new(file, message));
     }
     let mut environment = Environment::new();
@@ -49,8 +50,11 @@ pub fn render(file: &str, text: &str, values: &BTreeMap<String, Value>) -> Resul
     let explain = |error: &minijinja::Error| explain(file, text, &values, error);
     let template = environment.template_from_named_str(file, text).map_err(|error| explain(&error))?;
     let mut output = Bounded(Vec::new());
-    template.render_captured_to(minijinja::value::Serde(&values), &mut output).map_err(|error| explain(&error))?;
-    String::from_utf8(output.0).map_err(|_| Diagnostic::new(file, "the template makes text that is not UTF-8"))
+    template
+        .render_captured_to(minijinja::value::Serde(&values), &mut output)
+        .map_err(|error| explain(&error))?;
+    String::from_utf8(output.0)
+        .map_err(|_| Diagnostic::new(file, "the template makes text that is not UTF-8"))
 }
 
 /// Refuses expressions and `elif` chains so long that the engine's parser, which bounds brackets and
@@ -136,7 +140,10 @@ fn explain(file: &str, text: &str, values: &Map<String, Value>, error: &minijinj
         ErrorKind::UndefinedError => undefined(expression, values),
         ErrorKind::SyntaxError => (
             format!("not a valid template: {}", detail()),
-            Some("check that each `{{`, `{%`, `for` and `if` is closed; write literal braces as {{ '{{' }}".to_owned()),
+            Some(
+                "check that each `{{`, `{%`, `for` and `if` is closed; write literal braces as {{ '{{' }}"
+                    .to_owned(),
+            ),
         ),
         ErrorKind::OutOfFuel => (
             format!("the template takes more than {} steps", limits::TEMPLATE_FUEL),
@@ -266,7 +273,9 @@ mod tests {
         let recursion = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}";
         assert!(refused(recursion).contains("recursion limit"), "{}", refused(recursion));
         assert!(refused("{{ 'x' * 100000000000 }}").contains("too large"));
-        for part in ["(", "-", "not ", "1+", "1~", "a.", "[", "{1:", "1 if 1 else ", "1**", "{{ (", "{% if 1 %}"] {
+        for part in
+            ["(", "-", "not ", "1+", "1~", "a.", "[", "{1:", "1 if 1 else ", "1**", "{{ (", "{% if 1 %}"]
+        {
             assert!(refused(&format!("{{{{ {}", part.repeat(50_000))).contains("t.j2"), "{part}");
         }
         let last = ".a|e()[0] is f".repeat(50_000);
@@ -285,7 +294,10 @@ mod tests {
             let _ = render("t.j2", &format!("{{{{ tls{} }}}}", part.repeat(MAX_CHAIN)), &values());
         }
         let elif = "{% elif 0 %}".repeat(MAX_CHAIN);
-        assert_eq!(render("t.j2", &format!("{{% if 0 %}}{elif}{{% else %}}x{{% endif %}}"), &values()).unwrap(), "x");
+        assert_eq!(
+            render("t.j2", &format!("{{% if 0 %}}{elif}{{% else %}}x{{% endif %}}"), &values()).unwrap(),
+            "x"
+        );
         let _ = render("t.j2", &format!("{{{{ {}1 }}}}", "(-".repeat(MAX_CHAIN / 2)), &values());
     }
 

@@ -14,20 +14,17 @@ RECIPE=$(sha256sum "${BASH_SOURCE[0]}" | cut -c1-64)
 declare -A TREE=() # layer name → its folder in the cache
 declare -A STACK=() # layer name → the layers below and itself, base first
 
-# mirror: the Debian mirror that this machine uses already.
-mirror() {
-    local found
-    found=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(RELEASE) $(COMPONENT)' \
-        'Created-By: Packages' | awk -v suite="$SUITE" '$NF == "main" && ($2 == suite || $3 == suite) { print $1; exit }')
-    [[ -n $found ]] || die "this machine's apt sources have no Debian $SUITE"
-    printf '%s\n' "${found%/}"
-}
+# The Debian mirror that this machine uses already.
+MIRROR=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
+    awk -v suite="$SUITE" '$NF == "main" && ($2 == suite || $3 == suite) { print $1; exit }')
+MIRROR=${MIRROR%/}
+[[ -n $MIRROR ]] || die "this machine's apt sources have no Debian $SUITE"
 
 # machine_apt ARGUMENT…: the machine's own apt, so proxies and certificates are those of the machine, over
 # the suite alone and with lists and archives in the cache.
 machine_apt() {
     mkdir -p "$APT"/{lists/partial,archives/partial}
-    printf 'deb %s %s main\n' "$(mirror)" "$SUITE" >"$APT/sources.list"
+    printf 'deb %s %s main\n' "$MIRROR" "$SUITE" >"$APT/sources.list"
     local apt=(apt-get -qq -y -o Dir::Etc::sourcelist="$APT/sources.list" -o Dir::Etc::sourceparts=-
         -o Dir::State::lists="$APT/lists" -o Dir::Cache::archives="$APT/archives" -o APT::Sandbox::User=root
         -o APT::Install-Recommends=false -o APT::Default-Release= -o Acquire::GzipIndexes=false)
@@ -40,11 +37,14 @@ machine_apt() {
 
 # tidy ROOTFS: removes what installing leaves behind and no program needs.
 tidy() {
-    rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/* "$1"/var/log/* "$1"/var/cache/debconf/*-old \
-        "$1"/var/lib/dpkg/*-old "$1"/var/cache/ldconfig/aux-cache "$1"/tmp/* "$1"/run/* \
-        "$1"/usr/share/doc/* "$1"/usr/share/man/* "$1"/usr/share/info/* "$1"/usr/share/lintian \
-        "$1"/etc/ssl/private/*.key
-    [[ ! -d $1/usr/share/locale ]] || find "$1/usr/share/locale" -mindepth 1 -delete
+    rm -rf "$1"/var/cache/apt/*.bin "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*_* \
+        "$1"/var/cache/debconf/*-old "$1"/var/lib/dpkg/*-old "$1"/var/cache/ldconfig/aux-cache \
+        "$1"/tmp/* "$1"/run/* "$1"/usr/share/lintian "$1"/etc/ssl/private/*.key
+    local folder
+    for folder in doc man info locale; do
+        [[ ! -d $1/usr/share/$folder ]] || find "$1/usr/share/$folder" ! -type d -delete
+    done
+    find "$1/var/log" -type f -delete
 }
 
 # with_stack FOLDER LAYERS COMMAND…: runs the command with the layers (base first) mounted at
@@ -93,7 +93,7 @@ install_in_stack() {
 }
 
 bootstrap() {
-    debootstrap --variant=minbase "$SUITE" "$1" "$(mirror)" >"$APT/debootstrap.log" 2>&1 ||
+    debootstrap --variant=minbase "$SUITE" "$1" "$MIRROR" >"$APT/debootstrap.log" 2>&1 ||
         die "debootstrap failed: $(tail -n 5 "$APT/debootstrap.log")"
     tidy "$1"
     # Nothing of the machine that built it.
@@ -105,7 +105,7 @@ bootstrap() {
     printf 'path-exclude %s\n' '/usr/share/doc/*' '/usr/share/man/*' '/usr/share/locale/*' '/usr/share/info/*' \
         '/usr/share/lintian/*' >"$1/etc/dpkg/dpkg.cfg.d/slim"
     # The package would make a cluster of its own, 40 MB in every image.
-    mkdir -p "$1/etc/postgresql-common"
+    mkdir -p "$1/etc/postgresql-common" "$1/usr/share/man/man1"
     echo 'create_main_cluster = false' >"$1/etc/postgresql-common/createcluster.conf"
 }
 
@@ -115,12 +115,15 @@ layer() {
     local name=$1 below=$2 key folder
     shift 2
     STACK[$name]="${STACK[$below]:-}${STACK[$below]:+ }$name"
-    key=$(printf '%s\n' "$RECIPE" "$(mirror)" "${TREE[$below]:-}" "$@" | sha256sum | cut -c1-12)
+    key=$(printf '%s\n' "$RECIPE" "$MIRROR" "${TREE[$below]:-}" "$@" | sha256sum | cut -c1-12)
     folder=$LAYERS/$name-$key
     TREE[$name]=$folder
     [[ -e $folder/layer.tar ]] && return 0
     say "building layer $name"
-    rm -rf "$folder"
+    # Also what an earlier recipe left under this name (keys are 12 hexadecimal digits).
+    local hex='[0-9a-f]'
+    # shellcheck disable=SC2086 # a pattern
+    rm -rf "$LAYERS/$name"-$hex$hex$hex$hex$hex$hex$hex$hex$hex$hex$hex$hex
     mkdir -p "$folder" "$APT"
     if [[ $below == - ]]; then
         bootstrap "$folder/tree"

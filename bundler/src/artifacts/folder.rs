@@ -41,15 +41,21 @@ pub(super) fn below(root: &Path) -> anyhow::Result<Vec<PlannedEntry>> {
         for entry in listing {
             let path = entry.with_context(|| format!("{} cannot be listed", folder.display()))?.path();
             let name = path.file_name().unwrap_or_default();
-            let name = name.to_str().with_context(|| format!("the name of {} is not UTF-8", path.display()))?;
+            let name =
+                name.to_str().with_context(|| format!("the name of {} is not UTF-8", path.display()))?;
             let inside = if inside.is_empty() { name.to_owned() } else { format!("{inside}/{name}") };
             let to: BundlePath = inside.parse()?;
-            let metadata = path.symlink_metadata().with_context(|| format!("{} cannot be read", path.display()))?;
+            let metadata =
+                path.symlink_metadata().with_context(|| format!("{} cannot be read", path.display()))?;
             if metadata.is_symlink() {
-                let target = path.read_link().with_context(|| format!("{} cannot be read", path.display()))?;
-                let target = target.to_str().with_context(|| format!("the target of {} is not UTF-8", path.display()))?;
+                let target =
+                    path.read_link().with_context(|| format!("{} cannot be read", path.display()))?;
+                let target = target
+                    .to_str()
+                    .with_context(|| format!("the target of {} is not UTF-8", path.display()))?;
                 places::check_link(&inside, target)?;
-                entries.push(PlannedEntry { path: to, kind: EntryKind::Symlink { target: target.to_owned() } });
+                entries
+                    .push(PlannedEntry { path: to, kind: EntryKind::Symlink { target: target.to_owned() } });
             } else if metadata.is_dir() {
                 entries.push(PlannedEntry { path: to, kind: EntryKind::Folder });
                 waiting.push((path, inside));
@@ -57,7 +63,10 @@ pub(super) fn below(root: &Path) -> anyhow::Result<Vec<PlannedEntry>> {
                 entries.push(file(&path, &metadata, to)?);
             }
             if entries.len() > MAX_ARCHIVE_ENTRIES {
-                bail!("{} holds more than {MAX_ARCHIVE_ENTRIES} entries; pack it as an archive", root.display());
+                bail!(
+                    "{} holds more than {MAX_ARCHIVE_ENTRIES} entries; pack it as an archive",
+                    root.display()
+                );
             }
         }
     }

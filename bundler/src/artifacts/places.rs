@@ -8,7 +8,8 @@ use std::collections::HashMap;
 /// beginning only: behind a name it would mean the parent of whatever that name links to.
 pub(super) fn check_link(path: &str, target: &str) -> anyhow::Result<()> {
     let leaves = || format!("the symbolic link `{path}` leads to `{target}`, out of the artifact");
-    if target.is_empty() || target.starts_with('/') || target.contains(['\\', '\0']) || target.contains("//") {
+    if target.is_empty() || target.starts_with('/') || target.contains(['\\', '\0']) || target.contains("//")
+    {
         bail!("{}; copy what it means into the artifact", leaves());
     }
     let mut depth = path.split('/').count() - 1;
@@ -16,7 +17,9 @@ pub(super) fn check_link(path: &str, target: &str) -> anyhow::Result<()> {
     for part in target.split('/') {
         match part {
             "" | "." => {}
-            ".." if named => bail!("the symbolic link `{path}` leads to `{target}`, with `..` behind a name; write it shorter"),
+            ".." if named => bail!(
+                "the symbolic link `{path}` leads to `{target}`, with `..` behind a name; write it shorter"
+            ),
             ".." => match depth.checked_sub(1) {
                 Some(less) => depth = less,
                 None => bail!("{}; copy what it means into the artifact", leaves()),
@@ -41,7 +44,8 @@ pub(super) fn collisions(plans: &[ArtifactPlan]) -> Vec<(usize, String)> {
         let mut said = false;
         for entry in &plan.entries {
             // The folders above `to` exist too, though no entry makes them.
-            let above = entry.path.as_str().match_indices('/').filter_map(|(end, _)| entry.path.as_str().get(..end));
+            let above =
+                entry.path.as_str().match_indices('/').filter_map(|(end, _)| entry.path.as_str().get(..end));
             let own = (entry.path.as_str(), matches!(entry.kind, EntryKind::Folder));
             for (path, folder) in above.map(|path| (path, true)).chain([own]) {
                 let other = taken.entry(path.to_lowercase()).or_insert(Taken { path, folder, plan: index });

@@ -45,7 +45,11 @@ pub fn seed_bytes(place: &Path) -> anyhow::Result<u64> {
 /// When it is neither, or holds what a tar cannot carry; reading fails where it changes meanwhile.
 pub fn open_seed(place: &Path) -> anyhow::Result<Box<dyn Read + Send>> {
     if place.is_dir() {
-        return Ok(Box::new(FolderTar { waiting: entries(place)?, current: Box::new(io::empty()), ended: false }));
+        return Ok(Box::new(FolderTar {
+            waiting: entries(place)?,
+            current: Box::new(io::empty()),
+            ended: false,
+        }));
     }
     let (file, compression) = open_file(place)?;
     let bytes = file.metadata()?.len();
@@ -84,6 +88,9 @@ const fn padding(size: u64) -> u64 {
 /// The header blocks of an entry, those of a long name included.
 fn header(entry: &PlannedEntry) -> io::Result<Vec<u8>> {
     let mut header = tar::Header::new_gnu();
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     let path = |path: &BundlePath, slash: &str| format!("{path}{slash}");
     let mut builder = tar::Builder::new(Vec::new());
     match &entry.kind {
@@ -137,8 +144,9 @@ impl Read for FolderTar {
             };
             let size = if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
             let content = entry.open().map_err(io::Error::other)?;
-            self.current =
-                Box::new(io::Cursor::new(header(&entry)?).chain(content).chain(io::repeat(0).take(padding(size))));
+            self.current = Box::new(
+                io::Cursor::new(header(&entry)?).chain(content).chain(io::repeat(0).take(padding(size))),
+            );
         }
     }
 }

@@ -100,9 +100,15 @@ impl Archive {
             let indices = self.by_name.get(&at).map(Vec::as_slice).unwrap_or_default();
             let member = match indices {
                 [] if step == 0 => return Ok(None),
-                [] => bail!("member `{name}` of {label} is a link to `{at}`, which is absent{}", self.why_absent()),
+                [] => bail!(
+                    "member `{name}` of {label} is a link to `{at}`, which is absent{}",
+                    self.why_absent()
+                ),
                 [index] => self.members.get(*index).context("a member vanished")?,
-                _ => bail!("member `{at}` occurs {} times in {label}: which one is meant is not clear", indices.len()),
+                _ => bail!(
+                    "member `{at}` occurs {} times in {label}: which one is meant is not clear",
+                    indices.len()
+                ),
             };
             let (base, target) = match &member.kind {
                 MemberKind::File => return Ok(Some(member)),
@@ -113,8 +119,13 @@ impl Archive {
             if target.starts_with('/') {
                 bail!("member `{at}` of {label} is a link to `{target}`, which leaves the archive");
             }
-            at = clean(&format!("{}{target}", if base.is_empty() { String::new() } else { format!("{base}/") }))
-                .with_context(|| format!("member `{at}` of {label} is a link to `{target}`, which leaves the archive"))?;
+            at = clean(&format!(
+                "{}{target}",
+                if base.is_empty() { String::new() } else { format!("{base}/") }
+            ))
+            .with_context(|| {
+                format!("member `{at}` of {label} is a link to `{target}`, which leaves the archive")
+            })?;
         }
         bail!("the links from member `{name}` of {label} lead in a circle")
     }
@@ -129,7 +140,8 @@ impl Archive {
                 member.size
             );
         }
-        if let Some(kept) = self.members.iter().position(|other| std::ptr::eq(other, member)).and_then(|i| self.kept.get(&i))
+        if let Some(kept) =
+            self.members.iter().position(|other| std::ptr::eq(other, member)).and_then(|i| self.kept.get(&i))
         {
             return Ok(Some(kept.clone()));
         }
@@ -139,7 +151,12 @@ impl Archive {
     }
 
     /// The `size` bytes at `offset` of the content; `name` is for errors.
-    pub(super) fn open_range(self: &Arc<Self>, offset: u64, size: u64, name: &str) -> anyhow::Result<Box<dyn Read + Send>> {
+    pub(super) fn open_range(
+        self: &Arc<Self>,
+        offset: u64,
+        size: u64,
+        name: &str,
+    ) -> anyhow::Result<Box<dyn Read + Send>> {
         let what = format!("member `{name}` of {}", self.path.display());
         let open = || -> anyhow::Result<File> {
             let file = File::open(&self.path)?;
@@ -158,7 +175,12 @@ impl Archive {
         let mut forward = match waiting.filter(|forward| forward.position <= offset) {
             Some(forward) => forward,
             None => Forward {
-                reader: decompress(open()?, self.compression, self.file_bytes, self.path.display().to_string())?,
+                reader: decompress(
+                    open()?,
+                    self.compression,
+                    self.file_bytes,
+                    self.path.display().to_string(),
+                )?,
                 position: 0,
             },
         };

@@ -35,6 +35,8 @@ pub(super) struct Candidate {
 #[derive(Clone)]
 pub(super) struct Content {
     pub(super) config: Vec<u8>,
+    /// Platform as the configuration has it.
+    pub(super) config_platform: Option<Platform>,
     pub(super) config_digest: Digest,
     pub(super) diff_ids: Vec<Digest>,
     pub(super) layers: Vec<LayerSource>,
@@ -135,7 +137,8 @@ pub(super) fn in_named_source<'a>(
     };
     let chosen = match member {
         Some(member) => {
-            let by_reference = member.parse::<ImageRef>().map(|parsed| named(candidates, &parsed)).unwrap_or_default();
+            let by_reference =
+                member.parse::<ImageRef>().map(|parsed| named(candidates, &parsed)).unwrap_or_default();
             let chosen = if by_reference.is_empty() { tagged(member) } else { by_reference };
             if chosen.is_empty() {
                 bail!("it holds no image `{member}`; it holds {}", list_names(candidates));
@@ -159,9 +162,12 @@ pub(super) fn in_named_source<'a>(
     };
     match reference.digest() {
         Some(digest) if !chosen.iter().any(|candidate| candidate.has_digest(digest)) => {
-            let found = chosen.iter().find_map(|candidate| candidate.indexes.first().or(candidate.original.as_ref()));
+            let found =
+                chosen.iter().find_map(|candidate| candidate.indexes.first().or(candidate.original.as_ref()));
             match found {
-                Some(found) => bail!("`{reference}` is pinned, but the image there has digest {}", found.digest),
+                Some(found) => {
+                    bail!("`{reference}` is pinned, but the image there has digest {}", found.digest)
+                }
                 None => bail!(
                     "`{reference}` is pinned, but archives of `docker save` do not keep the manifest that was pinned; \
                      take it from a registry or an OCI layout"
@@ -183,11 +189,15 @@ pub(super) fn list_names(candidates: &[Candidate]) -> String {
 }
 
 /// Chooses for one platform among candidates that have the right name.
-pub(super) fn choose<'a>(chosen: &[&'a Candidate], asked: Asked<'_>) -> Result<(&'a Candidate, &'a Content), NotChosen> {
+pub(super) fn choose<'a>(
+    chosen: &[&'a Candidate],
+    asked: Asked<'_>,
+) -> Result<(&'a Candidate, &'a Content), NotChosen> {
     if chosen.is_empty() {
         return Err(NotChosen::Absent);
     }
-    let runs = |candidate: &&&Candidate| candidate.platform.as_ref().is_some_and(|p| asked.platform.accepts(p));
+    let runs =
+        |candidate: &&&Candidate| candidate.platform.as_ref().is_some_and(|p| asked.platform.accepts(p));
     let mut fitting: Vec<&Candidate> = chosen.iter().filter(runs).copied().collect();
     fitting.sort_by_key(|candidate| preference(asked.platform, candidate.platform.as_ref()));
     if let Some(best) = fitting.first().and_then(|first| first.platform.clone()) {
@@ -224,8 +234,11 @@ pub(super) fn choose<'a>(chosen: &[&'a Candidate], asked: Asked<'_>) -> Result<(
         )));
     }
     // Of equal images the one with its manifest is worth more.
-    let (best, content) =
-        usable.iter().copied().find(|(candidate, _)| candidate.original.is_some()).unwrap_or((first, content));
+    let (best, content) = usable
+        .iter()
+        .copied()
+        .find(|(candidate, _)| candidate.original.is_some())
+        .unwrap_or((first, content));
     if asked.preserve && best.original.is_none() {
         return Err(NotChosen::Unsuitable(format!(
             "{} has lost the image's manifest, so the image cannot be preserved byte for byte",
@@ -252,14 +265,16 @@ pub(super) fn content(
     config_name: &str,
     layer_count: usize,
     mut layer: impl FnMut(usize) -> anyhow::Result<(Stored, Option<Digest>)>,
-) -> anyhow::Result<(ImageConfig, Content)> {
+) -> anyhow::Result<Content> {
     let label = store.label();
-    let config = store
-        .document(config_name)?
-        .ok_or_else(|| Absent(format!("configuration `{config_name}` is absent from {label}{}", store.why_absent())))?;
+    let config = store.document(config_name)?.ok_or_else(|| {
+        Absent(format!("configuration `{config_name}` is absent from {label}{}", store.why_absent()))
+    })?;
     let config_digest = Digest::of(&config);
     if let Some(claimed) = claimed_digest(config_name).filter(|claimed| claimed != &config_digest) {
-        bail!("configuration `{config_name}` of {label} is damaged: its digest is {config_digest}, not {claimed}");
+        bail!(
+            "configuration `{config_name}` of {label} is damaged: its digest is {config_digest}, not {claimed}"
+        );
     }
     let parsed: ImageConfig = serde_json::from_slice(&config)
         .with_context(|| format!("configuration `{config_name}` of {label} is no image configuration"))?;
@@ -282,7 +297,8 @@ pub(super) fn content(
             Ok(LayerSource::new(*diff_id, digest, stored))
         })
         .collect::<anyhow::Result<_>>()?;
-    Ok((parsed, Content { config, config_digest, diff_ids, layers }))
+    let config_platform = parsed.platform();
+    Ok(Content { config, config_platform, config_digest, diff_ids, layers })
 }
 
 /// The digest that a member's name claims: `<hex>.json`, `blobs/sha256/<hex>`, `sha256:<hex>`.

@@ -37,7 +37,9 @@ pub(crate) fn sniff(head: &[u8]) -> anyhow::Result<Compression> {
         [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
         // A zstd frame, or a skippable one in front of it (RFC 8878, section 3.1.2).
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => anyhow::bail!("it is compressed with xz; gzip, zstd and plain tar are read"),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => {
+            anyhow::bail!("it is compressed with xz; gzip, zstd and plain tar are read")
+        }
         [b'B', b'Z', b'h', b'1'..=b'9', ..] => {
             anyhow::bail!("it is compressed with bzip2; gzip, zstd and plain tar are read")
         }
@@ -71,14 +73,16 @@ struct Bounded<R> {
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self
-            .inner
-            .read(buffer)
-            .map_err(|error| io::Error::new(error.kind(), format!("{} does not decompress: {error}", self.what)))?;
+        let count = self.inner.read(buffer).map_err(|error| {
+            io::Error::new(error.kind(), format!("{} does not decompress: {error}", self.what))
+        })?;
         self.left = self.left.checked_sub(count as u64).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("{} expands more than {MAX_RATIO} times: it looks like a decompression bomb", self.what),
+                format!(
+                    "{} expands more than {MAX_RATIO} times: it looks like a decompression bomb",
+                    self.what
+                ),
             )
         })?;
         Ok(count)
@@ -107,7 +111,10 @@ impl<R: Read> Read for Exactly<R> {
         if count == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                format!("{} ends {} bytes early: it was cut off, or changed while it was read", self.what, self.left),
+                format!(
+                    "{} ends {} bytes early: it was cut off, or changed while it was read",
+                    self.what, self.left
+                ),
             ));
         }
         self.left -= count as u64;
@@ -137,7 +144,8 @@ mod tests {
     #[test]
     fn several_members_and_frames_are_one_content() {
         assert_eq!(read([gzip(b"ab"), gzip(b"cd")].concat()).unwrap(), b"abcd");
-        let frames = [zstd::encode_all(&b"ab"[..], 1).unwrap(), zstd::encode_all(&b"cd"[..], 1).unwrap()].concat();
+        let frames =
+            [zstd::encode_all(&b"ab"[..], 1).unwrap(), zstd::encode_all(&b"cd"[..], 1).unwrap()].concat();
         assert_eq!(read(frames.clone()).unwrap(), b"abcd");
         let skippable = [&[0x5e, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9][..], &frames].concat();
         assert_eq!(read(skippable).unwrap(), b"abcd");

@@ -78,7 +78,10 @@ impl Engine {
         runtime()?.block_on(async {
             for name in names {
                 // Names go into a URL's path.
-                if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@')) {
+                if !name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@'))
+                {
                     bail!("`{name}` is not the name of an image");
                 }
                 let image = match docker.inspect_image(name).await {
@@ -91,12 +94,16 @@ impl Engine {
                     .parse()
                     .with_context(|| format!("the engine gives `{name}` the ID `{id}`"))?;
                 // The containerd store, which alone has images of several platforms, tells a descriptor.
-                let platform = match (image.os, image.architecture, image.variant.filter(|variant| !variant.is_empty())) {
-                    (Some(os), Some(architecture), Some(variant)) => format!("{os}/{architecture}/{variant}"),
-                    (os, architecture, _) => {
-                        format!("{}/{}", os.unwrap_or_default(), architecture.unwrap_or_default())
-                    }
-                };
+                let platform =
+                    match (image.os, image.architecture, image.variant.filter(|variant| !variant.is_empty()))
+                    {
+                        (Some(os), Some(architecture), Some(variant)) => {
+                            format!("{os}/{architecture}/{variant}")
+                        }
+                        (os, architecture, _) => {
+                            format!("{}/{}", os.unwrap_or_default(), architecture.unwrap_or_default())
+                        }
+                    };
                 let only_platform = if image.descriptor.is_none() { platform.parse().ok() } else { None };
                 return Ok(Some(EngineImage { name: name.clone(), id, only_platform }));
             }
@@ -105,7 +112,12 @@ impl Engine {
     }
 
     /// Saves an image as an archive at `path`.
-    pub(super) fn save(&self, image: &EngineImage, path: &Path, progress: &dyn Progress) -> anyhow::Result<()> {
+    pub(super) fn save(
+        &self,
+        image: &EngineImage,
+        path: &Path,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<()> {
         let docker = self.connect(SAVE_TIMEOUT)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
@@ -126,7 +138,8 @@ impl Engine {
         path: &Path,
         progress: &dyn Progress,
     ) -> anyhow::Result<()> {
-        let mut file = File::create(partial).with_context(|| format!("{} cannot be written", partial.display()))?;
+        let mut file =
+            File::create(partial).with_context(|| format!("{} cannot be written", partial.display()))?;
         progress.begin(&format!("saving {} from the engine", image.name), None);
         let mut bytes = 0_u64;
         runtime()?.block_on(async {

@@ -14,17 +14,18 @@ use manifest_schema::oci::ArchiveImage;
 /// The images that `manifest.json` lists; `None` where there is no such member.
 pub(super) fn read(store: &Store) -> anyhow::Result<Option<Vec<Candidate>>> {
     let Some(manifest) = store.document("manifest.json")? else { return Ok(None) };
-    let images: Vec<ArchiveImage> = serde_json::from_slice(&manifest)
-        .with_context(|| format!("manifest.json of {} does not list images as `docker save` does", store.label()))?;
+    let images: Vec<ArchiveImage> = serde_json::from_slice(&manifest).with_context(|| {
+        format!("manifest.json of {} does not list images as `docker save` does", store.label())
+    })?;
     Ok(Some(images.iter().map(|image| candidate(store, image)).collect()))
 }
 
 fn candidate(store: &Store, image: &ArchiveImage) -> Candidate {
     let layer = |index: usize| {
         let name = image.layers.get(index).context("a layer without a name")?;
-        let stored = store
-            .stored(name)?
-            .ok_or_else(|| Absent(format!("layer `{name}` is absent from {}{}", store.label(), store.why_absent())))?;
+        let stored = store.stored(name)?.ok_or_else(|| {
+            Absent(format!("layer `{name}` is absent from {}{}", store.label(), store.why_absent()))
+        })?;
         // A blob under its digest is stored under that digest; other names say nothing certain.
         let digest = (stored.compression != Compression::None && name.starts_with("blobs/sha256/"))
             .then(|| claimed_digest(name))
@@ -34,11 +35,13 @@ fn candidate(store: &Store, image: &ArchiveImage) -> Candidate {
     let read = content(store, &image.config, image.layers.len(), layer);
     Candidate {
         names: image.repo_tags.clone().unwrap_or_default(),
-        group: read.as_ref().map_or_else(|_| Digest::of(image.config.as_bytes()), |(_, content)| content.config_digest),
-        platform: read.as_ref().ok().and_then(|(config, _)| config.platform()),
+        group: read
+            .as_ref()
+            .map_or_else(|_| Digest::of(image.config.as_bytes()), |content| content.config_digest),
+        platform: read.as_ref().ok().and_then(|content| content.config_platform.clone()),
         original: None,
         indexes: Vec::new(),
-        content: read.map(|(_, content)| content).map_err(Into::into),
+        content: read.map_err(Into::into),
         label: store.label(),
     }
 }

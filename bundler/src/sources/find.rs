@@ -87,6 +87,7 @@ struct Search<'a> {
 /// One image's search: what is still missing, what was found, where it was looked for.
 struct Hunt<'a> {
     wanted: &'a Wanted,
+    progress: &'a dyn Progress,
     missing: Vec<Platform>,
     found: Vec<FoundImage>,
     tried: Vec<String>,
@@ -98,7 +99,12 @@ impl Hunt<'_> {
     }
 
     /// Takes from a file that holds one image, whatever its name there.
-    fn take_only(&mut self, candidates: &[Candidate], source: &'static str, whence: &str) -> Result<(), Diagnostics> {
+    fn take_only(
+        &mut self,
+        candidates: &[Candidate],
+        source: &'static str,
+        whence: &str,
+    ) -> Result<(), Diagnostics> {
         match in_named_source(candidates, &self.wanted.reference, None) {
             Ok(chosen) => self.take(&chosen, source, whence),
             Err(error) => {
@@ -113,13 +119,24 @@ impl Hunt<'_> {
         let mut left = Vec::new();
         for platform in std::mem::take(&mut self.missing) {
             match choose(chosen, self.asked(&platform)) {
-                Ok((candidate, content)) => self.found.push(found_image(self.wanted, &platform, candidate, content, source)),
+                Ok((candidate, content)) => {
+                    if let Some(own) = content.config_platform.as_ref().filter(|own| !platform.accepts(own)) {
+                        let reference = &self.wanted.reference;
+                        self.progress.warn(&format!(
+                            "image {reference} is listed for {platform}, but its configuration says {own}"
+                        ));
+                    }
+                    self.found.push(found_image(self.wanted, &platform, candidate, content, source))
+                }
                 Err(NotChosen::Absent) => left.push((platform, None)),
                 Err(NotChosen::Unsuitable(why)) => left.push((platform, Some(why))),
                 Err(NotChosen::Broken(why)) => {
-                    return Err(at(self.wanted, format!("image `{}` cannot be used: {why}", self.wanted.reference))
-                        .hint("save or copy the image again, then build again")
-                        .into());
+                    return Err(at(
+                        self.wanted,
+                        format!("image `{}` cannot be used: {why}", self.wanted.reference),
+                    )
+                    .hint("save or copy the image again, then build again")
+                    .into());
                 }
             }
         }
@@ -148,7 +165,13 @@ impl Hunt<'_> {
 
 impl Search<'_> {
     fn one(&mut self, wanted: &Wanted, platforms: &[Platform]) -> Result<Vec<FoundImage>, Diagnostics> {
-        let mut hunt = Hunt { wanted, missing: platforms.to_vec(), found: Vec::new(), tried: Vec::new() };
+        let mut hunt = Hunt {
+            wanted,
+            progress: self.progress,
+            missing: platforms.to_vec(),
+            found: Vec::new(),
+            tried: Vec::new(),
+        };
         match &wanted.source {
             Some(SourceSpec::DockerArchive { path, reference }) => {
                 self.named_file(&mut hunt, path, reference.as_deref(), "docker-archive")
@@ -221,7 +244,8 @@ impl Search<'_> {
                 Diagnostic::new(self.images.display().to_string(), text)
                     .hint("save the archive again, or move it out of the folder images/")
             };
-            let paths = kept::put_there_by_people(&self.images).map_err(|error| unreadable(format!("{error:#}")))?;
+            let paths =
+                kept::put_there_by_people(&self.images).map_err(|error| unreadable(format!("{error:#}")))?;
             let mut all = Vec::new();
             let mut wrong = Diagnostics::default();
             for path in paths {
@@ -274,10 +298,13 @@ impl Search<'_> {
         let engine = self.engine.get_or_insert_with(|| Engine::new(self.options.docker_host.as_deref()));
         let short = names.last().map(String::as_str).unwrap_or_default();
         let path = kept::engine_archive(&self.images, short);
-        let kept_candidates = path.is_file().then(|| kept::read_images(&path)).and_then(Result::ok).unwrap_or_default();
+        let kept_candidates =
+            path.is_file().then(|| kept::read_images(&path)).and_then(Result::ok).unwrap_or_default();
         let answer = engine.inspect(names);
         let candidates = match answer {
-            Ok(Some(image)) if kept_candidates.iter().any(|candidate| candidate.has_id(&image.id)) => kept_candidates,
+            Ok(Some(image)) if kept_candidates.iter().any(|candidate| candidate.has_id(&image.id)) => {
+                kept_candidates
+            }
             Ok(Some(image)) => {
                 if let Some(why) = no_use(&image, hunt) {
                     hunt.tried.push(format!("{engine} {why}"));
@@ -287,7 +314,10 @@ impl Search<'_> {
                 saved.and_then(|()| kept::read_images(&path)).map_err(|error| {
                     Diagnostics::from(at(
                         hunt.wanted,
-                        format!("image `{}` could not be saved from {engine}: {error:#}", hunt.wanted.reference),
+                        format!(
+                            "image `{}` could not be saved from {engine}: {error:#}",
+                            hunt.wanted.reference
+                        ),
                     ))
                 })?
             }
@@ -309,7 +339,9 @@ impl Search<'_> {
         let registry = format!("registry {}", reference.domain());
         let candidates = match self.kept_layout(hunt, reference) {
             Some(candidates) => Ok(candidates),
-            None if self.options.offline => Err(anyhow::anyhow!("it was not asked, since the build is offline")),
+            None if self.options.offline => {
+                Err(anyhow::anyhow!("it was not asked, since the build is offline"))
+            }
             None => {
                 let path = kept::registry_layout(&self.images, &reference.familiar());
                 registry::fetch(reference, &hunt.missing, &path, self.options, self.progress)

@@ -41,7 +41,11 @@ fn file_stem(name: &str) -> String {
     if stem.len() <= 200 && !stem.contains('~') && !stem.starts_with('.') {
         return stem;
     }
-    format!("{}-{}", stem.trim_start_matches('.').chars().take(100).collect::<String>(), Digest::of(name.as_bytes()).short())
+    format!(
+        "{}-{}",
+        stem.trim_start_matches('.').chars().take(100).collect::<String>(),
+        Digest::of(name.as_bytes()).short()
+    )
 }
 
 /// The archives and layouts that people put into `images/`, by name.
@@ -101,7 +105,8 @@ pub(super) fn partial(path: &Path) -> PathBuf {
 /// Gives a finished file its name, so that it survives a power cut.
 pub(super) fn finish(file: &File, from: &Path, to: &Path) -> anyhow::Result<()> {
     file.sync_all().with_context(|| format!("{} cannot be written to disk", from.display()))?;
-    std::fs::rename(from, to).with_context(|| format!("{} cannot be named {}", from.display(), to.display()))?;
+    std::fs::rename(from, to)
+        .with_context(|| format!("{} cannot be named {}", from.display(), to.display()))?;
     sync_folder(to.parent().unwrap_or(Path::new(".")));
     Ok(())
 }

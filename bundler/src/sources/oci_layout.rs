@@ -105,12 +105,16 @@ impl Walk<'_> {
         let layer = |index: usize| {
             let layer = manifest.layers.get(index).context("a layer without a descriptor")?;
             let name = blob_name(&layer.digest);
-            let stored = self
-                .store
-                .stored(&name)?
-                .ok_or_else(|| Absent(format!("layer {} is absent from {label}{}", layer.digest, self.store.why_absent())))?;
+            let stored = self.store.stored(&name)?.ok_or_else(|| {
+                Absent(format!("layer {} is absent from {label}{}", layer.digest, self.store.why_absent()))
+            })?;
             if stored.bytes != layer.size {
-                bail!("layer {} of {label} has {} bytes, its manifest says {}", layer.digest, stored.bytes, layer.size);
+                bail!(
+                    "layer {} of {label} has {} bytes, its manifest says {}",
+                    layer.digest,
+                    stored.bytes,
+                    layer.size
+                );
             }
             Ok((stored, Some(layer.digest)))
         };
@@ -119,10 +123,12 @@ impl Walk<'_> {
         self.found.push(Candidate {
             names: names.to_vec(),
             group,
-            platform: read.as_ref().ok().and_then(|(config, _)| config.platform()).or(listed),
+            // Engines choose by the index too; a configuration that says otherwise is warned of.
+            platform: listed
+                .or_else(|| read.as_ref().ok().and_then(|content| content.config_platform.clone())),
             original: Some(document),
             indexes: above.to_vec(),
-            content: read.map(|(_, content)| content).map_err(Into::into),
+            content: read.map_err(Into::into),
             label,
         });
         Ok(())
@@ -137,7 +143,10 @@ pub(super) fn blob_name(digest: &Digest) -> String {
 /// Provenance and SBOMs that buildx puts beside images.
 pub(super) fn is_attestation(descriptor: &Descriptor) -> bool {
     descriptor.annotations.contains_key("vnd.docker.reference.type")
-        || descriptor.platform.as_ref().is_some_and(|platform| platform.os == "unknown" || platform.architecture == "unknown")
+        || descriptor
+            .platform
+            .as_ref()
+            .is_some_and(|platform| platform.os == "unknown" || platform.architecture == "unknown")
 }
 
 /// Whether a manifest is that of an image, and not of a signature, chart or other artifact.
@@ -160,7 +169,9 @@ pub(super) fn media_type_of(descriptor: &Descriptor, bytes: &[u8]) -> String {
     match serde_json::from_slice::<Shape>(bytes) {
         Ok(Shape { media_type: Some(own), .. }) => own,
         Ok(Shape { manifests: Some(_), .. }) => media_type::INDEX.to_owned(),
-        Ok(_) if descriptor.media_type == media_type::DOCKER_MANIFEST => media_type::DOCKER_MANIFEST.to_owned(),
+        Ok(_) if descriptor.media_type == media_type::DOCKER_MANIFEST => {
+            media_type::DOCKER_MANIFEST.to_owned()
+        }
         _ => media_type::MANIFEST.to_owned(),
     }
 }

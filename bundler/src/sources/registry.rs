@@ -36,6 +36,8 @@ const MANIFEST_TIMEOUT: Duration = Duration::from_secs(120);
 const ATTEMPTS: usize = 4;
 /// Nesting of indexes.
 const MAX_DEPTH: usize = 4;
+/// Manifests and indexes of one image: a few platforms, a few variants.
+const MAX_DOCUMENTS: usize = 64;
 
 const ACCEPTED: &[&str] =
     &[media_type::INDEX, media_type::MANIFEST, media_type::DOCKER_LIST, media_type::DOCKER_MANIFEST];
@@ -104,9 +106,6 @@ impl Pull<'_> {
         let mut manifests = Vec::new();
         let mut documents = vec![];
         self.walk(&top, platforms, &mut manifests, &mut documents).await?;
-        if manifests.is_empty() {
-            bail!("`{}` has no image for {}", self.reference, list(platforms));
-        }
         let mut wanted: BTreeMap<Digest, u64> = BTreeMap::new();
         for manifest in &manifests {
             if manifest.layers.len() > MAX_LAYERS {
@@ -129,12 +128,18 @@ impl Pull<'_> {
         }
         let mut entry = top.descriptor.clone();
         entry.annotations.insert("io.containerd.image.name".to_owned(), self.reference.canonical());
-        let index =
-            Index { schema_version: 2, media_type: Some(media_type::INDEX.to_owned()), manifests: vec![entry] };
+        let index = Index {
+            schema_version: 2,
+            media_type: Some(media_type::INDEX.to_owned()),
+            manifests: vec![entry],
+        };
         self.write("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         self.write("index.json", &serde_json::to_vec(&index)?)?;
-        let known: BTreeSet<Digest> =
-            wanted.keys().copied().chain(documents.iter().map(|document| document.descriptor.digest)).collect();
+        let known: BTreeSet<Digest> = wanted
+            .keys()
+            .copied()
+            .chain(documents.iter().map(|document| document.descriptor.digest))
+            .collect();
         self.sweep(&known);
         self.progress.end(&format!("pulled {}, {total} bytes", self.reference));
         Ok(())
@@ -150,9 +155,12 @@ impl Pull<'_> {
         documents: &mut Vec<Document>,
     ) -> anyhow::Result<()> {
         let mut waiting = vec![(0, top.descriptor.clone(), top.bytes.clone())];
+        let mut offered: BTreeSet<Platform> = BTreeSet::new();
+        // A manifest without a listed platform tells its own later, in its configuration.
+        let mut unlisted = false;
         while let Some((depth, descriptor, bytes)) = waiting.pop() {
-            if depth > MAX_DEPTH || documents.len() > 64 {
-                bail!("its indexes are nested too deep");
+            if depth > MAX_DEPTH {
+                bail!("its indexes are nested more than {MAX_DEPTH} deep");
             }
             let media_type = media_type_of(&descriptor, &bytes);
             if !ACCEPTED.contains(&media_type.as_str()) {
@@ -160,22 +168,36 @@ impl Pull<'_> {
             }
             if matches!(media_type.as_str(), media_type::INDEX | media_type::DOCKER_LIST) {
                 let index: Index = serde_json::from_slice(&bytes).context("its index is malformed")?;
-                for child in &index.manifests {
-                    let platform = child.platform.as_ref().map(|platform| platform.platform());
-                    let fits = match platform {
-                        Some(Some(platform)) => platforms.iter().any(|asked| asked.accepts(&platform)),
+                for child in index.manifests.iter().filter(|child| !is_attestation(child)) {
+                    let fits = match child.platform.as_ref().map(|platform| platform.platform()) {
+                        Some(Some(platform)) => {
+                            let fits = platforms.iter().any(|asked| asked.accepts(&platform));
+                            offered.insert(platform);
+                            fits
+                        }
                         Some(None) => false,
                         None => true,
                     };
-                    if fits && !is_attestation(child) {
-                        let document = self.manifest(Some(child)).await?;
-                        waiting.push((depth + 1, document.descriptor, document.bytes));
+                    if !fits {
+                        continue;
                     }
+                    if waiting.len() + documents.len() > MAX_DOCUMENTS {
+                        bail!("its index lists more than {MAX_DOCUMENTS} images for {}", list(platforms));
+                    }
+                    let document = self.manifest(Some(child)).await?;
+                    waiting.push((depth + 1, document.descriptor, document.bytes));
                 }
             } else {
+                unlisted |= descriptor.platform.is_none();
                 manifests.push(serde_json::from_slice(&bytes).context("its manifest is malformed")?);
             }
             documents.push(Document { descriptor, bytes });
+        }
+        let absent: Vec<Platform> =
+            platforms.iter().filter(|asked| !offered.iter().any(|one| asked.accepts(one))).cloned().collect();
+        if !unlisted && !absent.is_empty() {
+            let offered: Vec<Platform> = offered.into_iter().collect();
+            bail!("it has the image for {}, not for {}", list(&offered), list(&absent));
         }
         Ok(())
     }
@@ -188,9 +210,12 @@ impl Pull<'_> {
             Some(digest) => Reference::with_digest(domain, path, digest.to_string()),
             None => Reference::with_tag(domain, path, self.reference.tag().unwrap_or("latest").to_owned()),
         };
-        let answer = tokio::time::timeout(MANIFEST_TIMEOUT, self.client.pull_manifest_raw(&target, &self.auth, ACCEPTED))
-            .await
-            .context("it took too long to send a manifest")?;
+        let answer = tokio::time::timeout(
+            MANIFEST_TIMEOUT,
+            self.client.pull_manifest_raw(&target, &self.auth, ACCEPTED),
+        )
+        .await
+        .context("it took too long to send a manifest")?;
         let (bytes, _) = answer.map_err(explain)?;
         if bytes.len() as u64 > MAX_IMAGE_JSON_BYTES {
             bail!("it sent a manifest of {} bytes, more than {MAX_IMAGE_JSON_BYTES}", bytes.len());
@@ -247,6 +272,7 @@ impl Pull<'_> {
             file.set_len(0).context("a partial blob cannot be emptied")?;
             (hash, have) = (Sha256::new(), 0);
         }
+        let mut continued = have > 0;
         if have < size {
             let target = Reference::with_digest(
                 self.reference.domain().to_owned(),
@@ -260,7 +286,7 @@ impl Pull<'_> {
                 BlobResponse::Partial(stream) => stream.stream,
                 BlobResponse::Full(stream) => {
                     file.set_len(0).context("a partial blob cannot be emptied")?;
-                    (hash, have) = (Sha256::new(), 0);
+                    (hash, have, continued) = (Sha256::new(), 0, false);
                     stream.stream
                 }
             };
@@ -269,7 +295,9 @@ impl Pull<'_> {
                 have = have.saturating_add(chunk.len() as u64);
                 if have > size {
                     let _ = file.set_len(0);
-                    return Err(Interrupted::Final(anyhow::anyhow!("it sent more than the {size} bytes announced")));
+                    return Err(Interrupted::Final(anyhow::anyhow!(
+                        "it sent more than the {size} bytes announced"
+                    )));
                 }
                 hash.update(&chunk);
                 file.write_all(&chunk).with_context(|| format!("{} cannot be written", partial.display()))?;
@@ -277,12 +305,16 @@ impl Pull<'_> {
             }
         }
         if have < size {
-            return Err(Interrupted::Again(anyhow::anyhow!("the connection ended after {have} of {size} bytes")));
+            return Err(Interrupted::Again(anyhow::anyhow!(
+                "the connection ended after {have} of {size} bytes"
+            )));
         }
         let found = Digest::from_bytes(hash.finalize().into());
         if &found != digest {
             let _ = file.set_len(0);
-            return Err(Interrupted::Again(anyhow::anyhow!("what it sent has digest {found}")));
+            let error = anyhow::anyhow!("what it sent has digest {found}");
+            // The first part may have been damaged on our disk since an earlier run.
+            return Err(if continued { Interrupted::Again(error) } else { Interrupted::Final(error) });
         }
         Ok(file)
     }
@@ -291,7 +323,8 @@ impl Pull<'_> {
     fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         let path = self.layout.join(name);
         let partial = kept::partial(&path);
-        let mut file = File::create(&partial).with_context(|| format!("{} cannot be written", partial.display()))?;
+        let mut file =
+            File::create(&partial).with_context(|| format!("{} cannot be written", partial.display()))?;
         file.write_all(bytes).with_context(|| format!("{} cannot be written", partial.display()))?;
         kept::finish(&file, &partial, &path)
     }
@@ -321,7 +354,8 @@ enum Interrupted {
 impl From<anyhow::Error> for Interrupted {
     fn from(error: anyhow::Error) -> Self {
         match error.downcast_ref::<OciDistributionError>() {
-            Some(OciDistributionError::RequestError(_) | OciDistributionError::ServerError { .. }) => Self::Again(error),
+            Some(OciDistributionError::RequestError(_)) => Self::Again(error),
+            Some(OciDistributionError::ServerError { code: 429 | 500.., .. }) => Self::Again(error),
             _ => Self::Final(error),
         }
     }
@@ -349,7 +383,10 @@ fn explain(error: OciDistributionError) -> anyhow::Error {
         }
         OciDistributionError::RegistryError { envelope, .. }
             if envelope.errors.iter().any(|error| {
-                matches!(error.code, OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound)
+                matches!(
+                    error.code,
+                    OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound
+                )
             }) =>
         {
             "it does not know this image"
@@ -373,7 +410,9 @@ mod tests {
         for here in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000"] {
             assert!(is_loopback(here), "{here}");
         }
-        for there in ["docker.io", "10.0.0.1:5000", "localhost.example", "127.0.0.1.example:80", "example:5000"] {
+        for there in
+            ["docker.io", "10.0.0.1:5000", "localhost.example", "127.0.0.1.example:80", "example:5000"]
+        {
             assert!(!is_loopback(there), "{there}");
         }
     }

@@ -71,7 +71,10 @@ impl Store {
                 let mut content = Vec::new();
                 file.take(MAX_IMAGE_JSON_BYTES + 1).read_to_end(&mut content)?;
                 if content.len() as u64 > MAX_IMAGE_JSON_BYTES {
-                    bail!("{} has more than {MAX_IMAGE_JSON_BYTES} bytes, too many for a document", path.display());
+                    bail!(
+                        "{} has more than {MAX_IMAGE_JSON_BYTES} bytes, too many for a document",
+                        path.display()
+                    );
                 }
                 Ok(Some(content))
             }
@@ -87,7 +90,11 @@ impl Store {
                 Ok(Some(Stored {
                     bytes: member.size,
                     compression: sniff(&member.head).with_context(what)?,
-                    place: Place::Range { archive: Arc::clone(archive), offset: member.offset, name: member.name.clone() },
+                    place: Place::Range {
+                        archive: Arc::clone(archive),
+                        offset: member.offset,
+                        name: member.name.clone(),
+                    },
                 }))
             }
             Self::Folder(folder) => {
@@ -108,7 +115,8 @@ impl Stored {
         match &self.place {
             Place::Range { archive, offset, name } => archive.open_range(*offset, self.bytes, name),
             Place::File(path) => {
-                let file = File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
+                let file =
+                    File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
                 Ok(Box::new(Exactly::new(file, self.bytes, path.display().to_string())))
             }
         }

@@ -163,7 +163,9 @@ pub(super) fn scan(source: &mut impl Skip, keep_documents: bool) -> anyhow::Resu
             b'2' => (MemberKind::Symlink(link), 0),
             b'3' | b'4' | b'6' => (MemberKind::Other, 0),
             b'5' => (MemberKind::Folder, 0),
-            b'S' | b'M' => bail!("member `{name}` is sparse or split over volumes, which image archives never are"),
+            b'S' | b'M' => {
+                bail!("member `{name}` is sparse or split over volumes, which image archives never are")
+            }
             _ => (MemberKind::Other, size),
         };
         let whole = size
@@ -173,7 +175,8 @@ pub(super) fn scan(source: &mut impl Skip, keep_documents: bool) -> anyhow::Resu
         let mut head = vec![0; usize::try_from(size)?.min(HEAD_BYTES)];
         source.read_exact(&mut head).with_context(|| cut_off(position, &found.members))?;
         let mut read = head.len() as u64;
-        let looks_like_json = head.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|b| matches!(b, b'{' | b'['));
+        let looks_like_json =
+            head.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|b| matches!(b, b'{' | b'['));
         if keep_documents
             && kind == MemberKind::File
             && looks_like_json
@@ -251,8 +254,11 @@ struct Header {
 impl Header {
     fn parse(block: &[u8; 512]) -> anyhow::Result<Self> {
         let field = |start: usize, length: usize| block.get(start..start + length).unwrap_or_default();
-        let sum: u32 =
-            block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) }).sum();
+        let sum: u32 = block
+            .iter()
+            .enumerate()
+            .map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) })
+            .sum();
         if number(field(148, 8)).ok() != Some(u64::from(sum)) {
             bail!("this is no tar header: its checksum does not match");
         }
@@ -320,7 +326,9 @@ impl Extensions {
                         "path" => self.path = Some(value.to_owned()),
                         "linkpath" => self.link = Some(value.to_owned()),
                         "size" => self.size = Some(value.parse().context("a pax size is not a number")?),
-                        key if key.starts_with("GNU.sparse.") => bail!("a member is sparse, which image archives never are"),
+                        key if key.starts_with("GNU.sparse.") => {
+                            bail!("a member is sparse, which image archives never are")
+                        }
                         _ => {}
                     }
                 }
@@ -337,9 +345,15 @@ fn pax_records(mut content: &[u8]) -> anyhow::Result<Vec<(&str, &str)>> {
     while !content.is_empty() {
         let malformed = || "a pax header is malformed";
         let digits = content.split(|byte| *byte == b' ').next().unwrap_or_default();
-        let length: usize = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).with_context(malformed)?;
+        let length: usize = std::str::from_utf8(digits)
+            .ok()
+            .and_then(|digits| digits.parse().ok())
+            .with_context(malformed)?;
         let (record, rest) = content.split_at_checked(length).with_context(malformed)?;
-        let record = record.get(digits.len() + 1..).and_then(|record| record.strip_suffix(b"\n")).with_context(malformed)?;
+        let record = record
+            .get(digits.len() + 1..)
+            .and_then(|record| record.strip_suffix(b"\n"))
+            .with_context(malformed)?;
         if let Ok(record) = std::str::from_utf8(record) {
             records.push(record.split_once('=').with_context(malformed)?);
         }

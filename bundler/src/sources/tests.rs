@@ -4,3 +4,5 @@ mod build;
 mod damage;
 mod finding;
 mod formats;
+#[cfg(unix)]
+mod network;

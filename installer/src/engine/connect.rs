@@ -204,7 +204,7 @@ fn facts(
         swarm_active: info
             .swarm
             .and_then(|swarm| swarm.local_node_state)
-            .is_some_and(|state| state.as_ref() == "active"),
+            .is_some_and(|state| state.to_string() == "active"),
         warnings: info.warnings.unwrap_or_default(),
     })
 }

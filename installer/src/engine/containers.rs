@@ -1,7 +1,7 @@
 //! Containers: listing, inspecting, making, starting, stopping, renaming, removing, logs.
 
 use super::container_spec::{ContainerSpec, restart_policy};
-use super::{CALL_TIMEOUT, Engine, EngineError, EngineKind, Result, checked, failure};
+use super::{CALL_TIMEOUT, Engine, EngineKind, Result, checked, failure};
 use bollard::container::LogOutput;
 use bollard::models::ContainerUpdateBody;
 use bollard::query_parameters::{
@@ -395,13 +395,6 @@ fn state(found: bollard::models::ContainerInspectResponse) -> ContainerState {
             .collect(),
         networks: found.network_settings.and_then(|settings| settings.networks).unwrap_or_default().into_keys().collect(),
         tty: config.tty.unwrap_or(false),
-    }
-}
-
-impl EngineError {
-    /// Whether a container's name was already taken.
-    pub(crate) fn is_name_taken(&self) -> bool {
-        self.is_conflict() || matches!(self, Self::Refused { message, .. } if message.contains("already in use"))
     }
 }
 

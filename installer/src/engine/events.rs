@@ -28,7 +28,7 @@ impl Engine {
     /// Begins to listen for changes of containers that carry `label=value`.
     #[must_use]
     pub fn events(&self, label: &str, value: &str) -> Events {
-        let (sender, changes) = watch::channel(0);
+        let (sender, changes) = watch::channel(0_u64);
         let docker = self.docker.clone();
         let filters = HashMap::from([
             ("type".to_owned(), vec!["container".to_owned()]),

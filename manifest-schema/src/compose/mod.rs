@@ -1,8 +1,34 @@
 //! The Compose Specification, as far as Ferry carries it: parse, interpolate, check, order.
-pub mod model;
-pub(crate) mod quantity;
+//!
+//! Why not the official schema alone: a mistake must be told with its line, a key that Ferry does not
+//! carry must stop the build instead of being lost on site, and values must be typed after
+//! interpolation. What must stay true: parsing reads nothing but the text, the given environment and
+//! what `load` returns, and the same input gives the same project on both sides of the gap. Follows
+//! the Compose Specification as of 2025, without the parts that need a registry, a build or Swarm.
 
-use crate::{Diagnostic, Diagnostics, ServiceName};
+mod check;
+mod context;
+mod depends;
+mod deploy;
+mod dotenv;
+mod environment;
+mod extend;
+mod files;
+mod health;
+mod interpolate;
+pub mod model;
+mod mounts;
+mod networks;
+mod order;
+mod ports;
+mod project;
+pub(crate) mod quantity;
+mod service;
+
+pub use dotenv::parse_dotenv;
+pub use order::{config_hash, start_order};
+
+use crate::{Diagnostic, Diagnostics};
 use std::collections::BTreeMap;
 
 /// A Compose file, read and checked.
@@ -24,7 +50,7 @@ pub struct NamedFile {
     pub path: String,
     /// 1-based line of the first mention.
     pub line: usize,
-    /// Who names it first, for messages: ``env_file of service `web` ``.
+    /// Who names it first, for messages: ``service `web` ``.
     pub used_by: String,
     /// What names it.
     pub kind: FileUse,
@@ -33,46 +59,32 @@ pub struct NamedFile {
 /// How a named file is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileUse {
-    /// `env_file`: read while parsing; need not exist on site.
+    /// `env_file`: read while parsing, on site too.
     EnvFile,
     /// `configs.*.file`.
     Config,
     /// `secrets.*.file`.
     Secret,
-    /// A bind mount: file or folder, perhaps made by the running system.
+    /// A bind mount: file or folder, perhaps made by a config of the manifest.
     Bind,
 }
 
 /// Reads a Compose file. `file` names it in messages, `env` holds the values for interpolation,
-/// `load` returns the bytes of a file that the Compose file names (`env_file`), relative to its folder.
+/// `load` returns the bytes of a file that the Compose file names (`env_file`), relative to its
+/// folder.
 ///
 /// # Errors
 /// All mistakes of the text, each with its place.
 pub fn parse(
     file: &str,
-    _text: &str,
-    _env: &BTreeMap<String, String>,
-    _load: &dyn Fn(&str) -> Option<Vec<u8>>,
+    text: &str,
+    env: &BTreeMap<String, String>,
+    load: &dyn Fn(&str) -> Option<Vec<u8>>,
 ) -> Result<Parsed, Diagnostics> {
-    Err(Diagnostic::new(file, "not read yet").into())
+    project::parse(file, text, env, load)
 }
 
-/// Reads a `.env` file.
-///
-/// # Errors
-/// All mistakes of the text, each with its place.
-pub fn parse_dotenv(_text: &str) -> Result<BTreeMap<String, String>, Diagnostics> {
-    Ok(BTreeMap::new())
-}
-
-/// The services in waves: those of one wave have all dependencies in former waves. Deterministic.
-#[must_use]
-pub fn start_order(_project: &model::Project) -> Vec<Vec<ServiceName>> {
-    Vec::new()
-}
-
-/// SHA-256 in hexadecimal digits of the service's canonical JSON and the `extra` pairs.
-#[must_use]
-pub fn config_hash(_service: &model::Service, _extra: &[(&str, &str)]) -> String {
-    String::new()
-}
+#[cfg(test)]
+mod mistakes_tests;
+#[cfg(test)]
+mod syntax_tests;

@@ -102,7 +102,9 @@ mod tests {
         ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "10", "s", "1x", "-1s", "1 s", "1.2.3s", "99999999999999999999h", "1e300s", "300000d"] {
+        for text in
+            ["", "10", "s", "1x", "-1s", "1 s", "1.2.3s", "99999999999999999999h", "1e300s", "300000d"]
+        {
             assert!(duration(text).is_err(), "{text}");
         }
     }
@@ -121,7 +123,9 @@ mod tests {
         ] {
             assert_eq!(bytes(text), Ok(expected), "{text}");
         }
-        for text in ["", "m", "-1", "1x", "1.2.3m", "99999999999999999999", "9000p", "9999999.9p", "NaN", "1e9"] {
+        for text in
+            ["", "m", "-1", "1x", "1.2.3m", "99999999999999999999", "9000p", "9999999.9p", "NaN", "1e9"]
+        {
             assert!(bytes(text).is_err(), "{text}");
         }
     }

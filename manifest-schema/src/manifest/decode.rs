@@ -11,7 +11,16 @@ use crate::{BundlePath, Diagnostic, Diagnostics, ImageRef, Platform};
 use std::collections::BTreeMap;
 
 const KEYS: [&str; 10] = [
-    "ferry", "name", "version", "compose", "images", "artifacts", "configs", "volumes", "variables", "requires",
+    "ferry",
+    "name",
+    "version",
+    "compose",
+    "images",
+    "artifacts",
+    "configs",
+    "volumes",
+    "variables",
+    "requires",
 ];
 const ARCHITECTURES: [&str; 8] = ["amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64", "loong64"];
 
@@ -60,7 +69,11 @@ pub(super) fn manifest(file: &str, text: &str) -> Result<Manifest, Diagnostics> 
 fn version(r: &mut Reader<'_>, root: &Node) {
     match root.get("ferry") {
         None if matches!(root.value, Value::Map(_)) => {
-            r.error(root, "the manifest has no `ferry` key", format!("begin it with `ferry: {MANIFEST_VERSION}`"));
+            r.error(
+                root,
+                "the manifest has no `ferry` key",
+                format!("begin it with `ferry: {MANIFEST_VERSION}`"),
+            );
         }
         None => {}
         Some(node) => match node.value {
@@ -108,6 +121,7 @@ fn refused<T>(r: &mut Reader<'_>, node: &Node, result: Result<T, Refusal>) -> Op
 
 fn image_sources(r: &mut Reader<'_>, node: &Node) -> Vec<ImageSource> {
     let mut images: Vec<ImageSource> = Vec::new();
+    let mut lines = BTreeMap::new();
     for (key, node) in r.names("images", node) {
         let reference = match key.text.parse::<ImageRef>() {
             Ok(reference) => Some(reference),
@@ -116,8 +130,8 @@ fn image_sources(r: &mut Reader<'_>, node: &Node) -> Vec<ImageSource> {
                 None
             }
         };
-        if let Some(twin) = images.iter().find(|image| Some(&image.reference) == reference.as_ref()) {
-            let message = format!("image `{}` is written twice; the first is on line {}", key.text, twin.line);
+        if let Some(first) = reference.clone().and_then(|reference| lines.insert(reference, key.line)) {
+            let message = format!("image `{}` is written twice; the first is on line {first}", key.text);
             r.error(key, message, "keep one of them");
         }
         let Some((source, preserve)) = image_source(r, key, node) else { continue };
@@ -160,12 +174,18 @@ fn artifact_specs(r: &mut Reader<'_>, node: &Node) -> Vec<ArtifactSpec> {
             for (key, node) in r.map("an artifact", item) {
                 match key.text.as_str() {
                     "from" => from = r.string("from", node).map(|text| (text, node)),
-                    "to" => to = Some((folder_path(r, "to", node), node.text().is_some_and(|t| t.ends_with('/')))),
+                    "to" => {
+                        to = Some((folder_path(r, "to", node), node.text().is_some_and(|t| t.ends_with('/'))))
+                    }
                     _ => r.unknown_key(key, "an artifact", &["from", "to"]),
                 }
             }
             if item.get("from").is_none() {
-                r.error(item, "the artifact has no `from`", "write where it lies, like `from: dist/agent.deb`");
+                r.error(
+                    item,
+                    "the artifact has no `from`",
+                    "write where it lies, like `from: dist/agent.deb`",
+                );
             }
         } else {
             from = r.string("artifacts", item).map(|text| (text, item));
@@ -181,6 +201,7 @@ fn artifact_specs(r: &mut Reader<'_>, node: &Node) -> Vec<ArtifactSpec> {
 
 fn config_specs(r: &mut Reader<'_>, node: &Node) -> Vec<ConfigSpec> {
     let mut configs: Vec<ConfigSpec> = Vec::new();
+    let mut lines = BTreeMap::new();
     for item in r.list("configs", node) {
         let (mut from, mut to, mut mode) = (None, None, None);
         if !matches!(item.value, Value::Map(_)) {
@@ -202,8 +223,8 @@ fn config_specs(r: &mut Reader<'_>, node: &Node) -> Vec<ConfigSpec> {
             }
         }
         let (Some(from), Some(to)) = (from, to) else { continue };
-        if let Some(twin) = configs.iter().find(|config| config.to == to) {
-            let message = format!("`{to}` is written by two configs; the first is on line {}", twin.line);
+        if let Some(first) = lines.insert(to.clone(), item.line) {
+            let message = format!("`{to}` is written by two configs; the first is on line {first}");
             r.error(item, message, "give each its own `to`");
         }
         configs.push(ConfigSpec { from, to, mode, line: item.line });
@@ -217,7 +238,9 @@ fn seed_specs(r: &mut Reader<'_>, node: &Node) -> Vec<SeedSpec> {
         let _: Option<crate::ServiceName> = key
             .text
             .parse()
-            .map_err(|_| r.error_bare(key, format!("`{}` is not a valid volume name", yaml::shown(&key.text))))
+            .map_err(|_| {
+                r.error_bare(key, format!("`{}` is not a valid volume name", yaml::shown(&key.text)))
+            })
             .ok();
         for (inner, node) in r.map(&key.text, node) {
             match inner.text.as_str() {

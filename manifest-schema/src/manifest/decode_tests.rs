@@ -55,7 +55,10 @@ fn a_whole_manifest() {
     assert_eq!(manifest.artifacts[1].to.as_ref().unwrap().as_str(), "plc");
     assert!(manifest.artifacts[1].to_folder);
     assert_eq!(manifest.configs[0].mode, Some(0o640));
-    assert_eq!((manifest.seeds[0].volume.as_str(), manifest.seeds[0].from.as_str()), ("pgdata", "seed/pgdata.tar"));
+    assert_eq!(
+        (manifest.seeds[0].volume.as_str(), manifest.seeds[0].from.as_str()),
+        ("pgdata", "seed/pgdata.tar")
+    );
     assert_eq!(manifest.variables["db_password"].kind, VariableKind::Secret);
     let requires = &manifest.requires;
     assert_eq!(requires.engine.as_deref(), Some("20.10"));
@@ -106,7 +109,10 @@ fn realistic_mistakes() {
     );
     for (more, part) in [
         ("images: [a]\n", "expected a map for `images`, found a list"),
-        ("images: { a: { preserve: yes } }\n", "expected `true` or `false` for `preserve`, found a string `yes`"),
+        (
+            "images: { a: { preserve: yes } }\n",
+            "expected `true` or `false` for `preserve`, found a string `yes`",
+        ),
         ("images: { a: { preserve: true } }\n", "image `a` has no `from`"),
         ("images: { 'A B': docker://x }\n", "write it as Compose's `image` names it"),
         ("artifacts: [{ to: x }]\n", "the artifact has no `from`"),

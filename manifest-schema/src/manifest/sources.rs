@@ -68,7 +68,9 @@ impl SourceSpec {
     pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
         let Some((transport, rest)) = text.split_once(':') else {
             let hint = if text.contains(".tar") || text.contains('/') {
-                format!("write `docker-archive:{text}` for a file of `docker save`, `oci:{text}` for a layout folder")
+                format!(
+                    "write `docker-archive:{text}` for a file of `docker save`, `oci:{text}` for a layout folder"
+                )
             } else {
                 format!("known transports: {}", TRANSPORTS.join(", "))
             };
@@ -95,9 +97,7 @@ impl SourceSpec {
             }
         };
         match transport {
-            "docker-archive" => {
-                located().map(|(path, reference)| Self::DockerArchive { path, reference })
-            }
+            "docker-archive" => located().map(|(path, reference)| Self::DockerArchive { path, reference }),
             "oci" => located().map(|(path, reference)| Self::Oci { path, reference }),
             "oci-archive" => located().map(|(path, reference)| Self::OciArchive { path, reference }),
             "docker-daemon" => named(rest).map(|reference| Self::DockerDaemon { reference }),
@@ -177,7 +177,10 @@ mod tests {
             ),
             ("oci:layout", SourceSpec::Oci { path: "layout".into(), reference: None }),
             ("oci:layout:v1", SourceSpec::Oci { path: "layout".into(), reference: some("v1") }),
-            ("oci-archive:../x.tar:v1", SourceSpec::OciArchive { path: "../x.tar".into(), reference: some("v1") }),
+            (
+                "oci-archive:../x.tar:v1",
+                SourceSpec::OciArchive { path: "../x.tar".into(), reference: some("v1") },
+            ),
             ("docker-daemon:acme/db:16", SourceSpec::DockerDaemon { reference: "acme/db:16".into() }),
             ("docker://127.0.0.1:5000/a:1", SourceSpec::Docker { reference: "127.0.0.1:5000/a:1".into() }),
             ("docker:redis:7", SourceSpec::Docker { reference: "redis:7".into() }),
@@ -207,10 +210,7 @@ mod tests {
         };
         assert_eq!(ArtifactFrom::parse("dist/a.deb"), Ok(ArtifactFrom::Path("dist/a.deb".into())));
         assert_eq!(ArtifactFrom::parse("git:../plc@v1.8"), Ok(git("../plc", "v1.8", None)));
-        assert_eq!(
-            ArtifactFrom::parse("git:../plc@v1:a/@types/"),
-            Ok(git("../plc", "v1", Some("a/@types")))
-        );
+        assert_eq!(ArtifactFrom::parse("git:../plc@v1:a/@types/"), Ok(git("../plc", "v1", Some("a/@types"))));
         for bad in [
             "",
             "git:../plc",

@@ -205,7 +205,9 @@ pub fn resolve(
                 format!("variables of this bundle: {}", names.join(", "))
             }
         };
-        found.push(Diagnostic::new("variables", format!("`{}` is not a variable", yaml::shown(name))).hint(hint));
+        found.push(
+            Diagnostic::new("variables", format!("`{}` is not a variable", yaml::shown(name))).hint(hint),
+        );
     }
     for (name, variable) in variables {
         let source = match (given.get(name), remembered.get(name), &variable.default, variable.generate) {
@@ -260,7 +262,8 @@ fn check_name(r: &mut Reader<'_>, key: &Key) {
         let message = format!("`{}` cannot be the name of a variable", yaml::shown(name));
         r.error(key, message, "use letters, digits and `_`, and start with a letter");
     } else if RESERVED.contains(&name.as_str()) {
-        let message = format!("`{name}` cannot be the name of a variable: templates use it for something else");
+        let message =
+            format!("`{name}` cannot be the name of a variable: templates use it for something else");
         r.error(key, message, format!("name it `site_{name}`, for example"));
     }
 }
@@ -348,7 +351,11 @@ fn kind_of(r: &mut Reader<'_>, node: &Node) -> Option<VariableKind> {
 fn check_combination(r: &mut Reader<'_>, key: &Key, variable: &Variable) {
     let (name, kind) = (&key.text, variable.kind);
     if kind == VariableKind::Choice && variable.choices.is_empty() {
-        r.error(key, format!("variable `{name}` has no `choices`"), "add them, like `choices: [north, south]`");
+        r.error(
+            key,
+            format!("variable `{name}` has no `choices`"),
+            "add them, like `choices: [north, south]`",
+        );
     }
     if kind != VariableKind::Choice && !variable.choices.is_empty() {
         let message = format!("variable `{name}` has `choices`, but its type is {}", kind.word());

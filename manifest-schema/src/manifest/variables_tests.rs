@@ -81,14 +81,20 @@ fn values_come_from_the_first_that_has_one() {
     let resolved = resolve(&variables, &given, &remembered, &mut letters).unwrap();
     assert_eq!(
         resolved,
-        values(&[("given", json!("g")), ("kept", json!("r")), ("default", json!("d")), ("made", json!("rrrr"))])
+        values(&[
+            ("given", json!("g")),
+            ("kept", json!("r")),
+            ("default", json!("d")),
+            ("made", json!("rrrr"))
+        ])
     );
 }
 
 #[test]
 fn text_from_a_prompt_becomes_the_kind() {
-    let variables =
-        variables("  i: { type: int }\n  b: { type: bool }\n  l: { type: list }\n  s: {}\n  t: { type: port }\n");
+    let variables = variables(
+        "  i: { type: int }\n  b: { type: bool }\n  l: { type: list }\n  s: {}\n  t: { type: port }\n",
+    );
     let given = values(&[
         ("i", json!("-3")),
         ("b", json!("yes")),

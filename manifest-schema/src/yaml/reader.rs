@@ -80,6 +80,13 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// Whether so many mistakes were found that no more are shown: looking for the nearest name of
+    /// each of a hundred thousand others would take minutes.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.errors.len() >= MAX_MISTAKES
+    }
+
     /// Whether nothing was found wrong so far.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
@@ -106,6 +113,10 @@ impl<'t> Reader<'t> {
 
     /// Records that `key` means nothing in `owner`, and the nearest of the `known` keys.
     pub fn unknown_key(&mut self, key: &Key, owner: &str, known: &[&str]) {
+        if self.is_full() {
+            self.unshown += 1;
+            return;
+        }
         let hint = match nearest(&key.text, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if known.len() <= 12 => format!("known keys: {}", known.join(", ")),
@@ -158,7 +169,9 @@ impl<'t> Reader<'t> {
     pub fn string(&mut self, what: &str, node: &Node) -> Option<String> {
         match &node.value {
             Value::Str(text) => Some(text.clone()),
-            Value::Bool(_) | Value::Int(..) | Value::Float(..) if self.lenient => node.text().map(str::to_owned),
+            Value::Bool(_) | Value::Int(..) | Value::Float(..) if self.lenient => {
+                node.text().map(str::to_owned)
+            }
             Value::Bool(_) | Value::Int(..) | Value::Float(..) => {
                 let text = node.text().unwrap_or_default();
                 self.error(

@@ -80,7 +80,12 @@ struct Open {
 
 enum Content {
     Seq(Vec<Node>),
-    Map { entries: Vec<(Key, Node)>, seen: BTreeMap<String, usize>, key: Option<Key>, merges: Vec<(Key, Node)> },
+    Map {
+        entries: Vec<(Key, Node)>,
+        seen: BTreeMap<String, usize>,
+        key: Option<Key>,
+        merges: Vec<(Key, Node)>,
+    },
 }
 
 impl<'t> Builder<'t> {
@@ -364,7 +369,11 @@ fn syntax_hint(message: &str, line: &str) -> &'static str {
         "an alias `*name` needs `&name` above it; put quotes around a value that starts with `*`"
     } else if message.contains("quote") {
         "close the quote, or put the whole value in the other kind of quotes"
-    } else if message.contains("':' indicator") || message.contains("flow") || message.contains("bracket") || message.contains("brace") {
+    } else if message.contains("':' indicator")
+        || message.contains("flow")
+        || message.contains("bracket")
+        || message.contains("brace")
+    {
         "close each `[` and `{`, and separate entries with commas"
     } else if line.matches(": ").count() > 1 || message.contains("mapping values") {
         "put quotes around a value that holds `: `"

@@ -93,7 +93,11 @@ fn alias_bombs_of_nodes_and_of_bytes_end() {
     }
     assert!(refused(&chain).contains("nested more than"));
 
-    let merges = format!("b: &b {{{}}}\n{}", keys(1000), (0..1000).map(|n| format!("m{n}: {{<<: *b}}\n")).collect::<String>());
+    let merges = format!(
+        "b: &b {{{}}}\n{}",
+        keys(1000),
+        (0..1000).map(|n| format!("m{n}: {{<<: *b}}\n")).collect::<String>()
+    );
     assert!(refused(&merges).contains("aliases expanded"));
 }
 

@@ -145,7 +145,12 @@ impl Layout {
     }
 
     /// Adds an image's blobs and gives its manifest's descriptor, with platform.
-    pub(super) fn image(&mut self, platform: &str, layers: &[Vec<u8>], compress: fn(&[u8]) -> Vec<u8>) -> Value {
+    pub(super) fn image(
+        &mut self,
+        platform: &str,
+        layers: &[Vec<u8>],
+        compress: fn(&[u8]) -> Vec<u8>,
+    ) -> Value {
         let config = config(platform, layers);
         let stored: Vec<Vec<u8>> = layers.iter().map(|layer| compress(layer)).collect();
         let manifest = serde_json::to_vec(&json!({
@@ -168,7 +173,9 @@ impl Layout {
 
     /// Adds an index and gives its descriptor.
     pub(super) fn index(&mut self, children: &[Value]) -> Value {
-        let index = serde_json::to_vec(&json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children})).unwrap();
+        let index =
+            serde_json::to_vec(&json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}))
+                .unwrap();
         self.blob(&index);
         descriptor(INDEX, &index)
     }
@@ -202,7 +209,13 @@ impl Layout {
     }
 
     /// The archive with `manifest.json` beside the layout, as Engine 25 and later write it.
-    pub(super) fn hybrid(&self, tags: &[&str], platform: &str, layers: &[Vec<u8>], compress: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    pub(super) fn hybrid(
+        &self,
+        tags: &[&str],
+        platform: &str,
+        layers: &[Vec<u8>],
+        compress: fn(&[u8]) -> Vec<u8>,
+    ) -> Vec<u8> {
         let blob = |content: &[u8]| format!("blobs/sha256/{}", Digest::of(content).hex());
         let names: Vec<String> = layers.iter().map(|layer| blob(&compress(layer))).collect();
         let manifest = json!([manifest_json(&blob(&config(platform, layers)), tags, &names)]);

@@ -94,7 +94,11 @@ fn links_are_followed_inside_the_archive_only() {
         ("layer.tar", "circle"),
         ("../c/layer.tar", "absent"),
     ] {
-        error(folder.path(), &with_layer(links("a/layer.tar", target), "a/layer.tar", &one), &["a/layer.tar", part]);
+        error(
+            folder.path(),
+            &with_layer(links("a/layer.tar", target), "a/layer.tar", &one),
+            &["a/layer.tar", part],
+        );
     }
     let circle = Tar::new().symlink("a", "b").symlink("b", "a");
     error(folder.path(), &with_layer(circle, "a", &one), &["circle"]);
@@ -127,7 +131,11 @@ fn headers_that_lie_are_refused() {
     }
     let mut negative = Tar::new().raw("x", b'0', 0, b"").bytes();
     negative[124..136].copy_from_slice(&[0xff; 12]);
-    let sum: u32 = negative[..512].iter().enumerate().map(|(at, b)| if (148..156).contains(&at) { 32 } else { u32::from(*b) }).sum();
+    let sum: u32 = negative[..512]
+        .iter()
+        .enumerate()
+        .map(|(at, b)| if (148..156).contains(&at) { 32 } else { u32::from(*b) })
+        .sum();
     negative[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     error(folder.path(), &negative, &["negative"]);
     error(folder.path(), b"", &["empty"]);
@@ -142,9 +150,13 @@ fn documents_that_contradict_themselves_are_refused() {
     let one = layer("x", 10);
     let archive = |config_name: &str, config: &[u8], layers: &[&str]| {
         let manifest = json!([{"Config": config_name, "RepoTags": ["a:1"], "Layers": layers}]);
-        Tar::new().file("l", &one).file(config_name, config).file("manifest.json", manifest.to_string().as_bytes()).bytes()
+        Tar::new()
+            .file("l", &one)
+            .file(config_name, config)
+            .file("manifest.json", manifest.to_string().as_bytes())
+            .bytes()
     };
-    let right = config("linux/amd64", &[one.clone()]);
+    let right = config("linux/amd64", std::slice::from_ref(&one));
     open(folder.path(), &archive("c.json", &right, &["l"])).unwrap();
     error(folder.path(), &archive("c.json", &right, &["l", "l"]), &["lists 1 layers, but 2"]);
     error(folder.path(), &archive("c.json", &right, &[]), &["lists 1 layers, but 0"]);
@@ -158,10 +170,10 @@ fn documents_that_contradict_themselves_are_refused() {
     for not_a_list in [&b"{"[..], b"{}", b"null", b"[1]"] {
         error(folder.path(), &Tar::new().file("manifest.json", not_a_list).bytes(), &["manifest.json"]);
     }
-    let foreign = Tar::new().file("l", b"\xfd7zXZ\0").file("c.json", &right).file(
-        "manifest.json",
-        json!([{"Config": "c.json", "Layers": ["l"]}]).to_string().as_bytes(),
-    );
+    let foreign = Tar::new()
+        .file("l", b"\xfd7zXZ\0")
+        .file("c.json", &right)
+        .file("manifest.json", json!([{"Config": "c.json", "Layers": ["l"]}]).to_string().as_bytes());
     error(folder.path(), &foreign.bytes(), &["`l`", "xz"]);
 }
 
@@ -178,9 +190,7 @@ fn layouts_that_lie_are_refused() {
         assert!(layout.files.iter().any(|(file, _)| file == &name));
         layout.files.retain_mut(|(file, bytes)| {
             if file == &name {
-                if let Some(content) = content {
-                    *bytes = content.to_vec();
-                }
+                *bytes = content.unwrap_or_default().to_vec();
             }
             file != &name || content.is_some()
         });
@@ -195,7 +205,8 @@ fn layouts_that_lie_are_refused() {
     error(folder.path(), &changed(&config, None), &["absent"]);
     error(folder.path(), &changed(&blob, Some(b"\x1f\x8b")), &["bytes, its manifest says"]);
     error(folder.path(), &changed(&blob, None), &["absent"]);
-    for index in ["", "[]", r#"{"schemaVersion": 2, "manifests": [{"digest": "sha256:../../x", "size": 1}]}"#] {
+    for index in ["", "[]", r#"{"schemaVersion": 2, "manifests": [{"digest": "sha256:../../x", "size": 1}]}"#]
+    {
         error(folder.path(), &Tar::new().file("index.json", index.as_bytes()).bytes(), &["index.json"]);
     }
     // Indexes that list each other many times over.

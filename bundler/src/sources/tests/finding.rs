@@ -21,7 +21,13 @@ fn all_missing_images_are_told_at_once_with_every_place_tried() {
     let error = find(folder.path(), &asked, &["linux/amd64"]).unwrap_err();
     assert_eq!(error.0.len(), 4, "{error}");
     let gone = &error.0[0].message;
-    for part in ["`acme/gone:1`", "images/ holds `acme/there:1`", "unix:///nowhere/docker.sock", "registry docker.io", "offline"] {
+    for part in [
+        "`acme/gone:1`",
+        "images/ holds `acme/there:1`",
+        "unix:///nowhere/docker.sock",
+        "registry docker.io",
+        "offline",
+    ] {
         assert!(gone.contains(part), "{part}: {gone}");
     }
     assert!(error.0[0].hint.as_ref().unwrap().contains("docker save"));
@@ -67,7 +73,8 @@ fn a_damaged_archive_among_the_images_is_told_once() {
     std::fs::create_dir(&images).unwrap();
     let whole = podman(&["a:1"], &[layer("x", 3000)]);
     std::fs::write(images.join("a.tar"), &whole[..whole.len() / 2]).unwrap();
-    let error = find(folder.path(), &[wanted("a:1", None), wanted("b:1", None)], &["linux/amd64"]).unwrap_err();
+    let error =
+        find(folder.path(), &[wanted("a:1", None), wanted("b:1", None)], &["linux/amd64"]).unwrap_err();
     assert_eq!(error.0.len(), 1, "{error}");
     assert!(error.to_string().contains("a.tar") && error.to_string().contains("cut off"), "{error}");
 }
@@ -84,11 +91,12 @@ fn pins_and_preservation_are_kept_to() {
     let docker = Some(SourceSpec::DockerArchive { path: "d.tar".into(), reference: None });
     let oci = Some(SourceSpec::OciArchive { path: "o.tar".into(), reference: None });
     let other = format!("a@sha256:{}", "0".repeat(64));
-    for (reference, source, part) in [
-        (format!("a@{digest}"), &docker, "do not keep the manifest"),
-        (other.clone(), &oci, digest.as_str()),
-    ] {
-        let error = find(folder.path(), &[wanted(&reference, source.clone())], &["linux/amd64"]).unwrap_err().to_string();
+    for (reference, source, part) in
+        [(format!("a@{digest}"), &docker, "do not keep the manifest"), (other.clone(), &oci, digest.as_str())]
+    {
+        let error = find(folder.path(), &[wanted(&reference, source.clone())], &["linux/amd64"])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(part), "{error}");
     }
     find(folder.path(), &[wanted(&format!("a@{digest}"), oci.clone())], &["linux/amd64"]).unwrap();
@@ -108,7 +116,8 @@ fn what_an_earlier_build_kept_is_used_without_asking() {
     let entry = layout.image("linux/amd64", &[layer("x", 3)], gzip);
     layout.list(entry, &[(CONTAINERD_NAME, "docker.io/acme/api:1")]);
     layout.write(&images.join("acme+api@1.from-registry"));
-    std::fs::write(images.join("acme+db@1.from-engine.tar"), podman(&["acme/db:1"], &[layer("db", 3)])).unwrap();
+    std::fs::write(images.join("acme+db@1.from-engine.tar"), podman(&["acme/db:1"], &[layer("db", 3)]))
+        .unwrap();
     let asked = [wanted("acme/api:1", None), wanted("acme/db:1", None)];
     let found = find(folder.path(), &asked, &["linux/amd64"]).unwrap();
     assert_eq!(found.iter().map(|image| image.source).collect::<Vec<_>>(), ["docker", "docker-daemon"]);

@@ -15,7 +15,11 @@ pub(super) fn wanted(reference: &str, source: Option<SourceSpec>) -> Wanted {
 
 /// Options that reach no engine and no registry.
 pub(super) fn nowhere() -> ResolveOptions {
-    ResolveOptions { offline: true, docker_host: Some("unix:///nowhere/docker.sock".into()), ..Default::default() }
+    ResolveOptions {
+        offline: true,
+        docker_host: Some("unix:///nowhere/docker.sock".into()),
+        ..Default::default()
+    }
 }
 
 pub(super) fn platforms(names: &[&str]) -> Vec<Platform> {
@@ -66,15 +70,19 @@ fn docker_archive(path: &str) -> Option<SourceSpec> {
 #[test]
 fn archives_of_engine_20_and_podman_plain_and_compressed() {
     let folder = tempfile::tempdir().unwrap();
-    for (program, archive) in [("20", engine_20(&["acme/api:1"], &layers())), ("podman", {
-        // Podman stores a repeated layer once and names it twice.
-        podman(&["localhost/acme/api:1"], &layers()[..2])
-    })] {
+    for (program, archive) in [
+        ("20", engine_20(&["acme/api:1"], &layers())),
+        ("podman", {
+            // Podman stores a repeated layer once and names it twice.
+            podman(&["localhost/acme/api:1"], &layers()[..2])
+        }),
+    ] {
         for (ending, bytes) in [("", archive.clone()), (".gz", gzip(&archive)), (".zst", zstd(&archive))] {
             let name = format!("{program}.tar{ending}");
             std::fs::write(folder.path().join(&name), bytes).unwrap();
             let layers = if program == "20" { layers() } else { layers()[..2].to_vec() };
-            let image = expect(folder.path(), wanted("acme/api:1", docker_archive(&name)), "linux/amd64", &layers);
+            let image =
+                expect(folder.path(), wanted("acme/api:1", docker_archive(&name)), "linux/amd64", &layers);
             assert!(image.original.is_none());
             assert_eq!(image.source, "docker-archive");
             // A single image is taken whatever its name, when its archive is named.
@@ -94,13 +102,21 @@ fn hybrid_archives_of_later_engines() {
         let bytes = layout.hybrid(&["acme/api:1"], "linux/amd64", &layers(), compress);
         let path = folder.path().join(format!("{name}.tar"));
         std::fs::write(&path, bytes).unwrap();
-        let image = expect(folder.path(), wanted("acme/api:1", docker_archive(&format!("{name}.tar"))), "linux/amd64", &layers());
+        let image = expect(
+            folder.path(),
+            wanted("acme/api:1", docker_archive(&format!("{name}.tar"))),
+            "linux/amd64",
+            &layers(),
+        );
         assert_eq!(image.original.unwrap().digest, manifest);
-        assert_eq!(image.layers[0].compression, match name {
-            "gd" => Compression::None,
-            "c8d-gzip" => Compression::Gzip,
-            _ => Compression::Zstd,
-        });
+        assert_eq!(
+            image.layers[0].compression,
+            match name {
+                "gd" => Compression::None,
+                "c8d-gzip" => Compression::Gzip,
+                _ => Compression::Zstd,
+            }
+        );
     }
 }
 
@@ -120,12 +136,20 @@ fn nested_indexes_with_absent_platforms_and_attestations() {
     let index_digest = index["digest"].as_str().unwrap().to_owned();
     layout.list(index, &[(CONTAINERD_NAME, "docker.io/acme/api:1")]);
     std::fs::create_dir(folder.path().join("images")).unwrap();
-    std::fs::write(folder.path().join("images/api.tar"), layout.hybrid(&["acme/api:1"], "linux/amd64", &layers(), gzip)).unwrap();
+    std::fs::write(
+        folder.path().join("images/api.tar"),
+        layout.hybrid(&["acme/api:1"], "linux/amd64", &layers(), gzip),
+    )
+    .unwrap();
 
     expect(folder.path(), wanted("acme/api:1", None), "linux/amd64", &layers());
     let found = find(folder.path(), &[wanted("acme/api:1", None)], &["linux/arm64", "linux/amd64"]).unwrap();
-    assert_eq!(found.iter().map(|image| image.platform.as_str()).collect::<Vec<_>>(), ["linux/arm64/v8", "linux/amd64"]);
-    let pinned = expect(folder.path(), wanted(&format!("acme/api@{index_digest}"), None), "linux/amd64", &layers());
+    assert_eq!(
+        found.iter().map(|image| image.platform.as_str()).collect::<Vec<_>>(),
+        ["linux/arm64/v8", "linux/amd64"]
+    );
+    let pinned =
+        expect(folder.path(), wanted(&format!("acme/api@{index_digest}"), None), "linux/amd64", &layers());
     assert_eq!(pinned.index.unwrap().digest.to_string(), index_digest);
     assert_eq!(Digest::of(&pinned.original.as_ref().unwrap().bytes), pinned.original.unwrap().digest);
 
@@ -159,8 +183,15 @@ fn oci_layouts_as_folders_and_archives() {
     // A bare tag means the wanted image's tag; a whole reference means itself.
     for source in sources(None) {
         expect(folder.path(), wanted("acme/api:v1", Some(source.clone())), "linux/amd64", &layers());
-        expect(folder.path(), wanted("registry.example/acme/two:v2", Some(source.clone())), "linux/amd64", &[layer("two", 5)]);
-        let error = find(folder.path(), &[wanted("acme/api:9", Some(source))], &["linux/amd64"]).unwrap_err().to_string();
+        expect(
+            folder.path(),
+            wanted("registry.example/acme/two:v2", Some(source.clone())),
+            "linux/amd64",
+            &[layer("two", 5)],
+        );
+        let error = find(folder.path(), &[wanted("acme/api:9", Some(source))], &["linux/amd64"])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("`v1`") && error.contains("two:v2"), "{error}");
     }
 }
@@ -192,7 +223,10 @@ fn hard_links_long_names_and_pax_sizes() {
     bytes.extend(&one);
     bytes.extend(vec![0; (512 - one.len() % 512) % 512]);
     bytes.extend(
-        Tar::new().file("config.json", &config).file("./manifest.json", &serde_json::to_vec(&manifest).unwrap()).bytes(),
+        Tar::new()
+            .file("config.json", &config)
+            .file("./manifest.json", &serde_json::to_vec(&manifest).unwrap())
+            .bytes(),
     );
     std::fs::write(folder.path().join("x.tar"), &bytes).unwrap();
     expect(folder.path(), wanted("a:1", docker_archive("x.tar")), "linux/amd64", &[one.clone(), one]);
@@ -209,9 +243,9 @@ fn a_compressed_archive_is_read_in_any_order() {
     }
     // Two at once, one of them given up half-way.
     let mut first = image.layers[1].open().unwrap();
-    let mut second = image.layers[4].open().unwrap();
+    let second = image.layers[4].open().unwrap();
     first.read_exact(&mut [0; 100]).unwrap();
-    assert_eq!(read(second.by_ref().take(100).into_inner().into()).len(), layers[4].len());
+    assert_eq!(read(second).len(), layers[4].len());
     drop(first);
     assert_eq!(read(image.layers[2].open().unwrap()), layers[2]);
     let mut sorted = image.layers.clone();
@@ -223,8 +257,10 @@ fn a_compressed_archive_is_read_in_any_order() {
 fn variants_are_chosen_without_guessing() {
     let folder = tempfile::tempdir().unwrap();
     let mut layout = Layout::default();
-    let children: Vec<_> =
-        ["v5", "v6", "v7"].iter().map(|v| layout.image(&format!("linux/arm/{v}"), &[layer(v, 9)], plain)).collect();
+    let children: Vec<_> = ["v5", "v6", "v7"]
+        .iter()
+        .map(|v| layout.image(&format!("linux/arm/{v}"), &[layer(v, 9)], plain))
+        .collect();
     let index = layout.index(&children);
     layout.list(index, &[]);
     std::fs::write(folder.path().join("x.tar"), layout.tar()).unwrap();
@@ -234,4 +270,31 @@ fn variants_are_chosen_without_guessing() {
         assert_eq!(found[0].platform.as_str(), got);
     }
     assert!(find(folder.path(), &[wanted("a:1", source)], &["linux/arm/v8"]).is_err());
+}
+
+#[test]
+fn an_index_that_contradicts_a_configuration_is_followed_with_a_warning() {
+    struct Warned(std::sync::Mutex<Vec<String>>);
+    impl manifest_schema::progress::Progress for Warned {
+        fn begin(&self, _: &str, _: Option<u64>) {}
+        fn advance(&self, _: u64) {}
+        fn detail(&self, _: &str) {}
+        fn end(&self, _: &str) {}
+        fn warn(&self, text: &str) {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut layout = Layout::default();
+    let mut entry = layout.image("linux/amd64", &layers(), gzip);
+    entry["platform"]["architecture"] = "arm64".into();
+    let index = layout.index(&[entry]);
+    layout.list(index, &[]);
+    std::fs::write(folder.path().join("x.tar"), layout.tar()).unwrap();
+    let source = Some(SourceSpec::OciArchive { path: "x.tar".into(), reference: None });
+    let warned = Warned(std::sync::Mutex::default());
+    let asked = platforms(&["linux/arm64"]);
+    resolve(&[wanted("a:1", source)], &asked, folder.path(), &nowhere(), &warned).unwrap();
+    let warned = warned.0.into_inner().unwrap();
+    assert!(warned.len() == 1 && warned[0].contains("configuration says linux/amd64"), "{warned:?}");
 }

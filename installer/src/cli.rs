@@ -1,0 +1,496 @@
+//! What a technician or sysop types. Every sentence that the program says to them is written here or
+//! in the errors themselves.
+
+mod answers;
+
+use crate::engine::{Engine, containers::RunState};
+use crate::health::Patience;
+use crate::host::{DEFAULT_ROOT, ProductDir, Root};
+use crate::install::{self, Ending, Request};
+use crate::lifecycle::{self, Uninstall};
+use crate::sequence::SequenceError;
+use crate::state::State;
+use crate::switch::SwitchError;
+use crate::{classify, verify};
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
+use futures_util::StreamExt;
+use manifest_schema::ProjectName;
+use manifest_schema::progress::Progress;
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Installs a Ferry bundle on a host without a network, and keeps it running.
+#[derive(Parser)]
+#[command(
+    name = "install",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
+  ./install site.fz                          verify, import, start, wait until healthy
+  ./install --trust SHA256:… site.fz         the first time, with the fingerprint of the delivery note
+  ./install --dry-run site.fz                only say what would be done
+  ./install verify site.fz                   check every byte, change nothing
+  ./install status                           how the services are doing
+
+Exit codes: 0 done, 1 other, 2 command line, 3 mistake in a value, 4 bundle damaged,
+5 not trusted, 6 engine, 7 this host is not ready (nothing was changed), 8 a service did not
+become healthy (what ran before runs again), 9 files, 130 stopped by Ctrl-C"
+)]
+struct Cli {
+    #[command(flatten)]
+    install: InstallArgs,
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Args, Clone)]
+struct Common {
+    /// Ferry's folder on this host
+    #[arg(long, global = true, env = "FERRY_ROOT", default_value = DEFAULT_ROOT, value_name = "DIR")]
+    root: PathBuf,
+    /// The engine: unix:///path or tcp://127.0.0.1:2375 [default: Docker's socket, then Podman's]
+    #[arg(long, global = true, env = "DOCKER_HOST", value_name = "HOST")]
+    engine: Option<String>,
+    /// Print results as JSON on standard output, progress as JSON lines on standard error
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print no progress
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Args)]
+struct InstallArgs {
+    /// The bundle
+    bundle: Option<PathBuf>,
+    /// Trust the key with this fingerprint, from the delivery note, and pin it (may be repeated)
+    #[arg(long, value_name = "SHA256:…")]
+    trust: Vec<String>,
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Answer to a variable of the site (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// File with answers, YAML
+    #[arg(long, value_name = "FILE")]
+    values: Option<PathBuf>,
+    /// Wait this long for each service, instead of what its health check gives
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check every byte of a bundle and its signature; change nothing
+    #[command(after_help = "Example:\n  ./install verify --trust SHA256:… site.fz")]
+    Verify {
+        /// The bundle
+        bundle: PathBuf,
+        /// Trust the key with this fingerprint
+        #[arg(long, value_name = "SHA256:…")]
+        trust: Vec<String>,
+    },
+    /// Show how the services are doing
+    #[command(after_help = "Example:\n  fz status --json")]
+    Status(Which),
+    /// Stop all services, in order
+    #[command(after_help = "Example:\n  fz stop && fz start")]
+    Stop(Which),
+    /// Start all services, in order, and wait until they are healthy
+    Start(Which),
+    /// Show the services' output
+    #[command(after_help = "Examples:\n  fz logs\n  fz logs --follow web")]
+    Logs {
+        /// One service only
+        service: Option<String>,
+        #[command(flatten)]
+        which: Which,
+        /// Go on as new lines come
+        #[arg(long, short)]
+        follow: bool,
+        /// Lines of each service to begin with
+        #[arg(long, default_value_t = 100)]
+        tail: usize,
+    },
+    /// Remove the services, networks, images and files; data volumes stay unless asked
+    #[command(after_help = "Examples:\n  fz uninstall\n  fz uninstall --volumes --yes")]
+    Uninstall {
+        #[command(flatten)]
+        which: Which,
+        /// Also remove the volumes, with all data
+        #[arg(long)]
+        volumes: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+#[derive(Args)]
+struct Which {
+    /// The product, where more than one is installed
+    #[arg(long, value_name = "NAME")]
+    product: Option<ProjectName>,
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.common.json, cli.common.quiet);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(run(cli, output));
+            // Threads that still read the bundle end with the process.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => ferry_terminal::exit_with(&error, output),
+    }
+}
+
+async fn run(cli: Cli, output: Output) -> Result<()> {
+    let cancel = cancel_on_signal();
+    let progress: Arc<dyn Progress> = Arc::new(TerminalProgress::new(output));
+    let common = cli.common;
+    match cli.command {
+        None => run_install(cli.install, &common, output, &progress, &cancel).await,
+        Some(Command::Verify { bundle, trust }) => run_verify(bundle, trust, &common, output, &progress, &cancel).await,
+        Some(Command::Status(which)) => run_status(&which, &common, output).await,
+        Some(Command::Stop(which)) => {
+            let (engine, name, _) = connect(&which, &common).await?;
+            progress.begin("stopping", None);
+            let stopped = lifecycle::stop(&engine, &name, progress.as_ref(), &cancel).await.map_err(of_sequence)?;
+            progress.end(&human::count(stopped.len(), "service"));
+            report(output, &serde_json::json!({ "stopped": stopped }), || format!("{name} is stopped"))
+        }
+        Some(Command::Start(which)) => {
+            let (engine, name, _) = connect(&which, &common).await?;
+            progress.begin("starting", None);
+            let up = lifecycle::start(&engine, &name, &Patience::default(), progress.as_ref(), &cancel)
+                .await
+                .map_err(of_sequence)?;
+            progress.end(&human::count(up.len(), "service"));
+            report(output, &serde_json::json!({ "started": up }), || format!("{name} runs"))
+        }
+        Some(Command::Logs { service, which, follow, tail }) => {
+            let (engine, name, _) = connect(&which, &common).await?;
+            run_logs(&engine, &name, service.as_deref(), tail, follow, output, &cancel).await
+        }
+        Some(Command::Uninstall { which, volumes, yes }) => {
+            run_uninstall(&which, volumes, yes, &common, output, &progress).await
+        }
+    }
+}
+
+async fn run_install(
+    args: InstallArgs,
+    common: &Common,
+    output: Output,
+    progress: &Arc<dyn Progress>,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let Some(bundle) = args.bundle else {
+        return Err(Failure::new(Class::Usage, "no bundle was named")
+            .hint("run `./install site.fz`, or `./install --help`")
+            .into());
+    };
+    let mut patience = Patience::default();
+    patience.timeout = args.timeout.map(Duration::from_secs);
+    let request = Request {
+        bundle,
+        root: common.root.clone(),
+        engine: common.engine.clone(),
+        trust: args.trust,
+        dry_run: args.dry_run,
+        values: answers::read(args.values.as_deref(), &args.set)?,
+        patience,
+    };
+    let ending = install::install(&request, &|found| confirm(found, output), progress, cancel).await?;
+    if output.json {
+        output.line(&serde_json::to_string_pretty(&ending)?);
+        return Ok(());
+    }
+    match ending {
+        Ending::Planned { plan } => {
+            output.line(plan.to_string().trim_end());
+            output.line("nothing was changed (--dry-run)");
+        }
+        Ending::Unchanged { release } => {
+            output.line(&format!("{} {release} is installed, runs and is unchanged: nothing to do", output.green("✓")));
+        }
+        Ending::Installed { release, plan, report, published } => {
+            output.line(&format!("{} {} {} runs ({release})", output.green("✓"), output.bold(&plan.name), plan.version));
+            let groups = [
+                ("new", &report.created),
+                ("replaced", &report.replaced),
+                ("started", &report.started),
+                ("restarted", &report.restarted),
+                ("removed", &report.stopped),
+                ("unchanged", &report.unchanged),
+            ];
+            for (word, services) in groups {
+                if !services.is_empty() {
+                    output.line(&format!("  {word:<10} {}", services.join(", ")));
+                }
+            }
+            for address in published {
+                output.line(&format!("  listens    {address}"));
+            }
+            let folder = common.root.join(&plan.name).join("current");
+            output.line(&format!("  files      {}", folder.display()));
+            output.line(&format!("  next       {} status", common.root.join("bin/fz").display()));
+        }
+    }
+    Ok(())
+}
+
+/// Shows the fingerprint and takes it only when it is typed: a `y` is typed too easily.
+fn confirm(found: &[String], output: Output) -> Option<String> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() || output.json {
+        return None;
+    }
+    output.error_line("No key is pinned for this bundle on this host. It is signed by");
+    for fingerprint in found {
+        output.error_line(&format!("  {}", output.bold(fingerprint)));
+    }
+    output.error_line("Compare it with the delivery note, letter by letter. If it is the same, type its");
+    let _ = write!(std::io::stderr(), "last six characters to trust and pin it (empty: stop): ");
+    let _ = std::io::stderr().flush();
+    let mut typed = String::new();
+    std::io::stdin().lock().read_line(&mut typed).ok()?;
+    let typed = typed.trim();
+    if typed.len() < 6 {
+        return Some(String::new());
+    }
+    let chosen = found.iter().find(|fingerprint| fingerprint.ends_with(typed));
+    Some(chosen.cloned().unwrap_or_default())
+}
+
+async fn run_verify(
+    bundle: PathBuf,
+    trust: Vec<String>,
+    common: &Common,
+    output: Output,
+    progress: &Arc<dyn Progress>,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let request = Request {
+        bundle,
+        root: common.root.clone(),
+        engine: None,
+        trust,
+        dry_run: true,
+        values: install::no_answers(),
+        patience: Patience::default(),
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let (flag, token) = (Arc::clone(&stop), cancel.clone());
+    tokio::spawn(async move {
+        token.cancelled().await;
+        flag.store(true, Ordering::Relaxed);
+    });
+    let progress = Arc::clone(progress);
+    let report = tokio::task::spawn_blocking(move || {
+        verify::verify(&request, &|found| confirm(found, output), progress.as_ref(), &stop)
+    })
+    .await??;
+    if output.json {
+        output.line(&serde_json::to_string_pretty(&report)?);
+    } else {
+        output.line(&format!(
+            "{} {} {}: all {} are as signed by {}",
+            output.green("✓"),
+            report.name,
+            human::printable(&report.version),
+            human::bytes(report.file_bytes),
+            report.signed_by.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// The engine, the product that is meant, and what is recorded of it.
+async fn connect(which: &Which, common: &Common) -> Result<(Engine, ProjectName, ProductDir)> {
+    let root = Root::new(&common.root)?;
+    let name = match &which.product {
+        Some(name) => name.clone(),
+        None => {
+            let mut products = root.products()?;
+            match (products.pop(), products.is_empty()) {
+                (Some(only), true) => only,
+                (None, _) => {
+                    let fact = format!("nothing is installed below {}", root.path().display());
+                    return Err(Failure::new(Class::Usage, fact)
+                        .hint("install a bundle first, or name the folder with --root")
+                        .into());
+                }
+                (Some(last), false) => {
+                    products.push(last);
+                    let names: Vec<String> = products.iter().map(ToString::to_string).collect();
+                    return Err(Failure::new(Class::Usage, format!("{} are installed here", names.join(" and ")))
+                        .hint("say which with --product NAME")
+                        .into());
+                }
+            }
+        }
+    };
+    let engine = Engine::connect(common.engine.as_deref()).await.map_err(|error| {
+        let hint = error.hint();
+        let failure = Failure::new(Class::Engine, classify::chain(&error));
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })?;
+    let product = root.product(&name);
+    Ok((engine, name, product))
+}
+
+async fn run_status(which: &Which, common: &Common, output: Output) -> Result<()> {
+    let (engine, name, product) = connect(which, common).await?;
+    let state = State::load(&product)?;
+    let services = lifecycle::status(&engine, &name).await?;
+    if output.json {
+        let value = serde_json::json!({ "product": name, "current": state.current, "services": services });
+        output.line(&serde_json::to_string_pretty(&value)?);
+        return Ok(());
+    }
+    match &state.current {
+        Some(current) => output.line(&format!("{} {} ({})", output.bold(name.as_str()), human::printable(&current.version), current.release)),
+        None => output.line(&format!("{} is not installed", name.as_str())),
+    }
+    if let Some(attempt) = &state.attempt {
+        output.line(&format!("an install of {} was interrupted: run it again to finish it", attempt.release));
+    }
+    if services.is_empty() {
+        output.line("no containers");
+    }
+    for service in &services {
+        let state = format!("{:?}", service.state).to_lowercase();
+        let state = match service.exit_code {
+            Some(code) if service.state != RunState::Running => format!("{state} ({code})"),
+            _ => state,
+        };
+        let health = service.health.as_ref().map(|health| format!("{health:?}").to_lowercase()).unwrap_or_default();
+        output.line(&format!("  {:<16} {state:<14} {health:<10} {}", service.service, service.ports.join(", ")));
+    }
+    Ok(())
+}
+
+async fn run_logs(
+    engine: &Engine,
+    name: &ProjectName,
+    service: Option<&str>,
+    tail: usize,
+    follow: bool,
+    output: Output,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let lines = lifecycle::logs(engine, name, service, Some(tail), follow).await?;
+    let mut lines = std::pin::pin!(lines);
+    loop {
+        let line = tokio::select! {
+            line = lines.next() => line,
+            () = cancel.cancelled() => return Ok(()),
+        };
+        let Some(line) = line else { return Ok(()) };
+        let line = line?;
+        if output.json {
+            output.line(&serde_json::to_string(&line)?);
+        } else {
+            output.line(&format!("{:<12} | {}", line.service, crate::failure::clean(&line.text)));
+        }
+    }
+}
+
+async fn run_uninstall(
+    which: &Which,
+    volumes: bool,
+    yes: bool,
+    common: &Common,
+    output: Output,
+    progress: &Arc<dyn Progress>,
+) -> Result<()> {
+    let (engine, name, product) = connect(which, common).await?;
+    let _lock = product.lock()?;
+    let state = State::load(&product)?;
+    if !yes {
+        let what = if volumes { " and ALL ITS DATA" } else { "; its data volumes stay" };
+        if !std::io::stdin().is_terminal() || output.json {
+            return Err(Failure::new(Class::Usage, format!("uninstalling {name} needs a yes"))
+                .hint("run it again with --yes")
+                .into());
+        }
+        let _ = write!(std::io::stderr(), "Remove {name}{what}? Type its name to go on: ");
+        let _ = std::io::stderr().flush();
+        let mut typed = String::new();
+        std::io::stdin().lock().read_line(&mut typed).context("reading the answer")?;
+        if typed.trim() != name.as_str() {
+            return Err(Failure::new(Class::Cancelled, "nothing was removed").into());
+        }
+    }
+    let installed = state.current.iter().chain(&state.previous);
+    let images = installed.flat_map(|release| release.images.keys().cloned()).collect();
+    progress.begin("removing", None);
+    let removed = lifecycle::uninstall(&engine, &name, &Uninstall { volumes, images }, progress.as_ref()).await?;
+    std::fs::remove_dir_all(product.path()).with_context(|| format!("removing {}", product.path().display()))?;
+    progress.end(&human::count(removed.containers.len(), "container"));
+    report(output, &serde_json::json!({ "removed": removed }), || {
+        let mut text = format!("{name} is removed");
+        if !removed.kept_volumes.is_empty() {
+            text.push_str(&format!("\n  kept with their data: {}", removed.kept_volumes.join(", ")));
+        }
+        text
+    })
+}
+
+fn report(output: Output, value: &serde_json::Value, text: impl FnOnce() -> String) -> Result<()> {
+    if output.json {
+        output.line(&serde_json::to_string_pretty(value)?);
+    } else {
+        output.line(&text());
+    }
+    Ok(())
+}
+
+fn of_sequence(error: SequenceError) -> anyhow::Error {
+    classify::switch(SwitchError::from(error))
+}
+
+/// The first Ctrl-C (or TERM) asks for an end in good order, the second ends at once.
+fn cancel_on_signal() -> CancellationToken {
+    let token = CancellationToken::new();
+    let cancel = token.clone();
+    tokio::spawn(async move {
+        let term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+        let Ok(mut term) = term else { return };
+        loop {
+            tokio::select! {
+                pressed = tokio::signal::ctrl_c() => if pressed.is_err() { return },
+                _ = term.recv() => {}
+            }
+            if cancel.is_cancelled() {
+                std::process::exit(i32::from(Class::Cancelled.code()));
+            }
+            let _ = writeln!(std::io::stderr(), "\nstopping in good order; press Ctrl-C again to stop at once");
+            cancel.cancel();
+        }
+    });
+    token
+}

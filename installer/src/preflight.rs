@@ -1,0 +1,283 @@
+//! Everything that can be found wrong before anything is changed: all findings at once, each with
+//! what to do about it.
+
+use crate::engine::containers::ContainerFacts;
+use crate::engine::{EngineFacts, EngineKind, ImageStore};
+use crate::import::ImportPlan;
+use bundle_format::check::Broken;
+use ferry_terminal::human;
+use manifest_schema::ServiceName;
+use manifest_schema::compose::model::Project;
+use manifest_schema::release::{Manifests, Release};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+
+/// The oldest engine that is supported.
+pub const OLDEST_ENGINE: (u32, u32) = (20, 10);
+
+/// Something that stands in the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Lower-case fact.
+    pub fact: String,
+    /// What to do about it on site.
+    pub fix: String,
+}
+
+impl Finding {
+    /// A finding.
+    pub fn new(fact: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { fact: fact.into(), fix: fix.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n    fix: {}", human::printable(&self.fact), human::printable(&self.fix))
+    }
+}
+
+/// Engine version, platform, memory.
+#[must_use]
+pub fn check_engine(facts: &EngineFacts, release: &Release) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    // Podman counts its own versions.
+    if facts.kind == EngineKind::Docker {
+        let wanted = release.requires.engine.as_deref().and_then(parse_version).unwrap_or(OLDEST_ENGINE);
+        let wanted = wanted.max(OLDEST_ENGINE);
+        if facts.version < wanted {
+            findings.push(Finding::new(
+                format!("the engine is version {}, this release needs {}.{:02}", facts.version_text, wanted.0, wanted.1),
+                "upgrade the engine from your operating system's installation medium",
+            ));
+        }
+    }
+    if release.images_for(&facts.platform).is_empty() && !release.images.is_empty() {
+        let packed: BTreeSet<String> = release.images.iter().map(|image| image.platform.to_string()).collect();
+        let packed: Vec<String> = packed.into_iter().collect();
+        findings.push(Finding::new(
+            format!("this machine is {}, the bundle holds images for {}", facts.platform, packed.join(", ")),
+            "build the bundle with this platform in `requires.arch`",
+        ));
+    }
+    if let (Some(wanted), Some(found)) = (release.requires.memory_bytes, facts.memory_bytes)
+        && found < wanted
+    {
+        findings.push(Finding::new(
+            format!("this machine has {} of memory, the release needs {}", human::bytes(found), human::bytes(wanted)),
+            "use a larger machine, or lower `requires.memory` in the manifest",
+        ));
+    }
+    findings
+}
+
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.trim_start_matches(['>', '=', ' ', 'v']).split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next().unwrap_or("0").parse().ok()?))
+}
+
+/// Images that this engine cannot take.
+#[must_use]
+pub fn check_images(facts: &EngineFacts, plan: &ImportPlan) -> Vec<Finding> {
+    let old = facts.kind == EngineKind::Docker && !facts.reads_zstd_layers();
+    plan.missing
+        .iter()
+        .filter(|image| match &image.manifests {
+            Manifests::Preserved { original, .. } => old && original.content.contains("tar+zstd"),
+            Manifests::Repacked { .. } => false,
+        })
+        .map(|image| {
+            Finding::new(
+                format!("image {} is carried byte for byte with zstd layers, which this engine cannot read", image.reference),
+                "build the bundle without `preserve` for this image, or upgrade the engine to 23 or later",
+            )
+        })
+        .collect()
+}
+
+/// Every service must have an image of this platform.
+#[must_use]
+pub fn check_services(project: &Project, images: &BTreeSet<String>) -> Vec<Finding> {
+    let lacks = |image: &str| {
+        let name = image.parse::<manifest_schema::ImageRef>().map_or_else(|_| image.to_owned(), |name| name.to_string());
+        !images.contains(&name)
+    };
+    let missing: Vec<(&ServiceName, &str)> = project
+        .services
+        .iter()
+        .filter(|(_, service)| lacks(&service.image))
+        .map(|(name, service)| (name, service.image.as_str()))
+        .collect();
+    missing
+        .into_iter()
+        .map(|(name, image)| {
+            Finding::new(
+                format!("service {name} needs the image {image}, which the bundle does not hold for this machine"),
+                "build the bundle again with this image",
+            )
+        })
+        .collect()
+}
+
+/// Published ports that someone else holds. `own` are the project's own containers.
+#[must_use]
+pub fn check_ports(project: &Project, own: &[ContainerFacts]) -> Vec<Finding> {
+    let held: BTreeSet<(u16, String)> = own.iter().flat_map(|container| &container.ports).filter_map(|p| published(p)).collect();
+    let mut findings = Vec::new();
+    for (name, service) in &project.services {
+        for port in &service.ports {
+            let Some(number) = port.published else { continue };
+            if held.contains(&(number, port.protocol.clone())) {
+                continue;
+            }
+            let host: IpAddr = match &port.host_ip {
+                Some(ip) => match ip.parse() {
+                    Ok(ip) => ip,
+                    Err(_) => continue,
+                },
+                None => Ipv4Addr::UNSPECIFIED.into(),
+            };
+            let address = SocketAddr::new(host, number);
+            let tried = match port.protocol.as_str() {
+                "udp" => UdpSocket::bind(address).map(drop),
+                "tcp" => TcpListener::bind(address).map(drop),
+                _ => Ok(()),
+            };
+            match tried.map_err(|error| error.kind()) {
+                Err(ErrorKind::AddrInUse) => findings.push(Finding::new(
+                    format!("port {number}/{} of service {name} is taken on {host}", port.protocol),
+                    format!("see who has it with `ss -lnp | grep :{number}` and stop that, or publish another port"),
+                )),
+                Err(ErrorKind::AddrNotAvailable) => findings.push(Finding::new(
+                    format!("service {name} publishes on {host}, which is no address of this machine"),
+                    "give the machine this address, or publish on another",
+                )),
+                _ => {}
+            }
+        }
+    }
+    findings
+}
+
+/// `0.0.0.0:80->80/tcp` → 80, tcp.
+fn published(text: &str) -> Option<(u16, String)> {
+    let (host, container) = text.split_once("->")?;
+    let (_, number) = host.rsplit_once(':')?;
+    let (_, protocol) = container.split_once('/')?;
+    Some((number.parse().ok()?, protocol.to_owned()))
+}
+
+/// Free space where the engine keeps images and where Ferry keeps releases.
+#[must_use]
+pub fn check_space(facts: &EngineFacts, plan: &ImportPlan, release: &Release, root: &Path, lay_out: bool, seed: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut need_engine = plan.unpacked_bytes;
+    if facts.store == ImageStore::Containerd {
+        need_engine = need_engine.saturating_add(plan.bytes);
+    }
+    if seed {
+        need_engine = need_engine.saturating_add(release.seeds.iter().map(|seed| seed.file.span.size).sum());
+    }
+    // File systems round every file up, and an engine that has filled its disk is hard to rescue.
+    need_engine = need_engine.saturating_add(need_engine / 10);
+    let need_root = if lay_out { release.artifacts.iter().map(|artifact| artifact.bytes).sum::<u64>() + (1 << 20) } else { 0 };
+    let extra = release.requires.disk_bytes.unwrap_or(0);
+    let data_root = facts.data_root.as_deref().filter(|_| facts.local);
+    let same = match (data_root.and_then(device), device(root)) {
+        (Some(a), Some(b)) => a == b,
+        _ => false,
+    };
+    let mut check = |path: &Path, need: u64, what: &str| {
+        if let Some(free) = free_bytes(path)
+            && need > 0
+            && free < need
+        {
+            findings.push(Finding::new(
+                format!("{} has {} free, {what} needs {}", path.display(), human::bytes(free), human::bytes(need)),
+                "free some space (`docker system df` shows what the engine holds), or use a larger disk",
+            ));
+        }
+    };
+    match data_root {
+        Some(path) if same => check(path, need_engine + need_root + extra, "this release"),
+        Some(path) => {
+            check(path, need_engine + extra, "this release");
+            check(root, need_root, "the release folder");
+        }
+        None => check(root, need_root, "the release folder"),
+    }
+    findings
+}
+
+/// The nearest folder above `path` that exists.
+fn existing(path: &Path) -> Option<&Path> {
+    path.ancestors().find(|path| path.exists())
+}
+
+fn device(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    existing(path)?.metadata().ok().map(|metadata| metadata.dev())
+}
+
+fn free_bytes(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(existing(path)?).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Broken places of the bundle.
+#[must_use]
+pub fn check_bundle(broken: &[Broken]) -> Vec<Finding> {
+    const SHOWN: usize = 5;
+    let fix = "the stick has a bad read: copy the bundle again, or run `./install verify` on another machine";
+    let mut findings: Vec<Finding> = broken
+        .iter()
+        .take(SHOWN)
+        .map(|place| {
+            let frame = place.frame.map_or_else(String::new, |frame| format!("frame {frame}, "));
+            let fact = format!(
+                "the bundle is damaged ({frame}offset {}): {}: {}",
+                human::bytes(place.offset),
+                place.holds.join(", "),
+                place.reason
+            );
+            Finding::new(fact, fix)
+        })
+        .collect();
+    if broken.len() > SHOWN {
+        findings.push(Finding::new(format!("the bundle is damaged in {} more places", broken.len() - SHOWN), fix));
+    }
+    findings
+}
+
+/// Whether the release can be kept below `root`.
+#[must_use]
+pub fn check_root(root: &Path) -> Vec<Finding> {
+    use rustix::fs::{Access, access};
+    let Some(folder) = existing(root) else { return Vec::new() };
+    match access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => Vec::new(),
+        Err(error) => vec![Finding::new(
+            format!("{} cannot be written: {}", root.display(), std::io::Error::from(error)),
+            "run this as root, or name a writable folder with --root",
+        )],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_and_ports_are_read() {
+        assert_eq!(parse_version(">=20.10"), Some((20, 10)));
+        assert_eq!(parse_version("25"), Some((25, 0)));
+        assert_eq!(parse_version("x"), None);
+        assert_eq!(published("0.0.0.0:80->8080/tcp"), Some((80, "tcp".to_owned())));
+        assert_eq!(published(":::80->8080/udp"), Some((80, "udp".to_owned())));
+        assert_eq!(published("80/tcp"), None);
+    }
+}

@@ -1,0 +1,164 @@
+//! What the readers of a Compose file share: the collector of mistakes, the values for
+//! interpolation, and what was named where, so that references are checked when all is read.
+
+use super::model::Port;
+use super::{FileUse, NamedFile};
+use crate::BundlePath;
+use crate::yaml::{Node, Reader, Value, shown};
+use std::collections::BTreeMap;
+
+/// What a service refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    Service,
+    Network,
+    Volume,
+    Config,
+    Secret,
+}
+
+/// One reference, with its place.
+#[derive(Debug)]
+pub(super) struct Reference {
+    pub(super) target: Target,
+    pub(super) name: String,
+    /// The service that refers.
+    pub(super) from: String,
+    pub(super) place: (usize, usize),
+}
+
+/// One published port, with its place.
+#[derive(Debug)]
+pub(super) struct PublishedPort {
+    pub(super) port: Port,
+    pub(super) service: String,
+    pub(super) place: (usize, usize),
+}
+
+/// Ports, mounts, files and the like of one project: past this a file is a mistake, and each check
+/// compares them with each other.
+pub(super) const MAX_ITEMS: usize = 10_000;
+
+/// Bytes of all env files of one project.
+pub(super) const MAX_ENV_FILE_BYTES: usize = 4 * crate::limits::MAX_YAML_BYTES;
+
+pub(super) struct Context<'a> {
+    pub(super) r: Reader<'a>,
+    pub(super) env: &'a BTreeMap<String, String>,
+    pub(super) load: &'a dyn Fn(&str) -> Option<Vec<u8>>,
+    pub(super) files: Vec<NamedFile>,
+    pub(super) references: Vec<Reference>,
+    pub(super) ports: Vec<PublishedPort>,
+    /// The service being read.
+    pub(super) service: String,
+    /// Items counted against [`MAX_ITEMS`].
+    pub(super) items: usize,
+    /// Bytes of env files read so far.
+    pub(super) env_file_bytes: usize,
+}
+
+/// `KEY=value` or `KEY` with its place.
+pub(super) struct Pair {
+    pub(super) key: String,
+    pub(super) value: Option<String>,
+    pub(super) place: (usize, usize),
+}
+
+impl Context<'_> {
+    /// Notes that the service being read refers to something.
+    pub(super) fn refer(&mut self, target: Target, name: &str, place: (usize, usize)) {
+        let from = self.service.clone();
+        self.references.push(Reference { target, name: name.to_owned(), from, place });
+    }
+
+    /// Counts `count` more ports, mounts or files; false when there are too many.
+    pub(super) fn count(&mut self, count: usize, node: &Node) -> bool {
+        let before = self.items;
+        self.items = before.saturating_add(count);
+        if before <= MAX_ITEMS && self.items > MAX_ITEMS {
+            let message = format!("more than {MAX_ITEMS} ports, volumes and files in one project");
+            self.r.error(node, message, "split the product into several bundles");
+        }
+        self.items <= MAX_ITEMS
+    }
+
+    /// A path below the Compose file's folder; it is noted as needed.
+    pub(super) fn relative_file(
+        &mut self,
+        what: &str,
+        text: &str,
+        place: (usize, usize),
+        kind: FileUse,
+        used_by: String,
+    ) -> Option<String> {
+        let short = normal(text);
+        match short.parse::<BundlePath>() {
+            Ok(path) => {
+                let path = path.as_str().to_owned();
+                if !self.files.iter().any(|file| file.path == path) {
+                    self.files.push(NamedFile { path: path.clone(), line: place.0, used_by, kind });
+                }
+                Some(path)
+            }
+            Err(_) => {
+                let message =
+                    format!("`{what}` names `{}`, which is not below the Compose file's folder", shown(text));
+                self.r.error(
+                    &place,
+                    message,
+                    "put the file beside the Compose file and name it like ./config/file",
+                );
+                None
+            }
+        }
+    }
+
+    /// A map `KEY: value` or a list `KEY=value`.
+    pub(super) fn pairs(&mut self, what: &str, node: &Node) -> Vec<Pair> {
+        let mut pairs = Vec::new();
+        if matches!(node.value, Value::Seq(_)) {
+            for item in self.r.list(what, node) {
+                let Some(text) = self.r.string(what, item) else { continue };
+                let (key, value) = match text.split_once('=') {
+                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+                    None => (text, None),
+                };
+                pairs.push(Pair { key, value, place: (item.line, item.column) });
+            }
+            return pairs;
+        }
+        for (key, node) in self.r.names(what, node) {
+            let value = match node.value {
+                Value::Null => None,
+                _ => match self.r.string(&format!("{what}.{}", shown(&key.text)), node) {
+                    Some(value) => Some(value),
+                    None => continue,
+                },
+            };
+            pairs.push(Pair { key: key.text.clone(), value, place: (key.line, key.column) });
+        }
+        pairs
+    }
+
+    /// The same as a map, where a missing value is an empty one.
+    pub(super) fn string_map(&mut self, what: &str, node: &Node) -> BTreeMap<String, String> {
+        self.pairs(what, node).into_iter().map(|pair| (pair.key, pair.value.unwrap_or_default())).collect()
+    }
+
+    /// Records that a key is known but not carried.
+    pub(super) fn unsupported(&mut self, key: &crate::yaml::Key, hint: &str) {
+        self.r.error(key, format!("`{}` is not supported", key.text), hint);
+    }
+
+    /// Records that a key is known and makes no difference here.
+    pub(super) fn ignored(&mut self, key: &crate::yaml::Key, why: &str) {
+        self.r.warn(key, format!("`{}` is ignored", key.text), why);
+    }
+}
+
+/// A path without `./` in front, `/./` inside and `/` at the end.
+pub(super) fn normal(text: &str) -> String {
+    let absolute = text.starts_with('/');
+    let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if absolute { format!("/{}", parts.join("/")) } else { parts.join("/") }
+}

@@ -1,0 +1,110 @@
+//! Which services a service waits for (Compose Specification, services, "depends_on"), in words or
+//! because it lives in another one's network.
+
+use super::context::{Context, Target};
+use super::model::{Condition, Dependency};
+use crate::ServiceName;
+use crate::yaml::{Key, Node, Value, shown};
+use std::collections::BTreeMap;
+
+/// `network_mode`, `ipc` and `pid`: a word, or `service:name`, which is also a dependency.
+pub(super) fn shared(
+    context: &mut Context<'_>,
+    what: &str,
+    node: &Node,
+    depends_on: &mut BTreeMap<ServiceName, Dependency>,
+) -> Option<String> {
+    let text = context.r.string(what, node)?;
+    if let Some(name) = text.strip_prefix("service:") {
+        context.refer(Target::Service, name, (node.line, node.column));
+        if let Ok(name) = name.parse::<ServiceName>() {
+            depends_on.entry(name).or_insert(Dependency {
+                condition: Condition::ServiceStarted,
+                restart: true,
+                required: true,
+            });
+        }
+        return Some(text);
+    }
+    let known: &[&str] = match what {
+        "network_mode" => &["none", "host", "bridge"],
+        "ipc" => &["none", "host", "private", "shareable"],
+        _ => &["host"],
+    };
+    if known.contains(&text.as_str()) {
+        return Some(text);
+    }
+    let message = format!("`{}` is not supported for `{what}`", shown(&text));
+    context.r.error(node, message, format!("it is one of {}, service:NAME", known.join(", ")));
+    None
+}
+
+pub(super) fn dependencies(
+    context: &mut Context<'_>,
+    node: &Node,
+    depends_on: &mut BTreeMap<ServiceName, Dependency>,
+) {
+    let default = Dependency { condition: Condition::ServiceStarted, restart: false, required: true };
+    if matches!(node.value, Value::Seq(_)) {
+        for item in context.r.list("depends_on", node) {
+            let Some(name) = context.r.string("depends_on", item) else { continue };
+            context.refer(Target::Service, &name, (item.line, item.column));
+            depends_on.extend(name.parse().map(|name| (name, default.clone())));
+        }
+        return;
+    }
+    for (key, node) in context.r.names("depends_on", node) {
+        context.refer(Target::Service, &key.text, (key.line, key.column));
+        let mut dependency = default.clone();
+        for (inner, node) in context.r.map(&format!("depends_on.{}", shown(&key.text)), node) {
+            match inner.text.as_str() {
+                "condition" => match context.r.string("condition", node).as_deref() {
+                    Some("service_started") | None => {}
+                    Some("service_healthy") => dependency.condition = Condition::ServiceHealthy,
+                    Some("service_completed_successfully") => {
+                        dependency.condition = Condition::ServiceCompletedSuccessfully;
+                    }
+                    Some(other) => context.r.error(
+                        node,
+                        format!("`{}` is not a condition", shown(other)),
+                        "it is one of service_started, service_healthy, service_completed_successfully",
+                    ),
+                },
+                "restart" => dependency.restart = context.r.boolean("restart", node).unwrap_or(false),
+                "required" => dependency.required = context.r.boolean("required", node).unwrap_or(true),
+                _ => context.r.unknown_key(inner, "`depends_on`", &["condition", "restart", "required"]),
+            }
+        }
+        depends_on.extend(key.text.parse().map(|name| (name, dependency)));
+    }
+}
+
+/// `links: [db]` says no more than `depends_on` does; `db:alias` says something we cannot keep.
+pub(super) fn links(
+    context: &mut Context<'_>,
+    key: &Key,
+    node: &Node,
+    depends_on: &mut BTreeMap<ServiceName, Dependency>,
+) {
+    for item in context.r.list("links", node) {
+        let Some(text) = context.r.string("links", item) else { continue };
+        if text.contains(':') {
+            let message = format!("`{}`: a link with another name is not supported", shown(&text));
+            context.r.error(item, message, "give the other service the name under `networks.NAME.aliases`");
+            continue;
+        }
+        context.refer(Target::Service, &text, (item.line, item.column));
+        if let Ok(name) = text.parse() {
+            depends_on.entry(name).or_insert(Dependency {
+                condition: Condition::ServiceStarted,
+                restart: true,
+                required: true,
+            });
+        }
+    }
+    context.r.warn(
+        key,
+        "`links` is read as `depends_on`",
+        "services on one network reach each other by name",
+    );
+}

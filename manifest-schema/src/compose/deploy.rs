@@ -1,0 +1,145 @@
+//! `deploy` and the older keys for limits (Compose Specification, "deploy"). On a single host only
+//! limits and the restart policy mean something; what would mean something else is refused.
+
+use super::context::Context;
+use super::model::{Resources, Restart};
+use super::quantity;
+use crate::yaml::{Key, Node, shown};
+
+/// `deploy`; a restart policy found there is returned.
+pub(super) fn decode(context: &mut Context<'_>, node: &Node, resources: &mut Resources) -> Option<Restart> {
+    let mut restart = None;
+    for (key, node) in context.r.map("deploy", node) {
+        match key.text.as_str() {
+            "resources" => deploy_resources(context, node, resources),
+            "restart_policy" => restart = restart_policy(context, node),
+            "replicas" => one(context, key, node),
+            "mode" => match context.r.string("mode", node).as_deref() {
+                Some("replicated" | "global") | None => {}
+                Some(other) => {
+                    let message = format!("the deploy mode `{}` is not supported", shown(other));
+                    context.r.error(node, message, "delete it; a service is one container");
+                }
+            },
+            "labels" | "update_config" | "rollback_config" => {
+                context.ignored(key, "it only means something to Swarm");
+            }
+            "placement" | "endpoint_mode" => context.unsupported(key, "it needs Swarm; delete it"),
+            _ => context.r.unknown_key(
+                key,
+                "`deploy`",
+                &[
+                    "resources",
+                    "restart_policy",
+                    "replicas",
+                    "mode",
+                    "labels",
+                    "update_config",
+                    "rollback_config",
+                ],
+            ),
+        }
+    }
+    restart
+}
+
+/// `scale` and `replicas`: one container for each service.
+pub(super) fn one(context: &mut Context<'_>, key: &Key, node: &Node) {
+    match context.r.integer(&key.text, node, 0..=i64::MAX) {
+        Some(1) | None => {}
+        Some(count) => context.r.error(
+            node,
+            format!("`{}` is {count}; a service is one container", key.text),
+            "write several services, for example with a loop in a template of the Compose file",
+        ),
+    }
+}
+
+fn deploy_resources(context: &mut Context<'_>, node: &Node, resources: &mut Resources) {
+    for (key, node) in context.r.map("resources", node) {
+        let limits = match key.text.as_str() {
+            "limits" => true,
+            "reservations" => false,
+            _ => {
+                context.r.unknown_key(key, "`resources`", &["limits", "reservations"]);
+                continue;
+            }
+        };
+        for (key, node) in context.r.map(&key.text, node) {
+            match (key.text.as_str(), limits) {
+                ("cpus", true) => resources.nano_cpus = context.r.parsed("cpus", node, cpus),
+                ("memory", true) => resources.memory_bytes = bytes(context, key, node),
+                ("pids", true) => resources.pids = context.r.integer("pids", node, -1..=i64::MAX),
+                ("memory", false) => resources.memory_reservation_bytes = bytes(context, key, node),
+                ("cpus", false) => context.ignored(key, "a single host does not reserve CPUs"),
+                ("devices" | "generic_resources", _) => {
+                    context.unsupported(key, "name device files under `devices`");
+                }
+                _ => context.r.unknown_key(key, "`resources`", &["cpus", "memory", "pids"]),
+            }
+        }
+    }
+}
+
+fn restart_policy(context: &mut Context<'_>, node: &Node) -> Option<Restart> {
+    let (mut condition, mut attempts) = (None, None);
+    for (key, node) in context.r.map("restart_policy", node) {
+        match key.text.as_str() {
+            "condition" => {
+                let text = context.r.string("condition", node)?;
+                if !matches!(text.as_str(), "none" | "on-failure" | "any") {
+                    let message = format!("`{}` is not a restart condition", shown(&text));
+                    context.r.error(node, message, "it is one of none, on-failure, any");
+                }
+                condition = Some(text);
+            }
+            "max_attempts" => {
+                attempts = context.r.integer("max_attempts", node, 0..=i64::from(u32::MAX));
+            }
+            "delay" | "window" => context.ignored(key, "the engine waits longer after each restart"),
+            _ => context.r.unknown_key(
+                key,
+                "`restart_policy`",
+                &["condition", "max_attempts", "delay", "window"],
+            ),
+        }
+    }
+    Some(match condition.as_deref() {
+        Some("none") => Restart::No,
+        Some("on-failure") => Restart::OnFailure(attempts.and_then(|n| u32::try_from(n).ok())),
+        _ => Restart::Always,
+    })
+}
+
+/// The older keys for limits; false when `key` is none of them.
+pub(super) fn limit(context: &mut Context<'_>, key: &Key, node: &Node, resources: &mut Resources) -> bool {
+    match key.text.as_str() {
+        "mem_limit" => resources.memory_bytes = bytes(context, key, node),
+        "mem_reservation" => resources.memory_reservation_bytes = bytes(context, key, node),
+        "memswap_limit" => {
+            resources.memory_swap_bytes =
+                if node.text() == Some("-1") { Some(-1) } else { bytes(context, key, node) };
+        }
+        "cpus" => resources.nano_cpus = context.r.parsed("cpus", node, cpus),
+        "cpu_shares" => resources.cpu_shares = context.r.integer("cpu_shares", node, 0..=262_144),
+        "cpuset" => resources.cpuset = context.r.scalar_text("cpuset", node),
+        "pids_limit" => resources.pids = context.r.integer("pids_limit", node, -1..=i64::MAX),
+        "oom_score_adj" => resources.oom_score_adj = context.r.integer("oom_score_adj", node, -1000..=1000),
+        _ => return false,
+    }
+    true
+}
+
+fn bytes(context: &mut Context<'_>, key: &Key, node: &Node) -> Option<i64> {
+    context.r.parsed(&key.text, node, |text| {
+        quantity::bytes(text).and_then(|bytes| i64::try_from(bytes).map_err(|error| error.to_string()))
+    })
+}
+
+/// `0.5` CPUs in billionths.
+fn cpus(text: &str) -> Result<i64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(count) if count > 0.0 && count <= 4096.0 => Ok((count * 1e9).round() as i64),
+        _ => Err(format!("`{}` is not a number of CPUs like 0.5", shown(text))),
+    }
+}

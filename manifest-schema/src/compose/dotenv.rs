@@ -1,0 +1,232 @@
+//! `.env` and `env_file` files (Compose Specification, "Env_file format").
+//!
+//! One `NAME=value` on each line; `export` in front is allowed; single quotes keep everything as it
+//! is, double quotes know `\n`, `\"`, `\\` and `\$`; values without or in double quotes are
+//! interpolated from the names above them and the given environment; ` #` begins a comment.
+
+use super::interpolate::interpolate;
+use crate::yaml::shown;
+use crate::{Diagnostic, Diagnostics, limits};
+use std::collections::BTreeMap;
+
+/// Reads a `.env` file.
+///
+/// # Errors
+/// All mistakes of the text, each with its place.
+pub fn parse_dotenv(text: &str) -> Result<BTreeMap<String, String>, Diagnostics> {
+    parse(".env", text, &BTreeMap::new())
+}
+
+/// Reads a file called `file`; `env` is what values may refer to beside the names above them.
+pub(super) fn parse(
+    file: &str,
+    text: &str,
+    env: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Diagnostics> {
+    if text.len() > limits::MAX_YAML_BYTES {
+        let message =
+            format!("the file has {} bytes; at most {} are read", text.len(), limits::MAX_YAML_BYTES);
+        return Err(Diagnostic::new(file, message).into());
+    }
+    let mut reader = Reader { file, text, rest: text.trim_start_matches('\u{feff}'), line: 1 };
+    let mut found = Diagnostics::default();
+    let mut values = BTreeMap::new();
+    let mut known = env.clone();
+    let mut made = 0_usize;
+    while !reader.rest.is_empty() && found.0.len() < 100 {
+        // Values that name the values above them could double with each line.
+        match reader.entry(&known, limits::MAX_YAML_BYTES.saturating_sub(made)) {
+            Ok(Some((name, value))) => {
+                made = made.saturating_add(value.len());
+                known.insert(name.clone(), value.clone());
+                values.insert(name, value);
+            }
+            Ok(None) => {}
+            Err(mistake) => found.push(*mistake),
+        }
+    }
+    found.or_ok(values)
+}
+
+/// Reads a file without quotes and interpolation (`format: raw`).
+pub(super) fn parse_raw(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.trim().to_owned(), value.to_owned()))
+        .collect()
+}
+
+struct Reader<'t> {
+    file: &'t str,
+    text: &'t str,
+    rest: &'t str,
+    line: usize,
+}
+
+impl<'t> Reader<'t> {
+    /// Takes the next line off the text.
+    fn take_line(&mut self) -> &'t str {
+        let (line, rest) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
+        self.rest = rest;
+        self.line += 1;
+        line.strip_suffix('\r').unwrap_or(line)
+    }
+
+    fn mistake(&self, line: usize, message: String, hint: &str) -> Box<Diagnostic> {
+        Box::new(Diagnostic::new(self.file, message).at(self.text, line, 0).hint(hint))
+    }
+
+    /// One entry; `None` for an empty line, a comment or a name without a value to inherit.
+    fn entry(
+        &mut self,
+        env: &BTreeMap<String, String>,
+        limit: usize,
+    ) -> Result<Option<(String, String)>, Box<Diagnostic>> {
+        let at = self.line;
+        let line = self.take_line().trim();
+        if line.is_empty() || line.starts_with('#') {
+            return Ok(None);
+        }
+        let line = line.strip_prefix("export ").map_or(line, str::trim_start);
+        let (name, value) = match line.find(['=', ':']) {
+            Some(end) => (line.get(..end).unwrap_or_default().trim_end(), line.get(end + 1..)),
+            None => (line, None),
+        };
+        let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+        if name.is_empty()
+            || !name.bytes().all(good)
+            || name.bytes().next().is_some_and(|b| b.is_ascii_digit())
+        {
+            let message = format!("`{}` is not the name of a variable", shown(name));
+            return Err(self.mistake(at, message, "write one `NAME=value` on each line"));
+        }
+        let Some(value) = value.map(str::trim_start) else {
+            return Ok(env.get(name).map(|value| (name.to_owned(), value.clone())));
+        };
+        let value = match value.chars().next() {
+            Some(quote @ ('\'' | '"')) => {
+                let quoted = self.quoted(at, value.get(1..).unwrap_or_default(), quote)?;
+                if quote == '\'' {
+                    return Ok(Some((name.to_owned(), quoted)));
+                }
+                quoted
+            }
+            _ => unquoted(value).to_owned(),
+        };
+        match interpolate(&value, env, limit) {
+            Ok(value) => Ok(Some((name.to_owned(), value))),
+            Err(problem) => Err(self.mistake(
+                at,
+                format!("`{name}`: {}", problem.message),
+                "put a value with `$` in it in single quotes, or give the other variable a value",
+            )),
+        }
+    }
+
+    /// The inside of quotes, which may go on over several lines.
+    fn quoted(&mut self, at: usize, first: &str, quote: char) -> Result<String, Box<Diagnostic>> {
+        let mut output = String::new();
+        let mut line = first;
+        loop {
+            let mut characters = line.char_indices();
+            while let Some((index, c)) = characters.next() {
+                if c == quote {
+                    let tail = line.get(index + 1..).unwrap_or_default().trim_start();
+                    if !tail.is_empty() && !tail.starts_with('#') {
+                        let message = format!("`{}` follows the closing quote", shown(tail));
+                        return Err(self.mistake(at, message, "put the whole value inside the quotes"));
+                    }
+                    return Ok(output);
+                }
+                if c != '\\' || quote == '\'' {
+                    output.push(c);
+                    continue;
+                }
+                match characters.next().map(|(_, c)| c) {
+                    Some('n') => output.push('\n'),
+                    Some('r') => output.push('\r'),
+                    Some('t') => output.push('\t'),
+                    Some('$') => output.push_str("$$"),
+                    Some(c @ ('"' | '\\')) => output.push(c),
+                    Some(c) => output.extend(['\\', c]),
+                    None => output.push('\\'),
+                }
+            }
+            if self.rest.is_empty() {
+                return Err(self.mistake(
+                    at,
+                    "the quote is not closed".to_owned(),
+                    "close it on the same line",
+                ));
+            }
+            output.push('\n');
+            line = self.take_line();
+        }
+    }
+}
+
+/// A value without quotes, up to ` #`.
+fn unquoted(value: &str) -> &str {
+    if value.starts_with('#') {
+        return "";
+    }
+    let end = value.find(" #").into_iter().chain(value.find("\t#")).min();
+    end.and_then(|end| value.get(..end)).unwrap_or(value).trim_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_form() {
+        let text = "\u{feff}# note\n\nA=1\nexport B = two words # note\nC='$x # \"y\"' # note\nD=\"a\\n\\\"b\\\" \\$A $A\"\n\
+                    E=\nF: yaml\nG=\"line 1\nline 2\"\nH=${A}${NONE:-d}\nI=a#b\nJ=x=y:z\r\nK\nL=# note\nM=\"\\d\"\n";
+        let values = parse_dotenv(text).unwrap_or_else(|error| panic!("{error}"));
+        let expected = [
+            ("A", "1"),
+            ("B", "two words"),
+            ("C", "$x # \"y\""),
+            ("D", "a\n\"b\" $A 1"),
+            ("E", ""),
+            ("F", "yaml"),
+            ("G", "line 1\nline 2"),
+            ("H", "1d"),
+            ("I", "a#b"),
+            ("J", "x=y:z"),
+            ("L", ""),
+            ("M", "\\d"),
+        ];
+        assert_eq!(values, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        assert_eq!(parse_raw("# n\nA='$x'\nB\n").get("A").map(String::as_str), Some("'$x'"));
+    }
+
+    #[test]
+    fn all_mistakes_are_told() {
+        let error = parse_dotenv("a b\n1A=x\nP=pa$word\nQ='x' y\nR=\"open\n").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            ".env:1: `a b` is not the name of a variable\n  1 | a b\n  hint: write one `NAME=value` on each line\n\
+             .env:2: `1A` is not the name of a variable\n  2 | 1A=x\n  hint: write one `NAME=value` on each line\n\
+             .env:3: `P`: `word` has no value\n  3 | P=pa$word\n  hint: put a value with `$` in it in single quotes, or give the other variable a value\n\
+             .env:4: `y` follows the closing quote\n  4 | Q='x' y\n  hint: put the whole value inside the quotes\n\
+             .env:5: the quote is not closed\n  5 | R=\"open\n  hint: close it on the same line"
+        );
+    }
+
+    #[test]
+    fn doubling_values_end() {
+        let lines: String = (1..60).map(|n| format!("A{n}=$A{}$A{}\n", n - 1, n - 1)).collect();
+        let error = parse_dotenv(&format!("A0=xxxxxxxx\n{lines}")).unwrap_err();
+        assert!(error.to_string().contains("interpolation makes more than"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "[A-C=:'\"\\\\$#{} \\nä]{0,60}") {
+            let _ = parse_dotenv(&text);
+        }
+    }
+}

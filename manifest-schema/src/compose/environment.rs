@@ -1,0 +1,106 @@
+//! `environment` and `env_file` of a service (Compose Specification, services, "environment",
+//! "env_file"): files first, in order, then the service's own values.
+
+use super::context::{Context, MAX_ENV_FILE_BYTES};
+use super::{FileUse, dotenv};
+use crate::yaml::{Node, Value};
+use std::collections::BTreeMap;
+
+/// Both together.
+pub(super) fn decode(
+    context: &mut Context<'_>,
+    environment: Option<&Node>,
+    env_file: Option<&Node>,
+) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    if let Some(node) = env_file {
+        let items = if matches!(node.value, Value::Seq(_)) {
+            context.r.list("env_file", node)
+        } else {
+            std::slice::from_ref(node)
+        };
+        for item in items {
+            if !context.count(1, item) {
+                break;
+            }
+            values.extend(env_file_values(context, item));
+        }
+    }
+    let Some(node) = environment else { return values };
+    for pair in context.pairs("environment", node) {
+        if pair.key.is_empty() || pair.key.contains(['=', '\0']) {
+            context.r.error(&pair.place, "an environment variable has no name", "write `NAME: value`");
+            continue;
+        }
+        match pair.value.or_else(|| context.env.get(&pair.key).cloned()) {
+            Some(value) => {
+                values.insert(pair.key, value);
+            }
+            None => context.r.warn(
+                &pair.place,
+                format!("`{}` has no value here and will not be set in the container", pair.key),
+                "give it a value, or declare it under `variables` in the manifest",
+            ),
+        }
+    }
+    values
+}
+
+fn env_file_values(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, String> {
+    let (mut path, mut required, mut raw) = (None, true, false);
+    if matches!(node.value, Value::Map(_)) {
+        for (key, node) in context.r.map("env_file", node) {
+            match key.text.as_str() {
+                "path" => path = context.r.string("path", node),
+                "required" => required = context.r.boolean("required", node).unwrap_or(true),
+                "format" => {
+                    raw = context.r.string("format", node).as_deref() == Some("raw");
+                    if !raw {
+                        context.r.error(
+                            node,
+                            "the format of an env_file can only be `raw`",
+                            "delete `format`",
+                        );
+                    }
+                }
+                _ => context.r.unknown_key(key, "an env_file", &["path", "required", "format"]),
+            }
+        }
+    } else {
+        path = context.r.string("env_file", node);
+    }
+    let Some(path) = path else { return BTreeMap::new() };
+    let place = (node.line, node.column);
+    let name = super::context::normal(&path);
+    let Some(bytes) = (context.load)(&name) else {
+        if required {
+            let message = format!("env_file `{path}` does not exist beside the Compose file");
+            context.r.error(&place, message, "create it, or write `required: false`");
+        }
+        return BTreeMap::new();
+    };
+    context.env_file_bytes = context.env_file_bytes.saturating_add(bytes.len());
+    if context.env_file_bytes > MAX_ENV_FILE_BYTES {
+        let message = format!("the env files of all services have more than {MAX_ENV_FILE_BYTES} bytes");
+        context.r.error(&place, message, "use smaller ones");
+        return BTreeMap::new();
+    }
+    let used_by = format!("service `{}`", context.service);
+    if context.relative_file("env_file", &path, place, FileUse::EnvFile, used_by).is_none() {
+        return BTreeMap::new();
+    }
+    let Ok(text) = String::from_utf8(bytes) else {
+        context.r.error(&place, format!("env_file `{path}` is not UTF-8 text"), "save it as UTF-8");
+        return BTreeMap::new();
+    };
+    if raw {
+        return dotenv::parse_raw(&text);
+    }
+    match dotenv::parse(&name, &text, context.env) {
+        Ok(values) => values,
+        Err(found) => {
+            context.r.append(found);
+            BTreeMap::new()
+        }
+    }
+}

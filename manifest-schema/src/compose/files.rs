@@ -1,0 +1,181 @@
+//! `configs`, `secrets` and `volumes`: the top-level ones and their mounts in services (Compose
+//! Specification, "configs", "secrets", "volumes").
+
+use super::context::{Context, Target, normal};
+use super::model::{FileMount, FileObject, Volume};
+use super::networks::{check_key, external};
+use super::{FileUse, quantity};
+use crate::yaml::{Node, Value, shown};
+use std::collections::BTreeMap;
+
+/// The top-level `configs` or `secrets`.
+pub(super) fn objects(context: &mut Context<'_>, node: &Node, kind: Target) -> BTreeMap<String, FileObject> {
+    let mut objects = BTreeMap::new();
+    let (section, word) = words(kind);
+    for (key, node) in context.r.names(section, node) {
+        check_key(context, key, word);
+        if !context.count(1, node) {
+            break;
+        }
+        let mut found = Vec::new();
+        let mut mistakes = false;
+        for (inner, node) in context.r.map(section, node) {
+            let object = match inner.text.as_str() {
+                "file" => file(context, node, kind, &key.text),
+                "content" if kind == Target::Config => {
+                    context.r.string("content", node).map(FileObject::Content)
+                }
+                "content" => {
+                    context.unsupported(
+                        inner,
+                        "a secret does not stand in the file; use `file` or `environment`",
+                    );
+                    None
+                }
+                "environment" => variable(context, node),
+                "external" => {
+                    context.unsupported(inner, "it needs Swarm; use `file`");
+                    None
+                }
+                "name" => {
+                    context.ignored(inner, "the name in the engine is made from the key");
+                    continue;
+                }
+                "labels" | "driver" | "driver_opts" | "template_driver" => {
+                    context.unsupported(inner, "it needs Swarm; delete it");
+                    None
+                }
+                _ => {
+                    context.r.unknown_key(
+                        inner,
+                        &format!("a {word}"),
+                        &["file", "content", "environment", "name"],
+                    );
+                    None
+                }
+            };
+            mistakes |= object.is_none();
+            found.extend(object);
+        }
+        match (found.pop(), found.is_empty()) {
+            (Some(object), true) => {
+                objects.insert(key.text.clone(), object);
+            }
+            (Some(_), false) => {
+                let message = format!("{word} `{}` has more than one source", shown(&key.text));
+                context.r.error(key, message, "keep one of them");
+            }
+            (None, _) if !mistakes => {
+                let message = format!("{word} `{}` has no source", shown(&key.text));
+                context.r.error(
+                    key,
+                    message,
+                    format!("add a line like `file: ./{section}/{}`", shown(&key.text)),
+                );
+            }
+            (None, _) => {}
+        }
+    }
+    objects
+}
+
+const fn words(kind: Target) -> (&'static str, &'static str) {
+    match kind {
+        Target::Secret => ("secrets", "secret"),
+        _ => ("configs", "config"),
+    }
+}
+
+fn file(context: &mut Context<'_>, node: &Node, kind: Target, name: &str) -> Option<FileObject> {
+    let text = context.r.string("file", node)?;
+    let used = if kind == Target::Secret { FileUse::Secret } else { FileUse::Config };
+    let used_by = format!("{} `{}`", words(kind).1, shown(name));
+    context.relative_file("file", &text, (node.line, node.column), used, used_by).map(FileObject::File)
+}
+
+fn variable(context: &mut Context<'_>, node: &Node) -> Option<FileObject> {
+    let name = context.r.string("environment", node)?;
+    match context.env.get(&name) {
+        Some(value) => Some(FileObject::Environment(value.clone())),
+        None => {
+            let message = format!("`{}` has no value", shown(&name));
+            context.r.error(node, message, "declare it under `variables` in the manifest, or set it in .env");
+            None
+        }
+    }
+}
+
+/// `configs` or `secrets` of a service.
+pub(super) fn mounts(context: &mut Context<'_>, node: &Node, kind: Target) -> Vec<FileMount> {
+    let (section, word) = words(kind);
+    let mut mounts = Vec::new();
+    for item in context.r.list(section, node) {
+        let (mut source, mut target) = (None, None);
+        let (mut uid, mut gid, mut mode) = (None, None, None);
+        if matches!(item.value, Value::Map(_)) {
+            for (key, node) in context.r.map(section, item) {
+                match key.text.as_str() {
+                    "source" => source = context.r.string("source", node).map(|name| (name, node)),
+                    "target" => target = context.r.string("target", node).map(|text| (text, node)),
+                    "uid" => uid = context.r.scalar_text("uid", node),
+                    "gid" => gid = context.r.scalar_text("gid", node),
+                    "mode" => mode = context.r.parsed("mode", node, quantity::mode),
+                    _ => context.r.unknown_key(
+                        key,
+                        &format!("a {word} of a service"),
+                        &["source", "target", "uid", "gid", "mode"],
+                    ),
+                }
+            }
+            if item.get("source").is_none() {
+                context.r.error(
+                    item,
+                    format!("the {word} has no `source`"),
+                    format!("name one of the top-level {section}"),
+                );
+            }
+        } else {
+            source = context.r.string(section, item).map(|name| (name, item));
+        }
+        let Some((source, place)) = source else { continue };
+        context.refer(kind, &source, (place.line, place.column));
+        let folder = if kind == Target::Secret { "/run/secrets" } else { "" };
+        let target = match target {
+            None => format!("{folder}/{source}"),
+            Some((text, node)) => {
+                let full = if text.starts_with('/') { text } else { format!("{folder}/{text}") };
+                match super::mounts::container_path(context, node, &full) {
+                    Some(path) => path,
+                    None => continue,
+                }
+            }
+        };
+        mounts.push(FileMount { source, target: normal(&target), uid, gid, mode });
+    }
+    mounts
+}
+
+/// The top-level `volumes`.
+pub(super) fn volumes(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, Volume> {
+    let mut volumes = BTreeMap::new();
+    for (key, node) in context.r.names("volumes", node) {
+        check_key(context, key, "volume");
+        let mut volume = Volume::default();
+        for (inner, node) in context.r.map("volumes", node) {
+            match inner.text.as_str() {
+                "name" => volume.name = context.r.string("name", node),
+                "driver" => volume.driver = context.r.string("driver", node),
+                "driver_opts" => volume.driver_opts = context.string_map("driver_opts", node),
+                "external" => volume.external = external(context, node, &mut volume.name),
+                "labels" => volume.labels = context.string_map("labels", node),
+                _ => context.r.unknown_key(
+                    inner,
+                    "a volume",
+                    &["name", "driver", "driver_opts", "external", "labels"],
+                ),
+            }
+        }
+        volumes.insert(key.text.clone(), volume);
+    }
+    volumes
+}

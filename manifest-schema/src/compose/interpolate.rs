@@ -1,0 +1,317 @@
+//! `$VAR` and `${VAR…}` in values (Compose Specification, "Interpolation").
+//!
+//! What must stay true: only values are touched, never keys; what a variable holds is not looked at
+//! again, so a password with `$` in it stays as it is; a name without a value is a mistake, because
+//! the empty text that Compose would put there is found only on site.
+
+use crate::yaml::{Node, Reader, Value, nearest, shown};
+use std::collections::BTreeMap;
+
+/// Nesting of `${A:-${B:-…}}`.
+const MAX_NESTING: usize = 32;
+
+/// Bytes that interpolation may make in one document.
+const MAX_BYTES: usize = 4 * crate::limits::MAX_YAML_BYTES;
+
+/// Why a text could not be interpolated, and what to write instead.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+type Env = BTreeMap<String, String>;
+
+/// Interpolates all strings below `node`; mistakes go to the reader.
+pub(super) fn tree(r: &mut Reader<'_>, node: &mut Node, env: &Env) {
+    let mut made = 0;
+    walk(r, node, env, &mut made);
+}
+
+fn walk(r: &mut Reader<'_>, node: &mut Node, env: &Env, made: &mut usize) {
+    if r.is_full() {
+        return;
+    }
+    let place = (node.line, node.column);
+    match &mut node.value {
+        Value::Str(text) if text.contains('$') => {
+            match interpolate(text, env, MAX_BYTES.saturating_sub(*made)) {
+                Ok(done) => {
+                    *made = made.saturating_add(done.len());
+                    *text = done;
+                }
+                Err(problem) => r.error(&place, problem.message, problem.hint),
+            }
+        }
+        Value::Seq(items) => items.iter_mut().for_each(|item| walk(r, item, env, made)),
+        Value::Map(entries) => {
+            for (key, node) in entries {
+                if !key.text.starts_with("x-") {
+                    walk(r, node, env, made);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Interpolates one text into at most `limit` bytes.
+pub(super) fn interpolate(text: &str, env: &Env, limit: usize) -> Result<String, Problem> {
+    let mut output = String::with_capacity(text.len().min(limit));
+    let rest = expand(text, env, limit, 0, false, &mut output)?;
+    debug_assert!(rest.is_empty(), "the outermost text has no end mark");
+    Ok(output)
+}
+
+/// Expands up to the end, or up to the `}` that closes `inside` braces; returns what follows.
+fn expand<'t>(
+    text: &'t str,
+    env: &Env,
+    limit: usize,
+    depth: usize,
+    inside: bool,
+    output: &mut String,
+) -> Result<&'t str, Problem> {
+    if depth > MAX_NESTING {
+        return Err(problem(format!("`${{…}}` is nested more than {MAX_NESTING} deep"), "write it simpler"));
+    }
+    let mut rest = text;
+    loop {
+        let Some(at) = rest.find(['$', '}']) else {
+            push(output, rest, limit)?;
+            return if inside {
+                Err(problem(
+                    format!("`{}` has no closing brace", short(text)),
+                    "close it with `}`, or write `$$` for a dollar sign",
+                ))
+            } else {
+                Ok("")
+            };
+        };
+        let (before, tail) = rest.split_at(at);
+        push(output, before, limit)?;
+        if tail.starts_with('}') {
+            if inside {
+                return Ok(tail.get(1..).unwrap_or_default());
+            }
+            push(output, "}", limit)?;
+            rest = tail.get(1..).unwrap_or_default();
+        } else if let Some(after) = tail.strip_prefix("$$") {
+            push(output, "$", limit)?;
+            rest = after;
+        } else if let Some(after) = tail.strip_prefix("${") {
+            rest = braced(tail, after, env, limit, depth, output)?;
+        } else {
+            let after = tail.get(1..).unwrap_or_default();
+            let (name, after) = after.split_at(name_length(after));
+            if name.is_empty() {
+                return Err(problem(
+                    format!("`{}` is not a variable", short(tail)),
+                    "write `$$` for a dollar sign",
+                ));
+            }
+            push(output, env.get(name).ok_or_else(|| unset(name, env))?, limit)?;
+            rest = after;
+        }
+    }
+}
+
+/// `${NAME}` and its forms; `after` begins behind `${`. Returns what follows the closing brace.
+fn braced<'t>(
+    whole: &str,
+    after: &'t str,
+    env: &Env,
+    limit: usize,
+    depth: usize,
+    output: &mut String,
+) -> Result<&'t str, Problem> {
+    let (name, after) = after.split_at(name_length(after));
+    let bad = || {
+        problem(
+            format!("`{}` is not a valid interpolation", short(whole)),
+            "write `${NAME}`, `${NAME:-default}`, `${NAME:?message}` or `${NAME:+value}`; `$$` is a dollar sign",
+        )
+    };
+    if name.is_empty() {
+        return Err(bad());
+    }
+    if let Some(rest) = after.strip_prefix('}') {
+        push(output, env.get(name).ok_or_else(|| unset(name, env))?, limit)?;
+        return Ok(rest);
+    }
+    let (colon, after) = match after.strip_prefix(':') {
+        Some(after) => (true, after),
+        None => (false, after),
+    };
+    let operator = after.chars().next().filter(|c| matches!(c, '-' | '?' | '+')).ok_or_else(bad)?;
+    let word_text = after.get(1..).unwrap_or_default();
+    // With the colon an empty value counts as none.
+    let value = env.get(name).filter(|value| !colon || !value.is_empty());
+    // A word that is not used may name variables that have no value.
+    let used = match operator {
+        '+' => value.is_some(),
+        _ => value.is_none(),
+    };
+    if !used {
+        let rest = skip(word_text, depth).ok_or_else(bad)?;
+        if operator != '+' {
+            push(output, value.map_or("", String::as_str), limit)?;
+        }
+        return Ok(rest);
+    }
+    let mut word = String::new();
+    let rest = expand(word_text, env, limit, depth + 1, true, &mut word)?;
+    if operator == '?' {
+        let why = if word.is_empty() { String::new() } else { format!(": {}", shown(&word)) };
+        return Err(problem(
+            format!("`{name}` has no value{why}"),
+            "declare it under `variables` in the manifest, or set it in .env",
+        ));
+    }
+    push(output, &word, limit)?;
+    Ok(rest)
+}
+
+/// What follows the `}` that closes this word, without looking at variables.
+fn skip(text: &str, depth: usize) -> Option<&str> {
+    let mut open = 1_usize;
+    let mut rest = text;
+    loop {
+        let at = rest.find(['$', '}'])?;
+        let tail = rest.get(at..)?;
+        if let Some(after) = tail.strip_prefix("$$") {
+            rest = after;
+        } else if let Some(after) = tail.strip_prefix("${") {
+            open += 1;
+            if open + depth > MAX_NESTING {
+                return None;
+            }
+            rest = after;
+        } else if let Some(after) = tail.strip_prefix('}') {
+            open -= 1;
+            if open == 0 {
+                return Some(after);
+            }
+            rest = after;
+        } else {
+            rest = tail.get(1..)?;
+        }
+    }
+}
+
+fn name_length(text: &str) -> usize {
+    let starts = text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    if !starts {
+        return 0;
+    }
+    text.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count()
+}
+
+fn push(output: &mut String, text: &str, limit: usize) -> Result<(), Problem> {
+    if output.len() + text.len() > limit {
+        return Err(problem(
+            format!("interpolation makes more than {MAX_BYTES} bytes"),
+            "use shorter values",
+        ));
+    }
+    output.push_str(text);
+    Ok(())
+}
+
+fn problem(message: String, hint: impl Into<String>) -> Problem {
+    Problem { message, hint: hint.into() }
+}
+
+fn unset(name: &str, env: &Env) -> Problem {
+    let hint = match nearest(name, env.keys().map(String::as_str)) {
+        Some(near) => format!("did you mean `${{{near}}}`?"),
+        None => format!(
+            "declare it under `variables` in the manifest, set it in .env, or write `${{{name}:-default}}`"
+        ),
+    };
+    problem(format!("`{}` has no value", shown(name)), hint)
+}
+
+fn short(text: &str) -> String {
+    let cut: String = text.chars().take(30).collect();
+    shown(&cut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn env() -> Env {
+        [("A", "a"), ("EMPTY", ""), ("DOLLAR", "x$Ay${B}"), ("PORT", "8080")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    }
+
+    fn done(text: &str) -> Result<String, String> {
+        interpolate(text, &env(), 1 << 20).map_err(|problem| problem.message)
+    }
+
+    #[test]
+    fn every_form() {
+        for (text, expected) in [
+            ("plain }", "plain }"),
+            ("$A", "a"),
+            ("${A}b$A-$A", "ab"),
+            ("$$A $${A}", "$A ${A}"),
+            ("${NONE:-d}", "d"),
+            ("${NONE-d}", "d"),
+            ("${EMPTY:-d}", "d"),
+            ("${EMPTY-d}", ""),
+            ("${A:-d}", "a"),
+            ("${A:+yes}", "yes"),
+            ("${EMPTY:+yes}", ""),
+            ("${EMPTY+yes}", "yes"),
+            ("${NONE+yes}x", "x"),
+            ("${A?e}", "a"),
+            ("${EMPTY?e}", ""),
+            ("${NONE:-${ALSO:-${A}}}", "a"),
+            ("${A:-${NONE}}", "a"),
+            ("${NONE:-$A}}", "a}"),
+            ("${NONE:-}", ""),
+            ("${NONE:-$${x}}", "${x}"),
+            ("${NONE:-:-?+}", ":-?+"),
+            ("$DOLLAR", "x$Ay${B}"),
+            ("${NONE:-a b:c}", "a b:c"),
+        ] {
+            let expected = if text == "${A}b$A-$A" { "aba-a" } else { expected };
+            assert_eq!(done(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes() {
+        for (text, part) in [
+            ("$NONE", "`NONE` has no value"),
+            ("${NONE}", "`NONE` has no value"),
+            ("${NONE:?set it}", "`NONE` has no value: set it"),
+            ("${EMPTY:?}", "`EMPTY` has no value"),
+            ("${NONE?why}", "`NONE` has no value: why"),
+            ("${A", "not a valid interpolation"),
+            ("${A:-x", "not a valid interpolation"),
+            ("${NONE:-x", "no closing brace"),
+            ("${}", "not a valid interpolation"),
+            ("${1A}", "not a valid interpolation"),
+            ("${A!}", "not a valid interpolation"),
+            ("cost: 5$", "`$` is not a variable"),
+            ("$ A", "is not a variable"),
+        ] {
+            assert!(done(text).unwrap_err().contains(part), "{text}: {:?}", done(text));
+        }
+        assert_eq!(interpolate("${PRT}", &env(), 99).unwrap_err().hint, "did you mean `${PORT}`?");
+        assert!(done(&"${N:-".repeat(100_000)).unwrap_err().contains("nested more than"));
+        assert!(interpolate(&"$DOLLAR".repeat(100), &env(), 99).unwrap_err().message.contains("bytes"));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "[${}:?+A-CNÄ -]{0,40}") {
+            let _ = done(&text);
+        }
+    }
+}

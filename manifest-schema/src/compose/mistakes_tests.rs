@@ -1,0 +1,286 @@
+//! What people get wrong, and what hostile files do.
+
+use super::syntax_tests::try_read;
+use proptest::prelude::*;
+
+fn refused(text: &str) -> String {
+    try_read(text, &[("PORT", "8080")], &[]).expect_err("it must be refused").to_string()
+}
+
+#[test]
+fn the_message_shows_place_line_and_hint() {
+    for (text, expected) in [
+        (
+            "services:\n  web:\n    imgae: nginx\n",
+            "compose.yaml:2:3: service `web` has no `image`\n  2 |   web:\n    |   ^\n  hint: add a line like `image: acme/api:2.4.0`\n\
+             compose.yaml:3:5: unknown key `imgae` in service `web`\n  3 |     imgae: nginx\n    |     ^\n  hint: did you mean `image`?",
+        ),
+        (
+            "services:\n  web:\n    image: nginx\n    ports:\n      - 8080:80\n  api:\n    image: api\n    ports: [\"127.0.0.1:8080:80\"]\n",
+            "compose.yaml:8:13: port 8080/tcp is published twice: by service `web` on line 5 and by service `api` on line 8\n  \
+               8 |     ports: [\"127.0.0.1:8080:80\"]\n    |             ^\n  hint: give one of them another port on the host",
+        ),
+        (
+            "services:\n  a: { image: a, depends_on: [b] }\n  b: { image: b, depends_on: [c] }\n  c: { image: c, depends_on: [b] }\n",
+            "compose.yaml:3: services wait for each other in a circle: b → c → b\n  3 |   b: { image: b, depends_on: [c] }\n  hint: delete one `depends_on`",
+        ),
+        (
+            "services:\n  web:\n    image: nginx\n    depends_on:\n      - datbase\n  database: { image: pg }\n",
+            "compose.yaml:5:9: service `web` uses service `datbase`, which does not exist\n  5 |       - datbase\n    |         ^\n  hint: did you mean `database`?",
+        ),
+        (
+            "services:\n  db:\n    image: pg\n    volumes:\n      - pgdata:/var/lib/postgresql/data\n",
+            "compose.yaml:5:9: service `db` uses volume `pgdata`, which does not exist\n  5 |       - pgdata:/var/lib/postgresql/data\n    |         ^\n  hint: declare it under the top-level `volumes`",
+        ),
+        (
+            "services:\n  api:\n    build: .\n",
+            "compose.yaml:3:5: service `api` has `build`, but no `image`\n  3 |     build: .\n    |     ^\n  hint: build the image first and name it: `image: acme/api:2.4.0`",
+        ),
+        (
+            "services:\n  web:\n    image: nginx\n    ports: [\"${PROT}:80\"]\n",
+            "compose.yaml:4:13: `PROT` has no value\n  4 |     ports: [\"${PROT}:80\"]\n    |             ^\n  hint: did you mean `${PORT}`?",
+        ),
+        (
+            "services:\n  web:\n    image: nginx\n    ports: 8080:80\n    environment: 7\n",
+            "compose.yaml:4:12: expected a list for `ports`, found a string `8080:80`\n  4 |     ports: 8080:80\n    |            ^\n\
+             compose.yaml:5:18: expected a map for `environment`, found a number `7`\n  5 |     environment: 7\n    |                  ^",
+        ),
+        (
+            "services:\n  web:\n    image: nginx\n    healthcheck:\n      test: curl localhost\n      interval: 30\n",
+            "compose.yaml:6:17: `interval`: `30` is not a duration; write one like 1m30s, 500ms or 2h\n  6 |       interval: 30\n    |                 ^",
+        ),
+        (
+            "include: [other.yaml]\nservices: { a: { image: a, runtime: nvidia } }\n",
+            "compose.yaml:1:1: `include` is not supported\n  1 | include: [other.yaml]\n    | ^\n  hint: copy the services of the other file into this one\n\
+             compose.yaml:2:28: `runtime` is not supported\n  2 | services: { a: { image: a, runtime: nvidia } }\n    |                            ^\n  hint: set the runtime as the engine's default on the host",
+        ),
+    ] {
+        assert_eq!(refused(text), expected);
+    }
+}
+
+#[test]
+fn mistakes_in_services() {
+    for (keys, part) in [
+        ("ports: ['80:80:80:80']", "is not an IP address"),
+        ("ports: ['70000:80']", "`70000` is not a number between 1 and 65535"),
+        ("ports: ['8000-8010:80']", "would be chosen at random"),
+        ("ports: ['8000-8001:80-82']", "different lengths"),
+        ("ports: ['1-65535:1-65535']", "more than 1000 ports"),
+        ("ports: ['80/icmp']", "the protocol is tcp, udp or sctp"),
+        ("ports: [{ published: 80 }]", "the port has no `target`"),
+        ("volumes: ['a:b:c:d']", "is not a volume"),
+        ("volumes: ['~/x:/x']", "depends on who runs the installer"),
+        ("volumes: ['../x:/x']", "not below the Compose file's folder"),
+        ("volumes: ['.:/x']", "whole folder"),
+        ("volumes: ['a/b:/x']", "write `./a/b`"),
+        ("volumes: ['./a:x']", "not an absolute path in the container"),
+        ("volumes: ['./a:/x:rx']", "is not an option of a volume"),
+        ("volumes: ['./a:/x', './b:/x/']", "two volumes are mounted at `/x`"),
+        ("volumes: [{ type: npipe, source: a, target: /a }]", "`npipe` is not a supported type"),
+        ("volumes: [{ source: a, target: /a }]", "has no `type`"),
+        ("networks: [front]", "uses network `front`, which does not exist"),
+        ("networks: { default: { mac_address: x } }", "`mac_address` is not supported"),
+        ("network_mode: 'container:x'", "it is one of none, host, bridge, service:NAME"),
+        ("network_mode: host, networks: [default]", "both `network_mode` and `networks`"),
+        ("secrets: [key]", "uses secret `key`, which does not exist"),
+        ("configs: [{ target: /x }]", "the config has no `source`"),
+        ("depends_on: { a: { condition: healthy } }", "`healthy` is not a condition"),
+        ("healthcheck: { test: [curl, x] }", "does not say how it is run"),
+        ("restart: allways", "is not a restart policy"),
+        ("command: 'echo \"x'", "a quote that is not closed"),
+        ("env_file: gone.env", "env_file `gone.env` does not exist"),
+        ("env_file: /etc/a.env", "does not exist beside the Compose file"),
+        ("deploy: { replicas: 3 }", "`replicas` is 3; a service is one container"),
+        ("deploy: { placement: { constraints: [a] } }", "it needs Swarm"),
+        ("deploy: { resources: { reservations: { devices: [] } } }", "name device files under `devices`"),
+        ("scale: 2", "a service is one container"),
+        ("gpus: all", "`gpus` is not supported"),
+        ("blkio_config: {}", "`blkio_config` is not supported"),
+        ("extends: { file: b.yaml, service: x }", "from another file is not supported"),
+        ("extends: zzz", "service `zzz` does not exist"),
+        ("extends: a", "in a circle: a → a"),
+        ("mem_limit: lots", "`lots` is not a size"),
+        ("cpus: -1", "is not a number of CPUs"),
+        ("privileged: maybe", "expected `true` or `false`"),
+        ("ulimits: { nofile: { soft: 1 } }", "needs `soft` and `hard`"),
+        ("extra_hosts: [plc]", "names no address"),
+        ("extra_hosts: { plc: here }", "is not an IP address"),
+        ("devices: [ttyUSB0]", "not a device"),
+        ("container_name: 'a b'", "may hold only letters"),
+        ("stop_grace_period: 10", "is not a duration"),
+        ("links: ['db:database']", "a link with another name"),
+        ("environment: ['=x']", "has no name"),
+        ("profiles: debug", "expected a list for `profiles`"),
+        ("secrets: [{ source: k, mode: 440 }]", "write it in octal"),
+    ] {
+        let text = format!("services: {{ a: {{ image: a, {keys} }} }}\n");
+        assert!(refused(&text).contains(part), "{keys}: {}", refused(&text));
+    }
+}
+
+#[test]
+fn mistakes_at_the_top() {
+    for (text, part) in [
+        ("", "the Compose file is empty"),
+        ("[]\n", "expected a map for `the Compose file`, found a list"),
+        ("services:\n", "has no services"),
+        ("services: {}\n", "has no services"),
+        ("service: { a: { image: a } }\n", "did you mean `services`?"),
+        ("services: { a: nginx }\n", "expected a map for service `a`, found a string"),
+        ("services: { 'a b': { image: a } }\n", "is not a valid service name"),
+        ("services: { a: { image: UPPER } }\n", "is not a valid image reference"),
+        ("services: { a: { image: } }\n", "expected a string for `image`, found nothing"),
+        ("services: { a: { image: a } }\nconfigs: { c: }\n", "config `c` has no source"),
+        (
+            "services: { a: { image: a } }\nconfigs: { c: { file: /etc/x } }\n",
+            "not below the Compose file's folder",
+        ),
+        ("services: { a: { image: a } }\nconfigs: { c: { file: x, content: y } }\n", "more than one source"),
+        ("services: { a: { image: a } }\nconfigs: { c: { external: true } }\n", "it needs Swarm"),
+        (
+            "services: { a: { image: a } }\nsecrets: { c: { content: x } }\n",
+            "a secret does not stand in the file",
+        ),
+        ("services: { a: { image: a } }\nsecrets: { c: { environment: NONE } }\n", "`NONE` has no value"),
+        ("services: { a: { image: a } }\nnetworks: { n: { driver: overlay } }\n", "needs Swarm"),
+        (
+            "services: { a: { image: a } }\nnetworks: { n: { ipam: { config: [{ subnet: x }] } } }\n",
+            "is not a subnet",
+        ),
+        ("services: { a: { image: a } }\nvolumes: { v: { drivr: x } }\n", "did you mean `driver`?"),
+        ("services: { a: { image: a } }\nvolumes: { 'v/w': }\n", "is not a valid name of a volume"),
+        (
+            "services: { a: { image: a, container_name: x }, b: { image: b, container_name: x } }\n",
+            "have the same `container_name`",
+        ),
+        (
+            "services: { a: { image: a, depends_on: { b: { condition: service_healthy } } }, b: { image: b, healthcheck: { disable: true } } }\n",
+            "is switched off",
+        ),
+        ("services:\n  a:\n    image: a\n   ports: []\n", "not valid YAML"),
+        ("services: { a: { image: a, command: 'x $' } }\n", "write `$$` for a dollar sign"),
+    ] {
+        assert!(refused(text).contains(part), "{text}: {}", refused(text));
+    }
+}
+
+#[test]
+fn mistakes_in_an_env_file_name_that_file() {
+    let text = "services: { a: { image: a, env_file: ./x/a.env } }\n";
+    let error = try_read(text, &[], &[("x/a.env", "A=1\nB C\n")]).unwrap_err().to_string();
+    assert!(error.starts_with("x/a.env:2: `B C` is not the name of a variable"), "{error}");
+}
+
+#[test]
+fn ports_on_different_addresses_protocols_and_profiles_may_be_equal() {
+    for ports in
+        [("'127.0.0.1:80:80'", "'127.0.0.2:80:80'"), ("'80:80/udp'", "'80:80/tcp'"), ("'80'", "'80'")]
+    {
+        let text = format!(
+            "services: {{ a: {{ image: a, ports: [{}] }}, b: {{ image: b, ports: [{}] }} }}\n",
+            ports.0, ports.1
+        );
+        assert!(try_read(&text, &[], &[]).is_ok(), "{text}");
+    }
+    let profiles = "services: { a: { image: a, ports: ['80:80'], profiles: [x] }, b: { image: b, ports: ['80:80'], profiles: [y] } }\n";
+    assert!(try_read(profiles, &[], &[]).is_ok());
+}
+
+#[test]
+fn hostile_files_end_in_a_mistake() {
+    let mut extends = "services:\n  s0: { image: a, environment: { A: 1 } }\n".to_owned();
+    for n in 1..200 {
+        extends += &format!("  s{n}: {{ extends: s{}, environment: {{ A{n}: 1 }} }}\n", n - 1);
+    }
+    // A chain of 200 is cut; the services past it have no image of their own.
+    assert!(refused(&extends).contains("in a circle"));
+
+    let many: String = (0..1001).map(|n| format!("  s{n}: {{ image: a }}\n")).collect();
+    assert!(refused(&format!("services:\n{many}")).contains("at most 1000 are read"));
+
+    let value = "x".repeat(1 << 20);
+    let uses: String = (0..100).map(|n| format!("  x{n}: $V\n")).collect();
+    let error =
+        try_read(&format!("services: {{ a: {{ image: a }} }}\nvolumes:\n{uses}"), &[("V", &value)], &[]);
+    assert!(error.unwrap_err().to_string().contains("interpolation makes more than"));
+
+    let ranges = "'3000-3999:3000-3999', ".repeat(20_000);
+    let text = format!("services: {{ a: {{ image: a, ports: [{ranges}] }} }}\n");
+    assert!(refused(&text).contains("more than 10000 ports"));
+    let text = text.replace(":3000-3999", "").replace("ports", "expose");
+    assert!(refused(&text).contains("more than 10000 ports"));
+
+    let names: String = (0..100_000).map(|n| format!("wrongname{n}, ")).collect();
+    let text = format!("services: {{ a: {{ image: a, depends_on: [{names}] }} }}\n");
+    assert!(refused(&text).contains("`wrongname0`, which does not exist"));
+    let mounts: String = (0..100_000).map(|n| format!("'./f{n}:/f{n}', ")).collect();
+    let text = format!("services: {{ a: {{ image: a, volumes: [{mounts}] }} }}\n");
+    assert!(refused(&text).contains("more than 10000 ports"));
+    let keys: String = (0..100_000).map(|n| format!("volume{n}: 1, ")).collect();
+    let text = format!("services: {{ a: {{ image: a, {keys} }} }}\n");
+    assert!(refused(&text).contains("more mistakes are not shown"));
+
+    let control = refused("services: { a: { image: a, \"bad\\e[31mkey\": 1 } }\n");
+    assert!(!control.contains('\u{1b}'), "{control:?}");
+}
+
+const SITE: &str = "x-log: &log { logging: { driver: json-file, options: { max-size: 10m } } }
+services:
+  web:
+    <<: *log
+    image: acme/web:1.0
+    ports: [\"${PORT:-80}:80\", { target: 443, published: 443 }]
+    volumes: [\"./config/nginx.conf:/etc/nginx/nginx.conf:ro\", { type: tmpfs, target: /tmp, tmpfs: { size: 1m } }]
+    depends_on: { api: { condition: service_healthy } }
+  api:
+    image: acme/api:2.4.0
+    command: python3 -m api --port 8000
+    environment: { DB: \"postgres://${DB_USER:?set it}@db/plant\", CACHE: cache }
+    secrets: [db_password]
+    healthcheck: { test: [CMD, curl, -f, http://localhost:8000], interval: 5s }
+    deploy: { resources: { limits: { cpus: '0.5', memory: 256m } } }
+    extends: { service: base }
+  base: { image: base, restart: unless-stopped, profiles: [never] }
+volumes: { pgdata: { driver: local } }
+networks: { default: { ipam: { config: [{ subnet: 10.9.0.0/24 }] } } }
+secrets: { db_password: { file: ./secrets/db } }
+";
+
+#[test]
+fn a_realistic_site() {
+    let parsed = try_read(SITE, &[("DB_USER", "plant")], &[]).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(parsed.project.services.len(), 3);
+    assert!(parsed.warnings.is_empty(), "{:?}", parsed.warnings);
+    let again = try_read(SITE, &[("DB_USER", "plant")], &[]).unwrap();
+    assert_eq!(
+        serde_json::to_string(&parsed.project).unwrap(),
+        serde_json::to_string(&again.project).unwrap()
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in "\\PC*") {
+        let _ = try_read(&text, &[], &[]);
+    }
+
+    #[test]
+    fn a_damaged_file_is_read_or_refused(at in 0..SITE.len(), cut in 0..20_usize, put in "[-:{}\\[\\]#&*'\"$ a0\\n]{0,5}") {
+        let (start, end) = (at, (at + cut).min(SITE.len()));
+        let text = format!("{}{put}{}", &SITE[..start], &SITE[end..]);
+        if let Err(error) = try_read(&text, &[("DB_USER", "plant")], &[]) {
+            prop_assert!(!error.0.is_empty());
+            let _ = error.to_string();
+        }
+    }
+
+    #[test]
+    fn values_of_any_type_anywhere_never_panic(key in prop::sample::select(vec![
+        "ports", "volumes", "environment", "env_file", "depends_on", "healthcheck", "deploy", "networks", "configs",
+        "secrets", "ulimits", "extra_hosts", "devices", "tmpfs", "logging", "command", "restart", "expose", "extends",
+        "labels", "links", "sysctls", "image", "cpus", "mem_limit", "network_mode", "platform", "stop_grace_period",
+    ]), value in "([\\[\\]{}a-c0-9:,/.\\- ]|target: |test: |type: bind|source: |'|null|true){0,20}") {
+        let _ = try_read(&format!("services: {{ a: {{ image: a, {key}: {value} }} }}\n"), &[], &[]);
+    }
+}

@@ -1,0 +1,268 @@
+//! `volumes`, `tmpfs` and `devices` of a service (Compose Specification, services, "volumes").
+
+use super::context::{Context, Target, normal};
+use super::model::{Mount, MountSource};
+use super::{FileUse, quantity};
+use crate::yaml::{Node, Value, shown};
+use std::collections::BTreeMap;
+
+const PROPAGATION: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+
+/// `volumes`; `extended` says that a later mount at the same place replaces an earlier one.
+pub(super) fn decode(context: &mut Context<'_>, node: &Node, extended: bool) -> Vec<Mount> {
+    let mut mounts: Vec<Mount> = Vec::new();
+    for item in context.r.list("volumes", node) {
+        if !context.count(1, item) {
+            break;
+        }
+        let mount = match &item.value {
+            Value::Map(_) => long(context, item),
+            _ => context.r.string("volumes", item).and_then(|text| short(context, item, &text)),
+        };
+        let Some(mount) = mount else { continue };
+        if let Some(twin) = mounts.iter_mut().find(|other| other.target == mount.target) {
+            if extended {
+                *twin = mount;
+            } else {
+                let message = format!("two volumes are mounted at `{}`", mount.target);
+                context.r.error(item, message, "keep one of them");
+            }
+            continue;
+        }
+        mounts.push(mount);
+    }
+    mounts
+}
+
+/// `[source:]target[:options]`.
+fn short(context: &mut Context<'_>, node: &Node, text: &str) -> Option<Mount> {
+    const EXAMPLE: &str = "write it like `data:/var/lib/data` or `./config/app.conf:/etc/app.conf:ro`";
+    let mut parts = text.split(':');
+    let (source, target, options) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(target), None, ..) => (None, target, None),
+        (Some(source), Some(target), options, None) => (Some(source), target, options),
+        _ => {
+            context.r.error(node, format!("`{}` is not a volume", shown(text)), EXAMPLE);
+            return None;
+        }
+    };
+    let target = container_path(context, node, target)?;
+    let source = match source {
+        None => MountSource::Anonymous,
+        Some(source) if source.starts_with(['.', '/', '~']) => bind(context, node, source, true)?,
+        Some(source) => named(context, node, source)?,
+    };
+    let mut mount = Mount { source, target, read_only: false, propagation: None, nocopy: false };
+    for option in options.unwrap_or_default().split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" => mount.read_only = true,
+            "rw" => mount.read_only = false,
+            "nocopy" => mount.nocopy = true,
+            "cached" | "delegated" | "consistent" => {}
+            "z" | "Z" => {
+                context.r.warn(node, format!("`{option}` is ignored"), "label the files on the host")
+            }
+            _ if PROPAGATION.contains(&option) => mount.propagation = Some(option.to_owned()),
+            _ => context.r.error(node, format!("`{}` is not an option of a volume", shown(option)), EXAMPLE),
+        }
+    }
+    Some(mount)
+}
+
+fn long(context: &mut Context<'_>, node: &Node) -> Option<Mount> {
+    let (mut kind, mut source, mut target) = (None, None, None);
+    let (mut read_only, mut propagation, mut nocopy, mut create) = (false, None, false, true);
+    let (mut size, mut mode) = (None, None);
+    for (key, node) in context.r.map("volumes", node) {
+        match key.text.as_str() {
+            "type" => kind = context.r.string("type", node),
+            "source" => source = context.r.string("source", node).map(|text| (text, node)),
+            "target" => {
+                target =
+                    context.r.string("target", node).and_then(|text| container_path(context, node, &text));
+            }
+            "read_only" => read_only = context.r.boolean("read_only", node).unwrap_or(false),
+            "consistency" => {}
+            "bind" => {
+                for (key, node) in context.r.map("bind", node) {
+                    match key.text.as_str() {
+                        "propagation" => {
+                            propagation = context.r.parsed("propagation", node, |text| {
+                                let known = PROPAGATION.contains(&text).then(|| text.to_owned());
+                                known.ok_or_else(|| format!("it is one of {}", PROPAGATION.join(", ")))
+                            });
+                        }
+                        "create_host_path" => {
+                            create = context.r.boolean("create_host_path", node).unwrap_or(true);
+                        }
+                        "selinux" => context.ignored(key, "label the files on the host"),
+                        "recursive" => context.unsupported(key, "delete it"),
+                        _ => context.r.unknown_key(
+                            key,
+                            "`bind`",
+                            &["propagation", "create_host_path", "selinux"],
+                        ),
+                    }
+                }
+            }
+            "volume" => {
+                for (key, node) in context.r.map("volume", node) {
+                    match key.text.as_str() {
+                        "nocopy" => nocopy = context.r.boolean("nocopy", node).unwrap_or(false),
+                        "subpath" => {
+                            context.unsupported(key, "engines before 26 cannot do it; mount the whole volume")
+                        }
+                        "labels" => {
+                            context.ignored(key, "put labels on the volume under the top-level `volumes`")
+                        }
+                        _ => context.r.unknown_key(key, "`volume`", &["nocopy"]),
+                    }
+                }
+            }
+            "tmpfs" => {
+                for (key, node) in context.r.map("tmpfs", node) {
+                    match key.text.as_str() {
+                        "size" => size = context.r.parsed("size", node, quantity::bytes),
+                        "mode" => mode = context.r.parsed("mode", node, quantity::mode),
+                        _ => context.r.unknown_key(key, "`tmpfs`", &["size", "mode"]),
+                    }
+                }
+            }
+            "image" => context.unsupported(key, "copy the files into a volume or a config"),
+            _ => context.r.unknown_key(
+                key,
+                "a volume",
+                &["type", "source", "target", "read_only", "bind", "volume", "tmpfs", "consistency"],
+            ),
+        }
+    }
+    if node.get("target").is_none() {
+        context.r.error(
+            node,
+            "the volume has no `target`",
+            "add the path in the container, like `target: /data`",
+        );
+    }
+    let source = match (kind.as_deref(), source) {
+        (Some("volume"), None) => MountSource::Anonymous,
+        (Some("volume"), Some((name, node))) => named(context, node, &name)?,
+        (Some("bind"), Some((path, node))) => bind(context, node, &path, create)?,
+        (Some("tmpfs"), _) => MountSource::Tmpfs { size, mode },
+        (Some("bind"), None) => {
+            context.r.error(node, "the bind mount has no `source`", "add the path on the host");
+            return None;
+        }
+        (None, _) if node.get("type").is_some() => return None,
+        (None, _) => {
+            context.r.error(
+                node,
+                "the volume has no `type`",
+                "add `type: volume`, `type: bind` or `type: tmpfs`",
+            );
+            return None;
+        }
+        (Some(other), _) => {
+            let message = format!("`{}` is not a supported type of volume", shown(other));
+            context.r.error(node, message, "it is one of volume, bind, tmpfs");
+            return None;
+        }
+    };
+    Some(Mount { source, target: target?, read_only, propagation, nocopy })
+}
+
+/// An absolute path in a container, with `/` at its end taken away.
+pub(super) fn container_path(context: &mut Context<'_>, node: &Node, text: &str) -> Option<String> {
+    let path = normal(text);
+    if !text.starts_with('/') || path == "/" || path.split('/').any(|part| part == "..") {
+        let message = format!("`{}` is not an absolute path in the container", shown(text));
+        context.r.error(node, message, "begin it with `/` and leave out `..`");
+        return None;
+    }
+    Some(path)
+}
+
+fn named(context: &mut Context<'_>, node: &Node, name: &str) -> Option<MountSource> {
+    if name.contains('/') {
+        let message = format!("`{}` is neither a volume nor a path", shown(name));
+        context.r.error(node, message, format!("write `./{name}` for a path beside the Compose file"));
+        return None;
+    }
+    context.refer(Target::Volume, name, (node.line, node.column));
+    Some(MountSource::Volume(name.to_owned()))
+}
+
+fn bind(context: &mut Context<'_>, node: &Node, source: &str, create: bool) -> Option<MountSource> {
+    if source.starts_with('~') {
+        let message = format!("`{}` depends on who runs the installer", shown(source));
+        context.r.error(node, message, "write the absolute path on the host, or a path like ./config");
+        return None;
+    }
+    if source.starts_with('/') {
+        let path = normal(source);
+        if path.split('/').any(|part| part == "..") {
+            context.r.error(node, format!("`{}` holds `..`", shown(source)), "write the path without it");
+            return None;
+        }
+        return Some(MountSource::Bind { path, create });
+    }
+    if normal(source).is_empty() {
+        let message = "the whole folder of the Compose file cannot be mounted";
+        context.r.error(node, message, "mount a folder below it, like ./config");
+        return None;
+    }
+    let used_by = format!("service `{}`", context.service);
+    let place = (node.line, node.column);
+    let path = context.relative_file("volumes", source, place, FileUse::Bind, used_by)?;
+    Some(MountSource::Bind { path, create })
+}
+
+/// `tmpfs`: `path[:options]`, one or a list.
+pub(super) fn tmpfs(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, String> {
+    let items =
+        if node.text().is_some() { std::slice::from_ref(node) } else { context.r.list("tmpfs", node) };
+    let mut mounts = BTreeMap::new();
+    for item in items {
+        let Some(text) = context.r.string("tmpfs", item) else { continue };
+        let (path, options) = text.split_once(':').unwrap_or((&text, ""));
+        if let Some(path) = container_path(context, item, path) {
+            mounts.insert(path, options.to_owned());
+        }
+    }
+    mounts
+}
+
+/// `devices`: `host[:container[:permissions]]`, or the same as a map.
+pub(super) fn devices(context: &mut Context<'_>, node: &Node) -> Vec<(String, String, String)> {
+    let mut devices = Vec::new();
+    for item in context.r.list("devices", node) {
+        let (mut source, mut target, mut permissions) = (None, None, None);
+        if matches!(item.value, Value::Map(_)) {
+            for (key, node) in context.r.map("devices", item) {
+                match key.text.as_str() {
+                    "source" => source = context.r.string("source", node),
+                    "target" => target = context.r.string("target", node),
+                    "permissions" => permissions = context.r.string("permissions", node),
+                    _ => context.r.unknown_key(key, "a device", &["source", "target", "permissions"]),
+                }
+            }
+        } else if let Some(text) = context.r.string("devices", item) {
+            let mut parts = text.splitn(3, ':').map(str::to_owned);
+            (source, target, permissions) = (parts.next(), parts.next(), parts.next());
+        } else {
+            continue;
+        }
+        let source = source.unwrap_or_default();
+        let target = target.unwrap_or_else(|| source.clone());
+        let permissions = permissions.unwrap_or_else(|| "rwm".to_owned());
+        let good = source.starts_with('/')
+            && target.starts_with('/')
+            && !permissions.is_empty()
+            && permissions.chars().all(|c| "rwm".contains(c));
+        if good {
+            devices.push((source, target, permissions));
+        } else {
+            context.r.error(item, "not a device", "write it like /dev/ttyUSB0:/dev/ttyUSB0:rw");
+        }
+    }
+    devices
+}

@@ -1,0 +1,190 @@
+//! `networks`, of services and at the top (Compose Specification, "networks").
+
+use super::context::{Context, Target};
+use super::model::{Network, NetworkAttachment};
+use crate::yaml::{Key, Node, Value, shown};
+use std::collections::BTreeMap;
+
+/// `networks` of a service: a list of names or a map.
+pub(super) fn attachments(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, NetworkAttachment> {
+    let mut networks = BTreeMap::new();
+    if matches!(node.value, Value::Seq(_)) {
+        for item in context.r.list("networks", node) {
+            let Some(name) = context.r.string("networks", item) else { continue };
+            context.refer(Target::Network, &name, (item.line, item.column));
+            networks.insert(name, NetworkAttachment::default());
+        }
+        return networks;
+    }
+    for (key, node) in context.r.names("networks", node) {
+        context.refer(Target::Network, &key.text, (key.line, key.column));
+        let attachment = attachment(context, &key.text, node);
+        networks.insert(key.text.clone(), attachment);
+    }
+    networks
+}
+
+fn attachment(context: &mut Context<'_>, name: &str, node: &Node) -> NetworkAttachment {
+    let mut attachment = NetworkAttachment::default();
+    for (key, node) in context.r.map(&format!("networks.{}", shown(name)), node) {
+        match key.text.as_str() {
+            "aliases" => attachment.aliases = context.r.strings("aliases", node, false),
+            "ipv4_address" => {
+                attachment.ipv4_address = context.r.parsed("ipv4_address", node, |text| {
+                    let address = text.parse::<std::net::Ipv4Addr>();
+                    address
+                        .map(|a| a.to_string())
+                        .map_err(|_| format!("`{}` is not an IPv4 address", shown(text)))
+                });
+            }
+            "ipv6_address" => {
+                attachment.ipv6_address = context.r.parsed("ipv6_address", node, |text| {
+                    let address = text.parse::<std::net::Ipv6Addr>();
+                    address
+                        .map(|a| a.to_string())
+                        .map_err(|_| format!("`{}` is not an IPv6 address", shown(text)))
+                });
+            }
+            "priority" => {
+                attachment.priority =
+                    context.r.integer("priority", node, -1_000_000..=1_000_000).unwrap_or_default();
+            }
+            "link_local_ips" | "mac_address" | "driver_opts" | "gw_priority" | "interface_name" => {
+                context.unsupported(key, "delete it");
+            }
+            _ => context.r.unknown_key(
+                key,
+                "a network of a service",
+                &["aliases", "ipv4_address", "ipv6_address", "priority"],
+            ),
+        }
+    }
+    attachment
+}
+
+/// The top-level `networks`.
+pub(super) fn decode(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, Network> {
+    let mut networks = BTreeMap::new();
+    for (key, node) in context.r.names("networks", node) {
+        check_key(context, key, "network");
+        let network = network(context, node);
+        networks.insert(key.text.clone(), network);
+    }
+    networks
+}
+
+/// Keys become parts of names in the engine.
+pub(super) fn check_key(context: &mut Context<'_>, key: &Key, kind: &str) {
+    if key.text.parse::<crate::ServiceName>().is_err() {
+        let message = format!("`{}` is not a valid name of a {kind}", shown(&key.text));
+        context.r.error(
+            key,
+            message,
+            "use letters, digits, `.`, `_` and `-`, and start with a letter or digit",
+        );
+    }
+}
+
+/// `external: true`, or the older `external: { name: … }`.
+pub(super) fn external(context: &mut Context<'_>, node: &Node, name: &mut Option<String>) -> bool {
+    if !matches!(node.value, Value::Map(_)) {
+        return context.r.boolean("external", node).unwrap_or(false);
+    }
+    for (key, node) in context.r.map("external", node) {
+        match key.text.as_str() {
+            "name" => *name = context.r.string("name", node),
+            _ => context.r.unknown_key(key, "`external`", &["name"]),
+        }
+    }
+    true
+}
+
+fn network(context: &mut Context<'_>, node: &Node) -> Network {
+    let mut network = Network::default();
+    for (key, node) in context.r.map("networks", node) {
+        match key.text.as_str() {
+            "name" => network.name = context.r.string("name", node),
+            "driver" => {
+                network.driver = context.r.string("driver", node);
+                if network.driver.as_deref() == Some("overlay") {
+                    context.r.error(
+                        node,
+                        "the network driver `overlay` needs Swarm",
+                        "write `driver: bridge`",
+                    );
+                }
+            }
+            "driver_opts" => network.driver_opts = context.string_map("driver_opts", node),
+            "external" => network.external = external(context, node, &mut network.name),
+            "internal" => network.internal = context.r.boolean("internal", node).unwrap_or(false),
+            "attachable" => network.attachable = context.r.boolean("attachable", node).unwrap_or(false),
+            "enable_ipv6" => network.enable_ipv6 = context.r.boolean("enable_ipv6", node).unwrap_or(false),
+            "labels" => network.labels = context.string_map("labels", node),
+            "ipam" => ipam(context, node, &mut network),
+            "enable_ipv4" => context.unsupported(key, "delete it; IPv4 is always on"),
+            _ => context.r.unknown_key(
+                key,
+                "a network",
+                &[
+                    "name",
+                    "driver",
+                    "driver_opts",
+                    "external",
+                    "internal",
+                    "attachable",
+                    "enable_ipv6",
+                    "labels",
+                    "ipam",
+                ],
+            ),
+        }
+    }
+    network
+}
+
+fn ipam(context: &mut Context<'_>, node: &Node, network: &mut Network) {
+    for (key, node) in context.r.map("ipam", node) {
+        match key.text.as_str() {
+            "driver" => network.ipam_driver = context.r.string("driver", node),
+            "config" => {
+                for item in context.r.list("config", node) {
+                    let (mut subnet, mut gateway, mut range) = (None, None, None);
+                    for (key, node) in context.r.map("ipam.config", item) {
+                        match key.text.as_str() {
+                            "subnet" => subnet = context.r.parsed("subnet", node, cidr),
+                            "ip_range" => range = context.r.parsed("ip_range", node, cidr),
+                            "gateway" => {
+                                gateway = context.r.parsed("gateway", node, |text| {
+                                    let address = text.parse::<std::net::IpAddr>();
+                                    address
+                                        .map(|a| a.to_string())
+                                        .map_err(|_| format!("`{}` is not an IP address", shown(text)))
+                                });
+                            }
+                            "aux_addresses" => context.unsupported(key, "delete it"),
+                            _ => context.r.unknown_key(
+                                key,
+                                "`ipam.config`",
+                                &["subnet", "gateway", "ip_range"],
+                            ),
+                        }
+                    }
+                    network.ipam.push((subnet, gateway, range));
+                }
+            }
+            "options" => context.unsupported(key, "delete it"),
+            _ => context.r.unknown_key(key, "`ipam`", &["driver", "config"]),
+        }
+    }
+}
+
+/// `172.28.0.0/16`.
+fn cidr(text: &str) -> Result<String, String> {
+    let good = text.split_once('/').and_then(|(address, bits)| {
+        let address: std::net::IpAddr = address.parse().ok()?;
+        let bits: u8 = bits.parse().ok()?;
+        (bits <= if address.is_ipv4() { 32 } else { 128 }).then_some(())
+    });
+    good.map(|()| text.to_owned())
+        .ok_or_else(|| format!("`{}` is not a subnet like 172.28.0.0/16", shown(text)))
+}

@@ -1,0 +1,135 @@
+//! The whole file (Compose Specification, "Compose file").
+
+use super::context::{Context, Target};
+use super::model::{NetworkAttachment, Project};
+use super::{Parsed, check, extend, files, interpolate, networks, service};
+use crate::yaml::{self, Node, Reader, Value, shown};
+use crate::{Diagnostic, Diagnostics, ServiceName};
+use std::collections::BTreeMap;
+
+/// More services than this on one host are a mistake, and each check compares them.
+const MAX_SERVICES: usize = 1000;
+
+const KEYS: [&str; 7] = ["services", "networks", "volumes", "configs", "secrets", "name", "version"];
+
+pub(super) fn parse(
+    file: &str,
+    text: &str,
+    env: &BTreeMap<String, String>,
+    load: &dyn Fn(&str) -> Option<Vec<u8>>,
+) -> Result<Parsed, Diagnostics> {
+    let mut root = yaml::parse(file, text)?;
+    if matches!(root.value, Value::Null) {
+        return Err(Diagnostic::new(file, "the Compose file is empty")
+            .hint("it needs `services:` with at least one service")
+            .into());
+    }
+    let mut r = Reader::lenient(file, text);
+    interpolate::tree(&mut r, &mut root, env);
+    if !r.is_clean() {
+        // What lacks a value would only be found wrong again.
+        return Err(r.finish(()).err().unwrap_or_default());
+    }
+    let mut context = Context {
+        r,
+        env,
+        load,
+        files: Vec::new(),
+        references: Vec::new(),
+        ports: Vec::new(),
+        service: String::new(),
+        items: 0,
+        env_file_bytes: 0,
+    };
+    let mut project = decode(&mut context, &root);
+    default_network(&mut project);
+    check::references(&mut context, &project);
+    check::ports(&mut context, &project);
+    check::container_names(&mut context, &project);
+    check::cycles(&mut context, &project);
+    let Context { r, files, .. } = context;
+    let (project, warnings) = r.finish(project)?;
+    Ok(Parsed { project, warnings, files })
+}
+
+fn decode(context: &mut Context<'_>, root: &Node) -> Project {
+    let mut project = Project::default();
+    for (key, node) in context.r.map("the Compose file", root) {
+        match key.text.as_str() {
+            "services" => services(context, node, &mut project),
+            "networks" => project.networks = networks::decode(context, node),
+            "volumes" => project.volumes = files::volumes(context, node),
+            "configs" => project.configs = files::objects(context, node, Target::Config),
+            "secrets" => project.secrets = files::objects(context, node, Target::Secret),
+            "name" => {
+                let bundle = context.env.get("COMPOSE_PROJECT_NAME");
+                if bundle.is_none() || node.text() != bundle.map(String::as_str) {
+                    context.ignored(key, "the project is named by the manifest");
+                }
+            }
+            "version" => context.ignored(key, "it has no meaning any more; delete it"),
+            "include" => context.unsupported(key, "copy the services of the other file into this one"),
+            "models" => context.unsupported(key, "delete it"),
+            _ => context.r.unknown_key(key, "the Compose file", &KEYS),
+        }
+    }
+    let empty = root.get("services").is_none_or(|node| match &node.value {
+        Value::Map(entries) => entries.is_empty(),
+        other => matches!(other, Value::Null),
+    });
+    if empty && matches!(root.value, Value::Map(_)) {
+        context.r.error(
+            root,
+            "the Compose file has no services",
+            "add `services:` with at least one service",
+        );
+    }
+    project
+}
+
+fn services(context: &mut Context<'_>, node: &Node, project: &mut Project) {
+    let mut made = 0;
+    let entries = context.r.names("services", node);
+    if entries.len() > MAX_SERVICES {
+        let message = format!("{} services; at most {MAX_SERVICES} are read", entries.len());
+        context.r.error(node, message, "split the product into several bundles");
+        return;
+    }
+    for (key, service) in entries {
+        let name = match key.text.parse::<ServiceName>() {
+            Ok(name) => name,
+            Err(error) => {
+                context.r.error_bare(key, error.to_string());
+                continue;
+            }
+        };
+        if !matches!(service.value, Value::Map(_)) {
+            let message =
+                format!("expected a map for service `{}`, found {}", shown(&key.text), service.kind());
+            context.r.error(key, message, "write its keys below it, indented: `image: acme/api:2.4.0`");
+            continue;
+        }
+        let extended = if service.get("extends").is_some() {
+            extend::resolve(&mut context.r, node, &key.text, &mut made)
+        } else {
+            None
+        };
+        let decoded = match &extended {
+            Some(merged) => service::decode(context, key, merged, true),
+            None => service::decode(context, key, service, false),
+        };
+        project.services.insert(name, decoded);
+    }
+}
+
+/// Services that name no network share `default`.
+fn default_network(project: &mut Project) {
+    for service in project.services.values_mut() {
+        if service.networks.is_empty() && service.network_mode.is_none() {
+            service.networks.insert("default".to_owned(), NetworkAttachment::default());
+        }
+    }
+    if project.services.values().any(|service| service.networks.contains_key("default")) {
+        project.networks.entry("default".to_owned()).or_default();
+    }
+}

@@ -1,0 +1,337 @@
+//! One service (Compose Specification, "services").
+//!
+//! Every key of the specification is either read, ignored with a warning because it makes no
+//! difference here, or refused with a reason; nothing is dropped in silence.
+
+use super::context::{Context, Target};
+use super::model::{Logging, Service};
+use super::{depends, deploy, environment, files, health, mounts, networks, ports, quantity};
+use crate::yaml::{Key, Node, Value, shown};
+use crate::{ImageRef, Platform, ServiceName};
+use std::collections::BTreeMap;
+
+/// Keys that are read, for "did you mean".
+const KEYS: [&str; 66] = [
+    "cap_add",
+    "cap_drop",
+    "command",
+    "configs",
+    "container_name",
+    "cpu_shares",
+    "cpus",
+    "cpuset",
+    "depends_on",
+    "deploy",
+    "devices",
+    "dns",
+    "dns_opt",
+    "dns_search",
+    "domainname",
+    "entrypoint",
+    "env_file",
+    "environment",
+    "expose",
+    "extends",
+    "extra_hosts",
+    "group_add",
+    "healthcheck",
+    "hostname",
+    "image",
+    "init",
+    "ipc",
+    "labels",
+    "links",
+    "logging",
+    "mem_limit",
+    "mem_reservation",
+    "memswap_limit",
+    "network_mode",
+    "networks",
+    "oom_score_adj",
+    "pid",
+    "pids_limit",
+    "platform",
+    "ports",
+    "privileged",
+    "profiles",
+    "read_only",
+    "restart",
+    "scale",
+    "secrets",
+    "security_opt",
+    "shm_size",
+    "stdin_open",
+    "stop_grace_period",
+    "stop_signal",
+    "sysctls",
+    "tmpfs",
+    "tty",
+    "ulimits",
+    "user",
+    "userns_mode",
+    "volumes",
+    "working_dir",
+    "build",
+    "pull_policy",
+    "annotations",
+    "attach",
+    "develop",
+    "volumes_from",
+    "gpus",
+];
+
+/// Keys that are known and refused, each with what to do instead.
+const UNSUPPORTED: [(&str, &str); 26] = [
+    ("blkio_config", "delete it"),
+    ("cgroup", "delete it"),
+    ("cgroup_parent", "delete it"),
+    ("cpu_count", "write `cpus`"),
+    ("cpu_percent", "write `cpus`"),
+    ("cpu_period", "write `cpus`, which is quota divided by period"),
+    ("cpu_quota", "write `cpus`, which is quota divided by period"),
+    ("cpu_rt_period", "delete it"),
+    ("cpu_rt_runtime", "delete it"),
+    ("credential_spec", "delete it; it is for Windows containers"),
+    ("device_cgroup_rules", "name device files under `devices`"),
+    ("external_links", "put both containers on an external network"),
+    ("gpus", "name device files under `devices`"),
+    ("isolation", "delete it; it is for Windows containers"),
+    ("label_file", "write the labels under `labels`"),
+    ("mac_address", "delete it"),
+    ("mem_swappiness", "write `memswap_limit`"),
+    ("models", "delete it"),
+    ("oom_kill_disable", "write `oom_score_adj`"),
+    ("post_start", "write a service that runs once, with `service_completed_successfully`"),
+    ("pre_stop", "handle the stop signal in the program"),
+    ("provider", "delete it"),
+    ("runtime", "set the runtime as the engine's default on the host"),
+    ("storage_opt", "delete it"),
+    ("uts", "delete it"),
+    ("volumes_from", "name the same volume in both services"),
+];
+
+/// Reads the service called `name`; `extended` when `extends` was merged into it.
+pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node, extended: bool) -> Service {
+    context.service = name.text.clone();
+    let mut service = Service { line: name.line, ..Service::default() };
+    let mut deploy_restart = None;
+    let mut restart = None;
+    service.environment = environment::decode(context, node.get("environment"), node.get("env_file"));
+    for (key, node) in context.r.map(&format!("services.{}", shown(&name.text)), node) {
+        let what = key.text.as_str();
+        match what {
+            "environment" | "env_file" | "extends" | "build" => {}
+            "image" => image(context, node, &mut service),
+            "platform" => service.platform = context.r.name::<Platform>(what, node),
+            "container_name" => service.container_name = container_name(context, node),
+            "command" => service.command = words(context, what, node),
+            "entrypoint" => service.entrypoint = words(context, what, node),
+            "ports" => service.ports = ports::decode(context, node),
+            "expose" => service.expose = ports::expose(context, node),
+            "volumes" => service.mounts = mounts::decode(context, node, extended),
+            "tmpfs" => service.tmpfs = mounts::tmpfs(context, node),
+            "devices" => service.devices = mounts::devices(context, node),
+            "networks" => service.networks = networks::attachments(context, node),
+            "network_mode" => {
+                service.network_mode = depends::shared(context, what, node, &mut service.depends_on)
+            }
+            "ipc" => service.ipc = depends::shared(context, what, node, &mut service.depends_on),
+            "pid" => service.pid = depends::shared(context, what, node, &mut service.depends_on),
+            "depends_on" => depends::dependencies(context, node, &mut service.depends_on),
+            "links" => depends::links(context, key, node, &mut service.depends_on),
+            "healthcheck" => service.healthcheck = health::health(context, node),
+            "restart" => restart = health::restart_word(context, node),
+            "deploy" => deploy_restart = deploy::decode(context, node, &mut service.resources),
+            "scale" => deploy::one(context, key, node),
+            "labels" => service.labels = context.string_map(what, node),
+            "logging" => service.logging = Some(logging(context, node)),
+            "configs" => service.configs = files::mounts(context, node, Target::Config),
+            "secrets" => service.secrets = files::mounts(context, node, Target::Secret),
+            "sysctls" => service.sysctls = context.string_map(what, node),
+            "ulimits" => service.ulimits = ulimits(context, node),
+            "extra_hosts" => service.extra_hosts = extra_hosts(context, node),
+            "group_add" => service.group_add = context.r.strings(what, node, false),
+            "dns" => service.dns = context.r.strings(what, node, true),
+            "dns_search" => service.dns_search = context.r.strings(what, node, true),
+            "dns_opt" => service.dns_opt = context.r.strings(what, node, false),
+            "cap_add" => service.cap_add = context.r.strings(what, node, false),
+            "cap_drop" => service.cap_drop = context.r.strings(what, node, false),
+            "security_opt" => service.security_opt = context.r.strings(what, node, false),
+            "profiles" => service.profiles = context.r.strings(what, node, false),
+            "user" => service.user = context.r.string(what, node),
+            "working_dir" => service.working_dir = context.r.string(what, node),
+            "hostname" => service.hostname = context.r.string(what, node),
+            "domainname" => service.domainname = context.r.string(what, node),
+            "userns_mode" => service.userns_mode = context.r.string(what, node),
+            "stop_signal" => service.stop_signal = context.r.string(what, node),
+            "init" => service.init = context.r.boolean(what, node),
+            "read_only" => service.read_only = context.r.boolean(what, node).unwrap_or(false),
+            "privileged" => service.privileged = context.r.boolean(what, node).unwrap_or(false),
+            "tty" => service.tty = context.r.boolean(what, node).unwrap_or(false),
+            "stdin_open" => service.stdin_open = context.r.boolean(what, node).unwrap_or(false),
+            "shm_size" => service.shm_bytes = context.r.parsed(what, node, quantity::bytes),
+            "stop_grace_period" => {
+                service.stop_grace_period = context.r.parsed(what, node, quantity::duration);
+            }
+            "pull_policy" => context.ignored(key, "images come from the bundle, never from elsewhere"),
+            "annotations" => context.ignored(key, "use `labels`, which every engine keeps"),
+            "attach" | "develop" => {
+                context.ignored(key, "it is for `docker compose up` at a developer's desk")
+            }
+            _ if deploy::limit(context, key, node, &mut service.resources) => {}
+            _ => match UNSUPPORTED.iter().find(|(known, _)| *known == what) {
+                Some((_, hint)) => context.unsupported(key, hint),
+                None => context.r.unknown_key(key, &format!("service `{}`", shown(&name.text)), &KEYS),
+            },
+        }
+    }
+    service.restart = restart.or(deploy_restart).unwrap_or_default();
+    if node.get("image").is_none() {
+        missing_image(context, name, node);
+    } else if let Some(key) = key_of(node, "build") {
+        context.ignored(key, "the image named by `image` is carried as it is");
+    }
+    if let (Some(key), Some(_)) = (key_of(node, "network_mode"), node.get("networks")) {
+        let message = format!("service `{}` has both `network_mode` and `networks`", shown(&name.text));
+        context.r.error(key, message, "delete one of them");
+    }
+    service
+}
+
+fn key_of<'n>(node: &'n Node, name: &str) -> Option<&'n Key> {
+    match &node.value {
+        Value::Map(entries) => entries.iter().map(|(key, _)| key).find(|key| key.text == name),
+        _ => None,
+    }
+}
+
+fn missing_image(context: &mut Context<'_>, name: &Key, node: &Node) {
+    match key_of(node, "build") {
+        Some(key) => context.r.error(
+            key,
+            format!("service `{}` has `build`, but no `image`", shown(&name.text)),
+            "build the image first and name it: `image: acme/api:2.4.0`",
+        ),
+        None if matches!(node.value, Value::Map(_) | Value::Null) => context.r.error(
+            name,
+            format!("service `{}` has no `image`", shown(&name.text)),
+            "add a line like `image: acme/api:2.4.0`",
+        ),
+        None => {}
+    }
+}
+
+fn image(context: &mut Context<'_>, node: &Node, service: &mut Service) {
+    if let Some(text) = context.r.string("image", node) {
+        match text.parse::<ImageRef>() {
+            Ok(_) => service.image = text,
+            Err(error) => context.r.error_bare(node, error.to_string()),
+        }
+    }
+}
+
+fn container_name(context: &mut Context<'_>, node: &Node) -> Option<String> {
+    context.r.parsed("container_name", node, |text| {
+        let name = text.parse::<ServiceName>().map_err(|_| {
+            format!(
+                "`{}` may hold only letters, digits, `.`, `_` and `-`, and starts with a letter or digit",
+                shown(text)
+            )
+        })?;
+        Ok(name.as_str().to_owned())
+    })
+}
+
+/// A command: a list, or a text split as a shell splits it.
+fn words(context: &mut Context<'_>, what: &str, node: &Node) -> Option<Vec<String>> {
+    match &node.value {
+        Value::Null => None,
+        Value::Seq(_) => Some(context.r.strings(what, node, false)),
+        _ => {
+            let text = context.r.string(what, node)?;
+            let words = shlex::split(&text);
+            if words.is_none() {
+                context.r.error(
+                    node,
+                    format!("`{what}` has a quote that is not closed"),
+                    "write it as a list",
+                );
+            }
+            words
+        }
+    }
+}
+
+fn logging(context: &mut Context<'_>, node: &Node) -> Logging {
+    let mut logging = Logging { driver: None, options: BTreeMap::new() };
+    for (key, node) in context.r.map("logging", node) {
+        match key.text.as_str() {
+            "driver" => logging.driver = context.r.string("driver", node),
+            "options" => logging.options = context.string_map("options", node),
+            _ => context.r.unknown_key(key, "`logging`", &["driver", "options"]),
+        }
+    }
+    logging
+}
+
+fn ulimits(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, (i64, i64)> {
+    let mut limits = BTreeMap::new();
+    for (key, node) in context.r.names("ulimits", node) {
+        let (mut soft, mut hard) = (None, None);
+        if matches!(node.value, Value::Map(_)) {
+            for (inner, node) in context.r.map("ulimits", node) {
+                match inner.text.as_str() {
+                    "soft" => soft = context.r.integer("soft", node, -1..=i64::MAX),
+                    "hard" => hard = context.r.integer("hard", node, -1..=i64::MAX),
+                    _ => context.r.unknown_key(inner, "an ulimit", &["soft", "hard"]),
+                }
+            }
+            if node.get("soft").is_none() || node.get("hard").is_none() {
+                let message = format!("ulimit `{}` needs `soft` and `hard`", shown(&key.text));
+                context.r.error(key, message, "write `{ soft: 1024, hard: 4096 }` or one number");
+            }
+        } else {
+            soft = context.r.integer(&key.text, node, -1..=i64::MAX);
+            hard = soft;
+        }
+        if let (Some(soft), Some(hard)) = (soft, hard) {
+            limits.insert(key.text.clone(), (soft, hard));
+        }
+    }
+    limits
+}
+
+/// `name:address`, `name=address`, or a map of name to one or several addresses.
+fn extra_hosts(context: &mut Context<'_>, node: &Node) -> Vec<String> {
+    let mut pairs = Vec::new();
+    if matches!(node.value, Value::Seq(_)) {
+        for item in context.r.list("extra_hosts", node) {
+            let Some(text) = context.r.string("extra_hosts", item) else { continue };
+            match text.split_once('=').or_else(|| text.split_once(':')) {
+                Some((name, address)) => pairs.push((name.to_owned(), address.to_owned(), item)),
+                None => context.r.error(
+                    item,
+                    format!("`{}` names no address", shown(&text)),
+                    "write `name=address`",
+                ),
+            }
+        }
+    } else {
+        for (key, node) in context.r.names("extra_hosts", node) {
+            for address in context.r.strings("extra_hosts", node, true) {
+                pairs.push((key.text.clone(), address, node));
+            }
+        }
+    }
+    let mut hosts = Vec::new();
+    for (name, address, node) in pairs {
+        let bare = address.trim().trim_start_matches('[').trim_end_matches(']');
+        if !name.trim().is_empty() && (bare == "host-gateway" || bare.parse::<std::net::IpAddr>().is_ok()) {
+            hosts.push(format!("{}:{bare}", name.trim()));
+        } else {
+            let message = format!("`{}` is not an IP address", shown(&address));
+            context.r.error(node, message, "write an IP address or `host-gateway`");
+        }
+    }
+    hosts
+}
