@@ -8,13 +8,13 @@
 
 use crate::error::{FormatError, Result};
 use crate::frame::{self, EMPTY_FRAME, FrameCompressor, SKIPPABLE_HEADER_BYTES};
-use crate::head::Head;
+use crate::head::{self, Head};
 use crate::index::{FrameEntry, Index};
 use crate::pipeline::{Pipeline, Written};
 use crate::reserve::Reserve;
 use crate::seek_table;
 use crate::tarball::{self, Kind};
-use manifest_schema::limits::FRAME_BYTES;
+use manifest_schema::limits::{FRAME_BYTES, SIGNATURE_ROOM};
 use manifest_schema::release::{FileEntry, Span};
 use manifest_schema::{BundlePath, Digest};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -305,6 +305,11 @@ impl<W: Write + Seek + Send + 'static> Packer<W> {
         let all = metadata_entries.into_iter().chain(frames).collect();
         let index = Index::new(head_bytes, metadata_frames, release_digest, release_bytes, all)?;
         let index_bytes = index.encode();
+        // Signatures can be added later, without moving the payload.
+        let needed = head::FIXED_BYTES + index_bytes.len() as u64 + u64::from(SIGNATURE_ROOM);
+        if needed > u64::from(head_bytes) {
+            return Err(too_small(needed - u64::from(head_bytes)));
+        }
         let signatures = sign(&index_bytes)?;
         let index_digest = Digest::of(&index_bytes);
         let head = Head { content_bytes: head_bytes, index: index_bytes, signatures }.encode()?;

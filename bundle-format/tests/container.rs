@@ -121,7 +121,8 @@ fn what_is_packed_is_read_back() {
             let frames = bundle.layer_frames(layer).unwrap();
             let blob: Vec<u8> = ReadAhead::compressed(&bundle, frames, threads).flat_map(Result::unwrap).collect();
             assert_eq!((Digest::of(&blob), blob.len() as u64), (layer.zstd.digest, layer.zstd.size));
-            assert!(zstd::decode_all(blob.as_slice()).unwrap() == content);
+            // An empty layer has no frames.
+            assert!(content.is_empty() || zstd::decode_all(blob.as_slice()).unwrap() == content);
         }
     }
     // The whole file is one zstd stream of one tar.
@@ -239,7 +240,7 @@ fn a_pipe_is_enough_to_see_what_a_bundle_holds() {
 fn too_little_room_is_told_and_not_written() {
     let mut packer =
         Packer::new(Cursor::new(Vec::new()), PackOptions { level: 1, threads: 1 }, Reserve::default()).unwrap();
-    let content = noise(FRAME_BYTES * 3, 1);
+    let content = noise(FRAME_BYTES * 8, 1);
     let manifest = packer.small_file(&"ferry.yaml".parse().unwrap(), b"hello").unwrap();
     packer.own(&"x".parse().unwrap(), None, false, &mut content.as_slice()).unwrap();
     let result = packer.finish(
@@ -292,7 +293,7 @@ fn large(bytes: u64) {
     let (file, packed) = packer
         .finish(
             |frames| {
-                let layers = [big, small].iter().map(|blob| {
+                let layers = [big, small].into_iter().map(|blob| {
                     let (digest, size) = frames.blobs[blob.number];
                     Layer { digest: blob.digest, span: blob.span, zstd: ZstdBlob { digest, size } }
                 });

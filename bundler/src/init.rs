@@ -69,7 +69,7 @@ fn write(name: &str, compose: &str, images: &BTreeSet<String>, volumes: &[String
          compose: {compose}\n\n\
          # Images are looked for in ./images (saved tarballs), then in the local engine, then in the\n\
          # registry. Name a source only where that does not find the right one:\n\
-         #   docker-archive:FILE  oci-archive:FILE  oci:FOLDER  docker-daemon:NAME  docker://NAME\n"
+         # docker-archive:FILE, oci-archive:FILE, oci:FOLDER, docker-daemon:NAME, docker://NAME\n"
     );
     if images.is_empty() {
         text.push_str("# images:\n#   acme/api:1.0: docker-archive:dist/api.tar\n");

@@ -119,7 +119,7 @@ pub fn keygen(path: &Path, comment: &str, passphrase: Option<&str>) -> Result<Ge
                 .into());
         }
     }
-    let mut random = ssh_key::rand_core::OsRng;
+    let mut random = rand_core::OsRng;
     let mut key = PrivateKey::random(&mut random, ssh_key::Algorithm::Ed25519)?;
     key.set_comment(comment);
     let public = key.public_key().clone();

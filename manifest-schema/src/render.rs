@@ -4,7 +4,9 @@
 //! site's. What must stay true: the result depends on the text and the values alone. A template has
 //! no clock, no randomness, no environment, no files (`include`, `import` and `extends` find nothing);
 //! an undefined name is a mistake, not an empty text; an endless loop and endless output end. The
-//! language is that of minijinja, a subset of Jinja 2.
+//! language is that of minijinja, a subset of Jinja 2. Templates are the author's own or come out of a
+//! verified bundle: these limits stop mistakes, while one who doubles a text forty times on purpose
+//! still fills the memory.
 
 use crate::yaml::{nearest, shown};
 use crate::{Diagnostic, limits};

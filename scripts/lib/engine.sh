@@ -38,15 +38,18 @@ engine_start() {
     if [[ $kind == docker ]]; then
         echo '{}' >"$folder/daemon.json"
     else
-        # Podman asks for more than a machine may allow even root.
+        # runc runs under any control groups; crun refuses hybrid ones.
+        # Podman asks for more than a machine may allow even root, and lowers its own limit of
+        # processes to 32768.
         local files processes
         files=$(ulimit -Hn) processes=$(ulimit -Hu)
         [[ $files != unlimited ]] || files=1048576
-        [[ $processes != unlimited ]] || processes=1048576
+        [[ $processes != unlimited ]] && ((processes < 32768)) || processes=32768
         cat >"$folder/containers.conf" <<CONF
 [containers]
 default_ulimits = ["nofile=$files:$files", "nproc=$processes:$processes"]
 [engine]
+runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 lock_type = "file"

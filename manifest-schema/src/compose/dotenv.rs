@@ -2,7 +2,8 @@
 //!
 //! One `NAME=value` on each line; `export` in front is allowed; single quotes keep everything as it
 //! is, double quotes know `\n`, `\"`, `\\` and `\$`; values without or in double quotes are
-//! interpolated from the names above them and the given environment; ` #` begins a comment.
+//! interpolated from the names above them and the given environment; ` #` begins a comment. Mistakes
+//! name the line, but do not repeat it: it may hold a password.
 
 use super::interpolate::interpolate;
 use crate::yaml::shown;
@@ -28,7 +29,7 @@ pub(super) fn parse(
             format!("the file has {} bytes; at most {} are read", text.len(), limits::MAX_YAML_BYTES);
         return Err(Diagnostic::new(file, message).into());
     }
-    let mut reader = Reader { file, text, rest: text.trim_start_matches('\u{feff}'), line: 1 };
+    let mut reader = Reader { file, rest: text.trim_start_matches('\u{feff}'), line: 1 };
     let mut found = Diagnostics::default();
     let mut values = BTreeMap::new();
     let mut known = env.clone();
@@ -59,7 +60,6 @@ pub(super) fn parse_raw(text: &str) -> BTreeMap<String, String> {
 
 struct Reader<'t> {
     file: &'t str,
-    text: &'t str,
     rest: &'t str,
     line: usize,
 }
@@ -74,7 +74,10 @@ impl<'t> Reader<'t> {
     }
 
     fn mistake(&self, line: usize, message: String, hint: &str) -> Box<Diagnostic> {
-        Box::new(Diagnostic::new(self.file, message).at(self.text, line, 0).hint(hint))
+        let mut mistake = Diagnostic::new(self.file, message).hint(hint);
+        // Only the number: the line itself may hold a password.
+        mistake.line = line;
+        Box::new(mistake)
     }
 
     /// One entry; `None` for an empty line, a comment or a name without a value to inherit.
@@ -134,7 +137,7 @@ impl<'t> Reader<'t> {
                 if c == quote {
                     let tail = line.get(index + 1..).unwrap_or_default().trim_start();
                     if !tail.is_empty() && !tail.starts_with('#') {
-                        let message = format!("`{}` follows the closing quote", shown(tail));
+                        let message = "text follows the closing quote".to_owned();
                         return Err(self.mistake(at, message, "put the whole value inside the quotes"));
                     }
                     return Ok(output);
@@ -208,11 +211,11 @@ mod tests {
         let error = parse_dotenv("a b\n1A=x\nP=pa$word\nQ='x' y\nR=\"open\n").unwrap_err();
         assert_eq!(
             error.to_string(),
-            ".env:1: `a b` is not the name of a variable\n  1 | a b\n  hint: write one `NAME=value` on each line\n\
-             .env:2: `1A` is not the name of a variable\n  2 | 1A=x\n  hint: write one `NAME=value` on each line\n\
-             .env:3: `P`: `word` has no value\n  3 | P=pa$word\n  hint: put a value with `$` in it in single quotes, or give the other variable a value\n\
-             .env:4: `y` follows the closing quote\n  4 | Q='x' y\n  hint: put the whole value inside the quotes\n\
-             .env:5: the quote is not closed\n  5 | R=\"open\n  hint: close it on the same line"
+            ".env:1: `a b` is not the name of a variable\n  hint: write one `NAME=value` on each line\n\
+             .env:2: `1A` is not the name of a variable\n  hint: write one `NAME=value` on each line\n\
+             .env:3: `P`: `word` has no value\n  hint: put a value with `$` in it in single quotes, or give the other variable a value\n\
+             .env:4: text follows the closing quote\n  hint: put the whole value inside the quotes\n\
+             .env:5: the quote is not closed\n  hint: close it on the same line"
         );
     }
 
