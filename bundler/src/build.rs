@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use bundle_format::pack::{Frames, OwnBlob, Packed, metadata_bytes};
 use bundle_format::tarball::Kind;
 use bundle_format::{FormatError, PackOptions, Packer, Reserve};
-use ferry_terminal::{Class, Failure};
+use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
 use manifest_schema::release::{Artifact, Layer, Release, Seed, Span, ZstdBlob};
 use manifest_schema::{BundlePath, Digest, Diagnostics};
@@ -84,7 +84,11 @@ pub fn build(request: &Request, progress: &dyn Progress, cancelled: &AtomicBool)
         sources::resolve(&inputs.wanted(), inputs.platforms(), &inputs.folder, &request.resolve, progress)?;
     let artifacts = artifacts::plan(&inputs.manifest.artifacts, &inputs.folder, &request.manifest_name())?;
     check_artifact_binds(&inputs, &artifacts)?;
-    progress.end(&format!("{} images, {} artifacts", images.len(), artifacts.len()));
+    progress.end(&format!(
+        "{}, {}",
+        human::count(images.len(), "image"),
+        human::count(artifacts.len(), "artifact")
+    ));
 
     let layers = unique_layers(&inputs, &images);
     let job = Job { request, inputs: &inputs, images: &images, layers: &layers, artifacts: &artifacts, progress, cancelled };
@@ -295,8 +299,8 @@ impl Job<'_> {
         let release = described.context("the bundle was written without being described")?;
         self.progress.end(&format!(
             "{} into {}",
-            ferry_terminal::human::bytes(packed.content_bytes),
-            ferry_terminal::human::bytes(packed.file_bytes)
+            human::bytes(packed.content_bytes),
+            human::bytes(packed.file_bytes)
         ));
         Ok((file, packed, release))
     }

@@ -64,10 +64,12 @@ pub fn read(path: &Path) -> Result<Inputs> {
     })?;
     let env_file = compose_folder.join(".env");
     let env_text = if env_file.is_file() { Some(read_text(&env_file).map_err(Diagnostics::from)?) } else { None };
-    let env = match &env_text {
+    let mut env = match &env_text {
         Some(text) => compose::parse_dotenv(text).map_err(|found| renamed(found, &env_file))?,
         None => BTreeMap::new(),
     };
+    // The product's name is the project's: what Compose calls it when interpolating.
+    env.insert("COMPOSE_PROJECT_NAME".to_owned(), manifest.name.to_string());
     let load = |name: &str| {
         let name: BundlePath = name.parse().ok()?;
         std::fs::read(compose_folder.join(name.as_str())).ok()

@@ -31,7 +31,6 @@ use tokio_util::sync::CancellationToken;
     name = "install",
     version,
     max_term_width = 100,
-    args_conflicts_with_subcommands = true,
     after_help = "Examples:
   ./install site.fz                          verify, import, start, wait until healthy
   ./install --trust SHA256:… site.fz         the first time, with the fingerprint of the delivery note
@@ -168,6 +167,11 @@ async fn run(cli: Cli, output: Output) -> Result<()> {
     let cancel = cancel_on_signal();
     let progress: Arc<dyn Progress> = Arc::new(TerminalProgress::new(output));
     let common = cli.common;
+    if let (Some(bundle), Some(_)) = (&cli.install.bundle, &cli.command) {
+        return Err(Failure::new(Class::Usage, format!("{} stands before a command", bundle.display()))
+            .hint("either install a bundle or give one command; see `--help`")
+            .into());
+    }
     match cli.command {
         None => run_install(cli.install, &common, output, &progress, &cancel).await,
         Some(Command::Verify { bundle, trust }) => run_verify(bundle, trust, &common, output, &progress, &cancel).await,

@@ -119,13 +119,15 @@ pub async fn stop(
         .filter(|container| runs(container))
         .filter_map(|container| container.labels.get(label::SERVICE).cloned())
         .collect();
-    let stopping = in_reverse(&containers, async |container: &ContainerFacts| {
-        if !runs(container) {
-            return Ok(());
-        }
-        let service = container.labels.get(label::SERVICE).map_or("", String::as_str);
-        progress.detail(&format!("stopping {service}"));
-        engine.stop(&container.id).await
+    let stopping = in_reverse(&containers, |container| {
+        Box::pin(async move {
+            if !runs(container) {
+                return Ok(());
+            }
+            let service = container.labels.get(label::SERVICE).map_or("", String::as_str);
+            progress.detail(&format!("stopping {service}"));
+            engine.stop(&container.id).await
+        })
     });
     tokio::select! {
         biased;
@@ -194,10 +196,12 @@ pub async fn uninstall(
 ) -> Result<Uninstalled, EngineError> {
     let mut report = Uninstalled::default();
     let containers = engine.containers(label::PROJECT, project.as_str()).await?;
-    in_reverse(&containers, async |container: &ContainerFacts| {
-        progress.detail(&format!("removing {}", container.name));
-        engine.stop(&container.id).await?;
-        engine.remove_container(&container.id, request.volumes).await
+    in_reverse(&containers, |container| {
+        Box::pin(async move {
+            progress.detail(&format!("removing {}", container.name));
+            engine.stop(&container.id).await?;
+            engine.remove_container(&container.id, request.volumes).await
+        })
     })
     .await?;
     report.containers = containers.into_iter().map(|container| container.name).collect();

@@ -9,7 +9,7 @@ use crate::engine::{Engine, EngineError};
 use crate::failure::{ServiceFailure, service_failure};
 use crate::health::{Goal, Outcome, Patience, WaitError, Waiting};
 use crate::service_spec::label;
-use futures_util::future::try_join_all;
+use futures_util::future::{BoxFuture, try_join_all};
 use manifest_schema::compose::model::Condition;
 use manifest_schema::progress::Progress;
 use std::collections::BTreeMap;
@@ -165,7 +165,7 @@ pub async fn bring_up(
     let starts = Semaphore::new(STARTS_AT_ONCE);
     let (senders, receivers): (Vec<_>, Vec<_>) =
         members.iter().map(|_| watch::channel(Stage::Pending)).unzip();
-    let run = |index: usize, member: &'_ Member| {
+    let run = |index: usize, member: &Member| {
         let needed = |wanted: Condition| {
             members.iter().zip(&waits).any(|(other, other_waits)| {
                 other.work != Work::Keep
@@ -198,7 +198,7 @@ pub async fn bring_up(
             .collect();
         let sender = senders.get(index);
         let starts = &starts;
-        async move {
+        let one: BoxFuture<'_, Result<Option<Outcome>, SequenceError>> = Box::pin(async move {
             for (mut receiver, stage) in needs {
                 // The sender lives as long as this call.
                 let _ = receiver.wait_for(|reached| *reached >= stage).await;
@@ -210,10 +210,12 @@ pub async fn bring_up(
             };
             let outcome = one.run(starts, &set).await?;
             set(Stage::Up);
-            Ok::<_, SequenceError>(outcome)
-        }
+            Ok(outcome)
+        });
+        one
     };
-    let all = try_join_all(members.iter().enumerate().map(|(index, member)| run(index, member)));
+    let all: Vec<_> = members.iter().enumerate().map(|(index, member)| run(index, member)).collect();
+    let all = try_join_all(all);
     let outcomes = tokio::select! {
         biased;
         () = cancel.cancelled() => return Err(SequenceError::Cancelled),
@@ -298,10 +300,10 @@ impl One<'_> {
 ///
 /// # Errors
 /// At the first that fails.
-pub async fn in_reverse<'a, F>(containers: &'a [ContainerFacts], act: F) -> Result<(), EngineError>
-where
-    F: AsyncFn(&'a ContainerFacts) -> Result<(), EngineError>,
-{
+pub async fn in_reverse<'a>(
+    containers: &'a [ContainerFacts],
+    act: impl Fn(&'a ContainerFacts) -> BoxFuture<'a, Result<(), EngineError>> + Send,
+) -> Result<(), EngineError> {
     let service = |container: &'a ContainerFacts| container.labels.get(label::SERVICE).map_or("", String::as_str);
     let names: Vec<&str> = containers.iter().map(service).collect();
     let needs: Vec<Vec<String>> = containers
@@ -319,19 +321,21 @@ where
             .map(|(_, receiver)| receiver.clone())
             .collect();
         let sender = senders.get(index);
-        let act = &act;
-        async move {
+        let action = act(container);
+        let one: BoxFuture<'_, Result<(), EngineError>> = Box::pin(async move {
             for mut dependent in dependents {
                 let _ = dependent.wait_for(|done| *done).await;
             }
-            act(container).await?;
+            action.await?;
             if let Some(sender) = sender {
                 sender.send_replace(true);
             }
-            Ok::<_, EngineError>(())
-        }
+            Ok(())
+        });
+        one
     };
-    try_join_all(containers.iter().enumerate().map(|(index, container)| run(index, container))).await.map(drop)
+    let all: Vec<_> = containers.iter().enumerate().map(|(index, container)| run(index, container)).collect();
+    try_join_all(all).await.map(drop)
 }
 
 #[cfg(test)]
@@ -380,9 +384,12 @@ mod tests {
         };
         let containers = [container("db", ""), container("web", "app:service_started:false"), container("app", "db")];
         let order = Mutex::new(Vec::new());
-        in_reverse(&containers, async |container| {
-            order.lock().unwrap().push(container.name.clone());
-            Ok(())
+        in_reverse(&containers, |container| {
+            let order = &order;
+            Box::pin(async move {
+                order.lock().unwrap().push(container.name.clone());
+                Ok(())
+            })
         })
         .await
         .unwrap();

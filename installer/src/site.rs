@@ -59,10 +59,11 @@ pub fn evaluate<S: ReadAt>(
     let values = manifest::resolve(&manifest.variables, given, remembered, random)?;
     let files = render_files(bundle, release, &values, hostname)?;
 
-    let env = match &release.env_file {
+    let mut env = match &release.env_file {
         Some(file) => compose::parse_dotenv(&text(file)?)?,
         None => BTreeMap::new(),
     };
+    env.insert("COMPOSE_PROJECT_NAME".to_owned(), release.name.to_string());
     let load = |name: &str| {
         let path: BundlePath = name.parse().ok()?;
         files.get(&path).map(|file| file.content.clone())

@@ -229,14 +229,13 @@ pub async fn switch(
     }
 
     let stops: Vec<ContainerFacts> = plan.parked.iter().chain(&plan.stopped_first).cloned().collect();
-    let stopping = in_reverse(&stops, async |container: &ContainerFacts| {
-        let service = container.labels.get(label::SERVICE).map_or("", String::as_str);
-        progress.detail(&format!("stopping {service}"));
-        if plan.stopped_first.iter().any(|other| other.id == container.id) {
-            engine.stop(&container.id).await
-        } else {
-            park(engine, container).await
-        }
+    let stopping = in_reverse(&stops, |container| {
+        let stays = plan.stopped_first.iter().any(|other| other.id == container.id);
+        Box::pin(async move {
+            let service = container.labels.get(label::SERVICE).map_or("", String::as_str);
+            progress.detail(&format!("stopping {service}"));
+            if stays { engine.stop(&container.id).await } else { park(engine, container).await }
+        })
     });
     tokio::select! {
         biased;

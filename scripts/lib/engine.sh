@@ -103,7 +103,7 @@ engine_restart() {
             engine=(/usr/bin/unshare --mount --propagation=slave -- /bin/sh -c
                 'mkdir -p /run/containers && mount --bind "$0" /run/containers && exec "$@"' "$folder/run-containers"
                 /usr/bin/podman --root="$folder/data" --runroot="$folder/run" system service --time=0 "$host")
-            export CONTAINERS_CONF=$folder/containers.conf CONTAINERS_STORAGE_CONF=$folder/storage.conf
+            export TMPDIR=$folder/home CONTAINERS_CONF=$folder/containers.conf CONTAINERS_STORAGE_CONF=$folder/storage.conf
             export CONTAINERS_REGISTRIES_CONF=$folder/registries.conf
         else
             engine=(/usr/sbin/dockerd --config-file="$folder/daemon.json" --data-root="$folder/data"
@@ -125,6 +125,9 @@ engine_restart() {
 engine_kill9() {
     kill -9 "${ENGINE_PID[$1]}"
     wait "${ENGINE_PID[$1]}" 2>/dev/null || true
+    # Its containerd dies with it, but where process 1 reaps late the zombie's pid would make the next
+    # dockerd wait for it.
+    rm -f "$(engine_folder "$1")/exec/containerd/containerd.pid"
     ENGINE_PID[$1]=''
 }
 

@@ -15,6 +15,7 @@ declare -A TREE=() # layer name → its folder in the cache
 declare -A STACK=() # layer name → the layers below and itself, base first
 
 # The Debian mirror that this machine uses already.
+# shellcheck disable=SC2016 # apt's own placeholders
 MIRROR=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
     awk -v suite="$SUITE" '$NF == "main" && ($2 == suite || $3 == suite) { print $1; exit }')
 MIRROR=${MIRROR%/}

@@ -65,6 +65,8 @@ pub(super) fn fetch(
 }
 
 fn client(domain: &str) -> anyhow::Result<Client> {
+    // Fails only where one is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let plain = if is_loopback(domain) { vec![domain.to_owned()] } else { Vec::new() };
     let config = ClientConfig {
         protocol: ClientProtocol::HttpsExcept(plain),

@@ -14,6 +14,9 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_util::sync::CancellationToken;
 
+/// Most looks at the engine: the second one usually finds nothing.
+const PASSES: usize = 3;
+
 /// What an undo did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct UndoReport {
@@ -42,6 +45,25 @@ pub async fn undo(
     progress: &dyn Progress,
 ) -> Result<UndoReport, SwitchError> {
     let mut report = UndoReport::default();
+    // A killed process can leave a call under way in the engine, whose outcome shows only now.
+    for _ in 0..PASSES {
+        if !pass(engine, project, attempt, patience, progress, &mut report).await? {
+            break;
+        }
+    }
+    remove_resources(engine, project, attempt, &mut report).await?;
+    Ok(report)
+}
+
+/// One look at what there is, and the work that it asks for. Whether there was any.
+async fn pass(
+    engine: &Engine,
+    project: &ProjectName,
+    attempt: &str,
+    patience: &Patience,
+    progress: &dyn Progress,
+    report: &mut UndoReport,
+) -> Result<bool, SwitchError> {
     let standing = Standing::read(engine, project.as_str()).await?;
     let of_attempt =
         |container: &ContainerFacts| container.labels.get(label::ATTEMPT).is_some_and(|own| own == attempt);
@@ -56,16 +78,29 @@ pub async fn undo(
         })
         .cloned()
         .collect();
-    in_reverse(&doomed, async |container: &ContainerFacts| {
-        progress.detail(&format!("removing {}", container.name));
-        engine.stop(&container.id).await?;
-        engine.remove_container(&container.id, true).await
+    in_reverse(&doomed, |container| {
+        Box::pin(async move {
+            progress.detail(&format!("removing {}", container.name));
+            engine.stop(&container.id).await?;
+            engine.remove_container(&container.id, true).await
+        })
     })
     .await?;
-    report.removed = doomed.into_iter().map(|container| container.name).collect();
+    let work = !doomed.is_empty() || standing.parked().next().is_some();
+    report.removed.extend(doomed.into_iter().map(|container| container.name));
 
-    put_back(engine, project, &standing, patience, progress, &mut report).await?;
+    put_back(engine, project, &standing, patience, progress, report).await?;
 
+    Ok(work)
+}
+
+/// Removes the networks and volumes that the attempt has made, where nothing uses them.
+async fn remove_resources(
+    engine: &Engine,
+    project: &ProjectName,
+    attempt: &str,
+    report: &mut UndoReport,
+) -> Result<(), SwitchError> {
     let of_attempt = |labels: &BTreeMap<String, String>| labels.get(label::ATTEMPT).is_some_and(|own| own == attempt);
     for helper in engine.containers(label::PROJECT, project.as_str()).await? {
         if helper.labels.contains_key(label::SEED_OF) && of_attempt(&helper.labels) {
@@ -88,7 +123,7 @@ pub async fn undo(
             }
         }
     }
-    Ok(report)
+    Ok(())
 }
 
 async fn put_back(
@@ -101,6 +136,8 @@ async fn put_back(
 ) -> Result<(), SwitchError> {
     let parked: Vec<&ContainerFacts> = standing.parked().collect();
     for container in &parked {
+        // One that still runs may be about to stop, by a call that a killed process has left behind.
+        engine.stop(&container.id).await?;
         restore_policy(engine, container).await?;
     }
     let ran = |container: &&&ContainerFacts| part(container).0 == Part::Parked;
@@ -131,7 +168,7 @@ async fn put_back(
         let (_, own) = part(container);
         engine.rename(&container.id, own).await?;
     }
-    report.restored = restored.into_iter().collect();
+    report.restored.extend(restored);
     Ok(())
 }
 
