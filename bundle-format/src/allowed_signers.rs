@@ -51,7 +51,8 @@ pub fn parse(text: &str) -> (Vec<AllowedSigner>, Vec<BadLine>) {
 fn parse_line(line: &str) -> Result<Option<AllowedSigner>, String> {
     let (principals, rest) = next_word(line).ok_or("it has no key")?;
     let (word, after) = next_word(rest).ok_or("it has no key")?;
-    let is_key_type = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"].iter().any(|prefix| word.starts_with(prefix));
+    let is_key_type =
+        ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"].iter().any(|prefix| word.starts_with(prefix));
     let (options, key) = if is_key_type { ("", rest) } else { (word, after) };
     for option in split_options(options) {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
@@ -97,7 +98,8 @@ fn split_options(text: &str) -> impl Iterator<Item = &str> {
 /// # Errors
 /// When the key cannot be written as text, which does not happen for keys that were read.
 pub fn line(principal: &str, key: &PublicKey) -> Result<String, ssh_key::Error> {
-    let principal: String = principal.chars().map(|c| if c.is_whitespace() || c == '"' { '_' } else { c }).collect();
+    let principal: String =
+        principal.chars().map(|c| if c.is_whitespace() || c == '"' { '_' } else { c }).collect();
     Ok(format!("{principal} namespaces=\"{NAMESPACE}\" {}\n", key.to_openssh()?))
 }
 

@@ -86,7 +86,9 @@ impl UnverifiedBundle {
 
 fn read_release(index: &Index, reader: &mut dyn Read) -> Result<Release> {
     let mut decompressor = FrameDecompressor::new()?;
-    let end = BLOCK_BYTES.checked_add(index.release_bytes).ok_or_else(|| FormatError::inconsistent("ferry.json"))?;
+    let end = BLOCK_BYTES
+        .checked_add(index.release_bytes)
+        .ok_or_else(|| FormatError::inconsistent("ferry.json"))?;
     if end > index.data_start() {
         return Err(FormatError::inconsistent("ferry.json does not lie in the metadata"));
     }
@@ -141,7 +143,10 @@ fn check_spans(index: &Index, release: &Release) -> Result<()> {
     for layer in &release.layers {
         inside("a layer", &layer.span)?;
         let Some(range) = whole_frames(index, layer.span) else {
-            return Err(FormatError::inconsistent(format!("layer {:?} does not fill its frames", layer.digest)));
+            return Err(FormatError::inconsistent(format!(
+                "layer {:?} does not fill its frames",
+                layer.digest
+            )));
         };
         let start = index.file_offset(range.start).unwrap_or_default();
         if index.file_offset(range.end).unwrap_or_default().checked_sub(start) != Some(layer.zstd.size) {
@@ -398,7 +403,8 @@ impl<S: ReadAt> Read for SpanReader<'_, S> {
             let Some(number) = self.frames.next() else {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             };
-            let entry = self.bundle.read_frame(number, &mut self.compressed).map_err(std::io::Error::other)?;
+            let entry =
+                self.bundle.read_frame(number, &mut self.compressed).map_err(std::io::Error::other)?;
             self.content = self
                 .decompressor
                 .decompress(&self.compressed, entry.content_bytes)

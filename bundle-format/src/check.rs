@@ -63,10 +63,10 @@ pub fn check<S: ReadAt>(
                             reason,
                             holds: bundle.holders(number),
                         };
-                        if let Ok(mut broken) = broken.lock() {
-                            if broken.len() < MAX_LISTED {
-                                broken.push(place);
-                            }
+                        if let Ok(mut broken) = broken.lock()
+                            && broken.len() < MAX_LISTED
+                        {
+                            broken.push(place);
                         }
                     }
                 }
@@ -87,7 +87,9 @@ fn check_ends<S: ReadAt>(bundle: &Bundle<S>) -> Result<Vec<Broken>> {
     debug_assert_eq!(start.len(), EMPTY_FRAME.len() + SKIPPABLE_HEADER_BYTES);
     let end = seek_table::encode(index)?;
     let mut broken = Vec::new();
-    for (expected, offset, what) in [(start, 0, "the first bytes"), (end, index.payload_end(), "the seek table")] {
+    for (expected, offset, what) in
+        [(start, 0, "the first bytes"), (end, index.payload_end(), "the seek table")]
+    {
         let mut found = vec![0; expected.len()];
         let reason = match bundle.source().read_exact_at(&mut found, offset) {
             Ok(()) if found == expected => continue,

@@ -58,14 +58,18 @@ impl Head {
             .read_to_end(&mut content)
             .map_err(FormatError::io("reading the bundle's head"))?;
         if content.len() != content_bytes as usize {
-            return Err(FormatError::Foreign(format!("it ends inside its head, after {} bytes", content.len())));
+            return Err(FormatError::Foreign(format!(
+                "it ends inside its head, after {} bytes",
+                content.len()
+            )));
         }
         Self::decode(content_bytes, &content)
     }
 
     fn decode(content_bytes: u32, content: &[u8]) -> Result<Self> {
         let cut = || FormatError::Foreign("its head is cut short".into());
-        let rest = content.strip_prefix(MAGIC).ok_or_else(|| FormatError::Foreign("its head is not ours".into()))?;
+        let rest =
+            content.strip_prefix(MAGIC).ok_or_else(|| FormatError::Foreign("its head is not ours".into()))?;
         let (index_bytes, rest) = take_u32(rest).ok_or_else(cut)?;
         if index_bytes > limits::MAX_INDEX_BYTES {
             return Err(FormatError::Foreign(format!("its index claims {index_bytes} bytes")));
@@ -78,7 +82,8 @@ impl Head {
         let mut signatures = Vec::new();
         for _ in 0..count {
             let (bytes, after) = take_u32(rest).ok_or_else(cut)?;
-            if bytes > limits::MAX_SIGNATURE_BYTES {
+            // None is empty: zeros are room that nobody uses, and do not count as signatures.
+            if bytes == 0 || bytes > limits::MAX_SIGNATURE_BYTES {
                 return Err(FormatError::Foreign(format!("a signature claims {bytes} bytes")));
             }
             let (signature, after) = after.split_at_checked(bytes as usize).ok_or_else(cut)?;
@@ -156,6 +161,13 @@ mod tests {
     fn nothing_can_hide_behind_the_signatures() {
         let mut bytes = head().encode().unwrap();
         *bytes.last_mut().unwrap() = 1;
+        assert!(matches!(Head::read(&mut bytes.as_slice()), Err(FormatError::Foreign(_))));
+    }
+
+    #[test]
+    fn zeros_are_no_signatures() {
+        let mut bytes = head().encode().unwrap();
+        bytes[17 + 12 + 90] += 1;
         assert!(matches!(Head::read(&mut bytes.as_slice()), Err(FormatError::Foreign(_))));
     }
 

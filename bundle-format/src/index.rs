@@ -207,8 +207,10 @@ struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let (field, rest) =
-            self.0.split_first_chunk::<N>().ok_or_else(|| FormatError::inconsistent("the index is cut short"))?;
+        let (field, rest) = self
+            .0
+            .split_first_chunk::<N>()
+            .ok_or_else(|| FormatError::inconsistent("the index is cut short"))?;
         self.0 = rest;
         Ok(*field)
     }
@@ -238,14 +240,10 @@ mod tests {
         assert_eq!(index.file_offset(0), Some(517));
         assert_eq!(index.payload_end(), 517 + 157);
         assert_eq!(index.data_start(), 600);
-        assert_eq!([0, 599, 600, 4695, 4696, 4697].map(|o| index.frame_at(o)), [
-            Some(0),
-            Some(0),
-            Some(1),
-            Some(1),
-            Some(2),
-            None
-        ]);
+        assert_eq!(
+            [0, 599, 600, 4695, 4696, 4697].map(|o| index.frame_at(o)),
+            [Some(0), Some(0), Some(1), Some(1), Some(2), None]
+        );
     }
 
     #[test]

@@ -146,10 +146,7 @@ impl<W: Write + Seek + Send + 'static> Packer<W> {
         self.share(&tarball::header(path, Kind::File { size, executable })?)?;
         let offset = self.position;
         let mut bytes = Vec::new();
-        content
-            .take(size + 1)
-            .read_to_end(&mut bytes)
-            .map_err(FormatError::io(format!("reading {path}")))?;
+        content.take(size + 1).read_to_end(&mut bytes).map_err(FormatError::io(format!("reading {path}")))?;
         check_size(path, size, bytes.len() as u64)?;
         self.share(&bytes)?;
         self.share(&vec![0; tarball::padding(size)])?;
@@ -276,9 +273,10 @@ impl<W: Write + Seek + Send + 'static> Packer<W> {
         self.share(&tarball::END)?;
         self.flush_shared()?;
         let Written { mut output, mut frames, offsets, blobs } = self.pipeline.finish()?;
-        let data_end = offsets.last().zip(frames.last()).map_or(self.payload_start, |(offset, frame)| {
-            offset + u64::from(frame.compressed_bytes)
-        });
+        let data_end = offsets
+            .last()
+            .zip(frames.last())
+            .map_or(self.payload_start, |(offset, frame)| offset + u64::from(frame.compressed_bytes));
         for stored in &self.stored {
             let bytes = frame::stored(&stored.content)?;
             if let (Some(entry), Some(offset)) = (frames.get_mut(stored.frame), offsets.get(stored.frame)) {
@@ -374,7 +372,9 @@ fn check_size(path: &BundlePath, announced: u64, found: u64) -> Result<()> {
         return Ok(());
     }
     let found = if found > announced { "more".to_owned() } else { format!("only {found}") };
-    Err(FormatError::Input(format!("{path} was to have {announced} bytes and has {found}: it changed while it was packed")))
+    Err(FormatError::Input(format!(
+        "{path} was to have {announced} bytes and has {found}: it changed while it was packed"
+    )))
 }
 
 fn too_large() -> FormatError {

@@ -31,11 +31,23 @@ enum Work {
 }
 
 enum Done {
-    Frame { sequence: u64, frame: Vec<u8>, entry: FrameEntry },
+    Frame {
+        sequence: u64,
+        frame: Vec<u8>,
+        entry: FrameEntry,
+    },
     /// A stored frame of this many bytes, to be filled in at the end.
-    Hole { sequence: u64, frame_bytes: u32, content_bytes: u32 },
-    BlobStarts { sequence: u64 },
-    BlobEnds { sequence: u64 },
+    Hole {
+        sequence: u64,
+        frame_bytes: u32,
+        content_bytes: u32,
+    },
+    BlobStarts {
+        sequence: u64,
+    },
+    BlobEnds {
+        sequence: u64,
+    },
     Failed(FormatError),
 }
 
@@ -72,7 +84,16 @@ pub(crate) struct Pipeline<W> {
 /// How many frames are compressed at once: as many as cores, as long as memory stays in bounds.
 fn worker_count(threads: usize, level: i32) -> usize {
     // Measured upper bounds of zstd's own memory for 8 MiB of input, beside 24 MiB of buffers.
-    let megabytes = 24 + if level <= 5 { 8 } else if level <= 9 { 24 } else if level <= 15 { 56 } else { 104 };
+    let megabytes = 24
+        + if level <= 5 {
+            8
+        } else if level <= 9 {
+            24
+        } else if level <= 15 {
+            56
+        } else {
+            104
+        };
     threads.clamp(1, (208 / megabytes).max(1))
 }
 

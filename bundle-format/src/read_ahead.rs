@@ -40,7 +40,11 @@ impl ReadAhead {
 
     /// Reads the bytes of `frames` as they lie in the file.
     #[must_use]
-    pub fn compressed<S: ReadAt + 'static>(bundle: &Arc<Bundle<S>>, frames: Range<usize>, threads: usize) -> Self {
+    pub fn compressed<S: ReadAt + 'static>(
+        bundle: &Arc<Bundle<S>>,
+        frames: Range<usize>,
+        threads: usize,
+    ) -> Self {
         Self::start(bundle, frames, Form::Compressed, threads, 0, u64::MAX)
     }
 
@@ -59,7 +63,10 @@ impl ReadAhead {
             std::thread::spawn(move || {
                 let mut reader = FrameReader::new(form);
                 for number in frames.skip(lane).step_by(threads) {
-                    let result = reader.as_mut().map_err(|error| error.take()).and_then(|reader| reader.read(&bundle, number));
+                    let result = reader
+                        .as_mut()
+                        .map_err(|error| error.take())
+                        .and_then(|reader| reader.read(&bundle, number));
                     let failed = result.is_err();
                     // A closed channel means that nobody wants the rest.
                     if sender.send(result).is_err() || failed {

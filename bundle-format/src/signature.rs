@@ -88,7 +88,8 @@ pub(crate) fn valid_signers(index: &[u8], signatures: &[Vec<u8>]) -> Vec<Signer>
     for signature in signatures {
         let Ok(signature) = SshSig::from_pem(signature) else { continue };
         let key = PublicKey::from(signature.public_key().clone());
-        let valid = signature.hash_alg() == HashAlg::Sha512 && key.verify(NAMESPACE, index, &signature).is_ok();
+        let valid =
+            signature.hash_alg() == HashAlg::Sha512 && key.verify(NAMESPACE, index, &signature).is_ok();
         if valid && !signers.iter().any(|signer| signer.key.key_data() == key.key_data()) {
             signers.push(Signer { key });
         }

@@ -66,7 +66,8 @@ fn fresh(entry_type: EntryType, mode: u32, size: u64) -> Header {
 
 /// Puts `name` into the header where it fits, else into a GNU long-name entry before it.
 fn write_name(blocks: &mut Vec<u8>, header: &mut Header, name: &[u8], long: EntryType) -> Result<()> {
-    let gnu = header.as_gnu_mut().ok_or_else(|| FormatError::inconsistent("a tar header without its fields"))?;
+    let gnu =
+        header.as_gnu_mut().ok_or_else(|| FormatError::inconsistent("a tar header without its fields"))?;
     let field = if long == EntryType::GNULongName { &mut gnu.name } else { &mut gnu.linkname };
     // One byte less than the field: every reader agrees on names that end in NUL.
     let fits = name.len() < field.len();

@@ -8,10 +8,10 @@ use bundle_format::read_ahead::ReadAhead;
 use bundle_format::signature::NAMESPACE;
 use bundle_format::tarball::Kind;
 use bundle_format::{Bundle, FormatError, PackOptions, Packer, Reserve, Trust, UnverifiedBundle};
+use manifest_schema::Digest;
 use manifest_schema::limits::FRAME_BYTES;
 use manifest_schema::progress::Silent;
 use manifest_schema::release::{FileEntry, Layer, Release, Requires, Span, ZstdBlob};
-use manifest_schema::Digest;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
 use std::io::{Cursor, Read};
 use std::sync::Arc;
@@ -119,7 +119,8 @@ fn what_is_packed_is_read_back() {
                 ReadAhead::content(&bundle, layer.span, threads).unwrap().flat_map(Result::unwrap).collect();
             assert!(read == content);
             let frames = bundle.layer_frames(layer).unwrap();
-            let blob: Vec<u8> = ReadAhead::compressed(&bundle, frames, threads).flat_map(Result::unwrap).collect();
+            let blob: Vec<u8> =
+                ReadAhead::compressed(&bundle, frames, threads).flat_map(Result::unwrap).collect();
             assert_eq!((Digest::of(&blob), blob.len() as u64), (layer.zstd.digest, layer.zstd.size));
             // An empty layer has no frames.
             assert!(content.is_empty() || zstd::decode_all(blob.as_slice()).unwrap() == content);
@@ -210,7 +211,7 @@ fn signatures_by_others_or_for_other_purposes_do_not_count() {
     let by_other = sign(&key(2), &head.index);
     let for_git = signer.sign("git", HashAlg::Sha512, &head.index).unwrap().to_pem(LineEnding::LF).unwrap();
     let over_other = sign(&signer, b"another index");
-    for wrong in [by_other.clone(), for_git.into_bytes(), over_other, b"nonsense".to_vec(), Vec::new()] {
+    for wrong in [by_other.clone(), for_git.into_bytes(), over_other, b"nonsense".to_vec()] {
         assert!(matches!(resigned(vec![wrong]), Err(FormatError::Untrusted(_))));
     }
     assert!(matches!(resigned(Vec::new()), Err(FormatError::Untrusted(_))));
@@ -239,7 +240,8 @@ fn a_pipe_is_enough_to_see_what_a_bundle_holds() {
 #[test]
 fn too_little_room_is_told_and_not_written() {
     let mut packer =
-        Packer::new(Cursor::new(Vec::new()), PackOptions { level: 1, threads: 1 }, Reserve::default()).unwrap();
+        Packer::new(Cursor::new(Vec::new()), PackOptions { level: 1, threads: 1 }, Reserve::default())
+            .unwrap();
     let content = noise(FRAME_BYTES * 8, 1);
     let manifest = packer.small_file(&"ferry.yaml".parse().unwrap(), b"hello").unwrap();
     packer.own(&"x".parse().unwrap(), None, false, &mut content.as_slice()).unwrap();
@@ -257,7 +259,8 @@ fn too_little_room_is_told_and_not_written() {
 fn an_input_that_is_not_as_long_as_announced_is_refused() {
     for (announced, found) in [(10, 9), (10, 11), (2 << 20, 1 << 20), (1 << 20, 2 << 20)] {
         let mut packer =
-            Packer::new(Cursor::new(Vec::new()), PackOptions { level: 1, threads: 1 }, Reserve::default()).unwrap();
+            Packer::new(Cursor::new(Vec::new()), PackOptions { level: 1, threads: 1 }, Reserve::default())
+                .unwrap();
         let content = vec![1; found];
         let result = packer.file(&"x".parse().unwrap(), announced, false, &mut content.as_slice());
         assert!(matches!(result, Err(FormatError::Input(_))), "{announced} {found}");
@@ -329,7 +332,8 @@ fn a_blob_past_9_gib_is_written_and_read() {
 #[test]
 fn keys_of_other_kinds_sign_too() {
     let mut random = rand_core::OsRng;
-    let key = PrivateKey::random(&mut random, Algorithm::Ecdsa { curve: ssh_key::EcdsaCurve::NistP256 }).unwrap();
+    let key =
+        PrivateKey::random(&mut random, Algorithm::Ecdsa { curve: ssh_key::EcdsaCurve::NistP256 }).unwrap();
     let Built { bytes, .. } = build(&[noise(100, 1)], 1);
     let head = bundle_format::head::Head::read(&mut bytes.as_slice()).unwrap();
     let signatures = vec![sign(&key, &head.index)];

@@ -16,7 +16,7 @@ use bundle_format::{FormatError, PackOptions, Packer, Reserve};
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
 use manifest_schema::release::{Artifact, Layer, Release, Seed, Span, ZstdBlob};
-use manifest_schema::{BundlePath, Digest, Diagnostics};
+use manifest_schema::{BundlePath, Diagnostics, Digest};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -76,9 +76,10 @@ pub fn build(request: &Request, progress: &dyn Progress, cancelled: &AtomicBool)
     for warning in &inputs.warnings {
         progress.warn(&warning.to_string());
     }
-    let output = request.output.clone().unwrap_or_else(|| {
-        PathBuf::from(format!("{}-{}.fz", inputs.manifest.name, inputs.manifest.version))
-    });
+    let output = request
+        .output
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(format!("{}-{}.fz", inputs.manifest.name, inputs.manifest.version)));
     progress.begin("finding", None);
     let images =
         sources::resolve(&inputs.wanted(), inputs.platforms(), &inputs.folder, &request.resolve, progress)?;
@@ -91,12 +92,21 @@ pub fn build(request: &Request, progress: &dyn Progress, cancelled: &AtomicBool)
     ));
 
     let layers = unique_layers(&inputs, &images);
-    let job = Job { request, inputs: &inputs, images: &images, layers: &layers, artifacts: &artifacts, progress, cancelled };
+    let job = Job {
+        request,
+        inputs: &inputs,
+        images: &images,
+        layers: &layers,
+        artifacts: &artifacts,
+        progress,
+        cancelled,
+    };
     let (packed, release) = job.pack_whole(&output)?;
     let references = images.iter().map(|image| image.layers.len()).sum();
     let mut shared_bytes = 0;
     for image in &release.images {
-        shared_bytes += image.blobs().iter().filter_map(|blob| release.layer(blob)).map(|l| l.span.size).sum::<u64>();
+        shared_bytes +=
+            image.blobs().iter().filter_map(|blob| release.layer(blob)).map(|l| l.span.size).sum::<u64>();
     }
     shared_bytes -= release.layers.iter().map(|layer| layer.span.size).sum::<u64>();
     Ok(Summary {
@@ -117,7 +127,8 @@ pub fn build(request: &Request, progress: &dyn Progress, cancelled: &AtomicBool)
 
 impl Request {
     fn manifest_name(&self) -> String {
-        let file = if self.manifest.is_dir() { self.manifest.join("ferry.yaml") } else { self.manifest.clone() };
+        let file =
+            if self.manifest.is_dir() { self.manifest.join("ferry.yaml") } else { self.manifest.clone() };
         file.display().to_string()
     }
 }
@@ -165,7 +176,8 @@ fn unique_layers<'a>(inputs: &Inputs, images: &'a [FoundImage]) -> Vec<PlannedLa
     for image in images {
         let as_stored = describe::keeps_bytes(inputs, image);
         for source in &image.layers {
-            let digest = if as_stored { source.stored_digest.unwrap_or(source.diff_id) } else { source.diff_id };
+            let digest =
+                if as_stored { source.stored_digest.unwrap_or(source.diff_id) } else { source.diff_id };
             if seen.insert(digest) {
                 layers.push(PlannedLayer { digest, source, as_stored, image: image.reference.to_string() });
             }
@@ -201,7 +213,8 @@ impl Job<'_> {
         let writing = || format!("writing {}", output.display());
         let mut reserve = self.reserve()?;
         loop {
-            let temporary = tempfile::Builder::new().prefix(".ferry-build-").tempfile_in(folder).with_context(writing)?;
+            let temporary =
+                tempfile::Builder::new().prefix(".ferry-build-").tempfile_in(folder).with_context(writing)?;
             let file = temporary.as_file().try_clone().with_context(writing)?;
             match self.pack(file, reserve) {
                 Ok((file, packed, release)) => {
@@ -215,7 +228,8 @@ impl Job<'_> {
                 // Layers that unpack to far more than their size: start again with room for them.
                 Err(error) => match error.downcast_ref::<FormatError>() {
                     Some(FormatError::ReserveTooSmall { missing }) => {
-                        self.progress.warn("a layer unpacks to far more than its size: packing again with more room");
+                        self.progress
+                            .warn("a layer unpacks to far more than its size: packing again with more room");
                         reserve.widen(*missing);
                     }
                     _ => return Err(error),
@@ -265,7 +279,11 @@ impl Job<'_> {
     }
 
     fn pack(&self, file: File, reserve: Reserve) -> Result<(File, Packed, Release)> {
-        let total = self.layers.iter().map(|layer| layer.known_bytes().unwrap_or(layer.source.stored_bytes)).sum::<u64>()
+        let total = self
+            .layers
+            .iter()
+            .map(|layer| layer.known_bytes().unwrap_or(layer.source.stored_bytes))
+            .sum::<u64>()
             + self.artifacts.iter().map(|artifact| artifact.bytes()).sum::<u64>();
         self.progress.begin("packing", Some(total));
         let mut packer = Packer::new(file, self.request.pack, reserve)?;
@@ -279,23 +297,22 @@ impl Job<'_> {
             }
         };
         let mut described = None;
-        let (file, packed) = packer
-            .finish(
-                |frames| {
-                    let release = contents
-                        .pieces(frames)
-                        .and_then(|pieces| describe::release(self.inputs, self.images, &pieces))
-                        .map_err(|error| FormatError::Input(format!("{error:#}")))?;
-                    let metadata =
-                        describe::metadata(&release).map_err(|error| FormatError::Input(format!("{error:#}")))?;
-                    described = Some(release);
-                    Ok(metadata)
-                },
-                |index| {
-                    let signatures = self.request.keys.iter().map(|key| key.sign(index)).collect::<Result<_>>();
-                    signatures.map_err(|error| FormatError::Untrusted(format!("{error:#}")))
-                },
-            )?;
+        let (file, packed) = packer.finish(
+            |frames| {
+                let release = contents
+                    .pieces(frames)
+                    .and_then(|pieces| describe::release(self.inputs, self.images, &pieces))
+                    .map_err(|error| FormatError::Input(format!("{error:#}")))?;
+                let metadata =
+                    describe::metadata(&release).map_err(|error| FormatError::Input(format!("{error:#}")))?;
+                described = Some(release);
+                Ok(metadata)
+            },
+            |index| {
+                let signatures = self.request.keys.iter().map(|key| key.sign(index)).collect::<Result<_>>();
+                signatures.map_err(|error| FormatError::Untrusted(format!("{error:#}")))
+            },
+        )?;
         let release = described.context("the bundle was written without being described")?;
         self.progress.end(&format!(
             "{} into {}",
@@ -307,7 +324,8 @@ impl Job<'_> {
 
     fn pack_contents(&self, packer: &mut Packer<File>) -> Result<Contents> {
         let inputs = self.inputs;
-        let manifest = packer.small_file(&describe::MANIFEST_PATH.parse()?, inputs.manifest_text.as_bytes())?;
+        let manifest =
+            packer.small_file(&describe::MANIFEST_PATH.parse()?, inputs.manifest_text.as_bytes())?;
         let compose = packer.small_file(&describe::COMPOSE_PATH.parse()?, inputs.compose_text.as_bytes())?;
         let env_file = match &inputs.env_text {
             Some(text) => Some(packer.small_file(&describe::compose_path(".env")?, text.as_bytes())?),
@@ -317,7 +335,12 @@ impl Job<'_> {
         for (path, place) in &inputs.compose_files {
             let mut file = File::open(place).with_context(|| format!("opening {}", place.display()))?;
             let size = file.metadata()?.len();
-            compose_files.push(packer.file(&describe::compose_path(path.as_str())?, size, false, &mut file)?);
+            compose_files.push(packer.file(
+                &describe::compose_path(path.as_str())?,
+                size,
+                false,
+                &mut file,
+            )?);
         }
         let mut configs = Vec::new();
         for (config, content) in &inputs.configs {
@@ -374,9 +397,9 @@ impl Job<'_> {
             content.counts = false;
         }
         let path = describe::blob_path(&layer.digest)?;
-        let blob = packer
-            .own(&path, known, false, &mut content)
-            .with_context(|| format!("packing a layer of image {} from {}", layer.image, layer.source.label()))?;
+        let blob = packer.own(&path, known, false, &mut content).with_context(|| {
+            format!("packing a layer of image {} from {}", layer.image, layer.source.label())
+        })?;
         if known.is_none() {
             self.progress.advance(layer.source.stored_bytes);
         }
@@ -388,7 +411,9 @@ impl Job<'_> {
                 blob.digest,
                 layer.digest
             );
-            return Err(Failure::new(Class::Input, fact).hint("save the image again, from where it was built").into());
+            return Err(Failure::new(Class::Input, fact)
+                .hint("save the image again, from where it was built")
+                .into());
         }
         Ok(blob)
     }
@@ -449,8 +474,13 @@ impl Contents {
     fn pieces(&self, frames: &Frames) -> Result<Pieces> {
         let mut pieces = self.pieces.clone();
         for blob in &self.layers {
-            let (digest, size) = *frames.blobs.get(blob.number).context("a layer was packed without frames")?;
-            pieces.layers.push(Layer { digest: blob.digest, span: blob.span, zstd: ZstdBlob { digest, size } });
+            let (digest, size) =
+                *frames.blobs.get(blob.number).context("a layer was packed without frames")?;
+            pieces.layers.push(Layer {
+                digest: blob.digest,
+                span: blob.span,
+                zstd: ZstdBlob { digest, size },
+            });
         }
         Ok(pieces)
     }

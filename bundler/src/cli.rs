@@ -15,7 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Carries software across an air gap.
 #[derive(Parser)]
-#[command(name = "ferry", version, max_term_width = 100, after_help = "Examples:
+#[command(
+    name = "ferry",
+    version,
+    max_term_width = 100,
+    after_help = "Examples:
   ferry init                                 write a commented ferry.yaml beside compose.yaml
   ferry keygen release                       make a signing key: release and release.pub
   ferry build --key release -o site.fz       pack everything into one signed file
@@ -23,7 +27,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
   ferry verify site.fz                       is every byte as it was signed
 
 Exit codes: 0 done, 1 other, 2 command line, 3 mistake in an input, 4 bundle damaged,
-5 not trusted, 6 engine, 9 files, 130 stopped by Ctrl-C")]
+5 not trusted, 6 engine, 9 files, 130 stopped by Ctrl-C"
+)]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -51,7 +56,9 @@ enum Command {
         folder: PathBuf,
     },
     /// Make an OpenSSH Ed25519 key that signs bundles
-    #[command(after_help = "Example:\n  ferry keygen release\n  ferry build --key release\n\nThe same as `ssh-keygen -t ed25519`; keys you have work, too.")]
+    #[command(
+        after_help = "Example:\n  ferry keygen release\n  ferry build --key release\n\nThe same as `ssh-keygen -t ed25519`; keys you have work, too."
+    )]
     Keygen {
         /// The private key file; the public key goes to FILE.pub
         #[arg(default_value = "ferry-release")]
@@ -73,7 +80,9 @@ Images are looked for in the sources that ferry.yaml names, in images/ beside it
 engine (DOCKER_HOST), and in the registry, in this order.")]
     Build(BuildArgs),
     /// Show what a bundle holds: reads only its head and manifest, from a file or a pipe
-    #[command(after_help = "Examples:\n  ferry inspect site.fz\n  ssh depot cat site.fz | ferry inspect -\n  ferry inspect --json site.fz\n  ferry inspect --export-index site site.fz && \\\n    ssh-keygen -Y verify -f allowed_signers -I release -n ferry -s site.sig.0 < site.index")]
+    #[command(
+        after_help = "Examples:\n  ferry inspect site.fz\n  ssh depot cat site.fz | ferry inspect -\n  ferry inspect --json site.fz\n  ferry inspect --export-index site site.fz && \\\n    ssh-keygen -Y verify -f allowed_signers -I release -n ferry -s site.sig.0 < site.index"
+    )]
     Inspect {
         /// The bundle; `-` reads standard input
         bundle: PathBuf,
@@ -82,7 +91,9 @@ engine (DOCKER_HOST), and in the registry, in this order.")]
         export_index: Option<PathBuf>,
     },
     /// Check every byte of a bundle and its signature
-    #[command(after_help = "Examples:\n  ferry verify site.fz\n  ferry verify --trust SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU site.fz")]
+    #[command(
+        after_help = "Examples:\n  ferry verify site.fz\n  ferry verify --trust SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU site.fz"
+    )]
     Verify {
         /// The bundle
         bundle: PathBuf,
@@ -159,7 +170,11 @@ fn run(command: Command, output: Output) -> Result<()> {
             if output.json {
                 output.line(&serde_json::to_string_pretty(&report)?);
             } else {
-                let named = if report.signer_was_named { "trusted" } else { "valid; compare it with the delivery note" };
+                let named = if report.signer_was_named {
+                    "trusted"
+                } else {
+                    "valid; compare it with the delivery note"
+                };
                 output.line(&format!(
                     "{} {} {}: all {} are as signed by {} ({named})",
                     output.green("✓"),
@@ -182,7 +197,10 @@ fn run_init(folder: &std::path::Path, output: Output) -> Result<()> {
     }
     output.line(&format!("wrote {}", file.display()));
     if let Some(mistakes) = mistakes {
-        output.error_line(&format!("{} the Compose file needs changes first:\n{mistakes}", output.yellow("warning:")));
+        output.error_line(&format!(
+            "{} the Compose file needs changes first:\n{mistakes}",
+            output.yellow("warning:")
+        ));
     }
     output.line("next: ferry keygen release && ferry build --key release");
     Ok(())
@@ -205,7 +223,8 @@ fn run_keygen(file: &std::path::Path, comment: &str, passphrase: bool, output: O
     if output.json {
         output.line(&serde_json::to_string_pretty(&key)?);
     } else {
-        output.line(&format!("private key   {}   keep it secret, and keep a copy", key.private_key.display()));
+        output
+            .line(&format!("private key   {}   keep it secret, and keep a copy", key.private_key.display()));
         output.line(&format!("public key    {}", key.public_key.display()));
         output.line(&format!("fingerprint   {}   put it on the delivery note", key.fingerprint));
     }

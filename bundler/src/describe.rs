@@ -8,8 +8,8 @@ use anyhow::Result;
 use bundle_format::pack::MetadataFile;
 use manifest_schema::oci::{self, Descriptor, media_type};
 use manifest_schema::release::{
-    Artifact, ConfigFile, FileEntry, Image, Layer, ManifestEntry, Manifests, RELEASE_VERSION, Release, Requires,
-    Seed, ZstdBlob,
+    Artifact, ConfigFile, FileEntry, Image, Layer, ManifestEntry, Manifests, RELEASE_VERSION, Release,
+    Requires, Seed, ZstdBlob,
 };
 use manifest_schema::{BundlePath, Digest};
 use std::collections::BTreeMap;
@@ -62,7 +62,8 @@ pub fn release(inputs: &Inputs, images: &[FoundImage], pieces: &Pieces) -> Resul
         described.push(Image {
             reference: image.reference.clone(),
             platform: image.platform.clone(),
-            config: config.ok_or_else(|| anyhow::anyhow!("the configuration of {} was not packed", image.reference))?,
+            config: config
+                .ok_or_else(|| anyhow::anyhow!("the configuration of {} was not packed", image.reference))?,
             diff_ids: image.diff_ids.clone(),
             manifests: manifests(image, keeps_bytes(inputs, image), &layers)?,
             source: image.source.to_string(),
@@ -128,7 +129,13 @@ fn manifests(image: &FoundImage, keep: bool, layers: &BTreeMap<Digest, &Layer>) 
 }
 
 fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
-    Descriptor { media_type: media_type.to_owned(), digest, size, platform: None, annotations: BTreeMap::new() }
+    Descriptor {
+        media_type: media_type.to_owned(),
+        digest,
+        size,
+        platform: None,
+        annotations: BTreeMap::new(),
+    }
 }
 
 fn written(config: Descriptor, layers: Vec<Descriptor>) -> Result<ManifestEntry> {
@@ -242,10 +249,7 @@ pub fn largest_pieces(
                 zstd: ZstdBlob { digest: Digest::of(digest.as_bytes()), size: most },
             })
             .collect(),
-        artifacts: artifacts
-            .into_iter()
-            .map(|artifact| Artifact { entries: span, ..artifact })
-            .collect(),
+        artifacts: artifacts.into_iter().map(|artifact| Artifact { entries: span, ..artifact }).collect(),
         configs,
         seeds,
     })

@@ -18,7 +18,9 @@ const COMPOSE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose
 pub fn init(folder: &Path) -> Result<(PathBuf, Option<manifest_schema::Diagnostics>)> {
     let Some(name) = COMPOSE_NAMES.into_iter().find(|name| folder.join(name).is_file()) else {
         let fact = format!("there is no compose.yaml in {}", folder.display());
-        return Err(Failure::new(Class::Input, fact).hint("run this in the folder of your Compose file").into());
+        return Err(Failure::new(Class::Input, fact)
+            .hint("run this in the folder of your Compose file")
+            .into());
     };
     let target = folder.join("ferry.yaml");
     let text = std::fs::read_to_string(folder.join(name)).with_context(|| format!("reading {name}"))?;
@@ -116,7 +118,9 @@ mod tests {
             let uncommented: String = text
                 .lines()
                 .map(|line| match line.strip_prefix("# ") {
-                    Some(rest) if rest.starts_with("  ") || rest.ends_with(':') && !rest.contains(' ') => rest,
+                    Some(rest) if rest.starts_with("  ") || rest.ends_with(':') && !rest.contains(' ') => {
+                        rest
+                    }
                     _ => line,
                 })
                 .fold(String::new(), |all, line| all + line + "\n");

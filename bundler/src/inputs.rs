@@ -63,7 +63,8 @@ pub fn read(path: &Path) -> Result<Inputs> {
         Diagnostics::from(mistake.hint(format!("the manifest {shown} names it as `compose`")))
     })?;
     let env_file = compose_folder.join(".env");
-    let env_text = if env_file.is_file() { Some(read_text(&env_file).map_err(Diagnostics::from)?) } else { None };
+    let env_text =
+        if env_file.is_file() { Some(read_text(&env_file).map_err(Diagnostics::from)?) } else { None };
     let mut env = match &env_text {
         Some(text) => compose::parse_dotenv(text).map_err(|found| renamed(found, &env_file))?,
         None => BTreeMap::new(),
@@ -74,7 +75,12 @@ pub fn read(path: &Path) -> Result<Inputs> {
         let name: BundlePath = name.parse().ok()?;
         std::fs::read(compose_folder.join(name.as_str())).ok()
     };
-    let parsed = compose::parse(&compose_shown, &compose_text, &env, &load)?;
+    let mut parsed = compose::parse(&compose_shown, &compose_text, &env, &load)?;
+    for name in parsed.project.leave_out_profiles() {
+        let message =
+            format!("service `{name}` has profiles; it is not started on site and its image is left out");
+        parsed.warnings.push(Diagnostic::new(&compose_shown, message));
+    }
 
     let configs = read_configs(&manifest, &shown, &manifest_text, &folder, &mut found);
     let seeds = check_seeds(&manifest, &shown, &manifest_text, &folder, &parsed.project, &mut found);
@@ -131,7 +137,9 @@ pub fn default_values(manifest: &Manifest) -> BTreeMap<String, serde_json::Value
     let mut values: BTreeMap<String, serde_json::Value> = manifest
         .variables
         .iter()
-        .map(|(name, variable)| (name.clone(), variable.default.clone().unwrap_or_else(|| stand_in(variable))))
+        .map(|(name, variable)| {
+            (name.clone(), variable.default.clone().unwrap_or_else(|| stand_in(variable)))
+        })
         .collect();
     let host = serde_json::json!({ "name": manifest.name, "version": manifest.version, "hostname": "host" });
     values.insert(BUILT_IN.to_owned(), host);
@@ -219,10 +227,9 @@ fn check_seeds(
         let at = |message: String| Diagnostic::new(shown, message).at(text, seed.line, 0);
         if !project.volumes.contains_key(&seed.volume) {
             let known: Vec<&str> = project.volumes.keys().map(String::as_str).collect();
-            found.push(
-                at(format!("there is no volume `{}` in {}", seed.volume, manifest.compose))
-                    .hint(format!("volumes there: {}", if known.is_empty() { "none".into() } else { known.join(", ") })),
-            );
+            found.push(at(format!("there is no volume `{}` in {}", seed.volume, manifest.compose)).hint(
+                format!("volumes there: {}", if known.is_empty() { "none".into() } else { known.join(", ") }),
+            ));
         }
         let path = folder.join(&seed.from);
         match std::fs::metadata(&path) {

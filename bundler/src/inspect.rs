@@ -42,7 +42,11 @@ pub fn to_tree(bundle: &Verified, output: Output) -> String {
     let _ = writeln!(text, "{} {}", output.bold(release.name.as_str()), human::printable(&release.version));
     let _ = writeln!(text, "  id         {}", bundle.id());
     for signer in bundle.signers() {
-        let _ = writeln!(text, "  signed by  {}  (valid; whether to trust it is yours to say)", signer.fingerprint());
+        let _ = writeln!(
+            text,
+            "  signed by  {}  (valid; whether to trust it is yours to say)",
+            signer.fingerprint()
+        );
     }
     let _ = writeln!(
         text,
@@ -61,7 +65,8 @@ pub fn to_tree(bundle: &Verified, output: Output) -> String {
 fn requires(text: &mut String, release: &Release) {
     let requires = &release.requires;
     let mut needs: Vec<String> = requires.platforms.iter().map(ToString::to_string).collect();
-    needs.extend(requires.engine.iter().map(|engine| format!("engine {} or later", human::printable(engine))));
+    needs
+        .extend(requires.engine.iter().map(|engine| format!("engine {} or later", human::printable(engine))));
     needs.extend(requires.memory_bytes.map(|bytes| format!("{} of memory", human::bytes(bytes))));
     needs.extend(requires.disk_bytes.map(|bytes| format!("{} of disk", human::bytes(bytes))));
     let _ = writeln!(text, "  requires   {}", needs.join(", "));
@@ -80,7 +85,8 @@ fn images(text: &mut String, release: &Release) {
     );
     for (number, image) in release.images.iter().enumerate() {
         let branch = if number + 1 == release.images.len() { "└─" } else { "├─" };
-        let kept = if matches!(image.manifests, Manifests::Preserved { .. }) { ", byte for byte" } else { "" };
+        let kept =
+            if matches!(image.manifests, Manifests::Preserved { .. }) { ", byte for byte" } else { "" };
         let _ = writeln!(
             text,
             "│  {branch} {:<32} {:<12} {:>10}  {}{kept}  {}",
@@ -109,7 +115,11 @@ fn others(text: &mut String, release: &Release) {
             ArtifactKind::Archive => "archive",
             ArtifactKind::Git => "git",
         };
-        let commit = artifact.commit.as_deref().map(|c| format!("  commit {}", human::printable(c))).unwrap_or_default();
+        let commit = artifact
+            .commit
+            .as_deref()
+            .map(|c| format!("  commit {}", human::printable(c)))
+            .unwrap_or_default();
         let _ = writeln!(
             text,
             "│  {branch} {:<32} {kind:<12} {:>10}  {}{commit}",

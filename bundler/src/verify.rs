@@ -62,17 +62,24 @@ pub fn verify(
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
     let bundle = Bundle::open(file, trust).map_err(|error| classified(error, path))?;
     progress.begin("verifying", Some(bundle.verified().index().payload_end()));
-    let broken = check::check(&bundle, threads, progress, cancelled).map_err(|error| classified(error, path))?;
+    let broken =
+        check::check(&bundle, threads, progress, cancelled).map_err(|error| classified(error, path))?;
     if cancelled.load(std::sync::atomic::Ordering::Relaxed) {
         return Err(Failure::new(Class::Cancelled, "stopped by Ctrl-C").into());
     }
     if !broken.is_empty() {
         return Err(Failure::new(Class::Bundle, describe_broken(path, &broken))
-            .hint("the stick has a bad read or the copy went wrong: copy the bundle again and verify it there")
+            .hint(
+                "the stick has a bad read or the copy went wrong: copy the bundle again and verify it there",
+            )
             .into());
     }
     let verified = bundle.verified();
-    progress.end(&format!("{} in {}", human::bytes(verified.file_bytes()), human::count(verified.index().frames().len(), "frame")));
+    progress.end(&format!(
+        "{} in {}",
+        human::bytes(verified.file_bytes()),
+        human::count(verified.index().frames().len(), "frame")
+    ));
     Ok(Report {
         id: verified.id(),
         name: bundle.release().name.to_string(),
@@ -89,7 +96,12 @@ fn describe_broken(path: &Path, broken: &[Broken]) -> String {
     for place in broken.iter().take(20) {
         let frame = place.frame.map_or_else(String::new, |frame| format!("frame {frame}, "));
         let holds = human::printable(&place.holds.join(", "));
-        text.push_str(&format!("\n  {frame}offset {} ({}): {holds}: {}", place.offset, human::bytes(place.offset), place.reason));
+        text.push_str(&format!(
+            "\n  {frame}offset {} ({}): {holds}: {}",
+            place.offset,
+            human::bytes(place.offset),
+            place.reason
+        ));
     }
     if broken.len() > 20 {
         text.push_str(&format!("\n  and {} more", broken.len() - 20));

@@ -10,23 +10,31 @@ use std::path::Path;
 pub fn bundle(error: FormatError, path: &Path) -> anyhow::Error {
     let shown = path.display();
     let (class, fact, hint) = match &error {
-        FormatError::Io { .. } => {
-            (Class::Files, format!("{shown} cannot be read"), "is the stick still plugged in? try another port, or copy the bundle again")
-        }
-        FormatError::Untrusted(_) => {
-            (Class::Trust, format!("{shown} cannot be trusted"), "fetch the bundle again from where it was built")
-        }
+        FormatError::Io { .. } => (
+            Class::Files,
+            format!("{shown} cannot be read"),
+            "is the stick still plugged in? try another port, or copy the bundle again",
+        ),
+        FormatError::Untrusted(_) => (
+            Class::Trust,
+            format!("{shown} cannot be trusted"),
+            "fetch the bundle again from where it was built",
+        ),
         FormatError::Length { .. } => (
             Class::Bundle,
             format!("{shown} was cut short or changed"),
             "copy the bundle again; was the stick full, or pulled out too early?",
         ),
-        FormatError::Version { .. } => {
-            (Class::Bundle, format!("{shown} was made by a later Ferry"), "use the installer that came with the bundle")
-        }
-        FormatError::Foreign(_) => {
-            (Class::Bundle, format!("{shown} cannot be used"), "name the .fz file that `ferry build` wrote; if this is it, copy it again")
-        }
+        FormatError::Version { .. } => (
+            Class::Bundle,
+            format!("{shown} was made by a later Ferry"),
+            "use the installer that came with the bundle",
+        ),
+        FormatError::Foreign(_) => (
+            Class::Bundle,
+            format!("{shown} cannot be used"),
+            "name the .fz file that `ferry build` wrote; if this is it, copy it again",
+        ),
         _ => (Class::Bundle, format!("{shown} cannot be used"), "copy the bundle again"),
     };
     Failure::new(class, fact).because(error).hint(hint).into()
@@ -43,7 +51,9 @@ pub fn switch(error: SwitchError) -> anyhow::Error {
             if let Some(code) = service.exit_code {
                 fact.push_str(&format!(" (exit code {code})"));
             }
-            for (title, lines) in [("its last health checks", &service.health_log), ("its last log lines", &service.last_logs)] {
+            for (title, lines) in
+                [("its last health checks", &service.health_log), ("its last log lines", &service.last_logs)]
+            {
                 if !lines.is_empty() {
                     fact.push_str(&format!("\n  {title}:"));
                     for line in lines {

@@ -174,12 +174,15 @@ async fn run(cli: Cli, output: Output) -> Result<()> {
     }
     match cli.command {
         None => run_install(cli.install, &common, output, &progress, &cancel).await,
-        Some(Command::Verify { bundle, trust }) => run_verify(bundle, trust, &common, output, &progress, &cancel).await,
+        Some(Command::Verify { bundle, trust }) => {
+            run_verify(bundle, trust, &common, output, &progress, &cancel).await
+        }
         Some(Command::Status(which)) => run_status(&which, &common, output).await,
         Some(Command::Stop(which)) => {
             let (engine, name, _) = connect(&which, &common).await?;
             progress.begin("stopping", None);
-            let stopped = lifecycle::stop(&engine, &name, progress.as_ref(), &cancel).await.map_err(of_sequence)?;
+            let stopped =
+                lifecycle::stop(&engine, &name, progress.as_ref(), &cancel).await.map_err(of_sequence)?;
             progress.end(&human::count(stopped.len(), "service"));
             report(output, &serde_json::json!({ "stopped": stopped }), || format!("{name} is stopped"))
         }
@@ -214,8 +217,7 @@ async fn run_install(
             .hint("run `./install site.fz`, or `./install --help`")
             .into());
     };
-    let mut patience = Patience::default();
-    patience.timeout = args.timeout.map(Duration::from_secs);
+    let patience = Patience { timeout: args.timeout.map(Duration::from_secs), ..Patience::default() };
     let request = Request {
         bundle,
         root: common.root.clone(),
@@ -236,10 +238,18 @@ async fn run_install(
             output.line("nothing was changed (--dry-run)");
         }
         Ending::Unchanged { release } => {
-            output.line(&format!("{} {release} is installed, runs and is unchanged: nothing to do", output.green("✓")));
+            output.line(&format!(
+                "{} {release} is installed, runs and is unchanged: nothing to do",
+                output.green("✓")
+            ));
         }
         Ending::Installed { release, plan, report, published } => {
-            output.line(&format!("{} {} {} runs ({release})", output.green("✓"), output.bold(&plan.name), plan.version));
+            output.line(&format!(
+                "{} {} {} runs ({release})",
+                output.green("✓"),
+                output.bold(&plan.name),
+                plan.version
+            ));
             let groups = [
                 ("new", &report.created),
                 ("replaced", &report.replaced),
@@ -347,9 +357,12 @@ async fn connect(which: &Which, common: &Common) -> Result<(Engine, ProjectName,
                 (Some(last), false) => {
                     products.push(last);
                     let names: Vec<String> = products.iter().map(ToString::to_string).collect();
-                    return Err(Failure::new(Class::Usage, format!("{} are installed here", names.join(" and ")))
-                        .hint("say which with --product NAME")
-                        .into());
+                    return Err(Failure::new(
+                        Class::Usage,
+                        format!("{} are installed here", names.join(" and ")),
+                    )
+                    .hint("say which with --product NAME")
+                    .into());
                 }
             }
         }
@@ -376,7 +389,12 @@ async fn run_status(which: &Which, common: &Common, output: Output) -> Result<()
         return Ok(());
     }
     match &state.current {
-        Some(current) => output.line(&format!("{} {} ({})", output.bold(name.as_str()), human::printable(&current.version), current.release)),
+        Some(current) => output.line(&format!(
+            "{} {} ({})",
+            output.bold(name.as_str()),
+            human::printable(&current.version),
+            current.release
+        )),
         None => output.line(&format!("{} is not installed", name.as_str())),
     }
     if let Some(attempt) = &state.attempt {
@@ -391,8 +409,13 @@ async fn run_status(which: &Which, common: &Common, output: Output) -> Result<()
             Some(code) if service.state != RunState::Running => format!("{state} ({code})"),
             _ => state,
         };
-        let health = service.health.as_ref().map(|health| format!("{health:?}").to_lowercase()).unwrap_or_default();
-        output.line(&format!("  {:<16} {state:<14} {health:<10} {}", service.service, service.ports.join(", ")));
+        let health =
+            service.health.as_ref().map(|health| format!("{health:?}").to_lowercase()).unwrap_or_default();
+        output.line(&format!(
+            "  {:<16} {state:<14} {health:<10} {}",
+            service.service,
+            service.ports.join(", ")
+        ));
     }
     Ok(())
 }
@@ -452,8 +475,10 @@ async fn run_uninstall(
     let installed = state.current.iter().chain(&state.previous);
     let images = installed.flat_map(|release| release.images.keys().cloned()).collect();
     progress.begin("removing", None);
-    let removed = lifecycle::uninstall(&engine, &name, &Uninstall { volumes, images }, progress.as_ref()).await?;
-    std::fs::remove_dir_all(product.path()).with_context(|| format!("removing {}", product.path().display()))?;
+    let removed =
+        lifecycle::uninstall(&engine, &name, &Uninstall { volumes, images }, progress.as_ref()).await?;
+    std::fs::remove_dir_all(product.path())
+        .with_context(|| format!("removing {}", product.path().display()))?;
     progress.end(&human::count(removed.containers.len(), "container"));
     report(output, &serde_json::json!({ "removed": removed }), || {
         let mut text = format!("{name} is removed");
@@ -492,7 +517,8 @@ fn cancel_on_signal() -> CancellationToken {
             if cancel.is_cancelled() {
                 std::process::exit(i32::from(Class::Cancelled.code()));
             }
-            let _ = writeln!(std::io::stderr(), "\nstopping in good order; press Ctrl-C again to stop at once");
+            let _ =
+                writeln!(std::io::stderr(), "\nstopping in good order; press Ctrl-C again to stop at once");
             cancel.cancel();
         }
     });

@@ -134,7 +134,7 @@ pub fn clean(text: &str) -> String {
 /// What usually helps when an engine or a service says `text`.
 #[must_use]
 pub fn hint_for_text(text: &str) -> Option<&'static str> {
-    const CAUSES: [(&str, &str); 12] = [
+    const CAUSES: [(&str, &str); 13] = [
         ("no space left", "the disk is full: free space (`df -h`, `docker system df`), then run this again"),
         ("disk quota exceeded", "the disk quota is used up: free space, then run this again"),
         (
@@ -159,12 +159,22 @@ pub fn hint_for_text(text: &str) -> Option<&'static str> {
             "the command does not exist in the image: check `command`, `entrypoint` and the health check",
         ),
         (
+            "command that was not found",
+            "the command does not exist in the image: check `command`, `entrypoint` and the health check",
+        ),
+        (
             "could not find an available, non-overlapping",
             "all address ranges for networks are used: remove unused networks (`docker network prune`), or give the network a subnet",
         ),
-        ("pool overlaps with other one", "the network's subnet is already used on this host: choose another one"),
+        (
+            "pool overlaps with other one",
+            "the network's subnet is already used on this host: choose another one",
+        ),
         ("cannot allocate memory", "the host has too little free memory: `free -m` shows how much"),
-        ("bind source path does not exist", "a bind mount names a path that this host does not have: make it first"),
+        (
+            "bind source path does not exist",
+            "a bind mount names a path that this host does not have: make it first",
+        ),
     ];
     let text = text.to_ascii_lowercase();
     CAUSES.iter().find(|(words, _)| text.contains(words)).map(|(_, hint)| *hint)
@@ -178,21 +188,30 @@ fn hint(
     probes: &[String],
 ) -> Option<&'static str> {
     if oom_killed {
-        return Some("it was killed for using more memory than its limit: raise `mem_limit`, or give the host more memory");
+        return Some(
+            "it was killed for using more memory than its limit: raise `mem_limit`, or give the host more memory",
+        );
     }
-    if let Some(hint) = hint_for_text(reason).or_else(|| logs.iter().rev().find_map(|line| hint_for_text(line))) {
+    if let Some(hint) =
+        hint_for_text(reason).or_else(|| logs.iter().rev().find_map(|line| hint_for_text(line)))
+    {
         return Some(hint);
     }
     match exit_code {
-        Some(126) => Some("its command is not executable: check `command`, `entrypoint` and the file's mode in the image"),
+        Some(126) => Some(
+            "its command is not executable: check `command`, `entrypoint` and the file's mode in the image",
+        ),
         Some(127) => Some("its command was not found in the image: check `command` and `entrypoint`"),
-        Some(137) => Some("it was killed: by the kernel for want of memory (`dmesg`), or because it did not stop in time"),
+        Some(137) => Some(
+            "it was killed: by the kernel for want of memory (`dmesg`), or because it did not stop in time",
+        ),
         Some(132 | 134 | 135 | 136 | 139) => {
             Some("it crashed: the program is faulty, or was built for another processor than this host's")
         }
         _ => probes.iter().find_map(|line| hint_for_text(line)).or_else(|| {
-            (exit_code.is_none() && !probes.is_empty())
-                .then_some("it runs, but its health check fails: the check's output above says what it misses")
+            (exit_code.is_none() && !probes.is_empty()).then_some(
+                "it runs, but its health check fails: the check's output above says what it misses",
+            )
         }),
     }
 }
@@ -224,7 +243,10 @@ mod tests {
             ("mkdir /data: Permission denied", "owner"),
             ("write: No space left on device", "disk"),
         ] {
-            assert!(hint(Some(1), false, "exited with code 1", &logs(line), none).unwrap().contains(word), "{line}");
+            assert!(
+                hint(Some(1), false, "exited with code 1", &logs(line), none).unwrap().contains(word),
+                "{line}"
+            );
         }
         assert_eq!(hint(Some(1), false, "exited with code 1", &logs("oops"), none), None);
         assert!(hint(None, false, "is unhealthy", none, &["exit code 1: x".to_owned()]).is_some());

@@ -127,7 +127,9 @@ impl Waiting<'_> {
     /// When it fails or its time is over, or the engine fails.
     pub async fn wait(mut self) -> Result<Outcome, WaitError> {
         let Some(first) = self.engine.inspect(self.container).await? else {
-            return Err(self.fail("is gone: its container was removed by somebody else".to_owned(), None, &[]).await);
+            return Err(self
+                .fail("is gone: its container was removed by somebody else".to_owned(), None, &[])
+                .await);
         };
         let now = Instant::now();
         let mut seen = Seen {
@@ -150,7 +152,9 @@ impl Waiting<'_> {
         let mut state = Some(first);
         loop {
             let Some(current) = state else {
-                return Err(self.fail("is gone: its container was removed by somebody else".to_owned(), None, &[]).await);
+                return Err(self
+                    .fail("is gone: its container was removed by somebody else".to_owned(), None, &[])
+                    .await);
             };
             match verdict(&current, &mut seen, Instant::now(), passed, self.goal, self.patience) {
                 Verdict::Up(outcome) => return Ok(outcome),
@@ -172,7 +176,9 @@ impl Waiting<'_> {
 
     async fn fail(&self, reason: String, state: Option<&ContainerState>, own_probes: &[Probe]) -> WaitError {
         let (engine, service, container) = (self.engine, self.service, self.container);
-        WaitError::Service(Box::new(service_failure(engine, service, container, reason, state, own_probes).await))
+        WaitError::Service(Box::new(
+            service_failure(engine, service, container, reason, state, own_probes).await,
+        ))
     }
 }
 
@@ -189,6 +195,7 @@ fn verdict(
     if state.started_at != seen.started_at {
         seen.started_at.clone_from(&state.started_at);
         seen.running_since = now;
+        seen.exited_since = None;
     }
     let has_check = state.health_test.is_some();
     let deadline = deadline(state, goal, patience);
@@ -201,6 +208,9 @@ fn verdict(
             let done = code == 0 && (goal == Goal::Completed || (!has_check && !restarts_after(state, 0)));
             if done {
                 return Verdict::Up(Outcome::Completed);
+            }
+            if loops {
+                return Verdict::Failed(format!("keeps restarting: exited with code {code}{again}"));
             }
             // Engines show "exited" for a moment before they restart.
             let exited = *seen.exited_since.get_or_insert(now);
@@ -229,7 +239,10 @@ fn verdict(
                 }
             }
             if loops {
-                return Verdict::Failed(format!("keeps restarting: {restarts} times in {} s", waited.as_secs()));
+                return Verdict::Failed(format!(
+                    "keeps restarting: {restarts} times in {} s",
+                    waited.as_secs()
+                ));
             }
         }
         RunState::Created | RunState::Paused | RunState::Restarting => {}
@@ -301,7 +314,8 @@ impl<'a> Prober<'a> {
         let test = state.health_test.clone()?;
         let [interval, timeout, start_period, start_interval] = state.health_times;
         let interval = if interval.is_zero() { Duration::from_secs(30) } else { interval };
-        let engine_is_quick = facts.has_start_interval() && !start_interval.is_zero() && !start_period.is_zero();
+        let engine_is_quick =
+            facts.has_start_interval() && !start_interval.is_zero() && !start_period.is_zero();
         let quick = engine_is_quick || interval <= PROBE_PACE;
         if waiting.goal == Goal::Completed || (facts.runs_health_checks() && quick) {
             return None;

@@ -106,7 +106,8 @@ fn a_check_decides_by_engine_or_by_hand_until_its_deadline() {
     let mut running = state(RunState::Running);
     running.health_test = Some(vec!["CMD".to_owned()]);
     running.health = Some(Health::Starting);
-    running.health_times = [Duration::from_secs(10), Duration::from_secs(5), Duration::from_secs(30), Duration::ZERO];
+    running.health_times =
+        [Duration::from_secs(10), Duration::from_secs(5), Duration::from_secs(30), Duration::ZERO];
     running.health_retries = 3;
     let mut clock = Clock::new();
     assert_eq!(clock.at(0, &running, Goal::Up), Verdict::Wait(Duration::from_secs(90)));

@@ -75,10 +75,10 @@ impl Root {
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry?;
-            if let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-                if entry.path().join("state.json").is_file() {
-                    names.push(name);
-                }
+            if let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok())
+                && entry.path().join("state.json").is_file()
+            {
+                names.push(name);
             }
         }
         names.sort();
@@ -127,9 +127,11 @@ impl ProductDir {
             .with_context(|| format!("opening {}", path.display()))?;
         match FileExt::try_lock_exclusive(&file) {
             Ok(true) => Ok(Lock(file)),
-            Ok(false) => Err(Failure::new(Class::Preflight, "another install is changing this product right now")
-                .hint("wait for it to end; the lock goes with its process, also after a crash")
-                .into()),
+            Ok(false) => {
+                Err(Failure::new(Class::Preflight, "another install is changing this product right now")
+                    .hint("wait for it to end; the lock goes with its process, also after a crash")
+                    .into())
+            }
             Err(error) => Err(error).with_context(|| format!("locking {}", path.display())),
         }
     }
@@ -147,7 +149,9 @@ impl ProductDir {
         let temporary = self.file(".current-new");
         let doing = || format!("switching {}", link.display());
         match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(doing),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(doing);
+            }
             _ => {}
         }
         std::os::unix::fs::symlink(&target, &temporary).with_context(doing)?;
@@ -201,7 +205,9 @@ pub fn write_whole(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 /// # Errors
 /// When the folder cannot be synced.
 pub fn sync_dir(path: &Path) -> Result<()> {
-    File::open(path).and_then(|folder| folder.sync_all()).with_context(|| format!("syncing {}", path.display()))
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .with_context(|| format!("syncing {}", path.display()))
 }
 
 /// Reads a file of at most `limit` bytes; `None` where there is none.

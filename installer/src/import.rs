@@ -5,7 +5,7 @@
 use crate::engine::images::ImageFacts;
 use crate::engine::inventory::Inventory;
 use crate::engine::{Engine, EngineError, EngineKind, ImageStore};
-use crate::registry::{self, Registry};
+use crate::registry::{self, ReadFailure, Registry};
 use anyhow::{Context, Result};
 use bundle_format::read_ahead::ReadAhead;
 use bundle_format::tarball::{self, Kind};
@@ -47,7 +47,12 @@ pub fn takes_zstd(engine: &Engine) -> bool {
 
 /// Compares the release's images with what the engine has.
 #[must_use]
-pub fn plan<S: ReadAt>(bundle: &Bundle<S>, images: &[&Image], inventory: &Inventory, zstd: bool) -> ImportPlan {
+pub fn plan<S: ReadAt>(
+    bundle: &Bundle<S>,
+    images: &[&Image],
+    inventory: &Inventory,
+    zstd: bool,
+) -> ImportPlan {
     let (mut plan, mut layers) = (ImportPlan { zstd, ..ImportPlan::default() }, BTreeSet::new());
     for image in images {
         match find(inventory, image) {
@@ -96,7 +101,11 @@ impl ImportPlan {
     pub fn expected_ids(&self, store: ImageStore) -> BTreeMap<String, String> {
         let present = self.present.iter().map(|(image, id)| (image.reference.to_string(), id.clone()));
         let missing = self.missing.iter().map(|image| {
-            let id = if store == ImageStore::Containerd { pulled_manifest(image, self.zstd) } else { image.config.digest };
+            let id = if store == ImageStore::Containerd {
+                pulled_manifest(image, self.zstd)
+            } else {
+                image.config.digest
+            };
             (image.reference.to_string(), id.to_string())
         });
         present.chain(missing).collect()
@@ -166,18 +175,22 @@ async fn pull_all<S: ReadAt + 'static>(
         match result {
             Ok(()) => {}
             Err(EngineError::CannotReachRegistry { .. }) => return Ok(false),
-            Err(error) => {
-                let hint = error.hint();
-                let failure = Failure::new(Class::Engine, "the engine did not take the images").because(error);
-                return Err(match hint {
-                    Some(hint) => failure.hint(hint),
-                    None => failure.hint("run the same command again: what is there already is kept"),
-                }
-                .into());
-            }
+            Err(error) => return Err(not_taken(error, registry.failure())),
         }
     }
     Ok(true)
+}
+
+/// The engine did not take the images: because the bundle could not be read, or for a reason of its own.
+fn not_taken(error: EngineError, broken: Option<Failure>) -> anyhow::Error {
+    if let Some(broken) = broken {
+        return broken.into();
+    }
+    let hint = error.hint();
+    let failure = Failure::new(Class::Engine, "the engine did not take the images").because(error);
+    failure
+        .hint(hint.unwrap_or_else(|| "run the same command again: what is there already is kept".to_owned()))
+        .into()
 }
 
 async fn pull_one(
@@ -246,7 +259,9 @@ async fn confirm(engine: &Engine, image: &Image) -> Result<ImageFacts> {
             facts.diff_ids.iter().filter(|id| image.diff_ids.contains(id)).count(),
             image.diff_ids.len()
         )),
-        None => wrong(format!("the engine reported success, but does not have the image {}", image.reference)),
+        None => {
+            wrong(format!("the engine reported success, but does not have the image {}", image.reference))
+        }
     }
     .into())
 }
@@ -301,7 +316,11 @@ fn held_prefixes(images: &[Image], inventory: &Inventory) -> BTreeSet<Digest> {
             .max()
             .unwrap_or(0);
         for (position, blob) in image.blobs().iter().enumerate() {
-            if position < common { held.insert(*blob) } else { needed.insert(*blob) };
+            if position < common {
+                held.insert(*blob)
+            } else {
+                needed.insert(*blob)
+            };
         }
     }
     held.difference(&needed).copied().collect()
@@ -317,18 +336,20 @@ async fn load<S: ReadAt + 'static>(
     let pieces = archive(bundle, images, leave_out)?;
     let (sender, receiver) = tokio::sync::mpsc::channel::<std::io::Result<Bytes>>(1);
     let (bundle, watching) = (Arc::clone(bundle), Arc::clone(progress));
+    let broken = ReadFailure::default();
+    let noting = broken.clone();
     tokio::task::spawn_blocking(move || {
         for piece in pieces {
             let sent = match piece {
                 Piece::Bytes(bytes) => sender.blocking_send(Ok(bytes.into())).is_ok(),
                 Piece::Content(span) => match ReadAhead::content(&bundle, span, 2) {
                     Ok(mut frames) => frames.all(|content| {
-                        let content = content.map_err(std::io::Error::other);
+                        let content = content.map_err(|error| noting.note(error));
                         watching.advance(content.as_ref().map_or(0, Vec::len) as u64);
                         let failed = content.is_err();
                         sender.blocking_send(content.map(Bytes::from)).is_ok() && !failed
                     }),
-                    Err(error) => sender.blocking_send(Err(std::io::Error::other(error))).is_err(),
+                    Err(error) => sender.blocking_send(Err(noting.note(error))).is_err(),
                 },
             };
             if !sent {
@@ -339,11 +360,7 @@ async fn load<S: ReadAt + 'static>(
     let body = futures_util::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|item| (item, receiver))
     });
-    engine.load(body, &mut |_| {}).await.map_err(|error| {
-        let hint = error.hint();
-        let failure = Failure::new(Class::Engine, "the engine did not take the images").because(error);
-        failure.hint(hint.unwrap_or_else(|| "run the same command again".to_owned())).into()
-    })
+    engine.load(body, &mut |_| {}).await.map_err(|error| not_taken(error, broken.failure()))
 }
 
 /// An archive that is a Docker image archive and an OCI layout in one, with the layers as tar.
@@ -377,7 +394,10 @@ fn archive<S: ReadAt>(
             size: entry.content.len() as u64,
             platform: None,
             annotations: BTreeMap::from([
-                ("io.containerd.image.name".to_owned(), format!("{}/{}:{tag}", image.reference.domain(), image.reference.path())),
+                (
+                    "io.containerd.image.name".to_owned(),
+                    format!("{}/{}:{tag}", image.reference.domain(), image.reference.path()),
+                ),
                 ("org.opencontainers.image.ref.name".to_owned(), tag.clone()),
             ]),
         });
@@ -388,7 +408,13 @@ fn archive<S: ReadAt>(
             layers: image.blobs().iter().map(path).collect(),
         });
         for (digest, span) in std::iter::once((image.config.digest, image.config.span))
-            .chain(image.blobs().iter().filter_map(|blob| bundle.release().layer(blob)).map(|l| (l.digest, l.span)))
+            .chain(
+                image
+                    .blobs()
+                    .iter()
+                    .filter_map(|blob| bundle.release().layer(blob))
+                    .map(|l| (l.digest, l.span)),
+            )
             .filter(|(digest, _)| !leave_out.contains(digest))
         {
             sizes.insert(digest, span.size);

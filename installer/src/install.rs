@@ -63,7 +63,7 @@ pub enum Ending {
     /// `--dry-run`: nothing was changed.
     Planned {
         /// What would be done.
-        plan: Plan,
+        plan: Box<Plan>,
     },
     /// Everything was as it should be.
     Unchanged {
@@ -75,9 +75,9 @@ pub enum Ending {
         /// The release.
         release: ReleaseId,
         /// What was done.
-        plan: Plan,
+        plan: Box<Plan>,
         /// What happened to the services.
-        report: SwitchReport,
+        report: Box<SwitchReport>,
         /// Addresses on which services are published.
         published: Vec<String>,
     },
@@ -135,7 +135,7 @@ pub async fn install(
     let Opened { bundle, origin } = open(request, &root, confirm)?;
     let prepared = prepare(request, &root, &bundle, progress, cancel).await?;
     if request.dry_run {
-        return Ok(Ending::Planned { plan: prepared.plan });
+        return Ok(Ending::Planned { plan: Box::new(prepared.plan) });
     }
     if let Origin::New(signer) = &origin {
         trust::pin(&root, bundle.release().name.as_str(), signer)?;
@@ -168,21 +168,32 @@ async fn prepare(
     };
     let lock = if request.dry_run || !findings.is_empty() { None } else { Some(product.lock()?) };
     let state = State::load(&product)?;
-    let site = evaluate(request, bundle, &product, &mut findings)?;
+    if let Some(engine) = &engine {
+        findings.extend(preflight::check_engine(engine.facts(), release));
+    }
+    let site = match evaluate(request, bundle, &product, &mut findings) {
+        Ok(site) => site,
+        // What cannot be read may be one of many broken places: then all are told.
+        Err(error) => {
+            findings.extend(broken_places(bundle, progress, cancel).await?);
+            return Err(if findings.is_empty() { error } else { refusal(&findings) });
+        }
+    };
     let (Some(engine), Some(site)) = (engine, site) else {
         findings.extend(broken_places(bundle, progress, cancel).await?);
         return Err(refusal(&findings));
     };
 
-    if let Some(attempt) = state.attempt.as_ref().filter(|attempt| attempt.release != id && !request.dry_run) {
-        progress.warn(&format!("the install of {} was interrupted: putting things back first", attempt.release));
+    if let Some(attempt) = state.attempt.as_ref().filter(|attempt| attempt.release != id && !request.dry_run)
+    {
+        progress
+            .warn(&format!("the install of {} was interrupted: putting things back first", attempt.release));
         switch::undo(&engine, &release.name, &attempt.name, &request.patience, progress.as_ref()).await?;
     }
     let resumed = state.attempt.as_ref().filter(|attempt| attempt.release == id);
     let attempt = resumed.map_or_else(|| random::name(8), |attempt| attempt.name.clone());
 
     let facts = engine.facts();
-    findings.extend(preflight::check_engine(facts, release));
     let inventory = engine.inventory().await?;
     let wanted = release.images_for(&facts.platform);
     let images = import::plan(bundle, &wanted, &inventory, import::takes_zstd(&engine));
@@ -226,7 +237,9 @@ fn evaluate(
         Ok(site) => Ok(Some(site)),
         Err(error) => match error.downcast::<Diagnostics>() {
             Ok(mistakes) => {
-                let fix = |hint: Option<String>| hint.unwrap_or_else(|| "give it with --set or --values".to_owned());
+                let fix = |hint: Option<String>| {
+                    hint.unwrap_or_else(|| "give it with --set or --values".to_owned())
+                };
                 findings.extend(mistakes.0.into_iter().map(|mut mistake| {
                     let hint = mistake.hint.take();
                     Finding::new(mistake.to_string(), fix(hint))
@@ -343,13 +356,16 @@ async fn carry_out(
     let staged = stage(bundle, &mut prepared, progress, cancel).await;
     let (target, ids) = match staged {
         Ok(staged) => staged,
-        Err(error) => return Err(step_back(request, release, prepared, &mut journal, "stage", error, progress).await),
+        Err(error) => {
+            return Err(step_back(request, release, prepared, &mut journal, "stage", error, progress).await);
+        }
     };
     journal.done("stage")?;
 
     journal.begin("switch")?;
     progress.begin("starting", None);
-    let switched = switch::switch(&prepared.engine, &target, &request.patience, progress.as_ref(), cancel).await;
+    let switched =
+        switch::switch(&prepared.engine, &target, &request.patience, progress.as_ref(), cancel).await;
     let report = match switched {
         Ok(report) => report,
         Err(error) => {
@@ -358,7 +374,10 @@ async fn carry_out(
         }
     };
     journal.done("switch")?;
-    progress.end(&format!("{} healthy or running", ferry_terminal::human::count(target.services.len(), "service")));
+    progress.end(&format!(
+        "{} healthy or running",
+        ferry_terminal::human::count(target.services.len(), "service")
+    ));
 
     journal.begin("commit")?;
     commit(bundle, &mut prepared, &target, ids, progress).await?;
@@ -367,7 +386,12 @@ async fn carry_out(
         progress.warn(&format!("the program was not kept on this host: {error:#}"));
     }
     let published = published(&prepared.site);
-    Ok(Ending::Installed { release: prepared.id, plan: prepared.plan, report, published })
+    Ok(Ending::Installed {
+        release: prepared.id,
+        plan: Box::new(prepared.plan),
+        report: Box::new(report),
+        published,
+    })
 }
 
 async fn stage(
@@ -391,8 +415,17 @@ async fn stage(
     let image = ids.values().next().cloned();
     if let Some(image) = image {
         let seeds = prepared.plan.seeds.clone();
-        seeding::fill(bundle, &prepared.engine, &target, &seeds, &image, &mut prepared.state, &prepared.product, progress)
-            .await?;
+        seeding::fill(
+            bundle,
+            &prepared.engine,
+            &target,
+            &seeds,
+            &image,
+            &mut prepared.state,
+            &prepared.product,
+            progress,
+        )
+        .await?;
     }
     if cancel.is_cancelled() {
         return Err(classify::cancelled());
@@ -423,7 +456,6 @@ async fn step_back(
     let standing = match undone {
         Ok(report) if report.failures.is_empty() => {
             prepared.state.attempt = None;
-            prepared.state.seeding.clear();
             let _ = prepared.state.save(&prepared.product).and_then(|()| journal.done("undo"));
             match &prepared.state.current {
                 Some(current) => format!("{} runs again, as before", current.release),
@@ -431,7 +463,8 @@ async fn step_back(
             }
         }
         Ok(report) => {
-            let services: Vec<&str> = report.failures.iter().map(|failure| failure.service.as_str()).collect();
+            let services: Vec<&str> =
+                report.failures.iter().map(|failure| failure.service.as_str()).collect();
             format!("the old release was put back, but {} did not come up", services.join(", "))
         }
         Err(undo) => format!("putting things back failed, too ({undo}); run the same command again"),

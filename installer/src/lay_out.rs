@@ -45,11 +45,11 @@ pub fn places(site: &Site, release: &Release, folder: &Path) -> Places {
     };
     let mut binds = BTreeMap::new();
     for mount in site.project.services.values().flat_map(|service| &service.mounts) {
-        if let MountSource::Bind { path, .. } = &mount.source {
-            if !path.starts_with('/') {
-                let placed = Placed { path: folder.join(path), digest: site.digest_at(release, path) };
-                binds.insert(path.clone(), placed);
-            }
+        if let MountSource::Bind { path, .. } = &mount.source
+            && !path.starts_with('/')
+        {
+            let placed = Placed { path: folder.join(path), digest: site.digest_at(release, path) };
+            binds.insert(path.clone(), placed);
         }
     }
     Places { configs: placed(CONFIGS, &site.configs), secrets: placed(SECRETS, &site.secrets), binds }
@@ -94,12 +94,14 @@ pub fn lay_out<S: ReadAt>(
         write_file(&making.join(path.as_str()), &file.content, file.mode)?;
     }
     write_objects(site, &making)?;
-    let compose = bundle.small_file(&bundle.release().compose, manifest_schema::limits::MAX_YAML_BYTES as u64)?;
+    let compose =
+        bundle.small_file(&bundle.release().compose, manifest_schema::limits::MAX_YAML_BYTES as u64)?;
     write_file(&making.join("compose.yaml"), &compose, 0o644)?;
     for artifact in &bundle.release().artifacts {
         progress.detail(artifact.to.as_str());
         let entries = SpanReader::new(bundle, artifact.entries)?;
-        unpack(entries, &making, progress).with_context(|| format!("laying out the artifact {}", artifact.to))?;
+        unpack(entries, &making, progress)
+            .with_context(|| format!("laying out the artifact {}", artifact.to))?;
     }
     write_file(&making.join(STAMP), &host_stamp(site)?, 0o600)?;
     sync_tree(&making)?;
@@ -112,7 +114,11 @@ pub fn lay_out<S: ReadAt>(
         fs::rename(&making, &target).with_context(|| format!("making {}", target.display()))?;
     }
     host::sync_dir(&product.releases())?;
-    progress.end(&format!("{} files, {}", site.files.len(), ferry_terminal::human::count(bundle.release().artifacts.len(), "artifact")));
+    progress.end(&format!(
+        "{} files, {}",
+        site.files.len(),
+        ferry_terminal::human::count(bundle.release().artifacts.len(), "artifact")
+    ));
     Ok(target)
 }
 
@@ -205,7 +211,10 @@ fn unpack(entries: impl std::io::Read, folder: &Path, progress: &dyn Progress) -
             tar::EntryType::Symlink => {
                 let link = entry.link_name_bytes().context("a link without a target")?;
                 let link = String::from_utf8(link.into_owned()).context("a link's target is not UTF-8")?;
-                anyhow::ensure!(stays_inside(path.as_str(), &link), "the link {path} points outside, to {link}");
+                anyhow::ensure!(
+                    stays_inside(path.as_str(), &link),
+                    "the link {path} points outside, to {link}"
+                );
                 std::os::unix::fs::symlink(&link, &target)?;
                 links.insert(path.to_string());
             }

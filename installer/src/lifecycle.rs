@@ -57,9 +57,8 @@ pub async fn status(engine: &Engine, project: &ProjectName) -> Result<Vec<Servic
     // A podman without timers never gets past "starting": then the check is run here, once.
     let by_hand = !engine.facts().runs_health_checks();
     let containers: Vec<ContainerFacts> = standing.in_place().cloned().collect();
-    let mut found = stream::iter(containers)
-        .map(|container| one_status(engine, container, by_hand))
-        .buffered(AT_ONCE);
+    let mut found =
+        stream::iter(containers).map(|container| one_status(engine, container, by_hand)).buffered(AT_ONCE);
     let mut list = Vec::new();
     while let Some(status) = found.next().await {
         list.extend(status?);
@@ -152,7 +151,11 @@ pub async fn start(
     let standing = Standing::read(engine, project.as_str()).await?;
     let mut members = Vec::new();
     for container in standing.in_place() {
-        let work = if runs(container) || standing.is_done(engine, container).await? { Work::Keep } else { Work::Start };
+        let work = if runs(container) || standing.is_done(engine, container).await? {
+            Work::Keep
+        } else {
+            Work::Start
+        };
         members.push(Member::new(&container.id, &container.labels, work));
     }
     bring_up(engine, project.as_str(), &members, patience, progress, cancel).await
@@ -344,7 +347,8 @@ mod tests {
     #[tokio::test]
     async fn chunks_become_lines() {
         let chunk = |stderr, text: &'static str| Ok(LogChunk { stderr, bytes: text.as_bytes().into() });
-        let chunks = stream::iter([chunk(false, "one\ntw"), chunk(true, "oops\r\n"), chunk(false, "o\n\nend")]);
+        let chunks =
+            stream::iter([chunk(false, "one\ntw"), chunk(true, "oops\r\n"), chunk(false, "o\n\nend")]);
         let lines: Vec<String> =
             lines("web".to_owned(), chunks).map(|line| line.unwrap().text).collect().await;
         assert_eq!(lines, ["one", "oops", "two", "", "end"]);
@@ -352,11 +356,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_without_end_does_not_fill_memory() {
-        let chunks = stream::iter((0..100).map(|_| {
-            Ok(LogChunk { stderr: false, bytes: vec![b'x'; 10_000].into() })
-        }));
-        let longest =
-            lines("web".to_owned(), chunks).map(|line| line.unwrap().text.len()).fold(0, |a, b| async move { a.max(b) }).await;
+        let chunks =
+            stream::iter((0..100).map(|_| Ok(LogChunk { stderr: false, bytes: vec![b'x'; 10_000].into() })));
+        let longest = lines("web".to_owned(), chunks)
+            .map(|line| line.unwrap().text.len())
+            .fold(0, |a, b| async move { a.max(b) })
+            .await;
         assert_eq!(longest, MAX_LOG_LINE);
     }
 }

@@ -118,7 +118,7 @@ impl Standing {
         let ended_well = state.is_some_and(|state| {
             state.exit_code == 0 && (state.restart == "no" || state.restart.starts_with("on-failure"))
         });
-        let others_run = || self.in_place().any(|other| runs(other));
+        let others_run = || self.in_place().any(runs);
         Ok(ended_well && (container.labels.contains_key(label::JOB) || others_run()))
     }
 

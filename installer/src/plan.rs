@@ -57,7 +57,11 @@ impl Plan {
             name: release.name.to_string(),
             version: release.version.clone(),
             release: id.clone(),
-            replaces: state.current.as_ref().map(|current| current.release.clone()).filter(|current| current != id),
+            replaces: state
+                .current
+                .as_ref()
+                .map(|current| current.release.clone())
+                .filter(|current| current != id),
             images_present: images.present.iter().map(|(image, _)| image.reference.to_string()).collect(),
             images_missing: images.missing.iter().map(|image| image.reference.to_string()).collect(),
             send_bytes: images.bytes,

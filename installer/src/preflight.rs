@@ -51,13 +51,17 @@ pub fn check_engine(facts: &EngineFacts, release: &Release) -> Vec<Finding> {
         let wanted = wanted.max(OLDEST_ENGINE);
         if facts.version < wanted {
             findings.push(Finding::new(
-                format!("the engine is version {}, this release needs {}.{:02}", facts.version_text, wanted.0, wanted.1),
+                format!(
+                    "the engine is version {}, this release needs {}.{:02}",
+                    facts.version_text, wanted.0, wanted.1
+                ),
                 "upgrade the engine from your operating system's installation medium",
             ));
         }
     }
     if release.images_for(&facts.platform).is_empty() && !release.images.is_empty() {
-        let packed: BTreeSet<String> = release.images.iter().map(|image| image.platform.to_string()).collect();
+        let packed: BTreeSet<String> =
+            release.images.iter().map(|image| image.platform.to_string()).collect();
         let packed: Vec<String> = packed.into_iter().collect();
         findings.push(Finding::new(
             format!("this machine is {}, the bundle holds images for {}", facts.platform, packed.join(", ")),
@@ -68,7 +72,11 @@ pub fn check_engine(facts: &EngineFacts, release: &Release) -> Vec<Finding> {
         && found < wanted
     {
         findings.push(Finding::new(
-            format!("this machine has {} of memory, the release needs {}", human::bytes(found), human::bytes(wanted)),
+            format!(
+                "this machine has {} of memory, the release needs {}",
+                human::bytes(found),
+                human::bytes(wanted)
+            ),
             "use a larger machine, or lower `requires.memory` in the manifest",
         ));
     }
@@ -92,7 +100,10 @@ pub fn check_images(facts: &EngineFacts, plan: &ImportPlan) -> Vec<Finding> {
         })
         .map(|image| {
             Finding::new(
-                format!("image {} is carried byte for byte with zstd layers, which this engine cannot read", image.reference),
+                format!(
+                    "image {} is carried byte for byte with zstd layers, which this engine cannot read",
+                    image.reference
+                ),
                 "build the bundle without `preserve` for this image, or upgrade the engine to 23 or later",
             )
         })
@@ -103,7 +114,9 @@ pub fn check_images(facts: &EngineFacts, plan: &ImportPlan) -> Vec<Finding> {
 #[must_use]
 pub fn check_services(project: &Project, images: &BTreeSet<String>) -> Vec<Finding> {
     let lacks = |image: &str| {
-        let name = image.parse::<manifest_schema::ImageRef>().map_or_else(|_| image.to_owned(), |name| name.to_string());
+        let name = image
+            .parse::<manifest_schema::ImageRef>()
+            .map_or_else(|_| image.to_owned(), |name| name.to_string());
         !images.contains(&name)
     };
     let missing: Vec<(&ServiceName, &str)> = project
@@ -116,7 +129,9 @@ pub fn check_services(project: &Project, images: &BTreeSet<String>) -> Vec<Findi
         .into_iter()
         .map(|(name, image)| {
             Finding::new(
-                format!("service {name} needs the image {image}, which the bundle does not hold for this machine"),
+                format!(
+                    "service {name} needs the image {image}, which the bundle does not hold for this machine"
+                ),
                 "build the bundle again with this image",
             )
         })
@@ -126,7 +141,8 @@ pub fn check_services(project: &Project, images: &BTreeSet<String>) -> Vec<Findi
 /// Published ports that someone else holds. `own` are the project's own containers.
 #[must_use]
 pub fn check_ports(project: &Project, own: &[ContainerFacts]) -> Vec<Finding> {
-    let held: BTreeSet<(u16, String)> = own.iter().flat_map(|container| &container.ports).filter_map(|p| published(p)).collect();
+    let held: BTreeSet<(u16, String)> =
+        own.iter().flat_map(|container| &container.ports).filter_map(|p| published(p)).collect();
     let mut findings = Vec::new();
     for (name, service) in &project.services {
         for port in &service.ports {
@@ -173,7 +189,14 @@ fn published(text: &str) -> Option<(u16, String)> {
 
 /// Free space where the engine keeps images and where Ferry keeps releases.
 #[must_use]
-pub fn check_space(facts: &EngineFacts, plan: &ImportPlan, release: &Release, root: &Path, lay_out: bool, seed: bool) -> Vec<Finding> {
+pub fn check_space(
+    facts: &EngineFacts,
+    plan: &ImportPlan,
+    release: &Release,
+    root: &Path,
+    lay_out: bool,
+    seed: bool,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut need_engine = plan.unpacked_bytes;
     if facts.store == ImageStore::Containerd {
@@ -184,7 +207,11 @@ pub fn check_space(facts: &EngineFacts, plan: &ImportPlan, release: &Release, ro
     }
     // File systems round every file up, and an engine that has filled its disk is hard to rescue.
     need_engine = need_engine.saturating_add(need_engine / 10);
-    let need_root = if lay_out { release.artifacts.iter().map(|artifact| artifact.bytes).sum::<u64>() + (1 << 20) } else { 0 };
+    let need_root = if lay_out {
+        release.artifacts.iter().map(|artifact| artifact.bytes).sum::<u64>() + (1 << 20)
+    } else {
+        0
+    };
     let extra = release.requires.disk_bytes.unwrap_or(0);
     let data_root = facts.data_root.as_deref().filter(|_| facts.local);
     let same = match (data_root.and_then(device), device(root)) {
@@ -197,7 +224,12 @@ pub fn check_space(facts: &EngineFacts, plan: &ImportPlan, release: &Release, ro
             && free < need
         {
             findings.push(Finding::new(
-                format!("{} has {} free, {what} needs {}", path.display(), human::bytes(free), human::bytes(need)),
+                format!(
+                    "{} has {} free, {what} needs {}",
+                    path.display(),
+                    human::bytes(free),
+                    human::bytes(need)
+                ),
                 "free some space (`docker system df` shows what the engine holds), or use a larger disk",
             ));
         }
@@ -248,7 +280,10 @@ pub fn check_bundle(broken: &[Broken]) -> Vec<Finding> {
         })
         .collect();
     if broken.len() > SHOWN {
-        findings.push(Finding::new(format!("the bundle is damaged in {} more places", broken.len() - SHOWN), fix));
+        findings.push(Finding::new(
+            format!("the bundle is damaged in {} more places", broken.len() - SHOWN),
+            fix,
+        ));
     }
     findings
 }

@@ -5,21 +5,23 @@
 //! It serves only what the signed release names, only by digest, only to 127.0.0.1, and only while
 //! an install runs. Each frame is hashed against the signed index as it is read.
 
+use crate::classify;
 use anyhow::{Context, Result};
 use bundle_format::read_ahead::ReadAhead;
-use bundle_format::{Bundle, ReadAt};
+use bundle_format::{Bundle, FormatError, ReadAt};
 use bytes::Bytes;
+use ferry_terminal::{Class, Failure};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::Frame;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
+use manifest_schema::Digest;
 use manifest_schema::progress::Progress;
 use manifest_schema::release::{Layer, ManifestEntry, Manifests, Span};
-use manifest_schema::Digest;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -33,7 +35,29 @@ const THREADS_PER_LAYER: usize = 2;
 /// A registry that serves until it is dropped.
 pub struct Registry {
     address: SocketAddr,
+    broken: ReadFailure,
     accepting: JoinHandle<()>,
+}
+
+/// The first error while reading the bundle. The engine only sees the connection break.
+#[derive(Debug, Clone, Default)]
+pub struct ReadFailure(Arc<OnceLock<String>>);
+
+impl ReadFailure {
+    /// Keeps `error` if it is the first, and gives it on as one for a stream.
+    pub fn note(&self, error: FormatError) -> std::io::Error {
+        let _ = self.0.set(classify::chain(&error));
+        std::io::Error::other(error)
+    }
+
+    /// The first error, as a failure of the medium.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        self.0.get().map(|text| {
+            Failure::new(Class::Bundle, format!("the bundle cannot be read any more: {text}"))
+                .hint("is the stick still plugged in? put it back and run the same command again")
+        })
+    }
 }
 
 /// One thing that can be fetched as a blob.
@@ -50,6 +74,7 @@ struct Catalogue<S> {
     manifests: BTreeMap<Digest, ManifestEntry>,
     blobs: BTreeMap<Digest, Blob>,
     progress: Arc<dyn Progress>,
+    broken: ReadFailure,
 }
 
 impl Registry {
@@ -57,10 +82,14 @@ impl Registry {
     ///
     /// # Errors
     /// When no port can be had.
-    pub async fn start<S: ReadAt + 'static>(bundle: Arc<Bundle<S>>, progress: Arc<dyn Progress>) -> Result<Self> {
+    pub async fn start<S: ReadAt + 'static>(
+        bundle: Arc<Bundle<S>>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listening on 127.0.0.1")?;
         let address = listener.local_addr().context("listening on 127.0.0.1")?;
-        let catalogue = Arc::new(Catalogue::new(bundle, progress)?);
+        let broken = ReadFailure::default();
+        let catalogue = Arc::new(Catalogue::new(bundle, progress, broken.clone())?);
         let accepting = tokio::spawn(async move {
             // Connections end with the registry: they are tasks of this one.
             let mut connections = tokio::task::JoinSet::new();
@@ -75,7 +104,13 @@ impl Registry {
                 }
             }
         });
-        Ok(Self { address, accepting })
+        Ok(Self { address, broken, accepting })
+    }
+
+    /// Why the bundle could not be read, if that is why a pull failed.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        self.broken.failure()
     }
 
     /// `127.0.0.1:PORT`.
@@ -92,7 +127,7 @@ impl Drop for Registry {
 }
 
 impl<S: ReadAt + 'static> Catalogue<S> {
-    fn new(bundle: Arc<Bundle<S>>, progress: Arc<dyn Progress>) -> Result<Self> {
+    fn new(bundle: Arc<Bundle<S>>, progress: Arc<dyn Progress>, broken: ReadFailure) -> Result<Self> {
         let release = bundle.release();
         let (mut manifests, mut blobs) = (BTreeMap::new(), BTreeMap::new());
         for layer in &release.layers {
@@ -112,7 +147,7 @@ impl<S: ReadAt + 'static> Catalogue<S> {
             };
             manifests.extend(entries.into_iter().map(|entry| (entry.digest, entry.clone())));
         }
-        Ok(Self { bundle, manifests, blobs, progress })
+        Ok(Self { bundle, manifests, blobs, progress, broken })
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Body> {
@@ -162,7 +197,7 @@ impl<S: ReadAt + 'static> Catalogue<S> {
                 Blob::Content(span) => ReadAhead::content(&self.bundle, *span, THREADS_PER_LAYER),
             };
             match frames {
-                Ok(frames) => streamed(frames, Arc::clone(&self.progress)),
+                Ok(frames) => streamed(frames, Arc::clone(&self.progress), self.broken.clone()),
                 Err(_) => return error(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
             }
         };
@@ -175,7 +210,9 @@ async fn serve<S: ReadAt + 'static>(mut stream: TcpStream, catalogue: Arc<Catalo
     // answer as a no; a closed connection makes it give up.
     let mut first = [0];
     if stream.peek(&mut first).await.is_ok_and(|read| read == 1) && first == [0x16] {
-        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .await;
         return;
     }
     let _ = stream.set_nodelay(true);
@@ -189,7 +226,7 @@ async fn serve<S: ReadAt + 'static>(mut stream: TcpStream, catalogue: Arc<Catalo
         .await;
 }
 
-fn streamed(frames: ReadAhead, progress: Arc<dyn Progress>) -> Body {
+fn streamed(frames: ReadAhead, progress: Arc<dyn Progress>, broken: ReadFailure) -> Body {
     let (sender, receiver) = tokio::sync::mpsc::channel(1);
     tokio::task::spawn_blocking(move || {
         for content in frames {
@@ -198,11 +235,7 @@ fn streamed(frames: ReadAhead, progress: Arc<dyn Progress>) -> Body {
                     progress.advance(content.len() as u64);
                     Ok(Frame::data(Bytes::from(content)))
                 }
-                Err(error) => {
-                    // The engine will only see the connection break: say here why.
-                    progress.warn(&format!("the bundle cannot be read: {error}"));
-                    Err(std::io::Error::other(error))
-                }
+                Err(error) => Err(broken.note(error)),
             };
             let failed = item.is_err();
             if sender.blocking_send(item).is_err() || failed {
@@ -241,7 +274,8 @@ fn respond(
 }
 
 fn error(status: StatusCode, code: &str) -> Response<Body> {
-    let mut response = Response::new(full(format!("{{\"errors\":[{{\"code\":\"{code}\",\"message\":\"\"}}]}}")));
+    let mut response =
+        Response::new(full(format!("{{\"errors\":[{{\"code\":\"{code}\",\"message\":\"\"}}]}}")));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     response

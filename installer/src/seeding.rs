@@ -1,5 +1,6 @@
 //! Which volumes get their first content in this install, and giving it to them.
 
+use crate::classify;
 use crate::engine::Engine;
 use crate::host::ProductDir;
 use crate::seed::{self, Seeded};
@@ -7,7 +8,6 @@ use crate::service_spec::resource_name;
 use crate::site::Site;
 use crate::state::State;
 use crate::target::Target;
-use crate::classify;
 use anyhow::{Context, Result};
 use bundle_format::read_ahead::ReadAhead;
 use bundle_format::{Bundle, ReadAt};

@@ -114,12 +114,15 @@ fn edges(names: &[&str], after: &[Vec<&str>]) -> Vec<Vec<usize>> {
     let wanted: Vec<Vec<usize>> = after
         .iter()
         .zip(names)
-        .map(|(needs, own)| needs.iter().filter(|name| *name != own).flat_map(|name| positions(name)).collect())
+        .map(|(needs, own)| {
+            needs.iter().filter(|name| *name != own).flat_map(|name| positions(name)).collect()
+        })
         .collect();
     let mut place: Vec<Option<usize>> = vec![None; names.len()];
     for turn in 0..names.len() {
         let open = |index: usize| place.get(index).is_some_and(Option::is_none);
-        let ready = |index: usize| wanted.get(index).is_some_and(|needs| !needs.iter().any(|need| open(*need)));
+        let ready =
+            |index: usize| wanted.get(index).is_some_and(|needs| !needs.iter().any(|need| open(*need)));
         let next = (0..names.len()).find(|index| open(*index) && ready(*index));
         let next = next.or_else(|| (0..names.len()).find(|index| open(*index)));
         if let Some(slot) = next.and_then(|index| place.get_mut(index)) {
@@ -221,7 +224,11 @@ pub async fn bring_up(
         () = cancel.cancelled() => return Err(SequenceError::Cancelled),
         outcomes = all => outcomes?,
     };
-    Ok(members.iter().zip(outcomes).filter_map(|(member, outcome)| Some((member.service.clone(), outcome?))).collect())
+    Ok(members
+        .iter()
+        .zip(outcomes)
+        .filter_map(|(member, outcome)| Some((member.service.clone(), outcome?)))
+        .collect())
 }
 
 /// One member on its way up.
@@ -304,7 +311,8 @@ pub async fn in_reverse<'a>(
     containers: &'a [ContainerFacts],
     act: impl Fn(&'a ContainerFacts) -> BoxFuture<'a, Result<(), EngineError>> + Send,
 ) -> Result<(), EngineError> {
-    let service = |container: &'a ContainerFacts| container.labels.get(label::SERVICE).map_or("", String::as_str);
+    let service =
+        |container: &'a ContainerFacts| container.labels.get(label::SERVICE).map_or("", String::as_str);
     let names: Vec<&str> = containers.iter().map(service).collect();
     let needs: Vec<Vec<String>> = containers
         .iter()
@@ -382,7 +390,8 @@ mod tests {
             ports: vec![],
             created: 0,
         };
-        let containers = [container("db", ""), container("web", "app:service_started:false"), container("app", "db")];
+        let containers =
+            [container("db", ""), container("web", "app:service_started:false"), container("app", "db")];
         let order = Mutex::new(Vec::new());
         in_reverse(&containers, |container| {
             let order = &order;

@@ -147,7 +147,8 @@ pub fn container_spec(
     project: &Project,
     placement: &Placement,
 ) -> Result<ContainerSpec, SpecError> {
-    let undefined = |kind, key: &str| SpecError::Undefined { service: name.clone(), kind, key: key.to_owned() };
+    let undefined =
+        |kind, key: &str| SpecError::Undefined { service: name.clone(), kind, key: key.to_owned() };
     let service = project.services.get(name).ok_or_else(|| undefined("service", name.as_str()))?;
     let image = placement
         .images
@@ -175,10 +176,8 @@ pub fn container_spec(
         };
         mounts.push(MountSpec { source, target: mount.target.clone(), read_only: mount.read_only });
     }
-    let files: [(&'static str, &[FileMount], &BTreeMap<String, Placed>); 2] = [
-        ("config", &service.configs, &placement.configs),
-        ("secret", &service.secrets, &placement.secrets),
-    ];
+    let files: [(&'static str, &[FileMount], &BTreeMap<String, Placed>); 2] =
+        [("config", &service.configs, &placement.configs), ("secret", &service.secrets, &placement.secrets)];
     for (kind, wanted, placed) in files {
         for mount in wanted {
             let file = placed.get(&mount.source).ok_or_else(|| undefined(kind, &mount.source))?;

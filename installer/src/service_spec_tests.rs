@@ -10,7 +10,12 @@ fn project() -> Project {
         image: "acme/api:2".to_owned(),
         environment: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
         ports: vec![
-            Port { target: 80, published: Some(8080), host_ip: Some("127.0.0.1".to_owned()), protocol: "tcp".to_owned() },
+            Port {
+                target: 80,
+                published: Some(8080),
+                host_ip: Some("127.0.0.1".to_owned()),
+                protocol: "tcp".to_owned(),
+            },
             Port { target: 53, published: None, host_ip: None, protocol: "udp".to_owned() },
         ],
         expose: vec!["9000".to_owned()],
@@ -59,9 +64,13 @@ fn project() -> Project {
     });
     let mut project = Project::default();
     project.services.insert(name("api"), service);
-    project.services.insert(name("db"), Service { restart: Restart::OnFailure(Some(3)), ..Default::default() });
+    project
+        .services
+        .insert(name("db"), Service { restart: Restart::OnFailure(Some(3)), ..Default::default() });
     project.networks.insert("back".to_owned(), Network::default());
-    project.networks.insert("front".to_owned(), Network { name: Some("shared".to_owned()), ..Default::default() });
+    project
+        .networks
+        .insert("front".to_owned(), Network { name: Some("shared".to_owned()), ..Default::default() });
     project.volumes.insert("data".to_owned(), Volume::default());
     project
 }
@@ -134,7 +143,8 @@ fn a_service_becomes_a_container_of_a_compose_project() {
     assert_eq!(spec.logging.0.as_deref(), Some("json-file"));
     assert_eq!(spec.logging.1["max-size"], "10m");
     assert_eq!(spec.logging.1["max-file"], "3");
-    let mounts: Vec<_> = spec.mounts.iter().map(|mount| (&mount.source, mount.target.as_str(), mount.read_only)).collect();
+    let mounts: Vec<_> =
+        spec.mounts.iter().map(|mount| (&mount.source, mount.target.as_str(), mount.read_only)).collect();
     let bind = |path: &str| MountFrom::Bind { path: path.to_owned(), create: false, propagation: None };
     assert_eq!(
         mounts,

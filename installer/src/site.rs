@@ -7,7 +7,7 @@ use bundle_format::{Bundle, ReadAt};
 use manifest_schema::compose::{self, model::FileObject, model::Project};
 use manifest_schema::manifest::{self, Manifest};
 use manifest_schema::release::Release;
-use manifest_schema::{BundlePath, Digest, Diagnostic, Diagnostics, limits, render};
+use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, limits, render};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -68,7 +68,8 @@ pub fn evaluate<S: ReadAt>(
         let path: BundlePath = name.parse().ok()?;
         files.get(&path).map(|file| file.content.clone())
     };
-    let project = compose::parse("compose.yaml", &text(&release.compose)?, &env, &load)?.project;
+    let mut project = compose::parse("compose.yaml", &text(&release.compose)?, &env, &load)?.project;
+    project.leave_out_profiles();
     let configs = objects(&project.configs, &files, "config")?;
     let secrets = objects(&project.secrets, &files, "secret")?;
     Ok(Site { project, values, files, configs, secrets })
@@ -85,7 +86,8 @@ fn render_files<S: ReadAt>(
     names.insert("ferry".to_owned(), about);
     let mut files = BTreeMap::new();
     for file in &release.compose_files {
-        let path: BundlePath = file.path.as_str().strip_prefix("compose/").unwrap_or(file.path.as_str()).parse()?;
+        let path: BundlePath =
+            file.path.as_str().strip_prefix("compose/").unwrap_or(file.path.as_str()).parse()?;
         let content = bundle.small_file(file, limits::MAX_RENDERED_BYTES as u64)?;
         files.insert(path, RenderedFile { content, mode: 0o644 });
     }
@@ -93,7 +95,8 @@ fn render_files<S: ReadAt>(
     for config in &release.configs {
         let mut content = bundle.small_file(&config.file, limits::MAX_RENDERED_BYTES as u64)?;
         if config.template {
-            let template = String::from_utf8(content).with_context(|| format!("{} is not UTF-8 text", config.from))?;
+            let template =
+                String::from_utf8(content).with_context(|| format!("{} is not UTF-8 text", config.from))?;
             content = match render::render(&config.from, &template, &names) {
                 Ok(text) => text.into_bytes(),
                 Err(mistake) => {
@@ -117,9 +120,11 @@ fn objects(
     for (key, object) in objects {
         let content = match object {
             FileObject::Content(text) | FileObject::Environment(text) => Some(text.clone().into_bytes()),
-            FileObject::File(name) => {
-                name.parse().ok().and_then(|path: BundlePath| files.get(&path)).map(|file| file.content.clone())
-            }
+            FileObject::File(name) => name
+                .parse()
+                .ok()
+                .and_then(|path: BundlePath| files.get(&path))
+                .map(|file| file.content.clone()),
         };
         match content {
             Some(content) => {
@@ -138,16 +143,16 @@ impl Site {
     /// Digest of what lies at `path` of the release folder, a file or a folder; `None` where nothing does.
     #[must_use]
     pub fn digest_at(&self, release: &Release, path: &str) -> Option<Digest> {
-        let below = |name: &str| {
-            name == path || name.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
-        };
+        let below =
+            |name: &str| name == path || name.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
         let mut listing = String::new();
         for (name, file) in self.files.iter().filter(|(name, _)| below(name.as_str())) {
             listing.push_str(&format!("{name}\t{:o}\t{}\n", file.mode, Digest::of(&file.content)));
         }
         for artifact in &release.artifacts {
             let name = format!("artifacts/{}", artifact.to);
-            let inside = path.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            let inside =
+                path.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
             if inside || below(&name) {
                 listing.push_str(&format!("{name}\t{}\n", artifact.digest));
             }
@@ -162,7 +167,9 @@ impl Site {
 /// When the file is damaged.
 pub fn remembered(path: &Path) -> Result<Values> {
     match host::read_bounded(path, limits::MAX_STATE_BYTES)? {
-        Some(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display())),
+        Some(bytes) => {
+            serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))
+        }
         None => Ok(Values::new()),
     }
 }

@@ -147,7 +147,10 @@ impl Journal {
         let line = Line { at: now(), attempt: &self.attempt, step, phase, note };
         let mut text = serde_json::to_string(&line)?;
         text.push('\n');
-        self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data()).context("writing the journal")
+        self.file
+            .write_all(text.as_bytes())
+            .and_then(|()| self.file.sync_data())
+            .context("writing the journal")
     }
 }
 

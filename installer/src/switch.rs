@@ -177,7 +177,11 @@ fn missing(
         (Some(_), true) => Ok(false),
         (Some(labels), false) => {
             if labels.get(label::PROJECT).is_none_or(|owner| owner != project) {
-                return Err(SwitchError::Foreign { kind, name: name.to_owned(), project: project.to_owned() });
+                return Err(SwitchError::Foreign {
+                    kind,
+                    name: name.to_owned(),
+                    project: project.to_owned(),
+                });
             }
             if let Some(definition) = labels.get(label::DEFINITION)
                 && Some(definition) != wanted.get(label::DEFINITION)

@@ -211,7 +211,8 @@ mod tests {
     use manifest_schema::compose::model::{Condition, Dependency, Service};
 
     fn project(services: &[(&str, &[&str])]) -> Project {
-        let dependency = |required| Dependency { condition: Condition::ServiceStarted, restart: false, required };
+        let dependency =
+            |required| Dependency { condition: Condition::ServiceStarted, restart: false, required };
         Project {
             services: services
                 .iter()
@@ -243,7 +244,10 @@ mod tests {
         assert_eq!(order(&[("a", &["z"]), ("m", &["a", "z"]), ("z", &[])]).unwrap(), "z a m");
         assert_eq!(order(&[("a", &["missing?"])]).unwrap(), "a");
         assert!(matches!(order(&[("a", &["missing"])]), Err(SpecError::Undefined { .. })));
-        assert_eq!(order(&[("a", &["b"]), ("b", &["a"]), ("c", &[])]), Err(SpecError::Cycle("a, b".to_owned())));
+        assert_eq!(
+            order(&[("a", &["b"]), ("b", &["a"]), ("c", &[])]),
+            Err(SpecError::Cycle("a, b".to_owned()))
+        );
     }
 
     #[test]

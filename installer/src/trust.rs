@@ -37,18 +37,27 @@ pub fn decide(
             .into());
     }
     let pinned = pinned(root)?;
-    let known = signers.iter().any(|signer| pinned.iter().any(|key| key.key_data() == signer.key().key_data()));
+    let known =
+        signers.iter().any(|signer| pinned.iter().any(|key| key.key_data() == signer.key().key_data()));
     if known {
         let keys = pinned.iter().map(|key| key.key_data().clone()).collect();
         return Ok((Trust::Keys(keys), Origin::Pinned));
     }
     let found: Vec<String> = signers.iter().map(Signer::fingerprint).collect();
-    let chosen = if named.is_empty() { confirm(&found).map(|typed| vec![typed]) } else { Some(named.to_vec()) };
+    let chosen =
+        if named.is_empty() { confirm(&found).map(|typed| vec![typed]) } else { Some(named.to_vec()) };
     let refused = |hint: String| {
         let fact = match (pinned.is_empty(), named.is_empty()) {
-            (_, false) => format!("the bundle is signed by {}, not by the key named with --trust", found.join(" and ")),
-            (true, _) => format!("no key is pinned on this host yet, and the bundle is signed by {}", found.join(" and ")),
-            (false, _) => format!("the bundle is signed by {}, which is not pinned on this host", found.join(" and ")),
+            (_, false) => {
+                format!("the bundle is signed by {}, not by the key named with --trust", found.join(" and "))
+            }
+            (true, _) => format!(
+                "no key is pinned on this host yet, and the bundle is signed by {}",
+                found.join(" and ")
+            ),
+            (false, _) => {
+                format!("the bundle is signed by {}, which is not pinned on this host", found.join(" and "))
+            }
         };
         Failure::new(Class::Trust, fact).hint(hint)
     };
@@ -62,10 +71,10 @@ pub fn decide(
         Some(signer) => {
             Ok((Trust::Fingerprints(vec![signer.fingerprint()]), Origin::New(Box::new(signer.clone()))))
         }
-        None => Err(refused(
-            "do not install it: ask the sender by phone which key signs this product".into(),
-        )
-        .into()),
+        None => {
+            Err(refused("do not install it: ask the sender by phone which key signs this product".into())
+                .into())
+        }
     }
 }
 
@@ -87,7 +96,9 @@ pub fn pinned(root: &Root) -> Result<Vec<ssh_key::PublicKey>> {
     if signers.is_empty() && !bad.is_empty() {
         let reasons: Vec<String> = bad.iter().map(ToString::to_string).collect();
         let fact = format!("no key in {} can be used: {}", path.display(), reasons.join("; "));
-        return Err(Failure::new(Class::Trust, fact).hint("mend the file, or restore it from a backup").into());
+        return Err(Failure::new(Class::Trust, fact)
+            .hint("mend the file, or restore it from a backup")
+            .into());
     }
     Ok(signers.into_iter().map(|signer| signer.key).collect())
 }

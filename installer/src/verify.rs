@@ -54,7 +54,9 @@ pub fn verify(
         progress.end("the bundle is damaged");
         let listed: Vec<String> = findings.iter().map(|finding| format!("\n  - {}", finding.fact)).collect();
         let fact = format!("{} cannot be installed:{}", request.bundle.display(), listed.concat());
-        return Err(Failure::new(Class::Bundle, fact).hint("copy the bundle again and verify it there").into());
+        return Err(Failure::new(Class::Bundle, fact)
+            .hint("copy the bundle again and verify it there")
+            .into());
     }
     progress.end(&human::count(bundle.verified().index().frames().len(), "frame"));
     Ok(Report {

@@ -23,14 +23,7 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A mistake without a place in a text.
     pub fn new(file: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            file: file.into(),
-            line: 0,
-            column: 0,
-            message: message.into(),
-            hint: None,
-            source_line: None,
-        }
+        Self { file: file.into(), line: 0, column: 0, message: message.into(), hint: None, source_line: None }
     }
 
     /// The same mistake at 1-based `line` and `column` of `text`.

@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn digest_refuses_what_is_not_one() {
-        for text in ["", "sha256:", "sha256:E3", "md5:00", &format!("sha256:{}", "g".repeat(64)), &"0".repeat(64)]
+        for text in
+            ["", "sha256:", "sha256:E3", "md5:00", &format!("sha256:{}", "g".repeat(64)), &"0".repeat(64)]
         {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }

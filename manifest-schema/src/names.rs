@@ -324,7 +324,8 @@ impl FromStr for ImageRef {
             None => ("docker.io".to_owned(), format!("library/{name}")),
         };
         let domain = if domain == "index.docker.io" { "docker.io".to_owned() } else { domain };
-        if !domain.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b':' | b'-' | b'[' | b']')) {
+        if !domain.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b':' | b'-' | b'[' | b']'))
+        {
             return Err(bad("the registry host holds a character that hosts cannot have"));
         }
         let component = |part: &str| {
@@ -336,7 +337,9 @@ impl FromStr for ImageRef {
                     .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'))
         };
         if !path.split('/').all(component) {
-            return Err(bad("repository names are lower-case letters and digits, separated by `/`, `.`, `_` or `-`"));
+            return Err(bad(
+                "repository names are lower-case letters and digits, separated by `/`, `.`, `_` or `-`",
+            ));
         }
         let tag = if tag.is_none() && digest.is_none() { Some("latest".to_owned()) } else { tag };
         Ok(Self { domain, path, tag, digest })

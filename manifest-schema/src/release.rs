@@ -290,11 +290,18 @@ impl Release {
             };
             for entry in entries {
                 if Digest::of(entry.content.as_bytes()) != entry.digest {
-                    return inconsistent(format!("a manifest of image {} has another digest", image.reference));
+                    return inconsistent(format!(
+                        "a manifest of image {} has another digest",
+                        image.reference
+                    ));
                 }
             }
             if image.diff_ids.len() > crate::limits::MAX_LAYERS {
-                return inconsistent(format!("image {} has {} layers", image.reference, image.diff_ids.len()));
+                return inconsistent(format!(
+                    "image {} has {} layers",
+                    image.reference,
+                    image.diff_ids.len()
+                ));
             }
             if image.blobs().len() != image.diff_ids.len() {
                 return inconsistent(format!("image {} has layers without a diff ID", image.reference));

@@ -112,7 +112,8 @@ impl Host {
     pub fn from_stick(&self, stick: &Path, program: &str, arguments: &[&str]) -> Outcome {
         let mut command = self.command(&programs::stock("unshare"));
         command.args(["--mount", "--propagation=private", "--", "/bin/sh", "-c"]);
-        command.arg("mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && cd \"$0\" && exec \"$@\"");
+        command
+            .arg("mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && cd \"$0\" && exec \"$@\"");
         command.arg(stick).arg(program).args(arguments);
         Outcome::of(&mut command)
     }

@@ -54,10 +54,7 @@ impl Outcome {
     /// When it is not there.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
-        assert!(
-            self.stdout.contains(text) || self.stderr.contains(text),
-            "`{text}` was expected in\n{self}"
-        );
+        assert!(self.stdout.contains(text) || self.stderr.contains(text), "`{text}` was expected in\n{self}");
         self
     }
 
@@ -91,7 +88,8 @@ impl Outcome {
     #[track_caller]
     #[must_use]
     pub fn events(&self) -> Vec<Value> {
-        let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}\n{self}"));
+        let parse =
+            |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}\n{self}"));
         self.stderr.lines().map(parse).collect()
     }
 }

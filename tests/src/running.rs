@@ -2,9 +2,9 @@
 
 use crate::outcome::Outcome;
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,6 +27,7 @@ pub struct Running {
     command: String,
     deadline: Instant,
     status: Option<ExitStatus>,
+    input: Option<ChildStdin>,
 }
 
 impl Running {
@@ -37,9 +38,25 @@ impl Running {
     #[track_caller]
     #[must_use]
     pub fn start(command: &mut Command) -> Self {
+        Self::launch(command.stdin(Stdio::null()))
+    }
+
+    /// Starts a command that will be typed to.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[track_caller]
+    #[must_use]
+    pub fn start_with_input(command: &mut Command) -> Self {
+        Self::launch(command.stdin(Stdio::piped()))
+    }
+
+    #[track_caller]
+    fn launch(command: &mut Command) -> Self {
         let shown = shown(command);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().unwrap_or_else(|error| panic!("{shown}: {error}"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{shown}: {error}"));
+        let input = child.stdin.take();
         let pid = Pid::from_child(&child);
         Self {
             pid,
@@ -49,7 +66,18 @@ impl Running {
             command: shown,
             deadline: Instant::now() + DEADLINE,
             status: None,
+            input,
         }
+    }
+
+    /// Types a line.
+    ///
+    /// # Panics
+    /// When the program takes none.
+    #[track_caller]
+    pub fn type_line(&mut self, line: &str) {
+        let input = self.input.as_mut().unwrap();
+        writeln!(input, "{line}").and_then(|()| input.flush()).unwrap();
     }
 
     /// Waits for a line on standard error for which `wanted` holds; `false` when the program ends
@@ -59,17 +87,35 @@ impl Running {
     /// When neither happens.
     #[track_caller]
     pub fn wait_for(&mut self, mut wanted: impl FnMut(&str) -> bool) -> bool {
+        self.wait(|line, is_error| is_error && wanted(line))
+    }
+
+    /// Waits for a line on standard output for which `wanted` holds; `false` when the program ends
+    /// without one.
+    ///
+    /// # Panics
+    /// When neither happens.
+    #[track_caller]
+    pub fn wait_for_output(&mut self, mut wanted: impl FnMut(&str) -> bool) -> bool {
+        self.wait(|line, is_error| !is_error && wanted(line))
+    }
+
+    #[track_caller]
+    fn wait(&mut self, mut wanted: impl FnMut(&str, bool) -> bool) -> bool {
         while self.status.is_none() {
-            match self.next() {
-                Event::Stderr(line) => {
-                    let found = wanted(line.trim_end());
-                    self.stderr.push_str(&line);
-                    if found {
-                        return true;
-                    }
+            let (line, is_error) = match self.next() {
+                Event::Stderr(line) => (line, true),
+                Event::Stdout(line) => (line, false),
+                Event::Ended(status) => {
+                    self.status = Some(status);
+                    break;
                 }
-                Event::Stdout(line) => self.stdout.push_str(&line),
-                Event::Ended(status) => self.status = Some(status),
+            };
+            let found = wanted(line.trim_end(), is_error);
+            let all = if is_error { &mut self.stderr } else { &mut self.stdout };
+            all.push_str(&line);
+            if found {
+                return true;
             }
         }
         false

@@ -20,7 +20,17 @@ pub fn take(host: &Host) -> Snapshot {
     let mut all = Snapshot::new();
     let lists: [(&str, &[&str]); 4] = [
         ("container", &["ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.State}} {{.Image}}"]),
-        ("image", &["images", "--all", "--no-trunc", "--digests", "--format", "{{.ID}} {{.Repository}}:{{.Tag}} {{.Digest}}"]),
+        (
+            "image",
+            &[
+                "images",
+                "--all",
+                "--no-trunc",
+                "--digests",
+                "--format",
+                "{{.ID}} {{.Repository}}:{{.Tag}} {{.Digest}}",
+            ],
+        ),
         ("volume", &["volume", "ls", "--format", "{{.Name}} {{.Driver}}"]),
         ("network", &["network", "ls", "--no-trunc", "--format", "{{.ID}} {{.Name}}"]),
     ];

@@ -133,7 +133,8 @@ fn skopeo_reads_the_unpacked_layout_and_the_archive() {
             let _ = fs::remove_dir_all(&copy);
             let target = format!("dir:{}", copy.display());
             let _ = Outcome::of(skopeo().args(["copy", "--insecure-policy", &source, &target])).succeeds();
-            let manifest: Value = serde_json::from_slice(&fs::read(copy.join("manifest.json")).unwrap()).unwrap();
+            let manifest: Value =
+                serde_json::from_slice(&fs::read(copy.join("manifest.json")).unwrap()).unwrap();
             let layers = manifest["layers"].as_array().unwrap().len();
             assert_eq!(layers, subject.image(reference)["diff_ids"].as_array().unwrap().len(), "{source}");
         }
@@ -163,7 +164,14 @@ fn podman_loads_it_as_it_is_and_runs_its_images() {
         let id = podman(&["image", "inspect", "--format", "{{.Id}}", reference]).stdout;
         assert_eq!(format!("sha256:{}", id.trim()), subject.image_id(reference));
     }
-    let page = podman(&["run", "--rm", "--network=none", "--entrypoint=/bin/cat", "small/front:1.0.0", "/www/index.html"]);
+    let page = podman(&[
+        "run",
+        "--rm",
+        "--network=none",
+        "--entrypoint=/bin/cat",
+        "small/front:1.0.0",
+        "/www/index.html",
+    ]);
     assert_eq!(page.stdout, "hello from the small site\n");
 }
 
@@ -177,11 +185,13 @@ fn docker_20_loads_it_unpacked_by_zstd() {
     for reference in ["small/front:1.0.0", "small/ticker:1"] {
         let id = engine.docker_text(&["image", "inspect", "--format", "{{.Id}}", reference]).unwrap();
         assert_eq!(id, subject.image_id(reference));
-        let layers = engine.docker_text(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", reference]);
+        let layers =
+            engine.docker_text(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", reference]);
         let layers: Value = serde_json::from_str(&layers.unwrap()).unwrap();
         assert_eq!(&layers, &subject.image(reference)["diff_ids"]);
     }
-    let run = ["run", "--rm", "--network=none", "--entrypoint=/bin/cat", "small/front:1.0.0", "/www/index.html"];
+    let run =
+        ["run", "--rm", "--network=none", "--entrypoint=/bin/cat", "small/front:1.0.0", "/www/index.html"];
     assert_eq!(engine.docker_text(&run).unwrap(), "hello from the small site");
 }
 
@@ -232,8 +242,7 @@ fn the_frames_of_a_layer_cut_out_of_the_file_are_the_layer() {
         assert!(tar.status.success(), "{tar:?}");
         assert_eq!(format!("sha256:{}", sha256(&tar.stdout)), digest);
     }
-    let named: Vec<&Value> =
-        subject.image("front:1.0.0")["diff_ids"].as_array().unwrap().iter().collect();
+    let named: Vec<&Value> = subject.image("front:1.0.0")["diff_ids"].as_array().unwrap().iter().collect();
     for diff_id in named {
         assert!(layers.iter().any(|layer| &layer["digest"] == diff_id), "{diff_id}");
     }
@@ -289,7 +298,8 @@ fn ssh_keygen_verifies_the_exported_index() {
     };
     let index = folder.join("site.index");
     let _ = stock("ssh-keygen");
-    let _ = check(&subject.built.key.public_line, &index).succeeds().says("Good \"ferry\" signature for release");
+    let _ =
+        check(&subject.built.key.public_line, &index).succeeds().says("Good \"ferry\" signature for release");
 
     let other = fixtures::keys::write(&folder, "other", 9).unwrap();
     assert_ne!(check(&other.public_line, &index).code, 0, "another key is refused");

@@ -15,7 +15,11 @@ pub fn bytes(bytes: u64) -> String {
         value /= 1024.0;
         unit = next;
     }
-    if unit == "B" { format!("{bytes} B") } else { format!("{value:.*} {unit}", if value < 10.0 { 2 } else { 1 }) }
+    if unit == "B" {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.*} {unit}", if value < 10.0 { 2 } else { 1 })
+    }
 }
 
 /// `0.8 s`, `12 s`, `3 min 5 s`.
@@ -38,9 +42,7 @@ pub fn count(number: usize, noun: &str) -> String {
 /// Text from outside, with everything taken out that could move the cursor or ring a bell.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -53,7 +53,10 @@ impl TerminalProgress {
                 ProgressBar::with_draw_target(Some(total), target),
                 "  {prefix:<10} [{bar:28}] {percent:>3}%  {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {wide_msg}",
             ),
-            None => (ProgressBar::with_draw_target(None, target), "  {prefix:<10} {spinner} {elapsed}  {wide_msg}"),
+            None => (
+                ProgressBar::with_draw_target(None, target),
+                "  {prefix:<10} {spinner} {elapsed}  {wide_msg}",
+            ),
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style.progress_chars("=> "));
@@ -103,7 +106,8 @@ impl Progress for TerminalProgress {
                         "event": "progress", "stage": name, "bytes": stage.done, "total_bytes": total
                     }));
                 } else {
-                    let of = stage.total.map(|total| format!(" of {}", human::bytes(total))).unwrap_or_default();
+                    let of =
+                        stage.total.map(|total| format!(" of {}", human::bytes(total))).unwrap_or_default();
                     self.output.error_line(&format!("  {:<10} {done}{of} {}", stage.name, stage.detail));
                 }
             }
@@ -139,7 +143,11 @@ impl Progress for TerminalProgress {
             let time = human::duration(stage.began.elapsed());
             let mark = self.output.green("✓");
             let summary = human::printable(summary);
-            self.output.error_line(&format!("{mark} {:<10} {summary} {}", stage.name, self.output.dim(&format!("({time})"))));
+            self.output.error_line(&format!(
+                "{mark} {:<10} {summary} {}",
+                stage.name,
+                self.output.dim(&format!("({time})"))
+            ));
         });
     }
 

@@ -178,12 +178,11 @@ fn facts(
     });
     let os = version.os.or(info.os_type).unwrap_or_else(|| "linux".to_owned());
     let machine = info.architecture.unwrap_or_default();
-    let platform = platform(&os, version.arch.as_deref(), &machine).ok_or_else(|| {
-        EngineError::NotAnEngine {
+    let platform =
+        platform(&os, version.arch.as_deref(), &machine).ok_or_else(|| EngineError::NotAnEngine {
             address: address.text(),
             message: format!("it names no architecture (`{machine}`)"),
-        }
-    })?;
+        })?;
     Ok(EngineFacts {
         address: address.text(),
         local: matches!(address, Address::Unix(_)),
@@ -233,7 +232,8 @@ fn platform(os: &str, arch: Option<&str>, machine: &str) -> Option<Platform> {
 
 /// `20.10.24+dfsg1` as `(20, 10)`; what is not a number counts as 0.
 fn two_numbers(text: &str) -> (u32, u32) {
-    let mut numbers = text.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    let mut numbers =
+        text.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
@@ -247,8 +247,16 @@ mod tests {
         assert_eq!(Address::parse("/x/y.sock").unwrap(), Address::Unix("/x/y.sock".into()));
         assert_eq!(Address::parse("tcp://127.0.0.1:2375/").unwrap(), Address::Tcp("127.0.0.1:2375".into()));
         for bad in [
-            "unix://x", "docker", "ssh://root@host", "https://h:1", "tcp://h", "tcp://:1", "tcp://a/b:1", "fd://",
-            "npipe:////./pipe/x", "tcp://h:99999",
+            "unix://x",
+            "docker",
+            "ssh://root@host",
+            "https://h:1",
+            "tcp://h",
+            "tcp://:1",
+            "tcp://a/b:1",
+            "fd://",
+            "npipe:////./pipe/x",
+            "tcp://h:99999",
         ] {
             assert!(matches!(Address::parse(bad), Err(EngineError::Unsupported { .. })), "{bad}");
         }

@@ -3,9 +3,9 @@
 
 use super::networks::Attachment;
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountBindOptions,
-    MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions, NetworkingConfig,
-    PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
+    MountBindOptions, MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions,
+    NetworkingConfig, PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -267,7 +267,10 @@ impl ContainerSpec {
             env: Some(self.environment.clone()),
             cmd: self.command.clone(),
             // Engines take an absent list for the image's, and a list of one empty word for none.
-            entrypoint: self.entrypoint.clone().map(|words| if words.is_empty() { vec![String::new()] } else { words }),
+            entrypoint: self
+                .entrypoint
+                .clone()
+                .map(|words| if words.is_empty() { vec![String::new()] } else { words }),
             exposed_ports: (!self.exposed.is_empty()).then(|| self.exposed.clone()),
             volumes: (!anonymous.is_empty()).then_some(anonymous),
             healthcheck: self.health.as_ref().map(HealthSpec::request),
@@ -408,8 +411,8 @@ mod tests {
             }],
             ..Default::default()
         };
-        let old =
-            [("/anon", "v1"), ("/declared", "v2"), ("/gone", "v3")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        let old = [("/anon", "v1"), ("/declared", "v2"), ("/gone", "v3")]
+            .map(|(a, b)| (a.to_owned(), b.to_owned()));
         spec.inherit_volumes(&old, &["/declared".to_owned()]);
         let names: Vec<_> = spec
             .mounts

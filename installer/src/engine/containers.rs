@@ -6,7 +6,8 @@ use bollard::container::LogOutput;
 use bollard::models::ContainerUpdateBody;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptions,
+    RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptions,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -152,11 +153,14 @@ impl Engine {
     pub async fn containers(&self, label: &str, value: &str) -> Result<Vec<ContainerFacts>> {
         let filters = HashMap::from([("label", vec![format!("{label}={value}")])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        let list = self
-            .docker
-            .list_containers(Some(options))
-            .await
-            .map_err(|e| failure("list its containers", e))?;
+        let action = "list its containers";
+        let list = if self.facts.kind == EngineKind::Podman {
+            let filters = serde_json::json!({ "label": [format!("{label}={value}")] });
+            self.ask_podman(action, "/containers/json", &[("all", "true"), ("filters", &filters.to_string())])
+                .await?
+        } else {
+            self.docker.list_containers(Some(options)).await.map_err(|e| failure(action, e))?
+        };
         let mut containers: Vec<ContainerFacts> = list
             .into_iter()
             .map(|container| ContainerFacts {
@@ -187,13 +191,18 @@ impl Engine {
     /// # Errors
     /// When the engine fails.
     pub async fn inspect(&self, container: &str) -> Result<Option<ContainerState>> {
-        let options = None::<InspectContainerOptions>;
-        match self.docker.inspect_container(checked("container", container)?, options).await {
+        let action = format!("inspect container {container}");
+        let name = checked("container", container)?;
+        let found = if self.facts.kind == EngineKind::Podman {
+            self.ask_podman(&action, &format!("/containers/{name}/json"), &[]).await
+        } else {
+            let options = None::<InspectContainerOptions>;
+            self.docker.inspect_container(name, options).await.map_err(|e| failure(action, e))
+        };
+        match found {
             Ok(found) => Ok(Some(state(found))),
-            Err(error) => match failure(format!("inspect container {container}"), error) {
-                error if error.is_not_found() => Ok(None),
-                error => Err(error),
-            },
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -335,7 +344,10 @@ fn ports(list: Vec<bollard::models::PortSummary>) -> Vec<String> {
             let protocol = port.typ.map_or_else(|| "tcp".to_owned(), |typ| typ.to_string());
             match port.public_port {
                 Some(public) => {
-                    let ip = port.ip.filter(|ip| !ip.is_empty() && ip != "::").unwrap_or_else(|| "0.0.0.0".to_owned());
+                    let ip = port
+                        .ip
+                        .filter(|ip| !ip.is_empty() && ip != "::")
+                        .unwrap_or_else(|| "0.0.0.0".to_owned());
                     format!("{ip}:{public}->{}/{protocol}", port.private_port)
                 }
                 None => format!("{}/{protocol}", port.private_port),
@@ -352,8 +364,10 @@ fn state(found: bollard::models::ContainerInspectResponse) -> ContainerState {
     let config = found.config.unwrap_or_default();
     let health = state.health.unwrap_or_default();
     let check = config.healthcheck.unwrap_or_default();
-    let test = check.test.filter(|test| test.first().is_some_and(|first| first != "NONE" && !first.is_empty()));
-    let time = |nanos: Option<i64>| Duration::from_nanos(nanos.and_then(|n| u64::try_from(n).ok()).unwrap_or(0));
+    let test =
+        check.test.filter(|test| test.first().is_some_and(|first| first != "NONE" && !first.is_empty()));
+    let time =
+        |nanos: Option<i64>| Duration::from_nanos(nanos.and_then(|n| u64::try_from(n).ok()).unwrap_or(0));
     let policy = found.host_config.and_then(|host| host.restart_policy).unwrap_or_default();
     let policy_name = policy.name.map(|name| name.to_string()).filter(|name| !name.is_empty());
     ContainerState {
@@ -393,7 +407,12 @@ fn state(found: bollard::models::ContainerInspectResponse) -> ContainerState {
             .filter(|mount| mount.typ.as_deref() == Some("volume"))
             .filter_map(|mount| Some((mount.destination?, mount.name?)))
             .collect(),
-        networks: found.network_settings.and_then(|settings| settings.networks).unwrap_or_default().into_keys().collect(),
+        networks: found
+            .network_settings
+            .and_then(|settings| settings.networks)
+            .unwrap_or_default()
+            .into_keys()
+            .collect(),
         tty: config.tty.unwrap_or(false),
     }
 }

@@ -98,9 +98,10 @@ impl Engine {
     pub async fn inspect_image(&self, name: &str) -> Result<Option<ImageFacts>> {
         let action = || format!("inspect image {name}");
         match self.docker.inspect_image(checked_image(name)?).await.map_err(|e| failure(action(), e)) {
-            Ok(image) => facts(image)
-                .map(Some)
-                .ok_or_else(|| EngineError::Failed { action: action(), message: "its layers are not named by digests".to_owned() }),
+            Ok(image) => facts(image).map(Some).ok_or_else(|| EngineError::Failed {
+                action: action(),
+                message: "its layers are not named by digests".to_owned(),
+            }),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
@@ -271,9 +272,15 @@ mod tests {
     #[test]
     fn an_unreachable_registry_is_told_from_a_failed_pull() {
         let refused = "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused";
-        assert!(matches!(pull_failure("pull", stream_error(refused)), EngineError::CannotReachRegistry { .. }));
+        assert!(matches!(
+            pull_failure("pull", stream_error(refused)),
+            EngineError::CannotReachRegistry { .. }
+        ));
         let podman = "pinging container registry 127.0.0.1:1: Get \"https://127.0.0.1:1/v2/\": http: server gave HTTP response to HTTPS client";
-        assert!(matches!(pull_failure("pull", stream_error(podman)), EngineError::CannotReachRegistry { .. }));
+        assert!(matches!(
+            pull_failure("pull", stream_error(podman)),
+            EngineError::CannotReachRegistry { .. }
+        ));
         let full = "failed to register layer: write /x: no space left on device";
         let error = pull_failure("pull", stream_error(full));
         assert!(matches!(error, EngineError::Failed { .. }));
@@ -284,7 +291,10 @@ mod tests {
     fn an_image_without_digests_for_layers_is_no_image() {
         let image = |layers: Vec<String>| bollard::models::ImageInspect {
             id: Some("sha256:1".to_owned()),
-            root_fs: Some(bollard::models::ImageInspectRootFs { typ: "layers".to_owned(), layers: Some(layers) }),
+            root_fs: Some(bollard::models::ImageInspectRootFs {
+                typ: "layers".to_owned(),
+                layers: Some(layers),
+            }),
             ..Default::default()
         };
         assert!(facts(image(vec!["nonsense".to_owned()])).is_none());

@@ -55,8 +55,7 @@ impl Engine {
     /// When the engine fails.
     pub async fn inventory(&self) -> Result<Inventory> {
         let options = ListImagesOptionsBuilder::new().all(false).build();
-        let list =
-            self.docker.list_images(Some(options)).await.map_err(|e| failure("list its images", e))?;
+        let list = self.docker.list_images(Some(options)).await.map_err(|e| failure("list its images", e))?;
         let ids: BTreeSet<String> = list.into_iter().map(|image| image.id).collect();
         let mut inspects = stream::iter(ids)
             .map(|id| async move { self.docker.inspect_image(&id).await })

@@ -13,6 +13,7 @@ pub mod exec;
 pub mod images;
 pub mod inventory;
 pub mod networks;
+mod podman;
 pub mod volumes;
 
 use bollard::Docker;

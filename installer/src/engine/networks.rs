@@ -1,7 +1,9 @@
 //! Networks of a project.
 
 use super::{Engine, EngineError, Result, checked, failure};
-use bollard::models::{EndpointIpamConfig, EndpointSettings, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest};
+use bollard::models::{
+    EndpointIpamConfig, EndpointSettings, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest,
+};
 use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptionsBuilder};
 use std::collections::{BTreeMap, HashMap};
 
@@ -79,7 +81,8 @@ impl Engine {
     /// # Errors
     /// When the engine fails.
     pub async fn network(&self, name: &str) -> Result<Option<NetworkFacts>> {
-        let found = self.docker.inspect_network(checked("network", name)?, None::<InspectNetworkOptions>).await;
+        let found =
+            self.docker.inspect_network(checked("network", name)?, None::<InspectNetworkOptions>).await;
         match found {
             Ok(network) => Ok(Some(NetworkFacts {
                 name: network.name.unwrap_or_default(),

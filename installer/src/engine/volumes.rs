@@ -41,11 +41,7 @@ pub struct VolumeFacts {
 
 impl From<bollard::models::Volume> for VolumeFacts {
     fn from(volume: bollard::models::Volume) -> Self {
-        Self {
-            name: volume.name,
-            labels: volume.labels.into_iter().collect(),
-            mountpoint: volume.mountpoint,
-        }
+        Self { name: volume.name, labels: volume.labels.into_iter().collect(), mountpoint: volume.mountpoint }
     }
 }
 
@@ -71,7 +67,8 @@ impl Engine {
     pub async fn volumes(&self, label: &str, value: &str) -> Result<Vec<VolumeFacts>> {
         let filters = HashMap::from([("label", vec![format!("{label}={value}")])]);
         let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
-        let list = self.docker.list_volumes(Some(options)).await.map_err(|e| failure("list its volumes", e))?;
+        let list =
+            self.docker.list_volumes(Some(options)).await.map_err(|e| failure("list its volumes", e))?;
         let mut volumes: Vec<VolumeFacts> = list
             .volumes
             .unwrap_or_default()
@@ -129,7 +126,11 @@ impl Engine {
     ) -> Result<()> {
         let options = UploadToContainerOptionsBuilder::new().path(path).build();
         self.patient(BULK_TIMEOUT)
-            .upload_to_container(checked("container", container)?, Some(options), bollard::body_try_stream(tar))
+            .upload_to_container(
+                checked("container", container)?,
+                Some(options),
+                bollard::body_try_stream(tar),
+            )
             .await
             .map_err(|e| failure(format!("unpack files into {path}"), e))
     }

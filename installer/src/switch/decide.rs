@@ -85,7 +85,11 @@ pub async fn compare(
     Ok((plan.changes, plan.orphans))
 }
 
-pub(super) async fn decide(engine: &Engine, target: &Target, standing: &Standing) -> Result<Plan, EngineError> {
+pub(super) async fn decide(
+    engine: &Engine,
+    target: &Target,
+    standing: &Standing,
+) -> Result<Plan, EngineError> {
     let mut plan = Plan::default();
     for service in &target.services {
         let name = service.name.as_str();
@@ -154,7 +158,11 @@ async fn unchanged(
         RunState::Running | RunState::Restarting | RunState::Paused => serves,
         RunState::Created | RunState::Removing => Change::Start,
         RunState::Exited => {
-            if standing.is_done(engine, current).await? { serves } else { Change::Start }
+            if standing.is_done(engine, current).await? {
+                serves
+            } else {
+                Change::Start
+            }
         }
     })
 }

@@ -101,7 +101,8 @@ async fn remove_resources(
     attempt: &str,
     report: &mut UndoReport,
 ) -> Result<(), SwitchError> {
-    let of_attempt = |labels: &BTreeMap<String, String>| labels.get(label::ATTEMPT).is_some_and(|own| own == attempt);
+    let of_attempt =
+        |labels: &BTreeMap<String, String>| labels.get(label::ATTEMPT).is_some_and(|own| own == attempt);
     for helper in engine.containers(label::PROJECT, project.as_str()).await? {
         if helper.labels.contains_key(label::SEED_OF) && of_attempt(&helper.labels) {
             engine.remove_container(&helper.id, true).await?;
@@ -141,7 +142,8 @@ async fn put_back(
         restore_policy(engine, container).await?;
     }
     let ran = |container: &&&ContainerFacts| part(container).0 == Part::Parked;
-    let service = |container: &ContainerFacts| container.labels.get(label::SERVICE).cloned().unwrap_or_default();
+    let service =
+        |container: &ContainerFacts| container.labels.get(label::SERVICE).cloned().unwrap_or_default();
     let restored: BTreeSet<String> = parked.iter().filter(ran).map(|container| service(container)).collect();
     let mut members: Vec<Member> = parked
         .iter()
@@ -153,7 +155,8 @@ async fn put_back(
         if parked.iter().any(|other| service(other) == service(container)) {
             continue;
         }
-        let restarts = dependencies(&container.labels).iter().any(|(name, _, again)| *again && restored.contains(name));
+        let restarts =
+            dependencies(&container.labels).iter().any(|(name, _, again)| *again && restored.contains(name));
         if restarts {
             engine.stop(&container.id).await?;
         }

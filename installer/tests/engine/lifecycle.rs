@@ -12,10 +12,16 @@ use tokio_util::sync::CancellationToken;
 #[ignore = "needs FERRY_TEST_ENGINE"]
 async fn a_project_is_looked_at_stopped_started_read_and_removed() {
     let mut site = Site::new("ferry-life").await;
-    let db = site.add("db", shell(&format!("trap 'echo bye; exit 0' TERM; echo db up; echo oops >&2; {FOREVER}")));
+    let db =
+        site.add("db", shell(&format!("trap 'echo bye; exit 0' TERM; echo db up; echo oops >&2; {FOREVER}")));
     db.stop_signal = None;
     db.healthcheck = check("true", Duration::from_millis(500));
-    db.ports = vec![Port { target: 80, published: Some(18081), host_ip: Some("127.0.0.1".to_owned()), protocol: "tcp".to_owned() }];
+    db.ports = vec![Port {
+        target: 80,
+        published: Some(18081),
+        host_ip: Some("127.0.0.1".to_owned()),
+        protocol: "tcp".to_owned(),
+    }];
     let job = site.add("job", shell("echo done"));
     after(job, "db", Condition::ServiceStarted);
     let app = site.add("app", shell(FOREVER));
@@ -53,13 +59,18 @@ async fn a_project_is_looked_at_stopped_started_read_and_removed() {
     assert!(all.contains(&"bye".to_owned()), "a graceful stop: {all:?}");
     assert!(lifecycle::stop(&site.engine, &site.name, &Silent, &never).await.unwrap().is_empty());
 
-    let outcomes = lifecycle::start(&site.engine, &site.name, &site.patience, &site.progress(), &never).await.unwrap();
+    let outcomes =
+        lifecycle::start(&site.engine, &site.name, &site.patience, &site.progress(), &never).await.unwrap();
     assert_eq!(outcomes.get("db"), Some(&Outcome::Healthy));
     assert_eq!(outcomes.get("app"), Some(&Outcome::Running));
     let job = site.engine.inspect(&site.id("job").await).await.unwrap().unwrap();
-    assert!(job.started_at <= site.engine.inspect(&site.id("db").await).await.unwrap().unwrap().started_at, "the job did not run again");
+    assert!(
+        job.started_at <= site.engine.inspect(&site.id("db").await).await.unwrap().unwrap().started_at,
+        "the job did not run again"
+    );
 
-    let removed = lifecycle::uninstall(&site.engine, &site.name, &Uninstall::default(), &Silent).await.unwrap();
+    let removed =
+        lifecycle::uninstall(&site.engine, &site.name, &Uninstall::default(), &Silent).await.unwrap();
     assert_eq!(removed.containers.len(), 3);
     assert_eq!(removed.networks, ["ferry-life_default"]);
     assert!(lifecycle::status(&site.engine, &site.name).await.unwrap().is_empty());

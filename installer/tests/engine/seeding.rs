@@ -63,7 +63,10 @@ async fn an_empty_volume_is_filled_and_a_full_one_left_alone() {
     assert_eq!(site.fill(content("first"), false).await.unwrap(), Seeded::Filled);
     assert_eq!(site.fill(content("second"), false).await.unwrap(), Seeded::HasContent);
     site.install().await;
-    assert_eq!(site.run("db", "cat /srv/sub/file; busybox stat -c '%u %g %a' /srv/sub/file").await, "first70 71 640");
+    assert_eq!(
+        site.run("db", "cat /srv/sub/file; busybox stat -c '%u %g %a' /srv/sub/file").await,
+        "first70 71 640"
+    );
     // A journal of another attempt cannot make it lose the data.
     site.attempt = "second".to_owned();
     assert_eq!(site.fill(content("second"), true).await.unwrap(), Seeded::HasContent);

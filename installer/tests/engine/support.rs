@@ -37,7 +37,9 @@ pub(crate) fn archive(tag: &str, config: &serde_json::Value) -> (Vec<u8>, manife
         add(folder, tar::EntryType::Directory, 0o777, b"", None);
     }
     add("bin/busybox", tar::EntryType::Regular, 0o755, &busybox, None);
-    for applet in ["sh", "sleep", "cat", "echo", "test", "true", "false", "touch", "ls", "date", "mkdir", "nc"] {
+    for applet in
+        ["sh", "sleep", "cat", "echo", "test", "true", "false", "touch", "ls", "date", "mkdir", "nc"]
+    {
         add(&format!("bin/{applet}"), tar::EntryType::Symlink, 0o777, b"", Some("busybox"));
     }
     let layer = layer.into_inner().unwrap();
@@ -89,7 +91,8 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) async fn new(name: &str) -> Self {
         let engine = connect().await;
-        let config = serde_json::json!({ "Cmd": ["/bin/sh"], "Env": ["PATH=/bin"], "Volumes": { "/data": {} } });
+        let config =
+            serde_json::json!({ "Cmd": ["/bin/sh"], "Env": ["PATH=/bin"], "Volumes": { "/data": {} } });
         let (archive, _) = archive("1", &config);
         load(&engine, archive).await.unwrap();
         let image = engine.inspect_image(&format!("{IMAGE}:1")).await.unwrap().unwrap();
@@ -229,5 +232,7 @@ pub(crate) fn check(script: &str, interval: Duration) -> Option<HealthCheck> {
 }
 
 pub(crate) fn after(service: &mut Service, other: &str, condition: Condition) {
-    service.depends_on.insert(other.parse().unwrap(), Dependency { condition, restart: false, required: true });
+    service
+        .depends_on
+        .insert(other.parse().unwrap(), Dependency { condition, restart: false, required: true });
 }

@@ -1,4 +1,5 @@
-use crate::engine::support::{FOREVER, Site, after, check, shell};
+use crate::engine::support::{FOREVER, IMAGE, Site, after, archive, check, load, shell};
+use installer::engine::EngineKind;
 use installer::health::Outcome;
 use installer::switch::{self, SwitchError};
 use manifest_schema::compose::model::{Condition, Mount, MountSource, Network, Port, Restart, Volume};
@@ -116,7 +117,11 @@ async fn loops_exits_and_missing_programs_are_told_apart() {
     site.add("web", shell("echo 'bind: Address already in use'; exit 3")).restart = Restart::Always;
     let failure = fails(site.try_switch(&CancellationToken::new()).await.unwrap_err());
     println!("{failure:?}");
-    assert!(failure.reason.contains("keeps restarting") || failure.reason.contains("exited"), "{}", failure.reason);
+    assert!(
+        failure.reason.contains("keeps restarting") || failure.reason.contains("exited"),
+        "{}",
+        failure.reason
+    );
     assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains("port")));
     site.undo().await;
     assert!(site.containers().await.is_empty());
@@ -142,7 +147,12 @@ async fn loops_exits_and_missing_programs_are_told_apart() {
 #[ignore = "needs FERRY_TEST_ENGINE"]
 async fn a_taken_port_is_told_and_the_old_release_comes_back() {
     let mut site = Site::new("ferry-port").await;
-    let port = |published| Port { target: 80, published, host_ip: Some("127.0.0.1".to_owned()), protocol: "tcp".to_owned() };
+    let port = |published| Port {
+        target: 80,
+        published,
+        host_ip: Some("127.0.0.1".to_owned()),
+        protocol: "tcp".to_owned(),
+    };
     site.add("one", shell(FOREVER)).ports = vec![port(Some(18080))];
     site.add("two", shell(FOREVER));
     site.install().await;
@@ -193,10 +203,16 @@ async fn what_belongs_to_others_is_not_touched() {
         propagation: None,
         nocopy: false,
     }];
-    site.project.volumes.insert("data".to_owned(), Volume { external: true, name: Some("ferry-none".to_owned()), ..Default::default() });
+    site.project.volumes.insert(
+        "data".to_owned(),
+        Volume { external: true, name: Some("ferry-none".to_owned()), ..Default::default() },
+    );
     let error = site.try_switch(&CancellationToken::new()).await.unwrap_err();
     assert!(matches!(error, SwitchError::MissingExternal { kind: "volume", .. }), "{error}");
-    let stranger = installer::engine::volumes::VolumeSpec { name: "ferry-foreign_data".to_owned(), ..Default::default() };
+    let stranger = installer::engine::volumes::VolumeSpec {
+        name: "ferry-foreign_data".to_owned(),
+        ..Default::default()
+    };
     site.engine.create_volume(&stranger).await.unwrap();
     site.project.volumes.insert("data".to_owned(), Volume::default());
     let error = site.try_switch(&CancellationToken::new()).await.unwrap_err();
@@ -237,8 +253,26 @@ async fn unnamed_data_survives_and_shared_namespaces_follow() {
 
 #[tokio::test]
 #[ignore = "needs FERRY_TEST_ENGINE"]
+async fn a_health_check_of_the_image_is_waited_for() {
+    let mut site = Site::new("ferry-image-check").await;
+    let config = serde_json::json!({
+        "Cmd": ["/bin/sh"], "Env": ["PATH=/bin"],
+        "Healthcheck": { "Test": ["CMD-SHELL", "test -f /tmp/ready"], "Interval": 30_000_000_000_u64 },
+    });
+    let (bytes, _) = archive("check", &config);
+    load(&site.engine, bytes).await.unwrap();
+    site.image = site.engine.inspect_image(&format!("{IMAGE}:check")).await.unwrap().unwrap().id;
+    site.add("web", shell(&format!("sleep 2; touch /tmp/ready; {FOREVER}")));
+    let report = site.install().await;
+    assert_eq!(report.outcomes["web"], Outcome::Healthy);
+    site.clear().await;
+}
+
+#[tokio::test]
+#[ignore = "needs FERRY_TEST_ENGINE"]
 async fn many_settings_reach_the_container() {
     let mut site = Site::new("ferry-settings").await;
+    let docker = site.engine.facts().kind == EngineKind::Docker;
     std::fs::create_dir_all(site.folder.path().join("config")).unwrap();
     std::fs::write(site.folder.path().join("config/app.conf"), "shown\n").unwrap();
     let service = site.add("web", shell(FOREVER));
@@ -246,7 +280,10 @@ async fn many_settings_reach_the_container() {
     service.hostname = Some("webhost".to_owned());
     service.extra_hosts = vec!["upstream:10.1.2.3".to_owned()];
     service.tmpfs.insert("/scratch".to_owned(), String::new());
-    service.ulimits.insert("nofile".to_owned(), (1000, 2000));
+    if docker {
+        // Podman adds limits of its own as soon as one is given, which only root without bounds may set.
+        service.ulimits.insert("nofile".to_owned(), (1000, 2000));
+    }
     service.user = Some("1000:1000".to_owned());
     service.working_dir = Some("/tmp".to_owned());
     service.cap_drop = vec!["NET_RAW".to_owned()];
@@ -261,14 +298,23 @@ async fn many_settings_reach_the_container() {
     service.mounts = vec![
         bind("config/app.conf", "/etc/app.conf", false, true),
         bind("made/here", "/made", true, false),
-        Mount { source: MountSource::Tmpfs { size: Some(1 << 20), mode: Some(0o1777) }, ..bind("", "/small", false, false) },
+        Mount {
+            source: MountSource::Tmpfs { size: Some(1 << 20), mode: Some(0o1777) },
+            ..bind("", "/small", false, false)
+        },
     ];
     site.install().await;
     let seen = site
-        .run("web", "echo $WORD; cat /etc/hostname; cat /etc/app.conf; busybox id -u; ulimit -n; busybox pwd; busybox grep -c upstream /etc/hosts; touch /x 2>/dev/null || echo sealed; busybox df -k /small | busybox tail -n 1 | busybox awk '{print $2}'")
+        .run("web", "echo $WORD; busybox hostname; cat /etc/app.conf; busybox id -u; busybox pwd; busybox grep -c upstream /etc/hosts; touch /x 2>/dev/null || echo sealed; busybox df -k /small | busybox tail -n 1 | busybox awk '{print $2}'")
         .await;
     let lines: Vec<&str> = seen.lines().collect();
-    assert_eq!(lines, ["with spaces = and 'quotes'", "webhost", "shown", "1000", "1000", "/tmp", "1", "sealed", "1024"]);
+    assert_eq!(
+        lines,
+        ["with spaces = and 'quotes'", "webhost", "shown", "1000", "/tmp", "1", "sealed", "1024"]
+    );
+    if docker {
+        assert_eq!(site.run("web", "ulimit -n").await, "1000");
+    }
     assert!(site.folder.path().join("made/here").is_dir());
     switch::commit_cleanup(&site.engine, &site.target(), &Silent).await.unwrap();
     site.clear().await;

@@ -21,6 +21,33 @@ pub struct Project {
     pub secrets: BTreeMap<String, FileObject>,
 }
 
+impl Project {
+    /// Takes out the services that have profiles, as Compose does when no profile is asked for, and
+    /// returns their names. One that another service depends on stays (Compose Specification,
+    /// "profiles").
+    pub fn leave_out_profiles(&mut self) -> Vec<ServiceName> {
+        let mut kept: Vec<ServiceName> = Vec::new();
+        let mut next: Vec<ServiceName> = self
+            .services
+            .iter()
+            .filter(|(_, service)| service.profiles.is_empty())
+            .map(|(name, _)| name.clone())
+            .collect();
+        while let Some(name) = next.pop() {
+            if !kept.contains(&name)
+                && let Some(service) = self.services.get(&name)
+            {
+                next.extend(service.depends_on.keys().cloned());
+                kept.push(name);
+            }
+        }
+        let left_out: Vec<ServiceName> =
+            self.services.keys().filter(|name| !kept.contains(name)).cloned().collect();
+        self.services.retain(|name, _| kept.contains(name));
+        left_out
+    }
+}
+
 /// One service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {

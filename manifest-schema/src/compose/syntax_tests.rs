@@ -379,3 +379,12 @@ fn volumes_and_warnings() {
     let named = "name: plant\nservices: { a: { image: a } }\n";
     assert!(read_with(named, &[("COMPOSE_PROJECT_NAME", "plant")], &[]).warnings.is_empty());
 }
+
+#[test]
+fn services_with_profiles_are_left_out_unless_needed() {
+    let text = "services:\n  web: { image: a, depends_on: [db] }\n  db: { image: b, profiles: [data] }\n  tool: { image: c, profiles: [debug] }\n";
+    let mut project = read(text).project;
+    let left_out = project.leave_out_profiles();
+    assert_eq!(left_out.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["tool"]);
+    assert_eq!(project.services.len(), 2);
+}

@@ -1,0 +1,38 @@
+//! FORMAT.md, section 12.
+
+/// The book itself: every sentence has a test, and every test that is named exists.
+#[test]
+fn every_sentence_names_a_test_that_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("FORMAT.md")).unwrap();
+    let (promises, table) = text.split_once("\n## 12.").expect("the table of tests");
+    let number = |text: &str| {
+        let (section, sentence) = text.split_once('.').unwrap_or_default();
+        (section.parse::<u32>().ok()).zip(sentence.parse::<u32>().ok())
+    };
+    let sentences: Vec<_> = promises.split("**").skip(1).step_by(2).filter_map(number).collect();
+    assert!(sentences.len() > 60, "{}", sentences.len());
+    let mut tested = Vec::new();
+    for row in table.lines().filter(|line| line.starts_with("| ") && line.contains('`')) {
+        let mut cells = row.trim_matches('|').split('|').map(str::trim);
+        let (numbers, tests) = (cells.next().unwrap(), cells.next().unwrap());
+        tested.extend(numbers.split(", ").map(|text| number(text).unwrap_or_else(|| panic!("{row}"))));
+        for test in tests.split(", ") {
+            let (file, name) = test.trim_matches('`').split_once("::").unwrap_or_else(|| panic!("{row}"));
+            let places =
+                [format!("tests/{file}.rs"), format!("src/{file}.rs"), format!("../bundler/tests/{file}.rs")];
+            let source = places.iter().find_map(|place| std::fs::read_to_string(root.join(place)).ok());
+            let source = source.unwrap_or_else(|| panic!("there is no {file}.rs for {test}"));
+            let function = format!("fn {name}(");
+            let at = source.find(&function).unwrap_or_else(|| panic!("there is no test {test}"));
+            assert!(source[..at].trim_end().ends_with("#[test]"), "{test} is not a test");
+        }
+    }
+    let mut twice = sentences.clone();
+    twice.sort_unstable();
+    twice.dedup();
+    assert_eq!(twice.len(), sentences.len(), "a number stands twice");
+    tested.sort_unstable();
+    tested.dedup();
+    assert_eq!(tested, twice, "the table and the sentences differ");
+}

@@ -1,0 +1,14 @@
+//! `install` on Debian's Docker Engine 20.10, in a namespace without a route out.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+
+mod host_files;
+mod interruption;
+mod main_path;
+mod preflight;
+mod trust;
+mod upgrade;
+mod volumes;
+
+/// The port that the small site publishes: every host has a loopback of its own.
+const PORT: u16 = 18080;

@@ -1,0 +1,104 @@
+//! Whom a host believes: nobody, until a person names or confirms a key.
+
+use crate::PORT;
+use fixtures::small_site::SmallSite;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use tests::bundle::{self, Built};
+use tests::host::Host;
+use tests::outcome::Outcome;
+use tests::programs::stock;
+use tests::running::Running;
+use tests::snapshot::assert_unchanged;
+
+#[test]
+fn a_key_must_be_named_once_and_is_pinned_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::small(folder.path(), &SmallSite::default());
+    let fingerprint = built.key.fingerprint.as_str();
+    let host = Host::docker("trust");
+    let before = host.snapshot();
+    let _ = host.run(&[built.path()]).exits(5).says("no key is pinned on this host yet").says(fingerprint);
+    let _ = host.run(&["verify", built.path()]).exits(5);
+    let other = fixtures::keys::write(folder.path(), "other", 2).unwrap();
+    for arguments in
+        [&["--trust", &other.fingerprint, built.path()][..], &["--trust", "SHA256:x", built.path()]]
+    {
+        let _ = host.run(arguments).exits(5).says("not by the key named with --trust").says(fingerprint);
+    }
+    let _ = host.run(&["verify", "--trust", fingerprint, built.path()]).succeeds();
+    assert_unchanged(&before, &host.snapshot(), "a bundle that is not trusted");
+    assert!(!host.root.exists(), "verify pins nothing");
+
+    let _ = host.install(&built);
+    let pinned = host.root.join("trust/allowed_signers");
+    let key = built.key.public_line.split(' ').nth(1).unwrap();
+    assert!(fs::read_to_string(&pinned).unwrap().contains(key));
+    assert_eq!(fs::metadata(&pinned).unwrap().permissions().mode() & 0o777, 0o600);
+    let _ = host.run(&["verify", built.path()]).succeeds();
+
+    // The next version needs no word, unless another key signed it.
+    let next = SmallSite { version: "1.1.0".to_owned(), message: "next".to_owned(), ..SmallSite::default() };
+    let next = bundle::small(folder.path(), &next);
+    let _ = host.run(&[next.path()]).succeeds();
+    let foreign = bundle::signed(folder.path(), &next.site, &folder.path().join("foreign.fz"), 2);
+    let before = host.snapshot();
+    let refused = host.run(&[foreign.path()]).exits(5).says("which is not pinned on this host");
+    let _ = refused.says(&other.fingerprint);
+    assert_unchanged(&before, &host.snapshot(), "a bundle of another key");
+
+    let _ = host.run(&["--trust", &other.fingerprint, foreign.path()]).succeeds();
+    assert_eq!(fs::read_to_string(&pinned).unwrap().lines().count(), 2, "both keys are pinned");
+    let _ = host.run(&["verify", foreign.path()]).succeeds();
+    let _ = host.run(&["verify", built.path()]).succeeds();
+}
+
+#[test]
+fn pins_that_cannot_be_read_are_not_taken_for_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::small(folder.path(), &SmallSite::default());
+    let host = Host::docker("pins");
+    fs::create_dir_all(host.root.join("trust")).unwrap();
+    let pins = host.root.join("trust/allowed_signers");
+    let [trust, fingerprint] = built.trust();
+    fs::write(&pins, "release ssh-ed25519 not-a-key\n").unwrap();
+    let before = host.snapshot();
+    let _ = host.run(&[trust, fingerprint, built.path()]).exits(5).says("allowed_signers can be used");
+    assert_unchanged(&before, &host.snapshot(), "a damaged allowed_signers");
+    // A key pinned by hand, as ssh-keygen's manual describes it.
+    fs::write(&pins, format!("# our supplier\nsmall namespaces=\"ferry\" {}\n", built.key.public_line))
+        .unwrap();
+    let _ = host.run(&["verify", built.path()]).succeeds();
+}
+
+/// `install` on a terminal, with `answer` typed at the prompt.
+fn asked(host: &Host, built: &Built, answer: &str) -> Outcome {
+    let mut command = host.command(&stock("script"));
+    let program = tests::programs::install();
+    let line = format!("{} {}", program.display(), built.path());
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    let mut running = Running::start_with_input(&mut command);
+    assert!(running.wait_for_output(|line| line.contains("type its")), "no prompt: {}", running.end());
+    running.type_line(answer);
+    running.end()
+}
+
+#[test]
+fn a_person_at_a_terminal_is_shown_the_fingerprint_and_types_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::small(folder.path(), &SmallSite::default());
+    let fingerprint = &built.key.fingerprint;
+    let end = &fingerprint[fingerprint.len() - 6..];
+    let host = Host::docker("prompt");
+    let before = host.snapshot();
+    let head = &fingerprint["SHA256:".len()..][..6];
+    for wrong in ["", "y", "yes", &end[1..], "aaaaaa", head] {
+        let refused = asked(&host, &built, wrong).exits(5).says(fingerprint);
+        let _ = refused.says("No key is pinned for this bundle on this host");
+        assert_unchanged(&before, &host.snapshot(), &format!("the answer `{wrong}`"));
+    }
+    let _ = asked(&host, &built, end).succeeds().says("small 1.0.0 runs");
+    assert_eq!(host.page(PORT), "hello from the small site");
+    assert!(host.root.join("trust/allowed_signers").is_file());
+    let _ = host.run(&[built.path()]).succeeds().says("unchanged");
+}

@@ -1,0 +1,139 @@
+//! A new version over an old one: only what changed moves, and a failure puts the old one back.
+
+use crate::PORT;
+use fixtures::small_site::SmallSite;
+use serde_json::json;
+use tests::bundle;
+use tests::host::Host;
+
+/// Bytes that crossed the namespace's loopback so far: all that was sent to the engine.
+fn sent(host: &Host) -> u64 {
+    let counters = host.engine.run_inside(&["cat", "/proc/self/net/dev"]).unwrap();
+    let text = String::from_utf8(counters.stdout).unwrap();
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("lo:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn version(version: &str, message: &str) -> SmallSite {
+    SmallSite { version: version.to_owned(), message: message.to_owned(), ..SmallSite::default() }
+}
+
+#[test]
+fn an_upgrade_replaces_only_what_changed_and_sends_only_the_new_layer() {
+    let folder = tempfile::tempdir().unwrap();
+    let ballast = 24 << 20;
+    let one = bundle::small(folder.path(), &SmallSite { ballast, ..version("1.0.0", "one") });
+    let two = bundle::small(folder.path(), &SmallSite { ballast, ..version("2.0.0", "two") });
+    let host = Host::docker("upgrade");
+    let _ = host.install(&one);
+    assert!(sent(&host) > ballast, "the first install sends everything");
+    let (front, ticker) = (host.id("small", "front"), host.id("small", "ticker"));
+    let started = host.inspect("small-ticker-1", "{{.State.StartedAt}}");
+
+    let before = sent(&host);
+    let upgraded = host.run(&["--json", two.path()]).succeeds().json();
+    let crossed = sent(&host) - before;
+    assert_eq!(host.page(PORT), "two");
+    assert!(crossed < 100_000, "{crossed} bytes were sent for a layer of a few kilobytes");
+    let planned = upgraded["plan"]["send_bytes"].as_u64().unwrap();
+    assert!(planned < 10_000, "{planned} bytes were planned");
+    assert_eq!(upgraded["report"]["replaced"], json!(["front"]));
+
+    assert_ne!(front, host.id("small", "front"));
+    assert_eq!(ticker, host.id("small", "ticker"), "an unchanged service was replaced");
+    assert_eq!(
+        started,
+        host.inspect("small-ticker-1", "{{.State.StartedAt}}"),
+        "an unchanged service was restarted"
+    );
+    assert_eq!(host.containers(), ["small-front-1 running", "small-ticker-1 running"]);
+    let state = host.state("small");
+    assert_eq!(state["current"]["version"], "2.0.0");
+    assert_eq!(state["previous"][0]["version"], "1.0.0");
+    assert_eq!(state["attempt"], json!(null));
+    assert!(host.root.join("small/current/artifacts/files/readme.txt").is_file());
+
+    // And back, with nothing to send at all.
+    let before = sent(&host);
+    let back = host.run(&["--json", one.path()]).succeeds().json();
+    assert_eq!(back["plan"]["images_missing"], json!([]));
+    assert!(sent(&host) - before < 20_000);
+    assert_eq!(host.page(PORT), "one");
+    assert_eq!(ticker, host.id("small", "ticker"));
+}
+
+#[test]
+fn a_changed_config_replaces_the_service_that_mounts_it_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = bundle::small(folder.path(), &SmallSite::default());
+    let host = Host::docker("config");
+    let _ = host.install(&one);
+    let (front, ticker) = (host.id("small", "front"), host.id("small", "ticker"));
+    let changed = host.run(&["--set", "site_name=Plant 7", one.path()]).succeeds();
+    assert_eq!(
+        host.docker_text(&["exec", "small-front-1", "cat", "/www/banner.txt"]),
+        "site Plant 7",
+        "{changed}"
+    );
+    assert_ne!(front, host.id("small", "front"));
+    assert_eq!(ticker, host.id("small", "ticker"));
+    // The answer is remembered.
+    let _ = host.run(&[one.path()]).succeeds().says("unchanged");
+    assert_eq!(host.docker_text(&["exec", "small-front-1", "cat", "/www/banner.txt"]), "site Plant 7");
+}
+
+#[test]
+fn a_service_that_does_not_become_healthy_is_shown_and_the_old_version_runs_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = bundle::small(folder.path(), &version("1.0.0", "one"));
+    let sick = bundle::small(folder.path(), &SmallSite { failing: true, ..version("2.0.0", "two") });
+    let host = Host::docker("failing");
+
+    // On an empty host nothing of it stays up.
+    let [trust, fingerprint] = sick.trust();
+    let failed = host.run(&[trust, fingerprint, sick.path()]).exits(8);
+    let failed = failed.says("its last log lines:").says("| the sick service cannot find its disk");
+    let _ = failed.says("error: service sick: ").says("hint: ").says("nothing of it is left running");
+    assert_eq!(host.containers(), [""; 0]);
+
+    let _ = host.run(&[one.path()]).succeeds();
+    let ids = [host.id("small", "front"), host.id("small", "ticker")];
+    let failed = host.run(&[sick.path()]).exits(8);
+    let release = host.state("small")["current"]["release"].as_str().unwrap().to_owned();
+    let _ = failed
+        .says("| the sick service cannot find its disk")
+        .says(&format!("{release} runs again, as before"));
+    assert_eq!(host.page(PORT), "one");
+    assert_eq!(host.containers(), ["small-front-1 running", "small-ticker-1 running"]);
+    assert_eq!(
+        ids,
+        [host.id("small", "front"), host.id("small", "ticker")],
+        "the old containers themselves run"
+    );
+    assert_eq!(host.state("small")["current"]["version"], "1.0.0");
+    assert_eq!(host.inspect("small-front-1", "{{.HostConfig.RestartPolicy.Name}}"), "unless-stopped");
+    let _ = host.run(&[one.path()]).succeeds().says("unchanged: nothing to do");
+
+    let mended = bundle::small(folder.path(), &version("2.0.1", "mended"));
+    let _ = host.run(&[mended.path()]).succeeds();
+    assert_eq!(host.page(PORT), "mended");
+}
+
+#[test]
+fn a_service_that_is_no_longer_in_the_project_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let three = bundle::changed(folder.path(), &version("1.0.0", "one"), |site| {
+        let compose = site.join("compose.yaml");
+        bundle::replace(
+            &compose,
+            "volumes:\n  ticks:",
+            "  third:\n    image: small/ticker:1\n    stop_grace_period: 2s\nvolumes:\n  ticks:",
+        );
+    });
+    let two = bundle::small(folder.path(), &version("2.0.0", "one"));
+    let host = Host::docker("fewer");
+    let _ = host.install(&three);
+    assert_eq!(host.containers().len(), 3);
+    let _ = host.run(&[two.path()]).succeeds().says("  removed    third");
+    assert_eq!(host.containers(), ["small-front-1 running", "small-ticker-1 running"]);
+}
