@@ -1,5 +1,6 @@
 //! Errors of the stages, each turned into a failure with its class and hint.
 
+use crate::engine::EngineError;
 use crate::switch::SwitchError;
 use bundle_format::FormatError;
 use ferry_terminal::{Class, Failure, human};
@@ -67,6 +68,23 @@ pub fn switch(error: SwitchError) -> anyhow::Error {
         other => Failure::new(Class::Preflight, other.to_string()),
     };
     match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+    .into()
+}
+
+/// An engine's error that no stage has classed gets its class and hint here.
+#[must_use]
+pub fn engine(error: anyhow::Error) -> anyhow::Error {
+    let classed = error.chain().any(|cause| cause.is::<Failure>());
+    let Some(found) =
+        error.chain().find_map(|cause| cause.downcast_ref::<EngineError>()).filter(|_| !classed)
+    else {
+        return error;
+    };
+    let failure = Failure::new(Class::Engine, chain(error.as_ref()));
+    match found.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,
     }

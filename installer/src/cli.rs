@@ -2,24 +2,20 @@
 //! in the errors themselves.
 
 mod answers;
+mod services;
 
-use crate::engine::{Engine, containers::RunState};
 use crate::health::Patience;
-use crate::host::{DEFAULT_ROOT, ProductDir, Root};
+use crate::host::DEFAULT_ROOT;
 use crate::install::{self, Ending, Request};
-use crate::lifecycle::{self, Uninstall};
-use crate::sequence::SequenceError;
-use crate::state::State;
-use crate::switch::SwitchError;
 use crate::{classify, verify};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
 use futures_util::StreamExt;
 use manifest_schema::ProjectName;
 use manifest_schema::progress::Progress;
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -53,9 +49,9 @@ struct Cli {
 
 #[derive(Args, Clone)]
 struct Common {
-    /// Ferry's folder on this host
-    #[arg(long, global = true, env = "FERRY_ROOT", default_value = DEFAULT_ROOT, value_name = "DIR")]
-    root: PathBuf,
+    /// Ferry's folder on this host [default: /var/lib/ferry, or where this program is kept as bin/fz]
+    #[arg(long, global = true, env = "FERRY_ROOT", value_name = "DIR")]
+    root: Option<PathBuf>,
     /// The engine: unix:///path or tcp://127.0.0.1:2375 [default: Docker's socket, then Podman's]
     #[arg(long, global = true, env = "DOCKER_HOST", value_name = "HOST")]
     engine: Option<String>,
@@ -65,6 +61,19 @@ struct Common {
     /// Print no progress
     #[arg(long, short, global = true)]
     quiet: bool,
+}
+
+impl Common {
+    /// As given; else the folder that keeps this program as `bin/fz`; else the usual one.
+    fn root(&self) -> PathBuf {
+        let kept = || {
+            let program = std::env::current_exe().ok()?;
+            let folder = program.parent()?;
+            let is_fz = program.file_name()? == "fz" && folder.file_name()? == "bin";
+            is_fz.then(|| folder.parent().map(Path::to_path_buf)).flatten()
+        };
+        self.root.clone().or_else(kept).unwrap_or_else(|| PathBuf::from(DEFAULT_ROOT))
+    }
 }
 
 #[derive(Args)]
@@ -86,6 +95,22 @@ struct InstallArgs {
     /// Wait this long for each service, instead of what its health check gives
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
+}
+
+impl InstallArgs {
+    /// What was given that only an install understands: no command may ignore a `--dry-run`.
+    fn given(&self) -> Option<String> {
+        let Self { bundle, trust, dry_run, set, values, timeout } = self;
+        let flags = [
+            ("--trust", !trust.is_empty()),
+            ("--dry-run", *dry_run),
+            ("--set", !set.is_empty()),
+            ("--values", values.is_some()),
+            ("--timeout", timeout.is_some()),
+        ];
+        let flag = flags.iter().find(|(_, given)| *given).map(|(name, _)| (*name).to_owned());
+        bundle.as_ref().map(|bundle| bundle.display().to_string()).or(flag)
+    }
 }
 
 #[derive(Subcommand)]
@@ -159,7 +184,7 @@ pub fn main() -> std::process::ExitCode {
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => ferry_terminal::exit_with(&error, output),
+        Err(error) => ferry_terminal::exit_with(&classify::engine(error), output),
     }
 }
 
@@ -167,8 +192,8 @@ async fn run(cli: Cli, output: Output) -> Result<()> {
     let cancel = cancel_on_signal();
     let progress: Arc<dyn Progress> = Arc::new(TerminalProgress::new(output));
     let common = cli.common;
-    if let (Some(bundle), Some(_)) = (&cli.install.bundle, &cli.command) {
-        return Err(Failure::new(Class::Usage, format!("{} stands before a command", bundle.display()))
+    if let (Some(given), Some(_)) = (cli.install.given(), &cli.command) {
+        return Err(Failure::new(Class::Usage, format!("{given} stands before a command"))
             .hint("either install a bundle or give one command; see `--help`")
             .into());
     }
@@ -177,30 +202,14 @@ async fn run(cli: Cli, output: Output) -> Result<()> {
         Some(Command::Verify { bundle, trust }) => {
             run_verify(bundle, trust, &common, output, &progress, &cancel).await
         }
-        Some(Command::Status(which)) => run_status(&which, &common, output).await,
-        Some(Command::Stop(which)) => {
-            let (engine, name, _) = connect(&which, &common).await?;
-            progress.begin("stopping", None);
-            let stopped =
-                lifecycle::stop(&engine, &name, progress.as_ref(), &cancel).await.map_err(of_sequence)?;
-            progress.end(&human::count(stopped.len(), "service"));
-            report(output, &serde_json::json!({ "stopped": stopped }), || format!("{name} is stopped"))
-        }
-        Some(Command::Start(which)) => {
-            let (engine, name, _) = connect(&which, &common).await?;
-            progress.begin("starting", None);
-            let up = lifecycle::start(&engine, &name, &Patience::default(), progress.as_ref(), &cancel)
-                .await
-                .map_err(of_sequence)?;
-            progress.end(&human::count(up.len(), "service"));
-            report(output, &serde_json::json!({ "started": up }), || format!("{name} runs"))
-        }
+        Some(Command::Status(which)) => services::status(&which, &common, output).await,
+        Some(Command::Stop(which)) => services::stop(&which, &common, output, &progress, &cancel).await,
+        Some(Command::Start(which)) => services::start(&which, &common, output, &progress, &cancel).await,
         Some(Command::Logs { service, which, follow, tail }) => {
-            let (engine, name, _) = connect(&which, &common).await?;
-            run_logs(&engine, &name, service.as_deref(), tail, follow, output, &cancel).await
+            services::logs(&which, &common, service.as_deref(), (tail, follow), output, &cancel).await
         }
         Some(Command::Uninstall { which, volumes, yes }) => {
-            run_uninstall(&which, volumes, yes, &common, output, &progress).await
+            services::uninstall(&which, volumes, yes, &common, output, &progress).await
         }
     }
 }
@@ -220,7 +229,7 @@ async fn run_install(
     let patience = Patience { timeout: args.timeout.map(Duration::from_secs), ..Patience::default() };
     let request = Request {
         bundle,
-        root: common.root.clone(),
+        root: common.root(),
         engine: common.engine.clone(),
         trust: args.trust,
         dry_run: args.dry_run,
@@ -266,9 +275,9 @@ async fn run_install(
             for address in published {
                 output.line(&format!("  listens    {address}"));
             }
-            let folder = common.root.join(&plan.name).join("current");
+            let folder = common.root().join(&plan.name).join("current");
             output.line(&format!("  files      {}", folder.display()));
-            output.line(&format!("  next       {} status", common.root.join("bin/fz").display()));
+            output.line(&format!("  next       {} status", common.root().join("bin/fz").display()));
         }
     }
     Ok(())
@@ -306,7 +315,7 @@ async fn run_verify(
 ) -> Result<()> {
     let request = Request {
         bundle,
-        root: common.root.clone(),
+        root: common.root(),
         engine: None,
         trust,
         dry_run: true,
@@ -337,169 +346,6 @@ async fn run_verify(
         ));
     }
     Ok(())
-}
-
-/// The engine, the product that is meant, and what is recorded of it.
-async fn connect(which: &Which, common: &Common) -> Result<(Engine, ProjectName, ProductDir)> {
-    let root = Root::new(&common.root)?;
-    let name = match &which.product {
-        Some(name) => name.clone(),
-        None => {
-            let mut products = root.products()?;
-            match (products.pop(), products.is_empty()) {
-                (Some(only), true) => only,
-                (None, _) => {
-                    let fact = format!("nothing is installed below {}", root.path().display());
-                    return Err(Failure::new(Class::Usage, fact)
-                        .hint("install a bundle first, or name the folder with --root")
-                        .into());
-                }
-                (Some(last), false) => {
-                    products.push(last);
-                    let names: Vec<String> = products.iter().map(ToString::to_string).collect();
-                    return Err(Failure::new(
-                        Class::Usage,
-                        format!("{} are installed here", names.join(" and ")),
-                    )
-                    .hint("say which with --product NAME")
-                    .into());
-                }
-            }
-        }
-    };
-    let engine = Engine::connect(common.engine.as_deref()).await.map_err(|error| {
-        let hint = error.hint();
-        let failure = Failure::new(Class::Engine, classify::chain(&error));
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    })?;
-    let product = root.product(&name);
-    Ok((engine, name, product))
-}
-
-async fn run_status(which: &Which, common: &Common, output: Output) -> Result<()> {
-    let (engine, name, product) = connect(which, common).await?;
-    let state = State::load(&product)?;
-    let services = lifecycle::status(&engine, &name).await?;
-    if output.json {
-        let value = serde_json::json!({ "product": name, "current": state.current, "services": services });
-        output.line(&serde_json::to_string_pretty(&value)?);
-        return Ok(());
-    }
-    match &state.current {
-        Some(current) => output.line(&format!(
-            "{} {} ({})",
-            output.bold(name.as_str()),
-            human::printable(&current.version),
-            current.release
-        )),
-        None => output.line(&format!("{} is not installed", name.as_str())),
-    }
-    if let Some(attempt) = &state.attempt {
-        output.line(&format!("an install of {} was interrupted: run it again to finish it", attempt.release));
-    }
-    if services.is_empty() {
-        output.line("no containers");
-    }
-    for service in &services {
-        let state = format!("{:?}", service.state).to_lowercase();
-        let state = match service.exit_code {
-            Some(code) if service.state != RunState::Running => format!("{state} ({code})"),
-            _ => state,
-        };
-        let health =
-            service.health.as_ref().map(|health| format!("{health:?}").to_lowercase()).unwrap_or_default();
-        output.line(&format!(
-            "  {:<16} {state:<14} {health:<10} {}",
-            service.service,
-            service.ports.join(", ")
-        ));
-    }
-    Ok(())
-}
-
-async fn run_logs(
-    engine: &Engine,
-    name: &ProjectName,
-    service: Option<&str>,
-    tail: usize,
-    follow: bool,
-    output: Output,
-    cancel: &CancellationToken,
-) -> Result<()> {
-    let lines = lifecycle::logs(engine, name, service, Some(tail), follow).await?;
-    let mut lines = std::pin::pin!(lines);
-    loop {
-        let line = tokio::select! {
-            line = lines.next() => line,
-            () = cancel.cancelled() => return Ok(()),
-        };
-        let Some(line) = line else { return Ok(()) };
-        let line = line?;
-        if output.json {
-            output.line(&serde_json::to_string(&line)?);
-        } else {
-            output.line(&format!("{:<12} | {}", line.service, crate::failure::clean(&line.text)));
-        }
-    }
-}
-
-async fn run_uninstall(
-    which: &Which,
-    volumes: bool,
-    yes: bool,
-    common: &Common,
-    output: Output,
-    progress: &Arc<dyn Progress>,
-) -> Result<()> {
-    let (engine, name, product) = connect(which, common).await?;
-    let _lock = product.lock()?;
-    let state = State::load(&product)?;
-    if !yes {
-        let what = if volumes { " and ALL ITS DATA" } else { "; its data volumes stay" };
-        if !std::io::stdin().is_terminal() || output.json {
-            return Err(Failure::new(Class::Usage, format!("uninstalling {name} needs a yes"))
-                .hint("run it again with --yes")
-                .into());
-        }
-        let _ = write!(std::io::stderr(), "Remove {name}{what}? Type its name to go on: ");
-        let _ = std::io::stderr().flush();
-        let mut typed = String::new();
-        std::io::stdin().lock().read_line(&mut typed).context("reading the answer")?;
-        if typed.trim() != name.as_str() {
-            return Err(Failure::new(Class::Cancelled, "nothing was removed").into());
-        }
-    }
-    let installed = state.current.iter().chain(&state.previous);
-    let images = installed.flat_map(|release| release.images.keys().cloned()).collect();
-    progress.begin("removing", None);
-    let removed =
-        lifecycle::uninstall(&engine, &name, &Uninstall { volumes, images }, progress.as_ref()).await?;
-    std::fs::remove_dir_all(product.path())
-        .with_context(|| format!("removing {}", product.path().display()))?;
-    progress.end(&human::count(removed.containers.len(), "container"));
-    report(output, &serde_json::json!({ "removed": removed }), || {
-        let mut text = format!("{name} is removed");
-        if !removed.kept_volumes.is_empty() {
-            text.push_str(&format!("\n  kept with their data: {}", removed.kept_volumes.join(", ")));
-        }
-        text
-    })
-}
-
-fn report(output: Output, value: &serde_json::Value, text: impl FnOnce() -> String) -> Result<()> {
-    if output.json {
-        output.line(&serde_json::to_string_pretty(value)?);
-    } else {
-        output.line(&text());
-    }
-    Ok(())
-}
-
-fn of_sequence(error: SequenceError) -> anyhow::Error {
-    classify::switch(SwitchError::from(error))
 }
 
 /// The first Ctrl-C (or TERM) asks for an end in good order, the second ends at once.

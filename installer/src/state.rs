@@ -25,6 +25,9 @@ pub struct State {
     /// Volumes whose seeding began and did not end.
     #[serde(default)]
     pub seeding: BTreeSet<String>,
+    /// The engine it runs on, where one was named: what `fz` talks to unless told otherwise.
+    #[serde(default)]
+    pub engine: Option<String>,
     /// The attempt under way: kept when it is interrupted, so that the next one resumes it.
     #[serde(default)]
     pub attempt: Option<Attempt>,

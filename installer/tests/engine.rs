@@ -2,6 +2,7 @@
 //! installer --test engine -- --ignored --test-threads=4`. Ignored by default, since it needs an
 //! engine; run without the variable it fails, it never passes silently.
 
+#[cfg(test)]
 mod engine {
     mod images;
     mod interruption;

@@ -19,9 +19,9 @@ fn every_sentence_names_a_test_that_exists() {
         tested.extend(numbers.split(", ").map(|text| number(text).unwrap_or_else(|| panic!("{row}"))));
         for test in tests.split(", ") {
             let (file, name) = test.trim_matches('`').split_once("::").unwrap_or_else(|| panic!("{row}"));
-            let places =
-                [format!("tests/{file}.rs"), format!("src/{file}.rs"), format!("../bundler/tests/{file}.rs")];
-            let source = places.iter().find_map(|place| std::fs::read_to_string(root.join(place)).ok());
+            let folders = ["tests", "src", "../bundler/tests", "../tests/tests"];
+            let places = folders.map(|folder| root.join(folder).join(format!("{file}.rs")));
+            let source = places.iter().find_map(|place| std::fs::read_to_string(place).ok());
             let source = source.unwrap_or_else(|| panic!("there is no {file}.rs for {test}"));
             let function = format!("fn {name}(");
             let at = source.find(&function).unwrap_or_else(|| panic!("there is no test {test}"));

@@ -1,1 +1,177 @@
-//! ..
+//! Ctrl-C, `kill -9` and what comes after: the old version runs, or the same command finishes the new.
+
+use crate::PORT;
+use fixtures::small_site::SmallSite;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::path::Path;
+use tests::bundle::{self, Built};
+use tests::host::Host;
+
+fn version(number: usize) -> SmallSite {
+    SmallSite { version: format!("{number}.0.0"), message: format!("page {number}"), ..SmallSite::default() }
+}
+
+/// A version whose services take their time to be healthy, so that there is time to interrupt it.
+fn slow(folder: &Path, number: usize) -> Built {
+    bundle::changed(folder, &SmallSite { failing: true, ..version(number) }, |_| {})
+}
+
+fn is(line: &str, event: &str, stage: &str, text: &str) -> bool {
+    let value: Value = serde_json::from_str(line).unwrap_or_default();
+    value["event"] == event
+        && value["stage"] == stage
+        && value["text"].as_str().unwrap_or_default().contains(text)
+}
+
+#[test]
+fn ctrl_c_while_services_start_brings_the_old_version_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = bundle::small(folder.path(), &version(1));
+    let two = slow(folder.path(), 2);
+    let host = Host::docker("ctrl-c");
+    let _ = host.install(&one);
+    let ids = [host.id("small", "front"), host.id("small", "ticker")];
+    let mut running = host.start(&[two.path()]);
+    assert!(running.wait_for(|line| is(line, "detail", "starting", "waiting for sick")));
+    running.signal(Signal::INT);
+    let stopped = running.end().exits(130);
+    assert_eq!(stopped.json()["error"]["message"], "stopped by Ctrl-C");
+    let _ = stopped.says("stopping in good order; press Ctrl-C again to stop at once");
+    assert_eq!(host.page(PORT), "page 1");
+    assert_eq!(host.containers(), ["small-front-1 running", "small-ticker-1 running"]);
+    assert_eq!(ids, [host.id("small", "front"), host.id("small", "ticker")]);
+    assert_eq!(host.state("small")["attempt"], json!(null));
+    let _ = host.run(&[one.path()]).succeeds().says("unchanged: nothing to do");
+}
+
+#[test]
+fn ctrl_c_on_an_empty_host_leaves_nothing_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = bundle::small(folder.path(), &SmallSite { ballast: 64 << 20, ..version(1) });
+    let host = Host::docker("ctrl-c-first");
+    let [trust, fingerprint] = one.trust();
+    let mut running = host.start(&[trust, fingerprint, one.path()]);
+    assert!(running.wait_for(|line| is(line, "begin", "importing", "")));
+    running.signal(Signal::INT);
+    let _ = running.end().exits(130);
+    assert_eq!(host.containers(), [""; 0]);
+    let _ = host.run(&[one.path()]).succeeds();
+    assert_eq!(host.page(PORT), "page 1");
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once_and_the_next_run_tidies_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = bundle::small(folder.path(), &version(1));
+    let two = slow(folder.path(), 2);
+    let host = Host::docker("ctrl-c-twice");
+    let _ = host.install(&one);
+    let mut running = host.start(&[two.path()]);
+    assert!(running.wait_for(|line| is(line, "detail", "starting", "waiting for sick")));
+    running.signal(Signal::INT);
+    assert!(running.wait_for(|line| line.contains("again to stop at once")));
+    running.signal(Signal::INT);
+    let _ = running.end().exits(130);
+    let _ = host.run(&[one.path()]).succeeds();
+    assert_eq!(host.page(PORT), "page 1");
+    assert_eq!(host.containers(), ["small-front-1 running", "small-ticker-1 running"]);
+}
+
+/// Both services run, exactly once, the page is the one of `version`, and nothing is under way.
+fn assert_whole(host: &Host, number: usize, when: &str) {
+    let containers = host.containers();
+    assert_eq!(containers, ["small-front-1 running", "small-ticker-1 running"], "{when}");
+    assert_eq!(host.page(PORT), format!("page {number}"), "{when}");
+    let state = host.state("small");
+    assert_eq!(state["current"]["version"], format!("{number}.0.0"), "{when}");
+    assert_eq!(state["attempt"], json!(null), "{when}");
+    for service in ["front", "ticker"] {
+        let policy = host.inspect(&format!("small-{service}-1"), "{{.HostConfig.RestartPolicy.Name}}");
+        assert_eq!(policy, "unless-stopped", "{when}");
+    }
+}
+
+/// Installs `built`, killed right after its event number `kill_at`; whether it got that far.
+fn killed_at(host: &Host, built: &Built, kill_at: usize) -> (bool, String) {
+    let [trust, fingerprint] = built.trust();
+    let mut running = host.start(&[trust, fingerprint, built.path()]);
+    let mut seen = 0;
+    let mut last = String::new();
+    let reached = running.wait_for(|line| {
+        seen += 1;
+        line.clone_into(&mut last);
+        seen == kill_at
+    });
+    if reached {
+        running.signal(Signal::KILL);
+    }
+    let _ = running.end().exits(if reached { 137 } else { 0 });
+    (reached, last)
+}
+
+#[test]
+fn killed_after_any_event_of_an_upgrade_the_same_command_finishes() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::docker("kill-upgrade");
+    let _ = host.install(&bundle::small(folder.path(), &version(1)));
+    let mut number = 1;
+    for kill_at in 1.. {
+        number += 1;
+        let next = bundle::small(folder.path(), &version(number));
+        let (reached, event) = killed_at(&host, &next, kill_at);
+        let when = format!("killed after event {kill_at}: {event}");
+        if !reached {
+            assert!(kill_at > 12, "an upgrade has more than {kill_at} events");
+            assert_whole(&host, number, &when);
+            break;
+        }
+        let finished = host.run(&[next.path()]);
+        assert_eq!(finished.code, 0, "{when}\n{finished}");
+        assert_whole(&host, number, &when);
+        let again = host.run(&[next.path()]).succeeds();
+        assert!(again.stdout.contains("unchanged"), "{when}\n{again}");
+    }
+}
+
+#[test]
+fn killed_after_any_event_of_a_first_install_the_same_command_finishes() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::docker("kill-first");
+    let built = bundle::small(folder.path(), &version(1));
+    // Every second event: each stage is met, in half the time.
+    for kill_at in (1..).step_by(2) {
+        let (reached, event) = killed_at(&host, &built, kill_at);
+        let when = format!("killed after event {kill_at}: {event}");
+        let [trust, fingerprint] = built.trust();
+        let finished = host.run(&[trust, fingerprint, built.path()]);
+        assert_eq!(finished.code, 0, "{when}\n{finished}");
+        assert_whole(&host, 1, &when);
+        if !reached {
+            assert!(kill_at > 12, "an install has more than {kill_at} events");
+            break;
+        }
+        let _ = host.run(&["uninstall", "--yes", "--volumes"]).succeeds();
+    }
+}
+
+#[test]
+fn killed_in_the_middle_of_an_upgrade_the_old_version_can_be_asked_for_instead() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = bundle::small(folder.path(), &version(1));
+    let host = Host::docker("kill-back");
+    let _ = host.install(&one);
+    for (number, text) in [(2, "making small-front-1"), (3, "starting front"), (4, "waiting for front")] {
+        let next = bundle::small(folder.path(), &version(number));
+        let mut running = host.start(&[next.path()]);
+        assert!(running.wait_for(|line| is(line, "detail", "starting", text)), "{text}");
+        running.signal(Signal::KILL);
+        let _ = running.end().exits(137);
+        let _ = host.run(&["status"]).succeeds().says("was interrupted: run it again to finish it");
+        let back = host.run(&[one.path()]).succeeds();
+        let _ = back
+            .says(&format!("the install of {number}.0.0-"))
+            .says("was interrupted: putting things back first");
+        assert_whole(&host, 1, text);
+    }
+}

@@ -1,1 +1,172 @@
-//! ..
+//! Everything that stands in the way is found before anything is changed, and listed at once.
+
+use crate::PORT;
+use fixtures::small_site::SmallSite;
+use std::fs;
+use std::process::{Child, Stdio};
+use tests::bundle;
+use tests::host::Host;
+use tests::outcome::Outcome;
+use tests::programs::stock;
+use tests::snapshot::assert_unchanged;
+
+/// Something that holds a port in the host's namespace.
+struct Holder(Child);
+
+impl Holder {
+    fn of(host: &Host, port: u16) -> Self {
+        let busybox = fixtures::machine::busybox().unwrap();
+        let mut command = host.command(&busybox);
+        command.args(["nc", "-lk", "-s", "127.0.0.1", "-p", &port.to_string(), "-e", "/bin/echo", "taken"]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Answers once it holds the port.
+        let holder = Self(child);
+        let mut probe = host.command(&stock("timeout"));
+        let script = format!("until {} nc 127.0.0.1 {port} </dev/null; do :; done", busybox.display());
+        let _ = Outcome::of(probe.args(["20", "/bin/sh", "-c", &script])).succeeds().says("taken");
+        holder
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_taken_port_too_little_memory_and_too_little_disk_are_listed_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::changed(folder.path(), &SmallSite::default(), |site| {
+        let manifest = site.join("ferry.yaml");
+        bundle::replace(
+            &manifest,
+            "artifacts:\n",
+            "requires: { memory: 4096GiB, disk: 9000TiB }\nartifacts:\n",
+        );
+    });
+    let host = Host::docker("preflight");
+    let _holder = Holder::of(&host, PORT);
+    let before = host.snapshot();
+    let [trust, fingerprint] = built.trust();
+    let refused = host.run(&[trust, fingerprint, built.path()]).exits(7);
+    let refused = refused.says("this host is not ready: 3 findings; nothing was changed");
+    let refused = refused.says(&format!(
+        "  - port {PORT}/tcp of service front is taken on 127.0.0.1\n    fix: see who has it with `ss "
+    ));
+    let refused = refused
+        .says("the release needs 4.00 TiB\n    fix: ")
+        .says(" free, this release needs 8.79 PiB\n    fix: ");
+    assert_eq!(refused.stdout, "");
+    assert_unchanged(&before, &host.snapshot(), "an install on a host that is not ready");
+    assert!(!host.root.join("trust").exists(), "no key is pinned by an install that was refused");
+
+    let json = host.run(&["--json", trust, fingerprint, built.path()]).exits(7).json();
+    assert_eq!(json["error"]["exit_code"], 7);
+    assert_unchanged(&before, &host.snapshot(), "an install on a host that is not ready");
+}
+
+#[test]
+fn an_engine_out_of_reach_a_missing_answer_and_a_read_only_folder_are_listed_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::changed(folder.path(), &SmallSite::default(), |site| {
+        bundle::replace(&site.join("ferry.yaml"), ", default: \"nowhere\"", "");
+    });
+    let host = Host::docker("unreachable");
+    let stick = host.engine.folder().join("stick");
+    fs::create_dir(&stick).unwrap();
+    fs::copy(&built.file, stick.join("site.fz")).unwrap();
+    let [trust, fingerprint] = built.trust();
+    let program = tests::programs::install();
+    let program = program.to_str().unwrap();
+    let nowhere = format!("unix://{}/nowhere.sock", host.engine.folder().display());
+    let before = host.snapshot();
+    let refused = host
+        .from_stick(
+            &stick,
+            program,
+            &["--root", "ferry", "--engine", &nowhere, trust, fingerprint, "site.fz"],
+        )
+        .exits(7);
+    let refused = refused.says("this host is not ready: 3 findings; nothing was changed");
+    let refused = refused.says("ferry cannot be written: ").says("or name a writable folder with --root");
+    let refused = refused.says("nowhere.sock does not exist\n    fix: ");
+    let _ = refused.says("site_name").says("give it with --set");
+    assert_unchanged(&before, &host.snapshot(), "an install without an engine");
+    assert_eq!(fs::read_dir(&stick).unwrap().count(), 1);
+
+    let _ = host.run(&[trust, fingerprint, built.path()]).exits(7).says("site_name");
+    let _ = host.run(&[trust, fingerprint, "--set", "site_name=x", built.path()]).succeeds();
+    let _ = host.run(&[built.path()]).succeeds().says("unchanged");
+}
+
+#[test]
+fn an_engine_that_does_not_run_is_named_with_its_address_by_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::small(folder.path(), &SmallSite::default());
+    let mut host = Host::docker("stopped");
+    let _ = host.install(&built);
+    host.engine.stop().unwrap();
+    let address = host.engine.socket().display().to_string();
+    for arguments in [&["status"][..], &["stop"], &["start"], &["logs"], &["uninstall", "--yes"]] {
+        let _ = host.run(arguments).exits(6).says(&address).says("hint: ");
+    }
+    let _ = host.run(&[built.path()]).exits(7).says(&address).says("nothing was changed");
+    // Neither a stopped engine nor its restart changes what is installed.
+    host.engine.restart().unwrap();
+    let _ = host.run(&[built.path()]).succeeds();
+    assert_eq!(host.page(PORT), "hello from the small site");
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_found_before_it_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::small(folder.path(), &SmallSite { ballast: 60 << 20, ..SmallSite::default() });
+    let host = Host::of(fixtures::Engine::start_on_disk("small-disk", 64 << 20).unwrap());
+    let before = host.snapshot();
+    let [trust, fingerprint] = built.trust();
+    let refused = host.run(&[trust, fingerprint, built.path()]).exits(7);
+    let _ = refused.says("/data has ").says(" free, this release needs ").says("use a larger disk");
+    assert_unchanged(&before, &host.snapshot(), "an install on a small disk");
+}
+
+#[test]
+fn only_one_install_at_a_time_changes_a_product() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = bundle::small(folder.path(), &SmallSite::default());
+    let sick = SmallSite { version: "2.0.0".to_owned(), failing: true, ..SmallSite::default() };
+    let sick = bundle::small(folder.path(), &sick);
+    let host = Host::docker("lock");
+    let _ = host.install(&one);
+    let mut first = host.start(&["--timeout", "20", sick.path()]);
+    assert!(first.wait_for(|line| line.contains("waiting for sick")));
+    let _ = host.run(&[one.path()]).exits(7).says("another install is changing this product right now");
+    let _ = host.run(&["uninstall", "--yes"]).exits(7);
+    first.signal(rustix::process::Signal::INT);
+    let _ = first.end().exits(130);
+    let _ = host.run(&[one.path()]).succeeds().says("unchanged");
+}
+
+#[test]
+fn options_of_an_install_are_not_ignored_before_a_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::small(folder.path(), &SmallSite::default());
+    let host = Host::docker("options");
+    let _ = host.install(&built);
+    let before = host.snapshot();
+    for arguments in [
+        &["--dry-run", "uninstall", "--yes"][..],
+        &["--trust", "SHA256:x", "status"],
+        &[built.path(), "stop"],
+        &["--no-such-option", "status"],
+        &[],
+    ] {
+        let refused = host.run(arguments).exits(2);
+        assert!(!refused.stderr.is_empty(), "{refused}");
+    }
+    assert_unchanged(&before, &host.snapshot(), "a mistake on the command line");
+    // Those that every command has may stand on either side.
+    let _ = host.run(&["--json", "status"]).succeeds().json();
+    let _ = host.run(&["status", "--json"]).succeeds().json();
+}

@@ -91,14 +91,14 @@ fn a_service_that_does_not_become_healthy_is_shown_and_the_old_version_runs_on()
 
     // On an empty host nothing of it stays up.
     let [trust, fingerprint] = sick.trust();
-    let failed = host.run(&[trust, fingerprint, sick.path()]).exits(8);
+    let failed = host.run(&["--timeout", "5", trust, fingerprint, sick.path()]).exits(8);
     let failed = failed.says("its last log lines:").says("| the sick service cannot find its disk");
     let _ = failed.says("error: service sick: ").says("hint: ").says("nothing of it is left running");
     assert_eq!(host.containers(), [""; 0]);
 
     let _ = host.run(&[one.path()]).succeeds();
     let ids = [host.id("small", "front"), host.id("small", "ticker")];
-    let failed = host.run(&[sick.path()]).exits(8);
+    let failed = host.run(&["--timeout", "5", sick.path()]).exits(8);
     let release = host.state("small")["current"]["release"].as_str().unwrap().to_owned();
     let _ = failed
         .says("| the sick service cannot find its disk")

@@ -1,0 +1,221 @@
+//! Commands on what is installed: status, logs, stop, start, uninstall.
+
+use super::{Common, Which};
+use crate::classify;
+use crate::engine::{Engine, EngineError, containers::RunState};
+use crate::health::Patience;
+use crate::host::{ProductDir, Root};
+use crate::lifecycle::{self, Uninstall};
+use crate::sequence::SequenceError;
+use crate::state::State;
+use crate::switch::SwitchError;
+use anyhow::{Context, Result};
+use ferry_terminal::{Class, Failure, Output, human};
+use futures_util::StreamExt;
+use manifest_schema::ProjectName;
+use manifest_schema::progress::Progress;
+use std::io::{BufRead, IsTerminal, Write};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// The engine, the product that is meant, and what is recorded of it.
+async fn connect(which: &Which, common: &Common) -> Result<(Engine, ProjectName, ProductDir)> {
+    let root = Root::new(&common.root())?;
+    let name = match &which.product {
+        Some(name) => name.clone(),
+        None => {
+            let mut products = root.products()?;
+            match (products.pop(), products.is_empty()) {
+                (Some(only), true) => only,
+                (None, _) => {
+                    let fact = format!("nothing is installed below {}", root.path().display());
+                    return Err(Failure::new(Class::Usage, fact)
+                        .hint("install a bundle first, or name the folder with --root")
+                        .into());
+                }
+                (Some(last), false) => {
+                    products.push(last);
+                    let names: Vec<String> = products.iter().map(ToString::to_string).collect();
+                    return Err(Failure::new(
+                        Class::Usage,
+                        format!("{} are installed here", names.join(" and ")),
+                    )
+                    .hint("say which with --product NAME")
+                    .into());
+                }
+            }
+        }
+    };
+    let product = root.product(&name);
+    let remembered = State::load(&product)?.engine;
+    let host = common.engine.clone().or(remembered);
+    let engine = Engine::connect(host.as_deref()).await.map_err(|error| {
+        let hint = error.hint();
+        let failure = Failure::new(Class::Engine, classify::chain(&error));
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })?;
+    Ok((engine, name, product))
+}
+
+pub(super) async fn status(which: &Which, common: &Common, output: Output) -> Result<()> {
+    let (engine, name, product) = connect(which, common).await?;
+    let state = State::load(&product)?;
+    let services = lifecycle::status(&engine, &name).await?;
+    if output.json {
+        let value = serde_json::json!({ "product": name, "current": state.current, "services": services });
+        output.line(&serde_json::to_string_pretty(&value)?);
+        return Ok(());
+    }
+    match &state.current {
+        Some(current) => output.line(&format!(
+            "{} {} ({})",
+            output.bold(name.as_str()),
+            human::printable(&current.version),
+            current.release
+        )),
+        None => output.line(&format!("{} is not installed", name.as_str())),
+    }
+    if let Some(attempt) = &state.attempt {
+        output.line(&format!("an install of {} was interrupted: run it again to finish it", attempt.release));
+    }
+    if services.is_empty() {
+        output.line("no containers");
+    }
+    for service in &services {
+        let state = format!("{:?}", service.state).to_lowercase();
+        let state = match service.exit_code {
+            Some(code) if service.state != RunState::Running => format!("{state} ({code})"),
+            _ => state,
+        };
+        let health =
+            service.health.as_ref().map(|health| format!("{health:?}").to_lowercase()).unwrap_or_default();
+        output.line(&format!(
+            "  {:<16} {state:<14} {health:<10} {}",
+            service.service,
+            service.ports.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// Stops all services, in order.
+pub(super) async fn stop(
+    which: &Which,
+    common: &Common,
+    output: Output,
+    progress: &Arc<dyn Progress>,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let (engine, name, _) = connect(which, common).await?;
+    progress.begin("stopping", None);
+    let stopped = lifecycle::stop(&engine, &name, progress.as_ref(), cancel).await.map_err(of_sequence)?;
+    progress.end(&human::count(stopped.len(), "service"));
+    report(output, &serde_json::json!({ "stopped": stopped }), || format!("{name} is stopped"))
+}
+
+/// Starts all services, in order, and waits for them.
+pub(super) async fn start(
+    which: &Which,
+    common: &Common,
+    output: Output,
+    progress: &Arc<dyn Progress>,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let (engine, name, _) = connect(which, common).await?;
+    progress.begin("starting", None);
+    let up = lifecycle::start(&engine, &name, &Patience::default(), progress.as_ref(), cancel).await;
+    let up = up.map_err(of_sequence)?;
+    progress.end(&human::count(up.len(), "service"));
+    report(output, &serde_json::json!({ "started": up }), || format!("{name} runs"))
+}
+
+/// Shows the services' output: the last `tail` lines, and new ones when following.
+pub(super) async fn logs(
+    which: &Which,
+    common: &Common,
+    service: Option<&str>,
+    (tail, follow): (usize, bool),
+    output: Output,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let (engine, name, _) = connect(which, common).await?;
+    let lines = match lifecycle::logs(&engine, &name, service, Some(tail), follow).await {
+        Err(EngineError::Refused { status: 404, message, .. }) => {
+            return Err(Failure::new(Class::Usage, message).hint("`status` lists the services").into());
+        }
+        lines => lines?,
+    };
+    let mut lines = std::pin::pin!(lines);
+    loop {
+        let line = tokio::select! {
+            line = lines.next() => line,
+            () = cancel.cancelled() => return Ok(()),
+        };
+        let Some(line) = line else { return Ok(()) };
+        let line = line?;
+        if output.json {
+            output.line(&serde_json::to_string(&line)?);
+        } else {
+            output.line(&format!("{:<12} | {}", line.service, crate::failure::clean(&line.text)));
+        }
+    }
+}
+
+pub(super) async fn uninstall(
+    which: &Which,
+    volumes: bool,
+    yes: bool,
+    common: &Common,
+    output: Output,
+    progress: &Arc<dyn Progress>,
+) -> Result<()> {
+    let (engine, name, product) = connect(which, common).await?;
+    let _lock = product.lock()?;
+    let state = State::load(&product)?;
+    if !yes {
+        let what = if volumes { " and ALL ITS DATA" } else { "; its data volumes stay" };
+        if !std::io::stdin().is_terminal() || output.json {
+            return Err(Failure::new(Class::Usage, format!("uninstalling {name} needs a yes"))
+                .hint("run it again with --yes")
+                .into());
+        }
+        let _ = write!(std::io::stderr(), "Remove {name}{what}? Type its name to go on: ");
+        let _ = std::io::stderr().flush();
+        let mut typed = String::new();
+        std::io::stdin().lock().read_line(&mut typed).context("reading the answer")?;
+        if typed.trim() != name.as_str() {
+            return Err(Failure::new(Class::Cancelled, "nothing was removed").into());
+        }
+    }
+    let installed = state.current.iter().chain(&state.previous);
+    let images = installed.flat_map(|release| release.images.keys().cloned()).collect();
+    progress.begin("removing", None);
+    let removed =
+        lifecycle::uninstall(&engine, &name, &Uninstall { volumes, images }, progress.as_ref()).await?;
+    std::fs::remove_dir_all(product.path())
+        .with_context(|| format!("removing {}", product.path().display()))?;
+    progress.end(&human::count(removed.containers.len(), "container"));
+    report(output, &serde_json::json!({ "removed": removed }), || {
+        let mut text = format!("{name} is removed");
+        if !removed.kept_volumes.is_empty() {
+            text.push_str(&format!("\n  kept with their data: {}", removed.kept_volumes.join(", ")));
+        }
+        text
+    })
+}
+
+fn report(output: Output, value: &serde_json::Value, text: impl FnOnce() -> String) -> Result<()> {
+    if output.json {
+        output.line(&serde_json::to_string_pretty(value)?);
+    } else {
+        output.line(&text());
+    }
+    Ok(())
+}
+
+fn of_sequence(error: SequenceError) -> anyhow::Error {
+    classify::switch(SwitchError::from(error))
+}

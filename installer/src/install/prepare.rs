@@ -1,0 +1,233 @@
+//! Preflight and plan: looks at everything, changes nothing but the lock file.
+
+use super::Request;
+use crate::engine::Engine;
+use crate::engine::inventory::Inventory;
+use crate::host::{Lock, ProductDir, Root};
+use crate::import::{self, ImportPlan};
+use crate::lay_out;
+use crate::plan::Plan;
+use crate::preflight::{self, Finding};
+use crate::service_spec::{Placement, label};
+use crate::site::{self, Site};
+use crate::state::State;
+use crate::switch;
+use crate::target::Target;
+use crate::{classify, random, seeding};
+use anyhow::Result;
+use bundle_format::{Bundle, check};
+use ferry_terminal::{Class, Failure};
+use manifest_schema::progress::Progress;
+use manifest_schema::release::Release;
+use manifest_schema::{Diagnostics, ReleaseId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio_util::sync::CancellationToken;
+
+/// Everything known before anything is changed.
+pub(super) struct Prepared {
+    pub(super) id: ReleaseId,
+    pub(super) product: ProductDir,
+    pub(super) state: State,
+    pub(super) attempt: String,
+    pub(super) engine: Engine,
+    pub(super) site: Site,
+    pub(super) images: ImportPlan,
+    pub(super) inventory: Inventory,
+    pub(super) plan: Plan,
+    pub(super) _lock: Option<Lock>,
+}
+
+/// Preflight and plan: looks at everything, changes nothing but the lock file.
+pub(super) async fn prepare(
+    request: &Request,
+    root: &Root,
+    bundle: &Arc<Bundle<File>>,
+    progress: &Arc<dyn Progress>,
+    cancel: &CancellationToken,
+) -> Result<Prepared> {
+    let release = bundle.release();
+    let id = release_id(release, &bundle.verified().id())?;
+    let product = root.product(&release.name);
+    let mut findings = preflight::check_root(root.path());
+    let engine = match Engine::connect(request.engine.as_deref()).await {
+        Ok(engine) => Some(engine),
+        Err(error) => {
+            let fix = error.hint().unwrap_or_else(|| "start the engine".to_owned());
+            findings.push(Finding::new(classify::chain(&error), fix));
+            None
+        }
+    };
+    let lock = if request.dry_run || !findings.is_empty() { None } else { Some(product.lock()?) };
+    let state = State::load(&product)?;
+    if let Some(engine) = &engine {
+        findings.extend(preflight::check_engine(engine.facts(), release));
+    }
+    let site = match evaluate(request, bundle, &product, &mut findings) {
+        Ok(site) => site,
+        // What cannot be read may be one of many broken places: then all are told.
+        Err(error) => {
+            findings.extend(broken_places(bundle, progress, cancel).await?);
+            return Err(if findings.is_empty() { error } else { refusal(&findings) });
+        }
+    };
+    let (Some(engine), Some(site)) = (engine, site) else {
+        findings.extend(broken_places(bundle, progress, cancel).await?);
+        return Err(refusal(&findings));
+    };
+
+    if let Some(attempt) = state.attempt.as_ref().filter(|attempt| attempt.release != id && !request.dry_run)
+    {
+        progress
+            .warn(&format!("the install of {} was interrupted: putting things back first", attempt.release));
+        switch::undo(&engine, &release.name, &attempt.name, &request.patience, progress.as_ref()).await?;
+    }
+    let resumed = state.attempt.as_ref().filter(|attempt| attempt.release == id);
+    let attempt = resumed.map_or_else(|| random::name(8), |attempt| attempt.name.clone());
+
+    let facts = engine.facts();
+    let inventory = engine.inventory().await?;
+    let wanted = release.images_for(&facts.platform);
+    let images = import::plan(bundle, &wanted, &inventory, import::takes_zstd(&engine));
+    let names: BTreeSet<String> = wanted.iter().map(|image| image.reference.to_string()).collect();
+    findings.extend(preflight::check_services(&site.project, &names));
+    findings.extend(preflight::check_images(facts, &images));
+    let own = engine.containers(label::PROJECT, release.name.as_str()).await?;
+    if facts.local {
+        findings.extend(preflight::check_ports(&site.project, &own));
+    }
+    let lay_out = !lay_out::is_laid_out(&site, &product, &id)?;
+    let seeds = seeding::needed(&engine, &site, release, &state).await?;
+    findings.extend(preflight::check_space(facts, &images, release, root.path(), lay_out, !seeds.is_empty()));
+    let changes = if findings.is_empty() {
+        let ids = images.expected_ids(facts.store);
+        let target = target(&product, &id, &attempt, &site, release, &engine, &ids)?;
+        switch::compare(&engine, &target).await?
+    } else {
+        (BTreeMap::new(), Vec::new())
+    };
+    let plan = Plan::new(release, &id, &state, &images, lay_out, seeds, changes);
+    if plan.reads_payload() || !findings.is_empty() {
+        findings.extend(broken_places(bundle, progress, cancel).await?);
+    }
+    if !findings.is_empty() {
+        return Err(refusal(&findings));
+    }
+    Ok(Prepared { id, product, state, attempt, engine, site, images, inventory, plan, _lock: lock })
+}
+
+fn evaluate(
+    request: &Request,
+    bundle: &Bundle<File>,
+    product: &ProductDir,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<Site>> {
+    let remembered = site::remembered(&product.file("values.json"))?;
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let mut random = |length: usize| random::name(length);
+    match site::evaluate(bundle, &request.values, &remembered, &hostname, &mut random) {
+        Ok(site) => Ok(Some(site)),
+        Err(error) => match error.downcast::<Diagnostics>() {
+            Ok(mistakes) => {
+                let fix = |hint: Option<String>| {
+                    hint.unwrap_or_else(|| "give it with --set or --values".to_owned())
+                };
+                findings.extend(mistakes.0.into_iter().map(|mut mistake| {
+                    let hint = mistake.hint.take();
+                    Finding::new(mistake.to_string(), fix(hint))
+                }));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        },
+    }
+}
+
+/// Reads every byte of the bundle on all cores.
+async fn broken_places(
+    bundle: &Arc<Bundle<File>>,
+    progress: &Arc<dyn Progress>,
+    cancel: &CancellationToken,
+) -> Result<Vec<Finding>> {
+    let (bundle, watching) = (Arc::clone(bundle), Arc::clone(progress));
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    progress.begin("verifying", Some(bundle.verified().index().payload_end()));
+    let bytes = bundle.verified().file_bytes();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut checking =
+        tokio::task::spawn_blocking(move || check::check(&bundle, threads, watching.as_ref(), &flag));
+    let broken = tokio::select! {
+        result = &mut checking => result??,
+        () = cancel.cancelled() => {
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            let _ = checking.await;
+            return Err(classify::cancelled());
+        }
+    };
+    if broken.is_empty() {
+        progress.end(&format!("{} as signed", ferry_terminal::human::bytes(bytes)));
+    } else {
+        progress.end("the bundle is damaged");
+    }
+    Ok(preflight::check_bundle(&broken))
+}
+
+/// All findings as one failure. A damaged bundle has an exit code of its own.
+fn refusal(findings: &[Finding]) -> anyhow::Error {
+    let damaged = findings.iter().any(|finding| finding.fact.starts_with("the bundle is damaged"));
+    let class = if damaged { Class::Bundle } else { Class::Preflight };
+    let mut text = format!(
+        "this host is not ready: {}; nothing was changed",
+        ferry_terminal::human::count(findings.len(), "finding")
+    );
+    for finding in findings {
+        text.push_str(&format!("\n  - {finding}"));
+    }
+    Failure::new(class, text).into()
+}
+
+fn release_id(release: &Release, bundle: &manifest_schema::Digest) -> Result<ReleaseId> {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+') { c } else { '_' };
+    let version: String = release.version.chars().take(64).map(safe).collect();
+    let version = version.trim_start_matches('.');
+    Ok(format!("{version}-{}", bundle.short()).trim_start_matches('-').parse()?)
+}
+
+pub(super) fn target(
+    product: &ProductDir,
+    id: &ReleaseId,
+    attempt: &str,
+    site: &Site,
+    release: &Release,
+    engine: &Engine,
+    ids: &BTreeMap<String, String>,
+) -> Result<Target> {
+    let folder = product.release(id);
+    let places = lay_out::places(site, release, &folder);
+    let mut images = BTreeMap::new();
+    for (name, service) in &site.project.services {
+        let reference: manifest_schema::ImageRef = service.image.parse()?;
+        if let Some(id) = ids.get(&reference.to_string()) {
+            images.insert(name.clone(), id.clone());
+        }
+    }
+    // Labels name the path that lasts: a new release must not look like a change of every service.
+    let current = product.file("current");
+    let placement = Placement {
+        release: id.clone(),
+        attempt: attempt.to_owned(),
+        release_dir: folder,
+        working_dir: current.display().to_string(),
+        config_files: current.join("compose.yaml").display().to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        images,
+        configs: places.configs,
+        secrets: places.secrets,
+        binds: places.binds,
+        start_interval: engine.facts().has_start_interval(),
+    };
+    Ok(Target::new(&release.name, &site.project, &placement)?)
+}
