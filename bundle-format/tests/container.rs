@@ -2,6 +2,8 @@
 //! kind of damage is refused before anything is parsed. Stock tools read the same files in the
 //! end-to-end suite.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+
 use bundle_format::check;
 use bundle_format::pack::MetadataFile;
 use bundle_format::read_ahead::ReadAhead;

@@ -11,7 +11,6 @@ use crate::{classify, verify};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
-use futures_util::StreamExt;
 use manifest_schema::ProjectName;
 use manifest_schema::progress::Progress;
 use std::io::{BufRead, IsTerminal, Write};

@@ -348,6 +348,26 @@ pub async fn commit_cleanup(
     progress: &dyn Progress,
 ) -> Result<Vec<String>, SwitchError> {
     let project = target.project.as_str();
+    let mut removed = remove_replaced(engine, project, progress).await?;
+    for network in engine.networks(label::PROJECT, project).await? {
+        let wanted = target.networks.iter().any(|spec| spec.name == network.name);
+        if !wanted && engine.remove_network(&network.name).await? {
+            removed.push(network.name);
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes the containers that a finished switch has parked or left unfinished: what remains of a commit
+/// that was interrupted.
+///
+/// # Errors
+/// When the engine fails.
+pub async fn remove_replaced(
+    engine: &Engine,
+    project: &str,
+    progress: &dyn Progress,
+) -> Result<Vec<String>, SwitchError> {
     let standing = Standing::read(engine, project).await?;
     let mut removed = Vec::new();
     let unfinished = standing.services.values().flat_map(|service| &service.new);
@@ -357,12 +377,6 @@ pub async fn commit_cleanup(
         // service's data.
         engine.remove_container(&container.id, false).await?;
         removed.push(container.name.clone());
-    }
-    for network in engine.networks(label::PROJECT, project).await? {
-        let wanted = target.networks.iter().any(|spec| spec.name == network.name);
-        if !wanted && engine.remove_network(&network.name).await? {
-            removed.push(network.name);
-        }
     }
     Ok(removed)
 }

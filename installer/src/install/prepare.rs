@@ -10,7 +10,7 @@ use crate::plan::Plan;
 use crate::preflight::{self, Finding};
 use crate::service_spec::{Placement, label};
 use crate::site::{self, Site};
-use crate::state::State;
+use crate::state::{Attempt, State};
 use crate::switch;
 use crate::target::Target;
 use crate::{classify, random, seeding};
@@ -80,9 +80,7 @@ pub(super) async fn prepare(
 
     if let Some(attempt) = state.attempt.as_ref().filter(|attempt| attempt.release != id && !request.dry_run)
     {
-        progress
-            .warn(&format!("the install of {} was interrupted: putting things back first", attempt.release));
-        switch::undo(&engine, &release.name, &attempt.name, &request.patience, progress.as_ref()).await?;
+        end_interrupted(request, release, &state, attempt, &engine, progress).await?;
     }
     let resumed = state.attempt.as_ref().filter(|attempt| attempt.release == id);
     let attempt = resumed.map_or_else(|| random::name(8), |attempt| attempt.name.clone());
@@ -116,6 +114,27 @@ pub(super) async fn prepare(
         return Err(refusal(&findings));
     }
     Ok(Prepared { id, product, state, attempt, engine, site, images, inventory, plan, _lock: lock })
+}
+
+/// Ends an install of another release that was interrupted: one that had been committed is only
+/// tidied up, any other is undone.
+async fn end_interrupted(
+    request: &Request,
+    release: &Release,
+    state: &State,
+    attempt: &Attempt,
+    engine: &Engine,
+    progress: &Arc<dyn Progress>,
+) -> Result<()> {
+    let progress = progress.as_ref();
+    if state.current.as_ref().is_some_and(|current| current.release == attempt.release) {
+        switch::remove_replaced(engine, release.name.as_str(), progress).await.map_err(classify::switch)?;
+        return Ok(());
+    }
+    progress.warn(&format!("the install of {} was interrupted: putting things back first", attempt.release));
+    let undone = switch::undo(engine, &release.name, &attempt.name, &request.patience, progress).await;
+    undone.map_err(classify::switch)?;
+    Ok(())
 }
 
 fn evaluate(

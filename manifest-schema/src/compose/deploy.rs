@@ -50,7 +50,7 @@ pub(super) fn one(context: &mut Context<'_>, key: &Key, node: &Node) {
         Some(count) => context.r.error(
             node,
             format!("`{}` is {count}; a service is one container", key.text),
-            "write several services, for example with a loop in a template of the Compose file",
+            "write one service for each",
         ),
     }
 }

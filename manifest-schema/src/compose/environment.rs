@@ -39,7 +39,7 @@ pub(super) fn decode(
             None => context.r.warn(
                 &pair.place,
                 format!("`{}` has no value here and will not be set in the container", pair.key),
-                "give it a value, or declare it under `variables` in the manifest",
+                "give it a value here or in .env",
             ),
         }
     }
