@@ -358,6 +358,9 @@ impl<S: ReadAt> Bundle<S> {
         let files = files.chain(release.configs.iter().map(|config| &config.file));
         let files = files.chain(release.seeds.iter().map(|seed| &seed.file));
         names.extend(files.filter(|file| overlaps(&file.span)).map(|file| file.path.to_string()));
+        if names.is_empty() {
+            names.push("tar headers".to_owned());
+        }
         names
     }
 }

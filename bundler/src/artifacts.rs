@@ -5,10 +5,12 @@
 //! directory order; a symbolic link never leads out of its artifact; no two artifacts want the same
 //! path; and what is packed is what was planned, or the build fails.
 
+mod binds;
 mod folder;
 mod places;
 mod seed;
 
+pub use binds::check_binds;
 pub use seed::{open_seed, seed_bytes};
 
 use crate::git;
@@ -166,7 +168,16 @@ pub fn plan(specs: &[ArtifactSpec], folder: &Path, file: &str) -> Result<Vec<Art
     for spec in specs {
         match plan_one(spec, folder) {
             Ok(plan) => plans.push(plan),
-            Err(error) => wrong.push(at(spec.line, format!("artifact `{}`: {error:#}", spec.text))),
+            Err(error) => {
+                let mistake = at(spec.line, format!("artifact `{}`: {error:#}", spec.text));
+                let cause = error.root_cause().downcast_ref::<io::Error>();
+                wrong.push(match cause.map(io::Error::kind) {
+                    Some(io::ErrorKind::NotFound) => {
+                        mistake.hint("paths in the manifest start at its own folder")
+                    }
+                    _ => mistake,
+                });
+            }
         }
     }
     for (line, message) in places::collisions(&plans) {

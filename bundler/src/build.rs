@@ -16,7 +16,7 @@ use bundle_format::{FormatError, PackOptions, Packer, Reserve};
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
 use manifest_schema::release::{Artifact, Layer, Release, Seed, Span, ZstdBlob};
-use manifest_schema::{BundlePath, Diagnostics, Digest};
+use manifest_schema::{BundlePath, Digest};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -70,7 +70,8 @@ pub struct Summary {
 /// Builds the bundle.
 ///
 /// # Errors
-/// Mistakes in the inputs as [`Diagnostics`]; otherwise what could not be read, written or signed.
+/// Mistakes in the inputs as [`manifest_schema::Diagnostics`]; otherwise what could not be read,
+/// written or signed.
 pub fn build(request: &Request, progress: &dyn Progress, cancelled: &AtomicBool) -> Result<Summary> {
     let inputs = inputs::read(&request.manifest)?;
     for warning in &inputs.warnings {
@@ -82,9 +83,11 @@ pub fn build(request: &Request, progress: &dyn Progress, cancelled: &AtomicBool)
         .unwrap_or_else(|| PathBuf::from(format!("{}-{}.fz", inputs.manifest.name, inputs.manifest.version)));
     progress.begin("finding", None);
     let images =
-        sources::resolve(&inputs.wanted(), inputs.platforms(), &inputs.folder, &request.resolve, progress)?;
-    let artifacts = artifacts::plan(&inputs.manifest.artifacts, &inputs.folder, &request.manifest_name())?;
-    check_artifact_binds(&inputs, &artifacts)?;
+        sources::resolve(&inputs.wanted(), inputs.platforms(), &inputs.folder, &request.resolve, progress)
+            .map_err(|mistakes| inputs.shown_in(mistakes))?;
+    let artifacts = artifacts::plan(&inputs.manifest.artifacts, &inputs.folder, &inputs.manifest_shown)
+        .map_err(|mistakes| inputs.shown_in(mistakes))?;
+    artifacts::check_binds(&inputs, &artifacts)?;
     progress.end(&format!(
         "{}, {}",
         human::count(images.len(), "image"),
@@ -123,42 +126,6 @@ pub fn build(request: &Request, progress: &dyn Progress, cancelled: &AtomicBool)
         artifacts: release.artifacts.len(),
         signed_by: request.keys.iter().map(SigningKey::fingerprint).collect(),
     })
-}
-
-impl Request {
-    fn manifest_name(&self) -> String {
-        let file =
-            if self.manifest.is_dir() { self.manifest.join("ferry.yaml") } else { self.manifest.clone() };
-        file.display().to_string()
-    }
-}
-
-/// A bind mount below `artifacts/` must be there once the artifacts are laid out.
-fn check_artifact_binds(inputs: &Inputs, artifacts: &[ArtifactPlan]) -> Result<()> {
-    use manifest_schema::compose::model::MountSource;
-    let mut found = Diagnostics::default();
-    let compose = inputs.folder.join(inputs.manifest.compose.as_str()).display().to_string();
-    for (name, service) in &inputs.project.services {
-        for mount in &service.mounts {
-            let MountSource::Bind { path, .. } = &mount.source else { continue };
-            let Some(below) = path.strip_prefix("artifacts/") else { continue };
-            let there = artifacts.iter().any(|artifact| {
-                artifact.entries.iter().any(|entry| {
-                    let entry = entry.path.as_str();
-                    entry == below || entry.strip_prefix(below).is_some_and(|rest| rest.starts_with('/'))
-                })
-            });
-            if !there {
-                let message = format!("service `{name}` mounts ./{path}, which no artifact provides");
-                found.push(
-                    manifest_schema::Diagnostic::new(&compose, message)
-                        .at(&inputs.compose_text, service.line, 0)
-                        .hint("check `to` of the artifacts in the manifest"),
-                );
-            }
-        }
-    }
-    Ok(found.or_ok(())?)
 }
 
 /// A layer to pack, with how it is stored.

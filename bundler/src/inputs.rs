@@ -16,6 +16,10 @@ use crate::sources::Wanted;
 pub struct Inputs {
     /// Folder of the manifest.
     pub folder: PathBuf,
+    /// The manifest's file as messages name it.
+    pub manifest_shown: String,
+    /// The Compose file as messages name it.
+    pub compose_shown: String,
     /// The manifest.
     pub manifest: Manifest,
     /// Its text.
@@ -91,6 +95,8 @@ pub fn read(path: &Path) -> Result<Inputs> {
     found.or_ok(())?;
     Ok(Inputs {
         folder,
+        manifest_shown: shown,
+        compose_shown,
         manifest,
         manifest_text,
         compose_text,
@@ -187,7 +193,8 @@ fn read_configs(
         let content = match std::fs::read(&file) {
             Ok(content) => content,
             Err(error) => {
-                found.push(at(format!("the config {}: {}", config.from, plain(&error))));
+                let mistake = at(format!("the config {}: {}", config.from, plain(&error)));
+                found.push(mistake.hint("paths in the manifest start at its own folder"));
                 continue;
             }
         };
@@ -235,7 +242,10 @@ fn check_seeds(
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() || metadata.is_dir() => seeds.push((seed.clone(), path)),
             Ok(_) => found.push(at(format!("the seed {} is neither a tar file nor a folder", seed.from))),
-            Err(error) => found.push(at(format!("the seed {}: {}", seed.from, plain(&error)))),
+            Err(error) => {
+                let mistake = at(format!("the seed {}: {}", seed.from, plain(&error)));
+                found.push(mistake.hint("paths in the manifest start at its own folder"));
+            }
         }
     }
     seeds
@@ -333,7 +343,6 @@ impl Inputs {
     /// The images that the services need, each once, in the order of their names.
     #[must_use]
     pub fn wanted(&self) -> Vec<Wanted> {
-        let compose = self.folder.join(self.manifest.compose.as_str()).display().to_string();
         let mut wanted: BTreeMap<ImageRef, Wanted> = BTreeMap::new();
         for service in self.project.services.values() {
             let Ok(reference) = service.image.parse::<ImageRef>() else { continue };
@@ -342,11 +351,22 @@ impl Inputs {
             wanted.entry(reference.clone()).or_insert_with(|| Wanted {
                 reference,
                 source: named.map(|image| image.source.clone()),
-                place: (compose.clone(), service.line),
+                place: match named {
+                    Some(image) => (self.manifest_shown.clone(), image.line),
+                    None => (self.compose_shown.clone(), service.line),
+                },
                 preserve: pinned || named.is_some_and(|image| image.preserve),
             });
         }
         wanted.into_values().collect()
+    }
+
+    /// Mistakes that know their lines, with the lines themselves.
+    #[must_use]
+    pub fn shown_in(&self, mistakes: Diagnostics) -> Diagnostics {
+        mistakes
+            .in_text(&self.manifest_shown, &self.manifest_text)
+            .in_text(&self.compose_shown, &self.compose_text)
     }
 
     /// The platforms to pack images for.

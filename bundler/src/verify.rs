@@ -128,6 +128,13 @@ pub fn classified(error: bundle_format::FormatError, path: &Path) -> anyhow::Err
             .because(error)
             .hint("use the program that came with the bundle")
             .into(),
-        _ => Failure::new(Class::Bundle, format!("{shown} cannot be used")).because(error).into(),
+        E::Foreign(_) => Failure::new(Class::Bundle, format!("{shown} cannot be used"))
+            .because(error)
+            .hint("name the .fz file that `ferry build` wrote; if this is it, copy it again")
+            .into(),
+        _ => Failure::new(Class::Bundle, format!("{shown} cannot be used"))
+            .because(error)
+            .hint("copy the bundle again and verify it there")
+            .into(),
     }
 }

@@ -16,6 +16,7 @@ use fs4::fs_std::FileExt;
 use manifest_schema::{ProjectName, ReleaseId};
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Where Ferry keeps its folder unless told otherwise.
@@ -31,9 +32,33 @@ pub struct ProductDir {
     path: PathBuf,
 }
 
-/// Held while a product is being changed.
+/// Held while a product is being changed. Dropped without [`Lock::keep`], it takes away the folders
+/// that were made for it: an install that was refused leaves no trace.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
+pub struct Lock {
+    #[expect(dead_code, reason = "the lock lasts as long as the file is open")]
+    file: File,
+    path: PathBuf,
+    /// Innermost first.
+    made: Vec<PathBuf>,
+}
+
+impl Lock {
+    /// From now on the folder is meant to stay.
+    pub fn keep(&mut self) {
+        self.made.clear();
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if !self.made.is_empty() {
+            // Only what is empty goes; whoever else opened the file sees that it is no longer the one.
+            let _ = fs::remove_file(&self.path);
+            let _ = self.made.iter().try_for_each(fs::remove_dir);
+        }
+    }
+}
 
 impl Root {
     /// The folder at `path`, made absolute. It need not exist yet.
@@ -116,24 +141,23 @@ impl ProductDir {
     /// # Errors
     /// When the folder cannot be made, or someone else holds the lock.
     pub fn lock(&self) -> Result<Lock> {
+        let made =
+            self.path.ancestors().take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect();
         make_private_dir(&self.path)?;
         let path = self.file("lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .with_context(|| format!("opening {}", path.display()))?;
-        match FileExt::try_lock_exclusive(&file) {
-            Ok(true) => Ok(Lock(file)),
-            Ok(false) => {
-                Err(Failure::new(Class::Preflight, "another install is changing this product right now")
-                    .hint("wait for it to end; the lock goes with its process, also after a crash")
-                    .into())
-            }
-            Err(error) => Err(error).with_context(|| format!("locking {}", path.display())),
+        let doing = || format!("locking {}", path.display());
+        let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+        let file = file.with_context(doing)?;
+        let locked = FileExt::try_lock_exclusive(&file).with_context(doing)?;
+        // One that was refused takes its file away while it holds the lock.
+        let is_the_one =
+            fs::metadata(&path).is_ok_and(|now| file.metadata().is_ok_and(|own| own.ino() == now.ino()));
+        if locked && is_the_one {
+            return Ok(Lock { file, path, made });
         }
+        Err(Failure::new(Class::Preflight, "another install is changing this product right now")
+            .hint("wait for it to end; the lock goes with its process, also after a crash")
+            .into())
     }
 
     /// Points `current` at a release, atomically.
@@ -246,6 +270,22 @@ mod tests {
         }
         drop(lock);
         product.lock().unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_not_kept_leaves_no_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let above = folder.path().join("var/ferry");
+        let product = Root::new(&above).unwrap().product(&"site".parse().unwrap());
+        drop(product.lock().unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let mut lock = product.lock().unwrap();
+        lock.keep();
+        drop(lock);
+        assert!(product.path().is_dir());
+        // What was there before stays, kept or not.
+        drop(product.lock().unwrap());
+        assert!(product.file("lock").is_file());
     }
 
     #[test]

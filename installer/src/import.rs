@@ -2,7 +2,7 @@
 //! engine cannot reach it, through its load call. Afterwards every image is inspected against the
 //! signed diff IDs, because an engine can report success for a broken image.
 
-use crate::engine::images::ImageFacts;
+use crate::engine::images::{ImageFacts, PullEvent, PullPhase};
 use crate::engine::inventory::Inventory;
 use crate::engine::{Engine, EngineError, EngineKind, ImageStore};
 use crate::registry::{self, ReadFailure, Registry};
@@ -204,7 +204,12 @@ async fn pull_one(
     let manifest = pulled_manifest(image, zstd);
     let repository = format!("{host}/{}", image.reference.path());
     let full = format!("{repository}@{manifest}");
-    engine.pull(&repository, &manifest.to_string(), Some(&image.platform), &mut |_| {}).await?;
+    let mut told = |event: PullEvent| {
+        if event.phase == PullPhase::Extracting {
+            progress.detail(&format!("image {}: the engine unpacks it", image.reference));
+        }
+    };
+    engine.pull(&repository, &manifest.to_string(), Some(&image.platform), &mut told).await?;
     // The name that only lived as long as our registry gives way to the image's own.
     if let Some(facts) = engine.inspect_image(&full).await? {
         let (repository, tag) = own_name(image);

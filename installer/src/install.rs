@@ -99,7 +99,7 @@ pub fn open(request: &Request, root: &Root, confirm: trust::Confirm<'_>) -> Resu
     })?;
     let classified = |error| classify::bundle(error, &request.bundle);
     let unverified = UnverifiedBundle::read(&mut file).map_err(classified)?;
-    let (trust, origin) = trust::decide(root, &unverified, &request.trust, confirm)?;
+    let (trust, origin) = trust::decide(root, &unverified, &request.bundle, &request.trust, confirm)?;
     let verified = unverified.verify(&trust, &mut file).map_err(classified)?;
     let bundle = Bundle::with_source(verified, file).map_err(classified)?;
     Ok(Opened { bundle: Arc::new(bundle), origin })
@@ -140,6 +140,9 @@ async fn carry_out(
     cancel: &CancellationToken,
 ) -> Result<Ending> {
     let release = bundle.release();
+    if let Some(lock) = &mut prepared.lock {
+        lock.keep();
+    }
     let mut journal = Journal::open(&prepared.product, &prepared.attempt)?;
     prepared.state.attempt = Some(Attempt { release: prepared.id.clone(), name: prepared.attempt.clone() });
     prepared.state.save(&prepared.product)?;

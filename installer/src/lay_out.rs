@@ -115,8 +115,8 @@ pub fn lay_out<S: ReadAt>(
     }
     host::sync_dir(&product.releases())?;
     progress.end(&format!(
-        "{} files, {}",
-        site.files.len(),
+        "{}, {}",
+        ferry_terminal::human::count(site.files.len(), "file"),
         ferry_terminal::human::count(bundle.release().artifacts.len(), "artifact")
     ));
     Ok(target)

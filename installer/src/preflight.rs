@@ -26,12 +26,14 @@ pub struct Finding {
     pub fact: String,
     /// What to do about it on site.
     pub fix: String,
+    /// Whether the bundle is at fault, and not this host.
+    pub in_bundle: bool,
 }
 
 impl Finding {
     /// A finding.
     pub fn new(fact: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { fact: fact.into(), fix: fix.into() }
+        Self { fact: fact.into(), fix: fix.into(), in_bundle: false }
     }
 }
 
@@ -260,10 +262,11 @@ fn free_bytes(path: &Path) -> Option<u64> {
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Broken places of the bundle.
+/// Broken places of the bundle, which messages call `shown`.
 #[must_use]
-pub fn check_bundle(broken: &[Broken]) -> Vec<Finding> {
+pub fn check_bundle(shown: &Path, broken: &[Broken]) -> Vec<Finding> {
     const SHOWN: usize = 5;
+    let shown = shown.display();
     let fix = "the stick has a bad read: copy the bundle again, or run `./install verify` on another machine";
     let mut findings: Vec<Finding> = broken
         .iter()
@@ -271,19 +274,19 @@ pub fn check_bundle(broken: &[Broken]) -> Vec<Finding> {
         .map(|place| {
             let frame = place.frame.map_or_else(String::new, |frame| format!("frame {frame}, "));
             let fact = format!(
-                "the bundle is damaged ({frame}offset {}): {}: {}",
+                "{shown} is damaged in {frame}offset {} ({}): {}: {}",
+                place.offset,
                 human::bytes(place.offset),
                 place.holds.join(", "),
                 place.reason
             );
-            Finding::new(fact, fix)
+            Finding { in_bundle: true, ..Finding::new(fact, fix) }
         })
         .collect();
     if broken.len() > SHOWN {
-        findings.push(Finding::new(
-            format!("the bundle is damaged in {} more places", broken.len() - SHOWN),
-            fix,
-        ));
+        let more = human::count(broken.len() - SHOWN, "more place");
+        findings
+            .push(Finding { in_bundle: true, ..Finding::new(format!("{shown} is damaged in {more}"), fix) });
     }
     findings
 }

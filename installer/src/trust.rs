@@ -7,6 +7,7 @@ use bundle_format::signature::Trust;
 use bundle_format::{Signer, UnverifiedBundle, allowed_signers};
 use ferry_terminal::{Class, Failure};
 use manifest_schema::limits;
+use std::path::Path;
 
 /// How trust was established.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,26 +21,28 @@ pub enum Origin {
 /// Asks a person to confirm a fingerprint; gives what was typed, or `None` where nobody can be asked.
 pub type Confirm<'a> = &'a dyn Fn(&[String]) -> Option<String>;
 
-/// Decides whom to trust for `bundle`.
+/// Decides whom to trust for `bundle`, which lies at `path`.
 ///
 /// # Errors
 /// When nobody who signed is trusted, and nobody vouches for them.
 pub fn decide(
     root: &Root,
     bundle: &UnverifiedBundle,
+    path: &Path,
     named: &[String],
     confirm: Confirm<'_>,
 ) -> Result<(Trust, Origin)> {
+    let shown = path.display();
     let signers = bundle.signers();
     if signers.is_empty() {
-        return Err(Failure::new(Class::Trust, "the bundle carries no valid signature")
+        return Err(Failure::new(Class::Trust, format!("{shown} carries no valid signature"))
             .hint("it was damaged or changed on its way: fetch it again from where it was built")
             .into());
     }
     let pinned = pinned(root)?;
-    let known =
-        signers.iter().any(|signer| pinned.iter().any(|key| key.key_data() == signer.key().key_data()));
-    if known {
+    let is_pinned = |signer: &Signer| pinned.iter().any(|key| key.key_data() == signer.key().key_data());
+    // A key that is named counts even where others are pinned: what was asked for is never ignored.
+    if named.is_empty() && signers.iter().any(is_pinned) {
         let keys = pinned.iter().map(|key| key.key_data().clone()).collect();
         return Ok((Trust::Keys(keys), Origin::Pinned));
     }
@@ -49,14 +52,13 @@ pub fn decide(
     let refused = |hint: String| {
         let fact = match (pinned.is_empty(), named.is_empty()) {
             (_, false) => {
-                format!("the bundle is signed by {}, not by the key named with --trust", found.join(" and "))
+                format!("{shown} is signed by {}, not by the key named with --trust", found.join(" and "))
             }
-            (true, _) => format!(
-                "no key is pinned on this host yet, and the bundle is signed by {}",
-                found.join(" and ")
-            ),
+            (true, _) => {
+                format!("no key is pinned on this host yet, and {shown} is signed by {}", found.join(" and "))
+            }
             (false, _) => {
-                format!("the bundle is signed by {}, which is not pinned on this host", found.join(" and "))
+                format!("{shown} is signed by {}, which is not pinned on this host", found.join(" and "))
             }
         };
         Failure::new(Class::Trust, fact).hint(hint)
@@ -69,7 +71,9 @@ pub fn decide(
     };
     match signers.iter().find(|signer| chosen.iter().any(|text| same(text, &signer.fingerprint()))) {
         Some(signer) => {
-            Ok((Trust::Fingerprints(vec![signer.fingerprint()]), Origin::New(Box::new(signer.clone()))))
+            let origin =
+                if is_pinned(signer) { Origin::Pinned } else { Origin::New(Box::new(signer.clone())) };
+            Ok((Trust::Fingerprints(vec![signer.fingerprint()]), origin))
         }
         None => {
             Err(refused("do not install it: ask the sender by phone which key signs this product".into())

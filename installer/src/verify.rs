@@ -49,9 +49,9 @@ pub fn verify(
     if cancelled.load(std::sync::atomic::Ordering::Relaxed) {
         return Err(classify::cancelled());
     }
-    let findings = crate::preflight::check_bundle(&broken);
+    let findings = crate::preflight::check_bundle(&request.bundle, &broken);
     if !findings.is_empty() {
-        progress.end("the bundle is damaged");
+        progress.fail("the bundle is damaged");
         let listed: Vec<String> = findings.iter().map(|finding| format!("\n  - {}", finding.fact)).collect();
         let fact = format!("{} cannot be installed:{}", request.bundle.display(), listed.concat());
         return Err(Failure::new(Class::Bundle, fact)

@@ -26,15 +26,16 @@ impl Diagnostic {
         Self { file: file.into(), line: 0, column: 0, message: message.into(), hint: None, source_line: None }
     }
 
-    /// The same mistake at 1-based `line` and `column` of `text`.
+    /// The same mistake at 1-based `line` and `column` of `text`; column 0 means where the line's text
+    /// begins.
     #[must_use]
     pub fn at(mut self, text: &str, line: usize, column: usize) -> Self {
+        let source = line.checked_sub(1).and_then(|index| text.lines().nth(index));
+        let begins =
+            || source.and_then(|line| line.chars().position(|c| !c.is_whitespace())).map_or(0, |at| at + 1);
         self.line = line;
-        self.column = column;
-        self.source_line = line
-            .checked_sub(1)
-            .and_then(|index| text.lines().nth(index))
-            .map(|line| line.chars().take(200).collect());
+        self.column = if column == 0 { begins() } else { column };
+        self.source_line = source.map(|line| line.chars().take(200).collect());
         self
     }
 
@@ -80,6 +81,17 @@ impl Diagnostics {
     /// `Ok(value)` when nothing was found wrong.
     pub fn or_ok<T>(self, value: T) -> Result<T, Self> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
+    }
+
+    /// Completes mistakes in `file` that know only their line with what `text`, its content, has there.
+    #[must_use]
+    pub fn in_text(mut self, file: &str, text: &str) -> Self {
+        for mistake in &mut self.0 {
+            if mistake.file == file && mistake.line > 0 && mistake.source_line.is_none() {
+                *mistake = mistake.clone().at(text, mistake.line, mistake.column);
+            }
+        }
+        self
     }
 
     /// Adds one mistake.

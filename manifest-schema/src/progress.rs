@@ -11,6 +11,10 @@ pub trait Progress: Send + Sync {
     fn detail(&self, text: &str);
     /// The current stage ended; `summary` is one line for a person.
     fn end(&self, summary: &str);
+    /// The current stage ended badly; the error that follows says more.
+    fn fail(&self, summary: &str) {
+        self.end(summary);
+    }
     /// Something a person should know that is not an error.
     fn warn(&self, text: &str);
 }

@@ -255,7 +255,7 @@ fn files_that_are_no_bundles_are_refused() {
     fs::write(at("zeros"), vec![0_u8; 1 << 20]).unwrap();
     for (name, flag) in [("plain.tar", ""), ("packed.tar.zst", "--zstd"), ("packed.tar.gz", "--gzip")] {
         let mut tar = programs::command(stock("tar"));
-        tar.args(if flag.is_empty() { &[][..] } else { &[flag] }).arg("-cf").arg(at(name));
+        tar.args(Some(flag).filter(|flag| !flag.is_empty())).arg("-cf").arg(at(name));
         let _ = Outcome::of(tar.arg("-C").arg(&bench.built.site).arg(".")).succeeds();
     }
     // A zstd file that begins as a bundle does.

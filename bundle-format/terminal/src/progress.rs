@@ -128,27 +128,11 @@ impl Progress for TerminalProgress {
     }
 
     fn end(&self, summary: &str) {
-        self.with(|stage| {
-            let Some(stage) = stage.take() else { return };
-            if let Some(bar) = &stage.bar {
-                bar.finish_and_clear();
-            }
-            if self.output.json {
-                let seconds = stage.began.elapsed().as_secs_f64();
-                self.event(&serde_json::json!({
-                    "event": "end", "stage": stage.name, "summary": summary, "seconds": seconds
-                }));
-                return;
-            }
-            let time = human::duration(stage.began.elapsed());
-            let mark = self.output.green("✓");
-            let summary = human::printable(summary);
-            self.output.error_line(&format!(
-                "{mark} {:<10} {summary} {}",
-                stage.name,
-                self.output.dim(&format!("({time})"))
-            ));
-        });
+        self.end_stage(summary, true);
+    }
+
+    fn fail(&self, summary: &str) {
+        self.end_stage(summary, false);
     }
 
     fn warn(&self, text: &str) {
@@ -161,6 +145,33 @@ impl Progress for TerminalProgress {
         self.with(|stage| match stage.as_ref().and_then(|stage| stage.bar.as_ref()) {
             Some(bar) => bar.suspend(|| self.output.error_line(&line)),
             None => self.output.error_line(&line),
+        });
+    }
+}
+
+impl TerminalProgress {
+    fn end_stage(&self, summary: &str, good: bool) {
+        self.with(|stage| {
+            let Some(stage) = stage.take() else { return };
+            if let Some(bar) = &stage.bar {
+                bar.finish_and_clear();
+            }
+            if self.output.json {
+                let seconds = stage.began.elapsed().as_secs_f64();
+                self.event(&serde_json::json!({
+                    "event": if good { "end" } else { "failed" },
+                    "stage": stage.name, "summary": summary, "seconds": seconds
+                }));
+                return;
+            }
+            let time = human::duration(stage.began.elapsed());
+            let mark = if good { self.output.green("✓") } else { self.output.red("✗") };
+            let summary = human::printable(summary);
+            self.output.error_line(&format!(
+                "{mark} {:<10} {summary} {}",
+                stage.name,
+                self.output.dim(&format!("({time})"))
+            ));
         });
     }
 }

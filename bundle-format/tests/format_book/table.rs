@@ -36,3 +36,27 @@ fn every_sentence_names_a_test_that_exists() {
     tested.dedup();
     assert_eq!(tested, twice, "the table and the sentences differ");
 }
+
+/// The same for docs/THREATS.md: a test that carries an attack out is not only promised.
+#[test]
+fn every_threat_names_a_test_that_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = std::fs::read_to_string(root.join("docs/THREATS.md")).unwrap();
+    let named: Vec<_> = text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::")).collect();
+    assert!(named.len() > 40, "{}", named.len());
+    for (file, name) in named {
+        let source =
+            std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let function =
+            source.find(&format!("fn {name}(")).unwrap_or_else(|| panic!("there is no {file}::{name}"));
+        let attributes = source[..function].trim_end_matches("async ").trim_end();
+        assert!(attributes.ends_with(']') && attributes.contains("test]"), "{file}::{name} is not a test");
+    }
+    for row in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| -")) {
+        let cells = row.trim_matches('|').split('|').count();
+        assert!(
+            cells == 3 && (row.contains("::") || row.ends_with("| tests |")),
+            "a row without a test: {row}"
+        );
+    }
+}

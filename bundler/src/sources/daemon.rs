@@ -140,7 +140,7 @@ impl Engine {
     ) -> anyhow::Result<()> {
         let mut file =
             File::create(partial).with_context(|| format!("{} cannot be written", partial.display()))?;
-        progress.begin(&format!("saving {} from the engine", image.name), None);
+        progress.begin("saving", None);
         let mut bytes = 0_u64;
         runtime()?.block_on(async {
             let mut stream = std::pin::pin!(docker.export_image(&image.name));
@@ -159,7 +159,7 @@ impl Engine {
             bail!("what the engine sent holds no whole image");
         }
         kept::finish(&file, partial, path)?;
-        progress.end(&format!("saved {} from the engine, {bytes} bytes", image.name));
+        progress.end(&format!("{} from the engine, {}", image.name, ferry_terminal::human::bytes(bytes)));
         Ok(())
     }
 }

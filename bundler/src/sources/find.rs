@@ -208,7 +208,8 @@ impl Search<'_> {
             }
         }
         .map_err(|error| {
-            Diagnostics::from(at(wanted, format!("image `{}`: {error}", wanted.reference)))
+            let mistake = at(wanted, format!("image `{}`: {error}", wanted.reference));
+            Diagnostics::from(mistake.hint("save the image again, or name another source under `images:`"))
         })?;
         hunt.finish("ask for a platform that is there (`requires: arch`), or save the image for this one")
     }

@@ -109,7 +109,8 @@ pub(super) async fn stop(
     progress: &Arc<dyn Progress>,
     cancel: &CancellationToken,
 ) -> Result<()> {
-    let (engine, name, _) = connect(which, common).await?;
+    let (engine, name, product) = connect(which, common).await?;
+    let _lock = product.lock()?;
     progress.begin("stopping", None);
     let stopped = lifecycle::stop(&engine, &name, progress.as_ref(), cancel).await.map_err(of_sequence)?;
     progress.end(&human::count(stopped.len(), "service"));
@@ -124,7 +125,8 @@ pub(super) async fn start(
     progress: &Arc<dyn Progress>,
     cancel: &CancellationToken,
 ) -> Result<()> {
-    let (engine, name, _) = connect(which, common).await?;
+    let (engine, name, product) = connect(which, common).await?;
+    let _lock = product.lock()?;
     progress.begin("starting", None);
     let up = lifecycle::start(&engine, &name, &Patience::default(), progress.as_ref(), cancel).await;
     let up = up.map_err(of_sequence)?;

@@ -37,7 +37,7 @@ pub(super) struct Prepared {
     pub(super) images: ImportPlan,
     pub(super) inventory: Inventory,
     pub(super) plan: Plan,
-    pub(super) _lock: Option<Lock>,
+    pub(super) lock: Option<Lock>,
 }
 
 /// Preflight and plan: looks at everything, changes nothing but the lock file.
@@ -69,12 +69,12 @@ pub(super) async fn prepare(
         Ok(site) => site,
         // What cannot be read may be one of many broken places: then all are told.
         Err(error) => {
-            findings.extend(broken_places(bundle, progress, cancel).await?);
+            findings.extend(broken_places(request, bundle, progress, cancel).await?);
             return Err(if findings.is_empty() { error } else { refusal(&findings) });
         }
     };
     let (Some(engine), Some(site)) = (engine, site) else {
-        findings.extend(broken_places(bundle, progress, cancel).await?);
+        findings.extend(broken_places(request, bundle, progress, cancel).await?);
         return Err(refusal(&findings));
     };
 
@@ -108,12 +108,12 @@ pub(super) async fn prepare(
     };
     let plan = Plan::new(release, &id, &state, &images, lay_out, seeds, changes);
     if plan.reads_payload() || !findings.is_empty() {
-        findings.extend(broken_places(bundle, progress, cancel).await?);
+        findings.extend(broken_places(request, bundle, progress, cancel).await?);
     }
     if !findings.is_empty() {
         return Err(refusal(&findings));
     }
-    Ok(Prepared { id, product, state, attempt, engine, site, images, inventory, plan, _lock: lock })
+    Ok(Prepared { id, product, state, attempt, engine, site, images, inventory, plan, lock })
 }
 
 /// Ends an install of another release that was interrupted: one that had been committed is only
@@ -150,12 +150,15 @@ fn evaluate(
         Ok(site) => Ok(Some(site)),
         Err(error) => match error.downcast::<Diagnostics>() {
             Ok(mistakes) => {
-                let fix = |hint: Option<String>| {
-                    hint.unwrap_or_else(|| "give it with --set or --values".to_owned())
-                };
+                let give = "give it with --set NAME=VALUE or --values FILE";
                 findings.extend(mistakes.0.into_iter().map(|mut mistake| {
-                    let hint = mistake.hint.take();
-                    Finding::new(mistake.to_string(), fix(hint))
+                    let fix = match mistake.hint.take() {
+                        // What a value must be like is no hint on how to give one.
+                        Some(hint) if mistake.file == "variables" => format!("{hint}; {give}"),
+                        Some(hint) => hint,
+                        None => give.to_owned(),
+                    };
+                    Finding::new(mistake.to_string(), fix)
                 }));
                 Ok(None)
             }
@@ -166,6 +169,7 @@ fn evaluate(
 
 /// Reads every byte of the bundle on all cores.
 async fn broken_places(
+    request: &Request,
     bundle: &Arc<Bundle<File>>,
     progress: &Arc<dyn Progress>,
     cancel: &CancellationToken,
@@ -189,19 +193,21 @@ async fn broken_places(
     if broken.is_empty() {
         progress.end(&format!("{} as signed", ferry_terminal::human::bytes(bytes)));
     } else {
-        progress.end("the bundle is damaged");
+        progress.fail("the bundle is damaged");
     }
-    Ok(preflight::check_bundle(&broken))
+    Ok(preflight::check_bundle(&request.bundle, &broken))
 }
 
 /// All findings as one failure. A damaged bundle has an exit code of its own.
 fn refusal(findings: &[Finding]) -> anyhow::Error {
-    let damaged = findings.iter().any(|finding| finding.fact.starts_with("the bundle is damaged"));
-    let class = if damaged { Class::Bundle } else { Class::Preflight };
-    let mut text = format!(
-        "this host is not ready: {}; nothing was changed",
-        ferry_terminal::human::count(findings.len(), "finding")
-    );
+    let in_bundle = findings.iter().filter(|finding| finding.in_bundle).count();
+    let (class, what) = match in_bundle {
+        0 => (Class::Preflight, "this host is not ready"),
+        all if all == findings.len() => (Class::Bundle, "the bundle is damaged"),
+        _ => (Class::Bundle, "the bundle is damaged, and this host is not ready"),
+    };
+    let count = ferry_terminal::human::count(findings.len(), "finding");
+    let mut text = format!("{what}: {count}; nothing was changed");
     for finding in findings {
         text.push_str(&format!("\n  - {finding}"));
     }

@@ -6,8 +6,6 @@ use std::fs;
 use std::process::{Child, Stdio};
 use tests::bundle;
 use tests::host::Host;
-use tests::outcome::Outcome;
-use tests::programs::stock;
 use tests::snapshot::assert_unchanged;
 
 /// Something that holds a port in the host's namespace.
@@ -15,15 +13,13 @@ struct Holder(Child);
 
 impl Holder {
     fn of(host: &Host, port: u16) -> Self {
-        let busybox = fixtures::machine::busybox().unwrap();
-        let mut command = host.command(&busybox);
-        command.args(["nc", "-lk", "-s", "127.0.0.1", "-p", &port.to_string(), "-e", "/bin/echo", "taken"]);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // Answers once it holds the port.
-        let holder = Self(child);
-        let mut probe = host.command(&stock("timeout"));
-        let script = format!("until {} nc 127.0.0.1 {port} </dev/null; do :; done", busybox.display());
-        let _ = Outcome::of(probe.args(["20", "/bin/sh", "-c", &script])).succeeds().says("taken");
+        let folder = host.engine.folder().join("other");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("index.html"), "taken\n").unwrap();
+        let mut command = host.command(&fixtures::machine::busybox().unwrap());
+        command.args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}"), "-h"]).arg(&folder);
+        let holder = Self(command.stdout(Stdio::null()).spawn().unwrap());
+        assert_eq!(host.page(port), "taken");
         holder
     }
 }
@@ -92,7 +88,7 @@ fn an_engine_out_of_reach_a_missing_answer_and_a_read_only_folder_are_listed_tog
     let refused = refused.says("this host is not ready: 3 findings; nothing was changed");
     let refused = refused.says("ferry cannot be written: ").says("or name a writable folder with --root");
     let refused = refused.says("nowhere.sock does not exist\n    fix: ");
-    let _ = refused.says("site_name").says("give it with --set");
+    let _ = refused.says("site_name").says("give it with --set NAME=VALUE");
     assert_unchanged(&before, &host.snapshot(), "an install without an engine");
     assert_eq!(fs::read_dir(&stick).unwrap().count(), 1);
 
@@ -142,7 +138,9 @@ fn only_one_install_at_a_time_changes_a_product() {
     let mut first = host.start(&["--timeout", "20", sick.path()]);
     assert!(first.wait_for(|line| line.contains("waiting for sick")));
     let _ = host.run(&[one.path()]).exits(7).says("another install is changing this product right now");
-    let _ = host.run(&["uninstall", "--yes"]).exits(7);
+    for arguments in [&["uninstall", "--yes"][..], &["stop"], &["start"]] {
+        let _ = host.run(arguments).exits(7).says("another install is changing this product right now");
+    }
     first.signal(rustix::process::Signal::INT);
     let _ = first.end().exits(130);
     let _ = host.run(&[one.path()]).succeeds().says("unchanged");

@@ -1,0 +1,36 @@
+//! Bind mounts below `artifacts/`: what a service mounts there, an artifact must lay out, or the
+//! container could only fail on site.
+
+use super::ArtifactPlan;
+use crate::inputs::Inputs;
+use manifest_schema::compose::model::MountSource;
+use manifest_schema::{Diagnostic, Diagnostics};
+
+/// Holds the services' mounts against the artifacts.
+///
+/// # Errors
+/// Lists every mount that no artifact provides.
+pub fn check_binds(inputs: &Inputs, artifacts: &[ArtifactPlan]) -> Result<(), Diagnostics> {
+    let mut found = Diagnostics::default();
+    for (name, service) in &inputs.project.services {
+        for mount in &service.mounts {
+            let MountSource::Bind { path, .. } = &mount.source else { continue };
+            let Some(below) = path.strip_prefix("artifacts/") else { continue };
+            let there = artifacts.iter().any(|artifact| {
+                artifact.entries.iter().any(|entry| {
+                    let entry = entry.path.as_str();
+                    entry == below || entry.strip_prefix(below).is_some_and(|rest| rest.starts_with('/'))
+                })
+            });
+            if !there {
+                let message = format!("service `{name}` mounts ./{path}, which no artifact provides");
+                found.push(
+                    Diagnostic::new(&inputs.compose_shown, message)
+                        .at(&inputs.compose_text, service.line, 0)
+                        .hint("check `to` of the artifacts in the manifest"),
+                );
+            }
+        }
+    }
+    found.or_ok(())
+}
