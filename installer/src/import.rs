@@ -1,4 +1,4 @@
-//! Brings the images into the engine: by pull from our own [`registry`](crate::registry), or, where the
+//! Brings the images into the engine: by pull from our own [`registry`], or, where the
 //! engine cannot reach it, through its load call. Afterwards every image is inspected against the
 //! signed diff IDs, because an engine can report success for a broken image.
 

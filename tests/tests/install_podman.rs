@@ -67,12 +67,11 @@ fn images_are_those_that_were_signed() {
     let release = &one.inspect()["release"];
     for image in release["images"].as_array().unwrap() {
         let name = image["reference"].as_str().unwrap();
-        let name = format!("docker.io/{}", name.strip_prefix("docker.io/").unwrap_or(name));
-        let id = host.inspect(&name, "{{.Id}}");
+        let inspect = |format: &str| host.docker_text(&["image", "inspect", "--format", format, name]);
+        let id = inspect("{{.Id}}");
         let expected = image["config"]["digest"].as_str().unwrap();
         assert_eq!(id.trim_start_matches("sha256:"), expected.trim_start_matches("sha256:"), "{name}");
-        let layers: serde_json::Value =
-            serde_json::from_str(&host.inspect(&name, "{{json .RootFS.Layers}}")).unwrap();
+        let layers: serde_json::Value = serde_json::from_str(&inspect("{{json .RootFS.Layers}}")).unwrap();
         assert_eq!(&layers, &image["diff_ids"], "{name}");
     }
 }

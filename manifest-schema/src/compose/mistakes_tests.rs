@@ -22,7 +22,7 @@ fn the_message_shows_place_line_and_hint() {
         ),
         (
             "services:\n  a: { image: a, depends_on: [b] }\n  b: { image: b, depends_on: [c] }\n  c: { image: c, depends_on: [b] }\n",
-            "compose.yaml:3: services wait for each other in a circle: b → c → b\n  3 |   b: { image: b, depends_on: [c] }\n  hint: delete one `depends_on`",
+            "compose.yaml:3:3: services wait for each other in a circle: b → c → b\n  3 |   b: { image: b, depends_on: [c] }\n    |   ^\n  hint: delete one `depends_on`",
         ),
         (
             "services:\n  web:\n    image: nginx\n    depends_on:\n      - datbase\n  database: { image: pg }\n",
@@ -42,8 +42,8 @@ fn the_message_shows_place_line_and_hint() {
         ),
         (
             "services:\n  web:\n    image: nginx\n    ports: 8080:80\n    environment: 7\n",
-            "compose.yaml:4:12: expected a list for `ports`, found a string `8080:80`\n  4 |     ports: 8080:80\n    |            ^\n\
-             compose.yaml:5:18: expected a map for `environment`, found a number `7`\n  5 |     environment: 7\n    |                  ^",
+            "compose.yaml:4:12: expected a list for `ports`, found a string `8080:80`\n  4 |     ports: 8080:80\n    |            ^\n  hint: write one entry a line, each after `- `\n\
+             compose.yaml:5:18: expected a map for `environment`, found a number `7`\n  5 |     environment: 7\n    |                  ^\n  hint: write one entry a line, as `key: value`",
         ),
         (
             "services:\n  web:\n    image: nginx\n    healthcheck:\n      test: curl localhost\n      interval: 30\n",

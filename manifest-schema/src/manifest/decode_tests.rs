@@ -85,7 +85,7 @@ fn all_mistakes_are_told_together_with_place_line_and_hint() {
         "ferry.yaml:2:7: `name`: `Plant` is not a valid project name: it must start with a lower-case letter or a digit\n  \
            2 | name: Plant\n    |       ^\n\
          ferry.yaml:4:1: unknown key `imags` in the manifest\n  4 | imags:\n    | ^\n  hint: did you mean `images`?\n\
-         ferry.yaml:6:12: expected a list for `artifacts`, found a string `dist/x.deb`\n  6 | artifacts: dist/x.deb\n    |            ^\n\
+         ferry.yaml:6:12: expected a list for `artifacts`, found a string `dist/x.deb`\n  6 | artifacts: dist/x.deb\n    |            ^\n  hint: write one entry a line, each after `- `\n\
          ferry.yaml:8:5: the config has no `to`\n  8 |   - from: a.j2\n    |     ^\n  hint: add it, like `to: config/nginx.conf`\n\
          ferry.yaml:9:11: `mode`: `640` is not a file mode; write it in octal with a leading zero, like 0644\n  9 |     mode: 640\n    |           ^"
     );

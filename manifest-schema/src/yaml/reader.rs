@@ -130,7 +130,14 @@ impl<'t> Reader<'t> {
             Some(text) => format!("{} `{}`", node.kind(), shown(text)),
             None => node.kind().to_owned(),
         };
-        self.error_bare(node, format!("expected {expected} for `{what}`, found {found}"));
+        let hint = match expected {
+            "a list" => "write one entry a line, each after `- `",
+            "a map" => "write one entry a line, as `key: value`",
+            "a string" => "write text, in quotes where it looks like something else",
+            "a whole number" => "write digits alone, without quotes and units",
+            _ => "write one of these words, without quotes",
+        };
+        self.error(node, format!("expected {expected} for `{what}`, found {found}"), hint);
     }
 
     /// The entries of a map; nothing counts as an empty one. Keys starting with `x-` are left out.
