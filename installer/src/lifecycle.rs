@@ -75,15 +75,20 @@ async fn one_status(
     let Some(state) = engine.inspect(&container.id).await? else { return Ok(None) };
     let up = matches!(state.state, RunState::Running | RunState::Paused);
     let mut health = state.health.filter(|_| up);
-    if by_hand
+    // An engine that has not come round to its first check yet says "starting" for up to an interval,
+    // although the service may have been healthy for a while.
+    let starting = health == Some(Health::Starting);
+    if (by_hand || starting)
         && state.state == RunState::Running
         && let Some(test) = &state.health_test
     {
         let [_, timeout, ..] = state.health_times;
         let timeout = timeout.clamp(std::time::Duration::from_secs(1), std::time::Duration::from_secs(10));
-        if let Ok(probe) = engine.probe(&container.id, test, timeout).await {
-            health = Some(if probe.passed() { Health::Healthy } else { Health::Unhealthy });
-        }
+        health = match engine.probe(&container.id, test, timeout).await {
+            Ok(probe) if probe.passed() => Some(Health::Healthy),
+            Ok(_) if by_hand => Some(Health::Unhealthy),
+            _ => health,
+        };
     }
     // Engines write the year 1 for "never".
     let since = if up { state.started_at } else { state.finished_at };

@@ -2,6 +2,7 @@
 //! stick that cannot be written.
 
 use crate::bundle::Built;
+use crate::leftovers::NothingLeft;
 use crate::outcome::Outcome;
 use crate::programs;
 use crate::running::Running;
@@ -19,6 +20,8 @@ pub struct Host {
     pub engine: Engine,
     /// Ferry's folder on it.
     pub root: PathBuf,
+    /// Behind the engine: fields are dropped in this order.
+    _nothing_left: NothingLeft,
 }
 
 impl Host {
@@ -52,7 +55,8 @@ impl Host {
         let routes = engine.run_inside(&["ip", "route", "show", "default"]).unwrap();
         assert!(routes.status.success() && routes.stdout.is_empty(), "a route out: {routes:?}");
         let root = engine.folder().join("ferry");
-        Self { engine, root }
+        let nothing_left = NothingLeft(engine.namespace().name().to_owned());
+        Self { engine, root, _nothing_left: nothing_left }
     }
 
     /// `install`, to run on this host.

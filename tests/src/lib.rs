@@ -15,6 +15,7 @@
 
 pub mod bundle;
 pub mod host;
+pub mod leftovers;
 pub mod outcome;
 pub mod programs;
 pub mod running;

@@ -5,12 +5,13 @@
 
 use fixtures::docker_archive::{self, Compression};
 use fixtures::small_site::SmallSite;
-use fixtures::{Dialect, Engine, ImageSpec, Registry, keys};
+use fixtures::{Dialect, ImageSpec, Registry, keys};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tests::bundle::{self, Built, replace};
+use tests::host::Host;
 use tests::outcome::Outcome;
 use tests::programs::{self, stock};
 use tests::snapshot::sha256;
@@ -152,7 +153,8 @@ fn an_image_without_a_source_is_found_in_the_images_folder() {
 
 #[test]
 fn images_come_from_a_real_engine_named_or_found() {
-    let engine = Engine::start("build").unwrap();
+    let host = Host::docker("build");
+    let engine = &host.engine;
     let site = Site::new();
     site.front_from(Some("docker-daemon:built/here:latest"));
     let archive = site.archive(&site.images[..1], Dialect::Docker20, "../front.tar");
@@ -170,7 +172,7 @@ fn images_come_from_a_real_engine_named_or_found() {
     let built = site.build(&["--offline", "--engine", &engine.host()]);
     assert_holds(&built.inspect()["release"], "small/front:1.0.0", &site.images[0], "the engine");
     let first = fs::read(&built.file).unwrap();
-    drop(engine);
+    drop(host);
     let again = site.build(&["--offline"]);
     assert!(first == fs::read(&again.file).unwrap(), "a build from images/ differs from the one before");
 }

@@ -147,7 +147,12 @@ fn a_flipped_byte_in_the_payload_is_named_with_frame_and_offset() {
             if number == metadata {
                 bench.refused(&what, &file, DAMAGED, &["offset"]);
             } else {
-                bench.refused(&what, &file, DAMAGED, &[&format!("frame {number}, offset"), "copy the bundle again"]);
+                bench.refused(
+                    &what,
+                    &file,
+                    DAMAGED,
+                    &[&format!("frame {number}, offset"), "copy the bundle again"],
+                );
             }
         }
     }

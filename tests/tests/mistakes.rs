@@ -256,7 +256,9 @@ fn a_damaged_archive_stops_the_build_and_leaves_nothing() {
     let before = site.files();
     fs::write(site.path().join("small-1.0.0.fz"), "the bundle of before").unwrap();
     let failed = site.build(&["--key", "key", "--offline"]).exits(3);
-    let failed = failed.says("a layer of image small/front:1.0.0 in ").says("front.tar is damaged: its content has digest ");
+    let failed = failed
+        .says("a layer of image small/front:1.0.0 in ")
+        .says("front.tar is damaged: its content has digest ");
     let _ = failed.says("hint: save the image again, from where it was built");
     assert_eq!(fs::read_to_string(site.path().join("small-1.0.0.fz")).unwrap(), "the bundle of before");
     fs::remove_file(site.path().join("small-1.0.0.fz")).unwrap();

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 use fixtures::small_site::SmallSite;
-use fixtures::{Engine, Podman};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use tests::bundle::{self, Built};
+use tests::host::Host;
 use tests::outcome::Outcome;
 use tests::programs::{self, stock};
 use tests::snapshot::sha256;
@@ -144,7 +144,8 @@ fn skopeo_reads_the_unpacked_layout_and_the_archive() {
 #[test]
 fn podman_loads_it_as_it_is_and_runs_its_images() {
     let subject = subject();
-    let engine = Podman::start("stock-podman").unwrap();
+    let host = Host::podman("stock-podman");
+    let engine = &host.engine;
     // Podman's own command, over the same store as its service.
     let podman = |arguments: &[&str]| {
         let folder = engine.folder();
@@ -178,7 +179,8 @@ fn podman_loads_it_as_it_is_and_runs_its_images() {
 #[test]
 fn docker_20_loads_it_unpacked_by_zstd() {
     let subject = subject();
-    let engine = Engine::start("stock-docker").unwrap();
+    let host = Host::docker("stock-docker");
+    let engine = &host.engine;
     let pipe = format!("{} -dc '{}' | docker load", stock("zstd").display(), subject.built.path());
     let loaded = Outcome::of(engine.command("/bin/sh").args(["-c", &pipe])).succeeds();
     assert!(loaded.stdout.contains("Loaded image: small/front:1.0.0"), "{loaded}");
