@@ -21,7 +21,9 @@ pub fn of(name: &str) -> Vec<String> {
             String::from_utf8_lossy(&fs::read(entry.path().join(file)).unwrap_or_default()).replace('\0', " ")
         };
         let (command, groups) = (read("cmdline"), read("cgroup"));
-        if command.contains(name) || groups.contains(name) {
+        // One that has ended and waits for init to notice is gone for all that matters here.
+        let ended = read("stat").rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" Z"));
+        if !ended && (command.contains(name) || groups.contains(name)) {
             left.push(format!("process {} {command}", entry.file_name().display()));
         }
     }

@@ -102,8 +102,9 @@ fn product_code(path: &str, text: &str) -> Vec<(usize, String)> {
     let lines: Vec<&str> = text.lines().collect();
     let mut code = Vec::new();
     for (number, line) in lines.iter().enumerate() {
-        let in_module =
-            lines.get(number + 1).is_some_and(|next| next.starts_with("mod ") && next.ends_with('{'));
+        // Other attributes may stand between.
+        let mut next = lines.iter().skip(number + 1).skip_while(|next| next.starts_with("#["));
+        let in_module = next.next().is_some_and(|next| next.starts_with("mod ") && next.ends_with('{'));
         if line.starts_with("#[cfg(") && line.contains("test") && in_module {
             break;
         }
