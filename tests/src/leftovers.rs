@@ -3,6 +3,7 @@
 use fixtures::machine;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Everything on this machine that bears a namespace's name: the namespace, its folder, mounts,
 /// processes and control groups.
@@ -36,6 +37,20 @@ pub fn of(name: &str) -> Vec<String> {
     left
 }
 
+/// Waits a moment for what was killed to be gone: a process that is ending has no command line any
+/// more and still its control group.
+#[must_use]
+pub fn after_a_moment(name: &str) -> Vec<String> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let left = of(name);
+        if left.is_empty() || Instant::now() > deadline {
+            return left;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Namespaces and folders whose owner, a test run or a script, has ended: each a leak.
 #[must_use]
 pub fn of_ended_runs() -> Vec<String> {
@@ -46,7 +61,7 @@ pub fn of_ended_runs() -> Vec<String> {
             let owner = name.strip_prefix("ferry-").and_then(|rest| rest.split_once('-'));
             let owner = owner.and_then(|(pid, _)| pid.parse::<u32>().ok());
             if owner.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
-                left.extend(of(&name));
+                left.extend(after_a_moment(&name));
             }
         }
     }
@@ -61,7 +76,7 @@ impl Drop for NothingLeft {
     fn drop(&mut self) {
         // A test that has failed already says why; a second panic would hide it.
         if !std::thread::panicking() {
-            assert_eq!(of(&self.0), [""; 0], "of {}", self.0);
+            assert_eq!(after_a_moment(&self.0), [""; 0], "of {}", self.0);
         }
     }
 }

@@ -18,5 +18,5 @@ fn the_check_sees_what_is_there() {
         assert!(found.contains(part), "`{part}` in\n{found}");
     }
     drop(host);
-    assert_eq!(leftovers::of(&name), [""; 0]);
+    assert_eq!(leftovers::after_a_moment(&name), [""; 0]);
 }
