@@ -41,6 +41,23 @@ pub fn bundle(error: FormatError, path: &Path) -> anyhow::Error {
     Failure::new(class, fact).because(error).hint(hint).into()
 }
 
+/// The bundle was good when it was verified, and cannot be read any more.
+#[must_use]
+pub fn unreadable(why: &str) -> Failure {
+    Failure::new(Class::Bundle, format!("the bundle cannot be read any more: {why}"))
+        .hint("is the stick still plugged in? put it back and run the same command again")
+}
+
+/// An error of a stage that reads the bundle: it may be the bundle's.
+#[must_use]
+pub fn read_again(error: anyhow::Error) -> anyhow::Error {
+    let of_bundle = |cause: &(dyn std::error::Error + 'static)| {
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause.is::<FormatError>() || inner.is_some_and(|inner| inner.is::<FormatError>())
+    };
+    if error.chain().any(of_bundle) { unreadable(&chain(error.as_ref())).into() } else { error }
+}
+
 /// A switch that did not happen.
 #[must_use]
 pub fn switch(error: SwitchError) -> anyhow::Error {

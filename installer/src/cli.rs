@@ -94,18 +94,22 @@ struct InstallArgs {
     /// Wait this long for each service, instead of what its health check gives
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
+    /// Keep this program on the host as fz also where another build of it is kept
+    #[arg(long)]
+    replace_fz: bool,
 }
 
 impl InstallArgs {
     /// What was given that only an install understands: no command may ignore a `--dry-run`.
     fn given(&self) -> Option<String> {
-        let Self { bundle, trust, dry_run, set, values, timeout } = self;
+        let Self { bundle, trust, dry_run, set, values, timeout, replace_fz } = self;
         let flags = [
             ("--trust", !trust.is_empty()),
             ("--dry-run", *dry_run),
             ("--set", !set.is_empty()),
             ("--values", values.is_some()),
             ("--timeout", timeout.is_some()),
+            ("--replace-fz", *replace_fz),
         ];
         let flag = flags.iter().find(|(_, given)| *given).map(|(name, _)| (*name).to_owned());
         bundle.as_ref().map(|bundle| bundle.display().to_string()).or(flag)
@@ -234,6 +238,7 @@ async fn run_install(
         dry_run: args.dry_run,
         values: answers::read(args.values.as_deref(), &args.set)?,
         patience,
+        replace_fz: args.replace_fz,
     };
     let ending = install::install(&request, &|found| confirm(found, output), progress, cancel).await?;
     if output.json {
@@ -320,6 +325,7 @@ async fn run_verify(
         dry_run: true,
         values: install::no_answers(),
         patience: Patience::default(),
+        replace_fz: false,
     };
     let stop = Arc::new(AtomicBool::new(false));
     let (flag, token) = (Arc::clone(&stop), cancel.clone());

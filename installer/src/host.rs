@@ -5,15 +5,20 @@
 //! ROOT/<product>/lock                 held while something changes the product
 //! ROOT/<product>/state.json           what is installed
 //! ROOT/<product>/journal.jsonl        every step, before and after
-//! ROOT/<product>/values.json          answers and generated secrets, root only
-//! ROOT/<product>/releases/<release>/  compose.yaml, rendered configs, secrets, artifacts
+//! ROOT/<product>/values.json          answers and generated secrets of what runs, root only
+//! ROOT/<product>/values.new.json      those of an install under way
+//! ROOT/<product>/releases/<release>-<answers>/
+//!                                     compose.yaml, rendered configs, secrets, artifacts
 //! ROOT/<product>/current              link to the running release, switched atomically
+//! ROOT/<product>/data/                relative bind mounts that the bundle does not fill: the site's
+//!                                     own, the same for every release
+//! ROOT/bin/fz                         this program, kept
 //! ```
 
 use anyhow::{Context, Result};
 use ferry_terminal::{Class, Failure};
 use fs4::fs_std::FileExt;
-use manifest_schema::{ProjectName, ReleaseId};
+use manifest_schema::ProjectName;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt as _;
@@ -118,10 +123,16 @@ impl ProductDir {
         &self.path
     }
 
-    /// The folder of a release.
+    /// The folder of a release, by its name among them.
     #[must_use]
-    pub fn release(&self, id: &ReleaseId) -> PathBuf {
-        self.releases().join(id.as_str())
+    pub fn release(&self, folder: &str) -> PathBuf {
+        self.releases().join(folder)
+    }
+
+    /// Where relative bind mounts lie that belong to the site and to no release.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.path.join("data")
     }
 
     /// The folder of all releases.
@@ -160,13 +171,13 @@ impl ProductDir {
             .into())
     }
 
-    /// Points `current` at a release, atomically.
+    /// Points `current` at the folder of a release, atomically.
     ///
     /// # Errors
     /// When the link cannot be made.
-    pub fn switch_current(&self, id: &ReleaseId) -> Result<()> {
+    pub fn switch_current(&self, folder: &str) -> Result<()> {
         let link = self.file("current");
-        let target = Path::new("releases").join(id.as_str());
+        let target = Path::new("releases").join(folder);
         if fs::read_link(&link).is_ok_and(|now| now == target) {
             return Ok(());
         }
@@ -234,6 +245,16 @@ pub fn sync_dir(path: &Path) -> Result<()> {
         .with_context(|| format!("syncing {}", path.display()))
 }
 
+/// Brings everything that was written to the filesystem at `path` onto its disk: one call instead of
+/// an `fsync` for each of many files.
+///
+/// # Errors
+/// When the filesystem reports that it could not.
+pub fn sync_filesystem(path: &Path) -> Result<()> {
+    let folder = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    rustix::fs::syncfs(&folder).with_context(|| format!("syncing {}", path.display()))
+}
+
 /// Reads a file of at most `limit` bytes; `None` where there is none.
 ///
 /// # Errors
@@ -265,7 +286,7 @@ mod tests {
         let lock = product.lock().unwrap();
         assert!(product.lock().is_err());
         for id in ["1-a", "2-b", "2-b"] {
-            product.switch_current(&id.parse().unwrap()).unwrap();
+            product.switch_current(id).unwrap();
             assert_eq!(fs::read_link(product.file("current")).unwrap(), Path::new("releases").join(id));
         }
         drop(lock);

@@ -95,6 +95,11 @@ fn ids(image: &Image) -> Vec<String> {
 }
 
 impl ImportPlan {
+    /// All images of the release for this engine.
+    pub fn images(&self) -> impl Iterator<Item = &Image> {
+        self.present.iter().map(|(image, _)| image).chain(&self.missing)
+    }
+
     /// The engine's ID of each image once all are there, by reference. Of images that are still
     /// missing it is what the engine will call them, by its kind of store.
     #[must_use]
@@ -231,6 +236,13 @@ fn own_name(image: &Image) -> (String, String) {
     (reference.familiar_repository(), tag)
 }
 
+/// The name under which the image is kept in the engine.
+#[must_use]
+pub fn kept_name(image: &Image) -> String {
+    let (repository, tag) = own_name(image);
+    format!("{repository}:{tag}")
+}
+
 async fn name(engine: &Engine, image: &Image, id: &str, inventory: &Inventory) -> Result<()> {
     let (repository, tag) = own_name(image);
     let full = format!("{repository}:{tag}");
@@ -247,8 +259,7 @@ async fn confirm(engine: &Engine, image: &Image) -> Result<ImageFacts> {
             .hint("check the engine's disk (`docker info`, `df`), remove the image and install again")
     };
     let mut seen = None;
-    let (repository, tag) = own_name(image);
-    let names = ids(image).into_iter().chain([format!("{repository}:{tag}"), image.reference.canonical()]);
+    let names = ids(image).into_iter().chain([kept_name(image), image.reference.canonical()]);
     for candidate in names {
         if let Some(facts) = engine.inspect_image(&candidate).await? {
             if facts.diff_ids == image.diff_ids {

@@ -4,10 +4,12 @@
 //! open → verify → preflight → plan → stage → switch → health → commit
 //! ```
 //!
-//! Any failure before commit leaves the old release running, or puts it back. Every step is journalled
-//! before and after and can be taken again: after a crash the next run resumes the same attempt, or
-//! undoes it where another release is wanted.
+//! Any failure before commit leaves the old release running, or puts it back. Every step can be taken
+//! again: after a crash the next run resumes the same attempt, or undoes it where another release is
+//! wanted.
 
+mod finish;
+mod interrupted;
 mod prepare;
 
 use crate::health::Patience;
@@ -15,18 +17,17 @@ use crate::host::{self, Root};
 use crate::import::{self};
 use crate::lay_out;
 use crate::plan::Plan;
-use crate::site::{Site, Values};
-use crate::state::{self, Attempt, Installed, Journal};
+use crate::site::{self, Site, Values};
+use crate::state::{self, Journal, Phase};
 use crate::switch::{self, SwitchReport};
 use crate::target::Target;
 use crate::trust::{self, Origin};
 use crate::{classify, seeding};
 use anyhow::{Context, Result};
-use bundle_format::{Bundle, Signer, UnverifiedBundle};
+use bundle_format::{Bundle, UnverifiedBundle};
 use ferry_terminal::{Class, Failure};
 use manifest_schema::ReleaseId;
 use manifest_schema::progress::Progress;
-use manifest_schema::release::Release;
 use prepare::{Prepared, prepare, target};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -52,6 +53,8 @@ pub struct Request {
     pub values: Values,
     /// How long to wait for services.
     pub patience: Patience,
+    /// Whether this program replaces the one that is kept on the host.
+    pub replace_fz: bool,
 }
 
 /// How it ended.
@@ -139,54 +142,69 @@ async fn carry_out(
     progress: &Arc<dyn Progress>,
     cancel: &CancellationToken,
 ) -> Result<Ending> {
-    let release = bundle.release();
+    let name = &bundle.release().name;
     if let Some(lock) = &mut prepared.lock {
         lock.keep();
     }
-    let mut journal = Journal::open(&prepared.product, &prepared.attempt)?;
-    prepared.state.attempt = Some(Attempt { release: prepared.id.clone(), name: prepared.attempt.clone() });
-    prepared.state.save(&prepared.product)?;
-
-    journal.begin("stage")?;
-    let staged = stage(bundle, &mut prepared, progress, cancel).await;
-    let (target, ids) = match staged {
-        Ok(staged) => staged,
+    let mut journal = Journal::open(&prepared.product, &prepared.attempt.name)?;
+    let mut step = "stage";
+    let done =
+        stage_switch_commit(request, bundle, &mut prepared, &mut journal, &mut step, progress, cancel).await;
+    let report = match done {
+        Ok(report) => report,
         Err(error) => {
-            return Err(step_back(request, release, prepared, &mut journal, "stage", error, progress).await);
+            let (patience, progress) = (&request.patience, progress.as_ref());
+            return Err(
+                finish::step_back(name, patience, prepared, &mut journal, step, error, progress).await
+            );
         }
     };
-    journal.done("stage")?;
+    let Prepared { id, product, engine, site, plan, mut state, .. } = prepared;
+    let tidied = finish::tidy(&product, name, &mut state, &engine, progress.as_ref()).await;
+    tidied.and_then(|()| journal.done("commit")).with_context(|| {
+        format!("{id} is installed and runs, but tidying up failed: run the same command again")
+    })?;
+    if let Err(error) = keep_program(root, request.replace_fz, progress.as_ref()) {
+        progress.warn(&format!("the program was not kept on this host: {error:#}"));
+    }
+    let published = published(&site);
+    Ok(Ending::Installed { release: id, plan: Box::new(plan), report: Box::new(report), published })
+}
 
-    journal.begin("switch")?;
+/// All that is undone when it fails. `step` says how far it came.
+async fn stage_switch_commit(
+    request: &Request,
+    bundle: &Arc<Bundle<File>>,
+    prepared: &mut Prepared,
+    journal: &mut Journal,
+    step: &mut &str,
+    progress: &Arc<dyn Progress>,
+    cancel: &CancellationToken,
+) -> Result<SwitchReport> {
+    journal.begin(step)?;
+    let (target, ids) = stage(bundle, prepared, progress, cancel).await?;
+    journal.done(step)?;
+
+    *step = "switch";
+    journal.begin(step)?;
+    // From here on containers may run, and write into their volumes.
+    prepared.attempt.phase = Phase::Switching;
+    prepared.attempt.importing.clear();
+    prepared.save_attempt()?;
     progress.begin("starting", None);
     let switched =
         switch::switch(&prepared.engine, &target, &request.patience, progress.as_ref(), cancel).await;
-    let report = match switched {
-        Ok(report) => report,
-        Err(error) => {
-            let error = classify::switch(error);
-            return Err(step_back(request, release, prepared, &mut journal, "switch", error, progress).await);
-        }
-    };
-    journal.done("switch")?;
+    let report = switched.map_err(classify::switch)?;
+    journal.done(step)?;
     progress.end(&format!(
         "{} healthy or running",
         ferry_terminal::human::count(target.services.len(), "service")
     ));
 
-    journal.begin("commit")?;
-    commit(bundle, &mut prepared, &target, ids, request.engine.clone(), progress).await?;
-    journal.done("commit")?;
-    if let Err(error) = keep_program(root) {
-        progress.warn(&format!("the program was not kept on this host: {error:#}"));
-    }
-    let published = published(&prepared.site);
-    Ok(Ending::Installed {
-        release: prepared.id,
-        plan: Box::new(prepared.plan),
-        report: Box::new(report),
-        published,
-    })
+    *step = "commit";
+    journal.begin(step)?;
+    finish::commit(bundle, prepared, &target, &ids, &report).await?;
+    Ok(report)
 }
 
 async fn stage(
@@ -196,20 +214,28 @@ async fn stage(
     cancel: &CancellationToken,
 ) -> Result<(Target, BTreeMap<String, String>)> {
     let release = bundle.release();
+    let expected = prepared.images.expected_ids(prepared.engine.facts().store);
+    let missing = prepared.images.missing.iter();
+    let missing = missing.filter_map(|image| expected.get(&image.reference.to_string()).cloned());
+    prepared.attempt.importing.extend(missing);
+    prepared.attempt.boot = state::boot();
+    prepared.state.engine = Some(prepared.engine.facts().address.clone());
+    prepared.save_attempt()?;
     let Prepared { id, product, attempt, engine, site, images, inventory, .. } = &*prepared;
-    let values = serde_json::to_vec_pretty(&site.values)?;
-    host::write_whole(&product.file("values.json"), &values, 0o600)?;
+    site::keep_attempted(product, &site.values)?;
     let importing = import::import(engine, bundle, images, inventory, progress);
     let ids = tokio::select! {
         ids = importing => ids?,
         () = cancel.cancelled() => return Err(classify::cancelled()),
     };
+    if !images.missing.is_empty() {
+        engine.sync_data().await?;
+    }
     lay_out::lay_out(bundle, site, product, id, progress.as_ref())?;
-    let target = target(product, id, attempt, site, release, engine, &ids)?;
+    let target = target(product, id, &attempt.name, site, release, engine, &ids, &prepared.state)?;
     switch::prepare_networks_volumes(engine, &target, progress.as_ref()).await.map_err(classify::switch)?;
-    let image = ids.values().next().cloned();
-    if let Some(image) = image {
-        let seeds = prepared.plan.seeds.clone();
+    let seeds = prepared.plan.seeds.clone();
+    if let Some(image) = ids.values().next().cloned() {
         seeding::fill(
             bundle,
             &prepared.engine,
@@ -228,82 +254,9 @@ async fn stage(
     Ok((target, ids))
 }
 
-/// Puts things back after a failure and gives the error, saying how things stand now.
-async fn step_back(
-    request: &Request,
-    release: &Release,
-    mut prepared: Prepared,
-    journal: &mut Journal,
-    step: &str,
-    error: anyhow::Error,
-    progress: &Arc<dyn Progress>,
-) -> anyhow::Error {
-    let written = journal.failed(step, &format!("{error:#}")).and_then(|()| journal.begin("undo"));
-    progress.begin("undoing", None);
-    let undone = switch::undo(
-        &prepared.engine,
-        &release.name,
-        &prepared.attempt,
-        &request.patience,
-        progress.as_ref(),
-    )
-    .await;
-    let standing = match undone {
-        Ok(report) if report.failures.is_empty() => {
-            prepared.state.attempt = None;
-            let _ = prepared.state.save(&prepared.product).and_then(|()| journal.done("undo"));
-            match &prepared.state.current {
-                Some(current) => format!("{} runs again, as before", current.release),
-                None => "nothing of it is left running".to_owned(),
-            }
-        }
-        Ok(report) => {
-            let services: Vec<&str> =
-                report.failures.iter().map(|failure| failure.service.as_str()).collect();
-            format!("the old release was put back, but {} did not come up", services.join(", "))
-        }
-        Err(undo) => format!("putting things back failed, too ({undo}); run the same command again"),
-    };
-    progress.end(&standing);
-    match written {
-        Ok(()) => error,
-        Err(journal) => error.context(format!("the journal could not be written either: {journal:#}")),
-    }
-}
-
-async fn commit(
-    bundle: &Bundle<File>,
-    prepared: &mut Prepared,
-    target: &Target,
-    ids: BTreeMap<String, String>,
-    engine: Option<String>,
-    progress: &Arc<dyn Progress>,
-) -> Result<()> {
-    let release = bundle.release();
-    prepared.product.switch_current(&prepared.id)?;
-    let installed = Installed {
-        release: prepared.id.clone(),
-        version: release.version.clone(),
-        bundle: bundle.verified().id(),
-        signed_by: bundle.verified().signers().iter().map(Signer::fingerprint).collect(),
-        installed_at: state::now(),
-        images: ids,
-    };
-    let state = &mut prepared.state;
-    state.engine = engine;
-    let old = state.current.replace(installed).filter(|old| old.release != prepared.id);
-    state.previous.retain(|other| other.release != prepared.id);
-    if let Some(old) = old {
-        state.previous.insert(0, old);
-    }
-    state.save(&prepared.product)?;
-    switch::commit_cleanup(&prepared.engine, target, progress.as_ref()).await.map_err(classify::switch)?;
-    state.attempt = None;
-    state.save(&prepared.product)
-}
-
-/// Keeps this program on the host, where it is `fz`.
-fn keep_program(root: &Root) -> Result<()> {
+/// Keeps this program on the host, where it is `fz`. One that is there already stays unless `replace` is
+/// asked for: it verified the bundles before this one, and this program came on the same stick.
+fn keep_program(root: &Root, replace: bool, progress: &dyn Progress) -> Result<()> {
     let folder = root.path().join("bin");
     let target = folder.join("fz");
     let program = std::env::current_exe()?;
@@ -311,8 +264,16 @@ fn keep_program(root: &Root) -> Result<()> {
         return Ok(());
     }
     let content = std::fs::read(&program).with_context(|| format!("reading {}", program.display()))?;
-    if std::fs::read(&target).is_ok_and(|kept| kept == content) {
-        return Ok(());
+    match std::fs::read(&target) {
+        Ok(kept) if kept == content => return Ok(()),
+        Ok(_) if !replace => {
+            progress.warn(&format!(
+                "{} is another build of this program and was left as it is; --replace-fz replaces it",
+                target.display()
+            ));
+            return Ok(());
+        }
+        _ => {}
     }
     host::make_private_dir(&folder)?;
     host::write_whole(&target, &content, 0o755)

@@ -4,6 +4,7 @@
 //! Artifacts are tar entries from the bundle. They are signed, and still not believed: an entry that
 //! would leave the folder, follow a link or be a device is refused.
 
+use crate::classify;
 use crate::host::{self, ProductDir};
 use crate::service_spec::Placed;
 use crate::site::Site;
@@ -31,9 +32,10 @@ pub struct Places {
     pub binds: BTreeMap<String, Placed>,
 }
 
-/// Where everything will lie in `folder`. Pure: also used to compare before anything is written.
+/// Where everything will lie: in the release's `folder`, and what the bundle does not fill in `data`. Pure:
+/// also used to compare before anything is written.
 #[must_use]
-pub fn places(site: &Site, release: &Release, folder: &Path) -> Places {
+pub fn places(site: &Site, release: &Release, folder: &Path, data: &Path) -> Places {
     let placed = |kind: &str, contents: &BTreeMap<String, Vec<u8>>| {
         contents
             .iter()
@@ -48,8 +50,9 @@ pub fn places(site: &Site, release: &Release, folder: &Path) -> Places {
         if let MountSource::Bind { path, .. } = &mount.source
             && !path.starts_with('/')
         {
-            let placed = Placed { path: folder.join(path), digest: site.digest_at(release, path) };
-            binds.insert(path.clone(), placed);
+            let digest = site.digest_at(release, path);
+            let above = if digest.is_some() { folder } else { data };
+            binds.insert(path.clone(), Placed { path: above.join(path), digest });
         }
     }
     Places { configs: placed(CONFIGS, &site.configs), secrets: placed(SECRETS, &site.secrets), binds }
@@ -58,13 +61,19 @@ pub fn places(site: &Site, release: &Release, folder: &Path) -> Places {
 const CONFIGS: &str = ".configs";
 const SECRETS: &str = ".secrets";
 
-/// Whether the release's folder is there, whole, and made with the same answers.
-///
-/// # Errors
-/// When a name cannot be written, which does not happen.
-pub fn is_laid_out(site: &Site, product: &ProductDir, id: &ReleaseId) -> Result<bool> {
-    let stamp = host_stamp(site)?;
-    Ok(fs::read(product.release(id).join(STAMP)).is_ok_and(|found| found == stamp))
+/// The name of the folder for a release with the answers of this site. Other answers get another
+/// folder: what runs mounts files from its own by path, and must not see them change.
+#[must_use]
+pub fn folder_name(site: &Site, id: &ReleaseId) -> String {
+    let answers: String = stamp(site).hex().chars().take(8).collect();
+    format!("{id}-{answers}")
+}
+
+/// Whether the release's folder is there and whole.
+#[must_use]
+pub fn is_laid_out(site: &Site, product: &ProductDir, id: &ReleaseId) -> bool {
+    let found = fs::read(product.release(&folder_name(site, id)).join(STAMP));
+    found.is_ok_and(|found| found == stamp_line(site))
 }
 
 /// Lays the release out, unless it is there already.
@@ -78,14 +87,16 @@ pub fn lay_out<S: ReadAt>(
     id: &ReleaseId,
     progress: &dyn Progress,
 ) -> Result<PathBuf> {
-    let target = product.release(id);
+    let folder = folder_name(site, id);
+    let target = product.release(&folder);
     host::make_private_dir(&product.releases())?;
-    if is_laid_out(site, product, id)? {
+    make_data_folders(bundle.release(), site, product)?;
+    if is_laid_out(site, product, id) {
         return Ok(target);
     }
     let artifact_bytes = bundle.release().artifacts.iter().map(|artifact| artifact.bytes).sum();
     progress.begin("laying out", Some(artifact_bytes));
-    let making = product.releases().join(format!(".{id}.new"));
+    let making = product.releases().join(format!(".{folder}.new"));
     remove_dir(&making)?;
     host::make_private_dir(&making)?;
     // Services that run as another user must be able to reach what is mounted from here.
@@ -101,18 +112,14 @@ pub fn lay_out<S: ReadAt>(
         progress.detail(artifact.to.as_str());
         let entries = SpanReader::new(bundle, artifact.entries)?;
         unpack(entries, &making, progress)
+            .map_err(classify::read_again)
             .with_context(|| format!("laying out the artifact {}", artifact.to))?;
     }
-    write_file(&making.join(STAMP), &host_stamp(site)?, 0o600)?;
-    sync_tree(&making)?;
-    if target.exists() {
-        // The same release with other answers: containers mount files of the old folder by path, so
-        // its files are replaced one by one.
-        merge(&making, &target)?;
-        remove_dir(&making)?;
-    } else {
-        fs::rename(&making, &target).with_context(|| format!("making {}", target.display()))?;
-    }
+    write_file(&making.join(STAMP), &stamp_line(site), 0o600)?;
+    host::sync_filesystem(&making)?;
+    // One that is there and not whole was damaged by hand.
+    remove_dir(&target)?;
+    fs::rename(&making, &target).with_context(|| format!("making {}", target.display()))?;
     host::sync_dir(&product.releases())?;
     progress.end(&format!(
         "{}, {}",
@@ -122,10 +129,22 @@ pub fn lay_out<S: ReadAt>(
     Ok(target)
 }
 
+/// Makes the folders of the site's own data, as Compose makes the source of a bind mount that is missing.
+fn make_data_folders(release: &Release, site: &Site, product: &ProductDir) -> Result<()> {
+    let data = product.data();
+    for placed in places(site, release, Path::new("/"), &data).binds.into_values() {
+        if placed.digest.is_none() && !placed.path.exists() {
+            fs::create_dir_all(&placed.path).with_context(|| format!("making {}", placed.path.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Present when the folder is whole, and tells which answers it was made with.
 const STAMP: &str = ".ferry-complete";
 
-fn host_stamp(site: &Site) -> Result<Vec<u8>> {
+/// Digest of all that depends on the answers of the site.
+fn stamp(site: &Site) -> Digest {
     let mut listing = String::new();
     for (path, file) in &site.files {
         listing.push_str(&format!("{path}\t{:o}\t{}\n", file.mode, Digest::of(&file.content)));
@@ -135,7 +154,11 @@ fn host_stamp(site: &Site) -> Result<Vec<u8>> {
             listing.push_str(&format!("{kind}/{key}\t{}\n", Digest::of(content)));
         }
     }
-    Ok(format!("{}\n", Digest::of(listing.as_bytes())).into_bytes())
+    Digest::of(listing.as_bytes())
+}
+
+fn stamp_line(site: &Site) -> Vec<u8> {
+    format!("{}\n", stamp(site)).into_bytes()
 }
 
 fn write_objects(site: &Site, folder: &Path) -> Result<()> {
@@ -242,21 +265,6 @@ fn stays_inside(path: &str, link: &str) -> bool {
     true
 }
 
-fn merge(from: &Path, to: &Path) -> Result<()> {
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            fs::create_dir_all(&target)?;
-            fs::set_permissions(&target, entry.metadata()?.permissions())?;
-            merge(&entry.path(), &target)?;
-        } else {
-            fs::rename(entry.path(), &target).with_context(|| format!("replacing {}", target.display()))?;
-        }
-    }
-    host::sync_dir(to)
-}
-
 fn remove_dir(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -264,12 +272,6 @@ fn remove_dir(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// One `syncfs` instead of an `fsync` for each of many files.
-fn sync_tree(path: &Path) -> Result<()> {
-    let folder = File::open(path)?;
-    rustix::fs::syncfs(&folder).with_context(|| format!("syncing {}", path.display()))
 }
 
 #[cfg(test)]

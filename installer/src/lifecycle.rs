@@ -142,13 +142,14 @@ pub async fn stop(
 }
 
 /// Starts every service that does not run, in order, and waits until all are up. Jobs that have done
-/// their work are not run again.
+/// their work are not run again: those that others wait for, and those named by `done`.
 ///
 /// # Errors
 /// When a service does not come up, the engine fails, or `cancel` is called.
 pub async fn start(
     engine: &Engine,
     project: &ProjectName,
+    done: &BTreeSet<String>,
     patience: &Patience,
     progress: &dyn Progress,
     cancel: &CancellationToken,
@@ -156,7 +157,7 @@ pub async fn start(
     let standing = Standing::read(engine, project.as_str()).await?;
     let mut members = Vec::new();
     for container in standing.in_place() {
-        let work = if runs(container) || standing.is_done(engine, container).await? {
+        let work = if runs(container) || standing.is_done(engine, container, done).await? {
             Work::Keep
         } else {
             Work::Start

@@ -13,7 +13,7 @@
 use crate::engine::containers::{ContainerFacts, RunState};
 use crate::engine::{Engine, EngineError};
 use crate::service_spec::label;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a container's name says about its part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,22 +104,27 @@ impl Standing {
         Self { services }
     }
 
-    /// Whether a container is a job that has done its work, and not a service that was stopped, which
-    /// can also end with 0. Without the label of a job only the others tell: where nothing else
-    /// runs, the whole project was stopped.
+    /// Whether a container has done its work, and is not a service that was stopped, which can also end
+    /// with 0. `done` names services that had ended well when they were installed; those that others
+    /// wait for to complete are known by their label.
     ///
     /// # Errors
     /// When the engine fails.
-    pub async fn is_done(&self, engine: &Engine, container: &ContainerFacts) -> Result<bool, EngineError> {
-        if container.state != RunState::Exited {
+    pub async fn is_done(
+        &self,
+        engine: &Engine,
+        container: &ContainerFacts,
+        done: &BTreeSet<String>,
+    ) -> Result<bool, EngineError> {
+        let service = container.labels.get(label::SERVICE);
+        let known = container.labels.contains_key(label::JOB) || service.is_some_and(|s| done.contains(s));
+        if container.state != RunState::Exited || !known {
             return Ok(false);
         }
         let state = engine.inspect(&container.id).await?;
-        let ended_well = state.is_some_and(|state| {
+        Ok(state.is_some_and(|state| {
             state.exit_code == 0 && (state.restart == "no" || state.restart.starts_with("on-failure"))
-        });
-        let others_run = || self.in_place().any(runs);
-        Ok(ended_well && (container.labels.contains_key(label::JOB) || others_run()))
+        }))
     }
 
     /// All parked containers.

@@ -2,7 +2,7 @@
 
 use crate::import::ImportPlan;
 use crate::state::State;
-use crate::switch::Change;
+use crate::switch::{Change, Comparison};
 use ferry_terminal::human;
 use manifest_schema::ReleaseId;
 use manifest_schema::release::Release;
@@ -51,7 +51,7 @@ impl Plan {
         images: &ImportPlan,
         lay_out: bool,
         seeds: Vec<String>,
-        (services, stopped): (BTreeMap<String, Change>, Vec<String>),
+        switch: Comparison,
     ) -> Self {
         Self {
             name: release.name.to_string(),
@@ -68,8 +68,8 @@ impl Plan {
             unpacked_bytes: images.unpacked_bytes,
             lay_out,
             seeds,
-            services,
-            stopped,
+            services: switch.changes,
+            stopped: switch.stopped,
             resumes: state.attempt.is_some(),
         }
     }

@@ -4,6 +4,7 @@
 use crate::engine::containers::ContainerFacts;
 use crate::engine::{EngineFacts, EngineKind, ImageStore};
 use crate::import::ImportPlan;
+use crate::state::State;
 use bundle_format::check::Broken;
 use ferry_terminal::human;
 use manifest_schema::ServiceName;
@@ -26,14 +27,26 @@ pub struct Finding {
     pub fact: String,
     /// What to do about it on site.
     pub fix: String,
-    /// Whether the bundle is at fault, and not this host.
-    pub in_bundle: bool,
+    /// What is at fault.
+    pub about: About,
+}
+
+/// What a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum About {
+    /// This host, or its engine.
+    Host,
+    /// The bundle.
+    Bundle,
+    /// An answer to a variable, or a missing one.
+    Answers,
 }
 
 impl Finding {
     /// A finding.
     pub fn new(fact: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { fact: fact.into(), fix: fix.into(), in_bundle: false }
+        Self { fact: fact.into(), fix: fix.into(), about: About::Host }
     }
 }
 
@@ -83,6 +96,23 @@ pub fn check_engine(facts: &EngineFacts, release: &Release) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// A product that is installed stays on its engine: another one knows nothing of its containers and data.
+#[must_use]
+pub fn check_same_engine(facts: &EngineFacts, state: &State) -> Option<Finding> {
+    let known = state.engine.as_ref().filter(|_| state.current.is_some() || state.attempt.is_some())?;
+    // `/var/run` is a link to `/run` on most hosts.
+    let place = |address: &str| {
+        let path = address.strip_prefix("unix://").and_then(|path| std::fs::canonicalize(path).ok());
+        path.map_or_else(|| address.to_owned(), |path| path.display().to_string())
+    };
+    (place(known) != place(&facts.address)).then(|| {
+        Finding::new(
+            format!("it is installed on the engine at {known}, and not on the one at {}", facts.address),
+            "leave --engine and DOCKER_HOST away; to move it, uninstall it there first",
+        )
+    })
 }
 
 fn parse_version(text: &str) -> Option<(u32, u32)> {
@@ -280,13 +310,15 @@ pub fn check_bundle(shown: &Path, broken: &[Broken]) -> Vec<Finding> {
                 place.holds.join(", "),
                 place.reason
             );
-            Finding { in_bundle: true, ..Finding::new(fact, fix) }
+            Finding { about: About::Bundle, ..Finding::new(fact, fix) }
         })
         .collect();
     if broken.len() > SHOWN {
         let more = human::count(broken.len() - SHOWN, "more place");
-        findings
-            .push(Finding { in_bundle: true, ..Finding::new(format!("{shown} is damaged in {more}"), fix) });
+        findings.push(Finding {
+            about: About::Bundle,
+            ..Finding::new(format!("{shown} is damaged in {more}"), fix)
+        });
     }
     findings
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use bundle_format::read_ahead::ReadAhead;
 use bundle_format::{Bundle, FormatError, ReadAt};
 use bytes::Bytes;
-use ferry_terminal::{Class, Failure};
+use ferry_terminal::Failure;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::Frame;
 use hyper::service::service_fn;
@@ -53,10 +53,7 @@ impl ReadFailure {
     /// The first error, as a failure of the medium.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
-        self.0.get().map(|text| {
-            Failure::new(Class::Bundle, format!("the bundle cannot be read any more: {text}"))
-                .hint("is the stick still plugged in? put it back and run the same command again")
-        })
+        self.0.get().map(|text| classify::unreadable(text))
     }
 }
 

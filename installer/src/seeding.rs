@@ -3,8 +3,9 @@
 use crate::classify;
 use crate::engine::Engine;
 use crate::host::ProductDir;
+use crate::registry::ReadFailure;
 use crate::seed::{self, Seeded};
-use crate::service_spec::resource_name;
+use crate::service_spec::{label, resource_name};
 use crate::site::Site;
 use crate::state::State;
 use crate::target::Target;
@@ -17,7 +18,8 @@ use manifest_schema::release::Release;
 use std::sync::Arc;
 
 /// Volumes, by key, that have a seed and may need it: they do not exist, their filling was
-/// interrupted, or nothing of this product was ever installed, so that nobody knows what they hold.
+/// interrupted, the attempt under way made them and may not have come round to filling them, or nothing
+/// of this product was ever installed, so that nobody knows what they hold.
 ///
 /// # Errors
 /// When the engine fails.
@@ -26,8 +28,12 @@ pub async fn needed(engine: &Engine, site: &Site, release: &Release, state: &Sta
     for seed in &release.seeds {
         let Some(volume) = site.project.volumes.get(&seed.volume) else { continue };
         let name = resource_name(&release.name, &seed.volume, volume.name.as_deref());
-        let missing = engine.volume(&name).await?.is_none();
-        if missing || state.current.is_none() || state.seeding.contains(&seed.volume) {
+        let found = engine.volume(&name).await?;
+        let missing = found.is_none();
+        let unfinished = found.as_ref().zip(state.attempt.as_ref()).is_some_and(|(volume, attempt)| {
+            volume.labels.get(label::ATTEMPT).is_some_and(|name| *name == attempt.name)
+        });
+        if missing || unfinished || state.current.is_none() || state.seeding.contains(&seed.volume) {
             keys.push(seed.volume.clone());
         }
     }
@@ -63,11 +69,14 @@ pub async fn fill<S: ReadAt + 'static>(
         progress.detail(&format!("volume {}", seed.volume));
         let must_reseed = !state.seeding.insert(seed.volume.clone());
         state.save(product)?;
-        let open = || stream(bundle, seed.file.span, progress);
+        let broken = ReadFailure::default();
+        let open = || stream(bundle, seed.file.span, progress, &broken);
         let seeded = seed::seed(engine, target.project.as_str(), volume, image, open, must_reseed)
             .await
-            .map_err(classify::switch)
+            .map_err(|error| broken.failure().map_or_else(|| classify::switch(error), Into::into))
             .with_context(|| format!("filling the volume {}", seed.volume))?;
+        // After a power cut, what is recorded as filled must be.
+        engine.sync_data().await?;
         state.seeding.remove(&seed.volume);
         state.save(product)?;
         filled += usize::from(seeded == Seeded::Filled);
@@ -80,19 +89,20 @@ fn stream<S: ReadAt + 'static>(
     bundle: &Arc<Bundle<S>>,
     span: manifest_schema::release::Span,
     progress: &Arc<dyn Progress>,
+    broken: &ReadFailure,
 ) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 'static {
     let (sender, receiver) = tokio::sync::mpsc::channel(1);
-    let (bundle, progress) = (Arc::clone(bundle), Arc::clone(progress));
+    let (bundle, progress, broken) = (Arc::clone(bundle), Arc::clone(progress), broken.clone());
     tokio::task::spawn_blocking(move || {
         let frames = match ReadAhead::content(&bundle, span, 2) {
             Ok(frames) => frames,
             Err(error) => {
-                let _ = sender.blocking_send(Err(std::io::Error::other(error)));
+                let _ = sender.blocking_send(Err(broken.note(error)));
                 return;
             }
         };
         for content in frames {
-            let item = content.map(Bytes::from).map_err(std::io::Error::other);
+            let item = content.map(Bytes::from).map_err(|error| broken.note(error));
             progress.advance(item.as_ref().map_or(0, |content| content.len() as u64));
             let failed = item.is_err();
             if sender.blocking_send(item).is_err() || failed {

@@ -28,9 +28,11 @@ pub mod label {
     pub const NETWORK: &str = "com.docker.compose.network";
     /// The volume's key.
     pub const VOLUME: &str = "com.docker.compose.volume";
-    /// The release that made the container, and whose folder its mounts lie in: it must be kept as
-    /// long as the container exists.
+    /// The release that made the container.
     pub const RELEASE: &str = "io.ferry.release";
+    /// The name of the release folder that some of its mounts lie in, which must be kept as long as the
+    /// container exists.
+    pub const FOLDER: &str = "io.ferry.folder";
     /// The attempt that made the thing, so that undoing it removes what it made and no more.
     pub const ATTEMPT: &str = "io.ferry.attempt";
     /// The restart policy, which is taken away from containers that have been replaced.
@@ -53,8 +55,8 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 pub struct Placed {
     /// Absolute path.
     pub path: PathBuf,
-    /// Digest of the content. `None`: the content is the site's own (a data folder), so a change of
-    /// it replaces nothing.
+    /// Digest of the content. `None`: the content is the site's own (a data folder), which no release
+    /// brings and no release replaces.
     pub digest: Option<Digest>,
 }
 
@@ -65,8 +67,8 @@ pub struct Placement {
     pub release: ReleaseId,
     /// Names this attempt to install. A resumed attempt has to use the same name.
     pub attempt: String,
-    /// The release folder: what relative bind mounts mean.
-    pub release_dir: PathBuf,
+    /// The name of the release's folder on this host.
+    pub folder: String,
     /// For Compose's label `project.working_dir`.
     pub working_dir: String,
     /// For Compose's label `project.config_files`.
@@ -79,9 +81,7 @@ pub struct Placement {
     pub configs: BTreeMap<String, Placed>,
     /// Files of `secrets`, by key.
     pub secrets: BTreeMap<String, Placed>,
-    /// Relative bind mounts, by their path as the model has it. One that is missing here lies in
-    /// the release folder, and its service is replaced with every release, since nothing is known
-    /// of its content.
+    /// Relative bind mounts, by their path as the model has it.
     pub binds: BTreeMap<String, Placed>,
     /// Whether the engine knows `start_interval`.
     pub start_interval: bool,
@@ -104,7 +104,7 @@ pub enum SpecError {
     Undefined {
         /// The service.
         service: ServiceName,
-        /// `network`, `volume`, `config`, `secret`, `service`.
+        /// `network`, `volume`, `config`, `secret`, `service`, `file`.
         kind: &'static str,
         /// The key.
         key: String,
@@ -181,7 +181,7 @@ pub fn container_spec(
     for (kind, wanted, placed) in files {
         for mount in wanted {
             let file = placed.get(&mount.source).ok_or_else(|| undefined(kind, &mount.source))?;
-            hash.add_placed(kind, &mount.source, file, placement);
+            hash.add_placed(kind, &mount.source, file);
             mounts.push(MountSpec {
                 source: MountFrom::Bind { path: text(&file.path), create: false, propagation: None },
                 target: mount.target.clone(),
@@ -240,6 +240,7 @@ pub fn container_spec(
         stop_timeout: service.stop_grace_period.unwrap_or(STOP_GRACE),
         name: container,
     };
+    let of_release = hash.of_release;
     let config_hash = hash.finish();
     let mut labels = vec![
         (label::PROJECT, project_name.to_string()),
@@ -265,6 +266,9 @@ pub fn container_spec(
     });
     if job {
         labels.push((label::JOB, "true".to_owned()));
+    }
+    if of_release {
+        labels.push((label::FOLDER, placement.folder.clone()));
     }
     spec.labels.extend(labels.into_iter().map(|(key, value)| (key.to_owned(), value)));
     Ok(spec)
@@ -310,20 +314,17 @@ fn place_bind(
     if path.starts_with('/') {
         return Ok(path.to_owned());
     }
-    if let Some(placed) = placement.binds.get(path) {
-        hash.add_placed("bind", path, placed, placement);
-        return Ok(text(&placed.path));
+    let inside = |part: Component<'_>| matches!(part, Component::CurDir | Component::Normal(_));
+    if !Path::new(path).components().all(inside) {
+        return Err(SpecError::Outside { service: service.clone(), path: path.to_owned() });
     }
-    let mut full = placement.release_dir.clone();
-    for component in Path::new(path).components() {
-        match component {
-            Component::CurDir => {}
-            Component::Normal(part) => full.push(part),
-            _ => return Err(SpecError::Outside { service: service.clone(), path: path.to_owned() }),
-        }
-    }
-    hash.add("bind", path, placement.release.as_str());
-    Ok(text(&full))
+    let placed = placement.binds.get(path).ok_or_else(|| SpecError::Undefined {
+        service: service.clone(),
+        kind: "file",
+        key: path.to_owned(),
+    })?;
+    hash.add_placed("bind", path, placed);
+    Ok(text(&placed.path))
 }
 
 fn attachments(
@@ -426,25 +427,23 @@ fn text(path: &Path) -> String {
 struct ConfigHash<'a> {
     service: &'a Service,
     extra: Vec<(String, String)>,
+    /// Whether anything is mounted from the release's folder.
+    of_release: bool,
 }
 
 impl<'a> ConfigHash<'a> {
     fn new(service: &'a Service, image: &str) -> Self {
-        Self { service, extra: vec![("image".to_owned(), image.to_owned())] }
+        Self { service, extra: vec![("image".to_owned(), image.to_owned())], of_release: false }
     }
 
     fn add(&mut self, kind: &str, key: &str, value: &str) {
         self.extra.push((format!("{kind}:{key}"), value.to_owned()));
     }
 
-    fn add_placed(&mut self, kind: &str, key: &str, placed: &Placed, placement: &Placement) {
+    fn add_placed(&mut self, kind: &str, key: &str, placed: &Placed) {
+        self.of_release |= placed.digest.is_some();
         match placed.digest {
             Some(digest) => self.add(kind, key, &digest.to_string()),
-            // Content of unknown or changing kind: only its place counts, unless that is the
-            // release itself.
-            None if placed.path.starts_with(&placement.release_dir) => {
-                self.add(kind, key, placement.release.as_str());
-            }
             None => self.add(kind, key, &text(&placed.path)),
         }
     }

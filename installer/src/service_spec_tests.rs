@@ -80,7 +80,7 @@ fn placement() -> Placement {
     Placement {
         release: "2.4.0-0123456789ab".parse().unwrap(),
         attempt: "a1".to_owned(),
-        release_dir: "/srv/shop/releases/2.4.0".into(),
+        folder: "2.4.0-0123456789ab-01234567".to_owned(),
         working_dir: "/srv/shop/current".to_owned(),
         config_files: "/srv/shop/current/compose.yaml".to_owned(),
         version: "0.1.0".to_owned(),
@@ -127,6 +127,7 @@ fn a_service_becomes_a_container_of_a_compose_project() {
             ("com.docker.compose.service", "api"),
             ("com.docker.compose.version", "0.1.0"),
             ("io.ferry.attempt", "a1"),
+            ("io.ferry.folder", "2.4.0-0123456789ab-01234567"),
             ("io.ferry.release", "2.4.0-0123456789ab"),
             ("io.ferry.restart", "no"),
             ("io.ferry.start-interval", "250"),
@@ -172,7 +173,7 @@ fn the_hash_follows_what_counts_and_not_where_it_lies() {
     let mut moved = placement();
     moved.release = "2.5.0-ffffffffffff".parse().unwrap();
     moved.attempt = "a2".to_owned();
-    moved.release_dir = "/srv/shop/releases/2.5.0".into();
+    moved.folder = "2.5.0-ffffffffffff-01234567".to_owned();
     moved.binds.get_mut("config/app.conf").unwrap().path = "/srv/shop/releases/2.5.0/config/app.conf".into();
     assert_eq!(hash(&project(), &moved), base, "the same content in another release");
 
@@ -194,18 +195,15 @@ fn the_hash_follows_what_counts_and_not_where_it_lies() {
 }
 
 #[test]
-fn a_bind_of_unknown_content_is_replaced_with_every_release() {
-    let mut unknown = placement();
-    unknown.binds.clear();
-    let first = hash(&project(), &unknown);
-    unknown.release = "2.5.0-ffffffffffff".parse().unwrap();
-    assert_ne!(hash(&project(), &unknown), first);
-    // A data folder outside the release is the site's own.
+fn the_sites_own_data_belongs_to_no_release() {
     let mut data = placement();
     data.binds.insert("config/app.conf".to_owned(), Placed { path: "/srv/shop/data".into(), digest: None });
     let first = hash(&project(), &data);
     data.release = "2.5.0-ffffffffffff".parse().unwrap();
     assert_eq!(hash(&project(), &data), first);
+    data.binds.clear();
+    let error = container_spec(&"shop".parse().unwrap(), &name("api"), &project(), &data).unwrap_err();
+    assert_eq!(error.to_string(), "service api: there is no file `config/app.conf`");
 }
 
 #[test]

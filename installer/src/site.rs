@@ -1,7 +1,7 @@
 //! The release as it is on this host: variables answered, templates rendered, the Compose file read.
 //! Pure but for reading the bundle: what is rendered here is written later, in one go.
 
-use crate::host;
+use crate::host::{self, ProductDir};
 use anyhow::{Context, Result};
 use bundle_format::{Bundle, ReadAt};
 use manifest_schema::compose::{self, model::FileObject, model::Project};
@@ -161,15 +161,100 @@ impl Site {
     }
 }
 
-/// The answers remembered from the last install.
+/// The answers remembered from the last install, and over them those of an attempt that is to be
+/// finished: what it generated may be in use already.
 ///
 /// # Errors
-/// When the file is damaged.
-pub fn remembered(path: &Path) -> Result<Values> {
+/// When a file is damaged.
+pub fn remembered(product: &ProductDir, attempt: bool) -> Result<Values> {
+    let mut values = read_values(&product.file(VALUES))?;
+    if attempt {
+        values.extend(read_values(&product.file(NEW_VALUES))?);
+    }
+    Ok(values)
+}
+
+/// Keeps the answers of an attempt, apart from those of what runs.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn keep_attempted(product: &ProductDir, values: &Values) -> Result<()> {
+    host::write_whole(&product.file(NEW_VALUES), &serde_json::to_vec_pretty(values)?, 0o600)
+}
+
+/// What becomes of the answers of an attempt that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// They are those of what runs now.
+    Adopt,
+    /// They go, but for those that nothing else answers: data that was made with them was kept.
+    KeepNew,
+    /// They go.
+    Forget,
+}
+
+/// Ends the time of an attempt's answers. Can be repeated. No answer of an earlier release is ever
+/// dropped: its data may still be there.
+///
+/// # Errors
+/// When files cannot be read or written.
+pub fn end_attempted(product: &ProductDir, answers: Answers) -> Result<()> {
+    let new = product.file(NEW_VALUES);
+    if !new.exists() {
+        return Ok(());
+    }
+    let (attempted, kept) = (read_values(&new)?, read_values(&product.file(VALUES))?);
+    let merged: Values = match answers {
+        Answers::Adopt => kept.into_iter().chain(attempted).collect(),
+        Answers::KeepNew => attempted.into_iter().chain(kept).collect(),
+        Answers::Forget => kept,
+    };
+    if answers != Answers::Forget {
+        host::write_whole(&product.file(VALUES), &serde_json::to_vec_pretty(&merged)?, 0o600)?;
+    }
+    std::fs::remove_file(&new).with_context(|| format!("removing {}", new.display()))
+}
+
+/// The name of the file with the answers of what runs.
+pub const VALUES: &str = "values.json";
+const NEW_VALUES: &str = "values.new.json";
+
+fn read_values(path: &Path) -> Result<Values> {
     match host::read_bounded(path, limits::MAX_STATE_BYTES)? {
         Some(bytes) => {
             serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))
         }
         None => Ok(Values::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Root;
+
+    #[test]
+    fn answers_of_what_runs_outlive_every_attempt() {
+        let value = |text: &str| serde_json::Value::String(text.to_owned());
+        let values = |pairs: &[(&str, &str)]| -> Values {
+            pairs.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect()
+        };
+        for (answers, expected) in [
+            (Answers::Adopt, values(&[("old", "1"), ("port", "2"), ("secret", "s")])),
+            (Answers::KeepNew, values(&[("old", "1"), ("port", "1"), ("secret", "s")])),
+            (Answers::Forget, values(&[("old", "1"), ("port", "1")])),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let product = Root::new(folder.path()).unwrap().product(&"site".parse().unwrap());
+            let _lock = product.lock().unwrap();
+            keep_attempted(&product, &values(&[("old", "1"), ("port", "1")])).unwrap();
+            end_attempted(&product, Answers::Adopt).unwrap();
+            keep_attempted(&product, &values(&[("port", "2"), ("secret", "s")])).unwrap();
+            assert_eq!(remembered(&product, false).unwrap(), values(&[("old", "1"), ("port", "1")]));
+            assert_eq!(remembered(&product, true).unwrap()["port"], value("2"));
+            end_attempted(&product, answers).unwrap();
+            end_attempted(&product, answers).unwrap();
+            assert_eq!(remembered(&product, true).unwrap(), expected, "{answers:?}");
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! What is installed, in `state.json`, and every step on the way there, in `journal.jsonl`.
 //!
-//! The state file is replaced whole. The journal is appended to and synced before and after each
-//! step: whoever comes after a crash reads how far it got. A torn last line is expected and ignored.
+//! The state file is replaced whole, and decides: with what the engine shows (names and labels of
+//! containers) it tells the next run how far an interrupted one came. The journal is for people: it is
+//! appended to and synced before and after each step. A torn last line is expected.
 
 use crate::host::{self, ProductDir};
 use anyhow::{Context, Result};
@@ -25,7 +26,7 @@ pub struct State {
     /// Volumes whose seeding began and did not end.
     #[serde(default)]
     pub seeding: BTreeSet<String>,
-    /// The engine it runs on, where one was named: what `fz` talks to unless told otherwise.
+    /// Address of the engine it runs on: what every later command talks to unless told otherwise.
     #[serde(default)]
     pub engine: Option<String>,
     /// The attempt under way: kept when it is interrupted, so that the next one resumes it.
@@ -40,6 +41,26 @@ pub struct Attempt {
     pub release: ReleaseId,
     /// Its own name, on the containers that it makes.
     pub name: String,
+    /// How far it came.
+    pub phase: Phase,
+    /// The boot of the host during which it brought images in, as the kernel names it.
+    #[serde(default)]
+    pub boot: String,
+    /// Images that it brings in, by their IDs in the engine, until they are known to be on the disk.
+    #[serde(default)]
+    pub importing: BTreeSet<String>,
+}
+
+/// How far an attempt came. Saved before the first step that it allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Nothing of it was ever started, so its volumes hold nothing but what it put there.
+    Staging,
+    /// Its containers may run, or have run, and their volumes may hold data that nobody else has.
+    Switching,
+    /// It is the release that runs; only tidying up is left.
+    Committed,
 }
 
 /// An installed release.
@@ -55,8 +76,15 @@ pub struct Installed {
     pub signed_by: Vec<String>,
     /// Seconds since 1970, by this host's clock.
     pub installed_at: u64,
-    /// The engine's ID of each image, by reference.
+    /// The engine's ID of each image, by the name it is kept under.
     pub images: BTreeMap<String, String>,
+    /// Its folder among the releases.
+    pub folder: String,
+    /// Names of its networks in the engine.
+    pub networks: BTreeSet<String>,
+    /// Services that had done their work and ended when it was installed: they are not run again.
+    #[serde(default)]
+    pub done: BTreeSet<String>,
 }
 
 impl State {
@@ -155,6 +183,13 @@ impl Journal {
             .and_then(|()| self.file.sync_data())
             .context("writing the journal")
     }
+}
+
+/// What the kernel calls the time since the host was started (proc(5), `random/boot_id`). Empty where
+/// it does not say.
+#[must_use]
+pub fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 /// Seconds since 1970 by this host's clock, for records only: nothing is decided by it.

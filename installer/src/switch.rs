@@ -10,13 +10,13 @@
 //! old one is touched. Each of the four can be killed at any instant and run again, with the same
 //! [`Target::attempt`]: it reads from the engine how far it came. After a failure the caller decides to
 //! run `undo`; before a switch to another release, `undo` or `commit_cleanup` of the last one must
-//! have ended, which the journal sees to.
+//! have ended, which [`crate::install`] sees to.
 
 mod decide;
 mod undo;
 
-pub use decide::{Change, compare};
-pub use undo::{UndoReport, undo};
+pub use decide::{Change, Comparison, compare};
+pub use undo::{UndoReport, Volumes, undo};
 
 use crate::engine::containers::ContainerFacts;
 use crate::engine::{Engine, EngineError};
@@ -143,55 +143,69 @@ pub async fn prepare_networks_volumes(
     let project = target.project.as_str();
     for spec in &target.networks {
         let found = engine.network(&spec.name).await?.map(|network| network.labels);
-        if missing("network", &spec.name, spec.external, project, found.as_ref(), &spec.labels, progress)? {
+        if missing("network", &spec.name, spec.external, project, found.as_ref())? {
             progress.detail(&format!("making network {}", spec.name));
             engine.create_network(spec).await?;
             prepared.networks.push(spec.name.clone());
         }
+        warn_of_change("network", &spec.name, found.as_ref(), &spec.labels, progress);
     }
     for spec in &target.volumes {
         let found = engine.volume(&spec.name).await?.map(|volume| volume.labels);
-        if missing("volume", &spec.name, spec.external, project, found.as_ref(), &spec.labels, progress)? {
+        if missing("volume", &spec.name, spec.external, project, found.as_ref())? {
             progress.detail(&format!("making volume {}", spec.name));
             engine.create_volume(spec).await?;
             prepared.volumes.push(spec.name.clone());
         }
+        warn_of_change("volume", &spec.name, found.as_ref(), &spec.labels, progress);
     }
     Ok(prepared)
 }
 
+/// Networks and volumes that [`prepare_networks_volumes`] could not use or make.
+async fn resource_obstacles(engine: &Engine, target: &Target) -> Result<Vec<SwitchError>, EngineError> {
+    let project = target.project.as_str();
+    let mut obstacles = Vec::new();
+    for spec in &target.networks {
+        let found = engine.network(&spec.name).await?.map(|network| network.labels);
+        obstacles.extend(missing("network", &spec.name, spec.external, project, found.as_ref()).err());
+    }
+    for spec in &target.volumes {
+        let found = engine.volume(&spec.name).await?.map(|volume| volume.labels);
+        obstacles.extend(missing("volume", &spec.name, spec.external, project, found.as_ref()).err());
+    }
+    Ok(obstacles)
+}
+
 type Labels = BTreeMap<String, String>;
 
+/// Whether it has to be made.
 fn missing(
     kind: &'static str,
     name: &str,
     external: bool,
     project: &str,
     found: Option<&Labels>,
-    wanted: &Labels,
-    progress: &dyn Progress,
 ) -> Result<bool, SwitchError> {
     match (found, external) {
         (None, true) => Err(SwitchError::MissingExternal { kind, name: name.to_owned() }),
         (None, false) => Ok(true),
         (Some(_), true) => Ok(false),
-        (Some(labels), false) => {
-            if labels.get(label::PROJECT).is_none_or(|owner| owner != project) {
-                return Err(SwitchError::Foreign {
-                    kind,
-                    name: name.to_owned(),
-                    project: project.to_owned(),
-                });
-            }
-            if let Some(definition) = labels.get(label::DEFINITION)
-                && Some(definition) != wanted.get(label::DEFINITION)
-            {
-                progress.warn(&format!(
-                    "{kind} {name} was made with another definition and is used as it is; to apply the new one, uninstall and install again"
-                ));
-            }
+        (Some(labels), false) if labels.get(label::PROJECT).is_some_and(|owner| owner == project) => {
             Ok(false)
         }
+        (Some(_), false) => {
+            Err(SwitchError::Foreign { kind, name: name.to_owned(), project: project.to_owned() })
+        }
+    }
+}
+
+fn warn_of_change(kind: &str, name: &str, found: Option<&Labels>, wanted: &Labels, progress: &dyn Progress) {
+    let definition = found.and_then(|labels| labels.get(label::DEFINITION));
+    if definition.is_some() && definition != wanted.get(label::DEFINITION) {
+        progress.warn(&format!(
+            "{kind} {name} was made with another definition and is used as it is; to apply the new one, uninstall and install again"
+        ));
     }
 }
 
@@ -215,7 +229,9 @@ pub async fn switch(
     if !plan.does_anything() {
         return Ok(report);
     }
-    refuse_foreign_containers(engine, target, &plan, &standing).await?;
+    if let Some(foreign) = foreign_containers(engine, target, &plan, &standing).await?.into_iter().next() {
+        return Err(foreign);
+    }
     for leftover in &plan.worthless {
         progress.detail(&format!("removing the unfinished container {}", leftover.name));
         engine.stop(&leftover.id).await?;
@@ -276,30 +292,32 @@ pub async fn switch(
     Ok(report)
 }
 
-/// A container name taken by a stranger would only show after the old containers have been parked.
-async fn refuse_foreign_containers(
+/// Container names that are taken by strangers. Without this look it would only show after the old
+/// containers have been parked.
+async fn foreign_containers(
     engine: &Engine,
     target: &Target,
     plan: &decide::Plan,
     standing: &Standing,
-) -> Result<(), SwitchError> {
+) -> Result<Vec<SwitchError>, EngineError> {
     let own: BTreeSet<&str> = standing
         .in_place()
         .chain(standing.parked())
         .chain(standing.services.values().flat_map(|service| &service.new))
         .map(|container| container.id.as_str())
         .collect();
+    let mut foreign = Vec::new();
     for service in plan.made(target) {
         let name = &service.container.name;
         for name in [name.clone(), format!("{name}.new")] {
             let taken = engine.inspect(&name).await?;
             if taken.is_some_and(|found| found.name == name && !own.contains(found.id.as_str())) {
                 let project = target.project.to_string();
-                return Err(SwitchError::Foreign { kind: "container", name, project });
+                foreign.push(SwitchError::Foreign { kind: "container", name, project });
             }
         }
     }
-    Ok(())
+    Ok(foreign)
 }
 
 /// Makes the new container of a service under its preliminary name.
@@ -338,34 +356,15 @@ async fn make(
 }
 
 /// Ends a switch that succeeded: removes parked and unfinished containers, and the project's networks
-/// that are no longer wanted. Volumes always stay. Returns the names of what was removed.
+/// that are not among `wanted`. Volumes always stay. Returns the names of what was removed. Can be
+/// repeated at any point.
 ///
 /// # Errors
 /// When the engine fails.
 pub async fn commit_cleanup(
     engine: &Engine,
-    target: &Target,
-    progress: &dyn Progress,
-) -> Result<Vec<String>, SwitchError> {
-    let project = target.project.as_str();
-    let mut removed = remove_replaced(engine, project, progress).await?;
-    for network in engine.networks(label::PROJECT, project).await? {
-        let wanted = target.networks.iter().any(|spec| spec.name == network.name);
-        if !wanted && engine.remove_network(&network.name).await? {
-            removed.push(network.name);
-        }
-    }
-    Ok(removed)
-}
-
-/// Removes the containers that a finished switch has parked or left unfinished: what remains of a commit
-/// that was interrupted.
-///
-/// # Errors
-/// When the engine fails.
-pub async fn remove_replaced(
-    engine: &Engine,
     project: &str,
+    wanted: &BTreeSet<String>,
     progress: &dyn Progress,
 ) -> Result<Vec<String>, SwitchError> {
     let standing = Standing::read(engine, project).await?;
@@ -377,6 +376,11 @@ pub async fn remove_replaced(
         // service's data.
         engine.remove_container(&container.id, false).await?;
         removed.push(container.name.clone());
+    }
+    for network in engine.networks(label::PROJECT, project).await? {
+        if !wanted.contains(&network.name) && engine.remove_network(&network.name).await? {
+            removed.push(network.name);
+        }
     }
     Ok(removed)
 }

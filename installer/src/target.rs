@@ -16,6 +16,8 @@ pub struct Target {
     pub project: ProjectName,
     /// The release.
     pub release: ReleaseId,
+    /// The name of the release's folder on this host.
+    pub folder: String,
     /// Names this attempt.
     pub attempt: String,
     /// Services in the order in which they start.
@@ -24,6 +26,8 @@ pub struct Target {
     pub networks: Vec<NetworkSpec>,
     /// Volumes that the services use.
     pub volumes: Vec<VolumeSpec>,
+    /// Services that had done their work when they were installed, and ended.
+    pub done: BTreeSet<String>,
 }
 
 /// The wanted state of a service.
@@ -71,10 +75,12 @@ impl Target {
         Ok(Self {
             project: name.clone(),
             release: placement.release.clone(),
+            folder: placement.folder.clone(),
             attempt: placement.attempt.clone(),
             networks: networks(name, project, placement),
             volumes: volumes(name, project, placement),
             services,
+            done: BTreeSet::new(),
         })
     }
 
@@ -82,6 +88,12 @@ impl Target {
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&ServiceTarget> {
         self.services.iter().find(|service| service.name.as_str() == name)
+    }
+
+    /// Names of the networks in the engine.
+    #[must_use]
+    pub fn network_names(&self) -> BTreeSet<String> {
+        self.networks.iter().map(|network| network.name.clone()).collect()
     }
 
     /// The volume with this key in the Compose file.

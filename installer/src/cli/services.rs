@@ -7,6 +7,7 @@ use crate::health::Patience;
 use crate::host::{ProductDir, Root};
 use crate::lifecycle::{self, Uninstall};
 use crate::sequence::SequenceError;
+use crate::site;
 use crate::state::State;
 use crate::switch::SwitchError;
 use anyhow::{Context, Result};
@@ -15,6 +16,7 @@ use futures_util::StreamExt;
 use manifest_schema::ProjectName;
 use manifest_schema::progress::Progress;
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +24,13 @@ use tokio_util::sync::CancellationToken;
 async fn connect(which: &Which, common: &Common) -> Result<(Engine, ProjectName, ProductDir)> {
     let root = Root::new(&common.root())?;
     let name = match &which.product {
+        // Another project of this name may run here, which is nobody's business.
+        Some(name) if !root.product(name).file("state.json").is_file() => {
+            let fact = format!("{name} is not installed below {}", root.path().display());
+            return Err(Failure::new(Class::Usage, fact)
+                .hint("look for the name with `ls`, or name the folder with --root")
+                .into());
+        }
         Some(name) => name.clone(),
         None => {
             let mut products = root.products()?;
@@ -76,6 +85,7 @@ pub(super) async fn status(which: &Which, common: &Common, output: Output) -> Re
             human::printable(&current.version),
             current.release
         )),
+        None if state.attempt.is_some() => output.line(output.bold(name.as_str()).as_str()),
         None => output.line(&format!("{} is not installed", name.as_str())),
     }
     if let Some(attempt) = &state.attempt {
@@ -127,9 +137,23 @@ pub(super) async fn start(
 ) -> Result<()> {
     let (engine, name, product) = connect(which, common).await?;
     let _lock = product.lock()?;
+    let state = State::load(&product)?;
+    let Some(current) = state.current.filter(|_| state.attempt.is_none()) else {
+        let fact = match state.attempt {
+            Some(attempt) => format!("the install of {} was interrupted", attempt.release),
+            None => format!("{name} is not installed"),
+        };
+        return Err(Failure::new(Class::Preflight, fact).hint("install its bundle again").into());
+    };
     progress.begin("starting", None);
-    let up = lifecycle::start(&engine, &name, &Patience::default(), progress.as_ref(), cancel).await;
+    let patience = Patience::default();
+    let up = lifecycle::start(&engine, &name, &current.done, &patience, progress.as_ref(), cancel).await;
     let up = up.map_err(of_sequence)?;
+    if up.is_empty() {
+        return Err(Failure::new(Class::Preflight, format!("{name} has no containers here"))
+            .hint("install its bundle again")
+            .into());
+    }
     progress.end(&human::count(up.len(), "service"));
     report(output, &serde_json::json!({ "started": up }), || format!("{name} runs"))
 }
@@ -197,16 +221,45 @@ pub(super) async fn uninstall(
     progress.begin("removing", None);
     let removed =
         lifecycle::uninstall(&engine, &name, &Uninstall { volumes, images }, progress.as_ref()).await?;
-    std::fs::remove_dir_all(product.path())
-        .with_context(|| format!("removing {}", product.path().display()))?;
+    let kept_files = remove_files(&product, volumes)?;
     progress.end(&human::count(removed.containers.len(), "container"));
     report(output, &serde_json::json!({ "removed": removed }), || {
         let mut text = format!("{name} is removed");
         if !removed.kept_volumes.is_empty() {
             text.push_str(&format!("\n  kept with their data: {}", removed.kept_volumes.join(", ")));
         }
+        if !kept_files.is_empty() {
+            let kept: Vec<String> = kept_files.iter().map(|path| path.display().to_string()).collect();
+            text.push_str(&format!("\n  kept for the next install: {}", kept.join(", ")));
+        }
         text
     })
+}
+
+/// Removes the product's folder, but for what belongs to data that stays: the answers (with the passwords
+/// that open it) and the folders of the site's own. Gives what was kept.
+fn remove_files(product: &ProductDir, data_too: bool) -> Result<Vec<PathBuf>> {
+    let keep = if data_too { vec![] } else { vec![product.file(site::VALUES), product.data()] };
+    let mut kept = Vec::new();
+    let doing = |path: &Path| format!("removing {}", path.display());
+    for entry in std::fs::read_dir(product.path()).with_context(|| doing(product.path()))? {
+        let path = entry?.path();
+        if keep.contains(&path) {
+            kept.push(path);
+        } else if path.is_dir() && !path.is_symlink() {
+            std::fs::remove_dir_all(&path).with_context(|| doing(&path))?;
+        } else if path != product.file("state.json") {
+            std::fs::remove_file(&path).with_context(|| doing(&path))?;
+        }
+    }
+    // Last, so that one that was interrupted can be repeated.
+    let state = product.file("state.json");
+    std::fs::remove_file(&state).with_context(|| doing(&state))?;
+    if kept.is_empty() {
+        std::fs::remove_dir(product.path()).with_context(|| doing(product.path()))?;
+    }
+    kept.sort();
+    Ok(kept)
 }
 
 fn report(output: Output, value: &serde_json::Value, text: impl FnOnce() -> String) -> Result<()> {

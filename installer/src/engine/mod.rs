@@ -16,6 +16,7 @@ pub mod networks;
 mod podman;
 pub mod volumes;
 
+use crate::host;
 use bollard::Docker;
 use manifest_schema::Platform;
 use serde::Serialize;
@@ -295,6 +296,28 @@ pub(crate) fn failure(action: impl Into<String>, error: bollard::errors::Error) 
 }
 
 impl Engine {
+    /// Brings what the engine has written onto the disk, where the engine and its files are this host's. A
+    /// pull, a load and an upload end when the files are in the page cache.
+    ///
+    /// # Errors
+    /// When the disk reports that it could not.
+    pub async fn sync_data(&self) -> anyhow::Result<()> {
+        if !self.facts.local {
+            return Ok(());
+        }
+        // With containerd's store, layers lie in a folder of containerd's own.
+        let containerd = (self.facts.store == ImageStore::Containerd).then(|| "/var/lib/containerd".into());
+        let folders: Vec<PathBuf> = self.facts.data_root.iter().cloned().chain(containerd).collect();
+        let synced = tokio::task::spawn_blocking(move || {
+            // A user of the engine who is not root cannot enter its folder.
+            folders
+                .iter()
+                .filter(|folder| folder.is_dir())
+                .try_for_each(|folder| host::sync_filesystem(folder))
+        });
+        synced.await?
+    }
+
     /// What the engine said about itself when the connection was made.
     #[must_use]
     pub fn facts(&self) -> &EngineFacts {

@@ -1,17 +1,17 @@
-//! Preflight and plan: looks at everything, changes nothing but the lock file.
+//! Preflight and plan: looks at everything, and changes nothing while anything stands in the way.
 
-use super::Request;
+use super::{Request, interrupted};
 use crate::engine::Engine;
 use crate::engine::inventory::Inventory;
 use crate::host::{Lock, ProductDir, Root};
 use crate::import::{self, ImportPlan};
 use crate::lay_out;
 use crate::plan::Plan;
-use crate::preflight::{self, Finding};
+use crate::preflight::{self, About, Finding};
 use crate::service_spec::{Placement, label};
 use crate::site::{self, Site};
-use crate::state::{Attempt, State};
-use crate::switch;
+use crate::state::{Attempt, Phase, State};
+use crate::switch::{self, Volumes};
 use crate::target::Target;
 use crate::{classify, random, seeding};
 use anyhow::Result;
@@ -31,7 +31,9 @@ pub(super) struct Prepared {
     pub(super) id: ReleaseId,
     pub(super) product: ProductDir,
     pub(super) state: State,
-    pub(super) attempt: String,
+    pub(super) attempt: Attempt,
+    /// What becomes of the volumes it makes when it fails.
+    pub(super) volumes: Volumes,
     pub(super) engine: Engine,
     pub(super) site: Site,
     pub(super) images: ImportPlan,
@@ -40,7 +42,16 @@ pub(super) struct Prepared {
     pub(super) lock: Option<Lock>,
 }
 
-/// Preflight and plan: looks at everything, changes nothing but the lock file.
+impl Prepared {
+    /// Writes down how far the attempt came.
+    pub(super) fn save_attempt(&mut self) -> Result<()> {
+        self.state.attempt = Some(self.attempt.clone());
+        self.state.save(&self.product)
+    }
+}
+
+/// Preflight and plan: looks at everything. Only when nothing stands in the way, an install that was
+/// interrupted is brought to its end first, if it was another one.
 pub(super) async fn prepare(
     request: &Request,
     root: &Root,
@@ -52,98 +63,135 @@ pub(super) async fn prepare(
     let id = release_id(release, &bundle.verified().id())?;
     let product = root.product(&release.name);
     let mut findings = preflight::check_root(root.path());
-    let engine = match Engine::connect(request.engine.as_deref()).await {
-        Ok(engine) => Some(engine),
+    let lock = if request.dry_run || !findings.is_empty() { None } else { Some(product.lock()?) };
+    let mut state = State::load(&product)?;
+    let engine = match Engine::connect(request.engine.as_deref().or(state.engine.as_deref())).await {
+        Ok(engine) => {
+            findings.extend(preflight::check_engine(engine.facts(), release));
+            findings.extend(preflight::check_same_engine(engine.facts(), &state));
+            Some(engine)
+        }
         Err(error) => {
             let fix = error.hint().unwrap_or_else(|| "start the engine".to_owned());
             findings.push(Finding::new(classify::chain(&error), fix));
             None
         }
     };
-    let lock = if request.dry_run || !findings.is_empty() { None } else { Some(product.lock()?) };
-    let state = State::load(&product)?;
-    if let Some(engine) = &engine {
-        findings.extend(preflight::check_engine(engine.facts(), release));
-    }
-    let site = match evaluate(request, bundle, &product, &mut findings) {
-        Ok(site) => site,
-        // What cannot be read may be one of many broken places: then all are told.
-        Err(error) => {
-            findings.extend(broken_places(request, bundle, progress, cancel).await?);
-            return Err(if findings.is_empty() { error } else { refusal(&findings) });
-        }
-    };
-    let (Some(engine), Some(site)) = (engine, site) else {
-        findings.extend(broken_places(request, bundle, progress, cancel).await?);
-        return Err(refusal(&findings));
-    };
-
-    if let Some(attempt) = state.attempt.as_ref().filter(|attempt| attempt.release != id && !request.dry_run)
-    {
-        end_interrupted(request, release, &state, attempt, &engine, progress).await?;
-    }
-    let resumed = state.attempt.as_ref().filter(|attempt| attempt.release == id);
-    let attempt = resumed.map_or_else(|| random::name(8), |attempt| attempt.name.clone());
-
-    let facts = engine.facts();
-    let inventory = engine.inventory().await?;
-    let wanted = release.images_for(&facts.platform);
-    let images = import::plan(bundle, &wanted, &inventory, import::takes_zstd(&engine));
-    let names: BTreeSet<String> = wanted.iter().map(|image| image.reference.to_string()).collect();
-    findings.extend(preflight::check_services(&site.project, &names));
-    findings.extend(preflight::check_images(facts, &images));
-    let own = engine.containers(label::PROJECT, release.name.as_str()).await?;
-    if facts.local {
-        findings.extend(preflight::check_ports(&site.project, &own));
-    }
-    let lay_out = !lay_out::is_laid_out(&site, &product, &id)?;
-    let seeds = seeding::needed(&engine, &site, release, &state).await?;
-    findings.extend(preflight::check_space(facts, &images, release, root.path(), lay_out, !seeds.is_empty()));
-    let changes = if findings.is_empty() {
-        let ids = images.expected_ids(facts.store);
-        let target = target(&product, &id, &attempt, &site, release, &engine, &ids)?;
-        switch::compare(&engine, &target).await?
-    } else {
-        (BTreeMap::new(), Vec::new())
-    };
-    let plan = Plan::new(release, &id, &state, &images, lay_out, seeds, changes);
-    if plan.reads_payload() || !findings.is_empty() {
+    let host = Host { request, root, bundle, product: &product, id: &id, engine: engine.as_ref() };
+    let known = host.survey(&state, &mut findings).await;
+    // What cannot be read may be one of many broken places: then all are told.
+    let reads = !matches!(&known, Ok(Some(known)) if !known.plan.reads_payload());
+    if reads || !findings.is_empty() {
         findings.extend(broken_places(request, bundle, progress, cancel).await?);
     }
     if !findings.is_empty() {
         return Err(refusal(&findings));
     }
-    Ok(Prepared { id, product, state, attempt, engine, site, images, inventory, plan, lock })
+    let mut known = known?;
+    if !request.dry_run
+        && let Some(engine) = &engine
+        && interrupted::end(
+            &product,
+            &release.name,
+            &mut state,
+            &id,
+            engine,
+            &request.patience,
+            progress.as_ref(),
+        )
+        .await?
+    {
+        known = host.survey(&state, &mut findings).await?;
+    }
+    match (engine, known) {
+        (Some(engine), Some(known)) if findings.is_empty() => {
+            let Known { attempt, site, images, inventory, plan } = known;
+            let volumes = interrupted::volumes_of(attempt.phase);
+            Ok(Prepared { id, product, state, attempt, volumes, engine, site, images, inventory, plan, lock })
+        }
+        _ => Err(refusal(&findings)),
+    }
 }
 
-/// Ends an install of another release that was interrupted: one that had been committed is only
-/// tidied up, any other is undone.
-async fn end_interrupted(
-    request: &Request,
-    release: &Release,
-    state: &State,
-    attempt: &Attempt,
-    engine: &Engine,
-    progress: &Arc<dyn Progress>,
-) -> Result<()> {
-    let progress = progress.as_ref();
-    if state.current.as_ref().is_some_and(|current| current.release == attempt.release) {
-        switch::remove_replaced(engine, release.name.as_str(), progress).await.map_err(classify::switch)?;
-        return Ok(());
+/// What is looked at.
+struct Host<'a> {
+    request: &'a Request,
+    root: &'a Root,
+    bundle: &'a Arc<Bundle<File>>,
+    product: &'a ProductDir,
+    id: &'a ReleaseId,
+    engine: Option<&'a Engine>,
+}
+
+/// What was found, where an engine answers and all variables have good answers.
+struct Known {
+    attempt: Attempt,
+    site: Site,
+    images: ImportPlan,
+    inventory: Inventory,
+    plan: Plan,
+}
+
+impl Host<'_> {
+    /// Looks at everything and changes nothing.
+    async fn survey(&self, state: &State, findings: &mut Vec<Finding>) -> Result<Option<Known>> {
+        let Self { request, root, bundle, product, id, engine } = *self;
+        let release = bundle.release();
+        // A committed attempt only has to be tidied up; its answers are those of what runs.
+        let own = |attempt: &&Attempt| attempt.release == *id || attempt.phase == Phase::Committed;
+        let attempted = state.attempt.as_ref().filter(own);
+        let site = evaluate(request, bundle, product, attempted.is_some(), findings)?;
+        let (Some(engine), Some(site)) = (engine, site) else { return Ok(None) };
+        let resumed = attempted.filter(|attempt| attempt.phase != Phase::Committed);
+        let attempt = resumed.cloned().unwrap_or_else(|| Attempt {
+            release: id.clone(),
+            name: random::name(8),
+            phase: Phase::Staging,
+            boot: String::new(),
+            importing: BTreeSet::new(),
+        });
+
+        let facts = engine.facts();
+        let inventory = engine.inventory().await?;
+        let wanted = release.images_for(&facts.platform);
+        let images = import::plan(bundle, &wanted, &inventory, import::takes_zstd(engine));
+        let names: BTreeSet<String> = wanted.iter().map(|image| image.reference.to_string()).collect();
+        findings.extend(preflight::check_services(&site.project, &names));
+        findings.extend(preflight::check_images(facts, &images));
+        let own = engine.containers(label::PROJECT, release.name.as_str()).await?;
+        if facts.local {
+            findings.extend(preflight::check_ports(&site.project, &own));
+        }
+        let lay_out = !lay_out::is_laid_out(&site, product, id);
+        let seeds = seeding::needed(engine, &site, release, state).await?;
+        let seeding = !seeds.is_empty();
+        findings.extend(preflight::check_space(facts, &images, release, root.path(), lay_out, seeding));
+        let changes = if findings.is_empty() {
+            let ids = images.expected_ids(facts.store);
+            let target = target(product, id, &attempt.name, &site, release, engine, &ids, state)?;
+            let (changes, obstacles) = switch::compare(engine, &target).await?;
+            findings.extend(obstacles.into_iter().map(|obstacle| {
+                let fix =
+                    obstacle.hint().unwrap_or_else(|| "look at it with the engine's own tools".to_owned());
+                Finding::new(obstacle.to_string(), fix)
+            }));
+            changes
+        } else {
+            switch::Comparison::default()
+        };
+        let plan = Plan::new(release, id, state, &images, lay_out, seeds, changes);
+        Ok(Some(Known { attempt, site, images, inventory, plan }))
     }
-    progress.warn(&format!("the install of {} was interrupted: putting things back first", attempt.release));
-    let undone = switch::undo(engine, &release.name, &attempt.name, &request.patience, progress).await;
-    undone.map_err(classify::switch)?;
-    Ok(())
 }
 
 fn evaluate(
     request: &Request,
     bundle: &Bundle<File>,
     product: &ProductDir,
+    attempted: bool,
     findings: &mut Vec<Finding>,
 ) -> Result<Option<Site>> {
-    let remembered = site::remembered(&product.file("values.json"))?;
+    let remembered = site::remembered(product, attempted)?;
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut random = |length: usize| random::name(length);
     match site::evaluate(bundle, &request.values, &remembered, &hostname, &mut random) {
@@ -152,13 +200,14 @@ fn evaluate(
             Ok(mistakes) => {
                 let give = "give it with --set NAME=VALUE or --values FILE";
                 findings.extend(mistakes.0.into_iter().map(|mut mistake| {
-                    let fix = match mistake.hint.take() {
+                    let hint = mistake.hint.take();
+                    let (fact, fix) = match hint {
                         // What a value must be like is no hint on how to give one.
-                        Some(hint) if mistake.file == "variables" => format!("{hint}; {give}"),
-                        Some(hint) => hint,
-                        None => give.to_owned(),
+                        Some(hint) if mistake.file == "variables" => (format!("{mistake} ({hint})"), None),
+                        hint => (mistake.to_string(), hint),
                     };
-                    Finding::new(mistake.to_string(), fix)
+                    let fix = fix.unwrap_or_else(|| give.to_owned());
+                    Finding { about: About::Answers, ..Finding::new(fact, fix) }
                 }));
                 Ok(None)
             }
@@ -198,13 +247,17 @@ async fn broken_places(
     Ok(preflight::check_bundle(&request.bundle, &broken))
 }
 
-/// All findings as one failure. A damaged bundle has an exit code of its own.
+/// All findings as one failure. A damaged bundle has an exit code of its own, and so have answers.
 fn refusal(findings: &[Finding]) -> anyhow::Error {
-    let in_bundle = findings.iter().filter(|finding| finding.in_bundle).count();
-    let (class, what) = match in_bundle {
-        0 => (Class::Preflight, "this host is not ready"),
-        all if all == findings.len() => (Class::Bundle, "the bundle is damaged"),
-        _ => (Class::Bundle, "the bundle is damaged, and this host is not ready"),
+    let only = |about: About| findings.iter().all(|finding| finding.about == about);
+    let (class, what) = if only(About::Bundle) {
+        (Class::Bundle, "the bundle is damaged")
+    } else if only(About::Answers) {
+        (Class::Input, "some variables have no good answer")
+    } else if findings.iter().any(|finding| finding.about == About::Bundle) {
+        (Class::Bundle, "the bundle is damaged, and this host is not ready")
+    } else {
+        (Class::Preflight, "this host is not ready")
     };
     let count = ferry_terminal::human::count(findings.len(), "finding");
     let mut text = format!("{what}: {count}; nothing was changed");
@@ -221,6 +274,7 @@ fn release_id(release: &Release, bundle: &manifest_schema::Digest) -> Result<Rel
     Ok(format!("{version}-{}", bundle.short()).trim_start_matches('-').parse()?)
 }
 
+#[expect(clippy::too_many_arguments, reason = "each is a different thing")]
 pub(super) fn target(
     product: &ProductDir,
     id: &ReleaseId,
@@ -229,9 +283,10 @@ pub(super) fn target(
     release: &Release,
     engine: &Engine,
     ids: &BTreeMap<String, String>,
+    state: &State,
 ) -> Result<Target> {
-    let folder = product.release(id);
-    let places = lay_out::places(site, release, &folder);
+    let folder = lay_out::folder_name(site, id);
+    let places = lay_out::places(site, release, &product.release(&folder), &product.data());
     let mut images = BTreeMap::new();
     for (name, service) in &site.project.services {
         let reference: manifest_schema::ImageRef = service.image.parse()?;
@@ -244,7 +299,7 @@ pub(super) fn target(
     let placement = Placement {
         release: id.clone(),
         attempt: attempt.to_owned(),
-        release_dir: folder,
+        folder,
         working_dir: current.display().to_string(),
         config_files: current.join("compose.yaml").display().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -254,5 +309,7 @@ pub(super) fn target(
         binds: places.binds,
         start_interval: engine.facts().has_start_interval(),
     };
-    Ok(Target::new(&release.name, &site.project, &placement)?)
+    let mut target = Target::new(&release.name, &site.project, &placement)?;
+    target.done = state.current.iter().flat_map(|current| current.done.iter().cloned()).collect();
+    Ok(target)
 }

@@ -1,6 +1,6 @@
 //! What a switch has to do with each service, from what the engine has and what is wanted.
 
-use super::{SwitchError, SwitchReport};
+use super::{SwitchError, SwitchReport, foreign_containers, resource_obstacles};
 use crate::engine::containers::{ContainerFacts, RunState};
 use crate::engine::{Engine, EngineError};
 use crate::parking::Standing;
@@ -71,18 +71,28 @@ impl Plan {
     }
 }
 
-/// What a switch to `target` would do with each service, and the services it would stop for good.
-/// Changes nothing.
+/// What a switch would do.
+#[derive(Debug, Clone, Default)]
+pub struct Comparison {
+    /// With each service.
+    pub changes: BTreeMap<String, Change>,
+    /// Services that it would stop for good.
+    pub stopped: Vec<String>,
+}
+
+/// What a switch to `target` would do, and what would stand in its way. Changes nothing.
 ///
 /// # Errors
 /// When the engine fails.
 pub async fn compare(
     engine: &Engine,
     target: &Target,
-) -> Result<(BTreeMap<String, Change>, Vec<String>), SwitchError> {
+) -> Result<(Comparison, Vec<SwitchError>), SwitchError> {
     let standing = Standing::read(engine, target.project.as_str()).await?;
     let plan = decide(engine, target, &standing).await?;
-    Ok((plan.changes, plan.orphans))
+    let mut obstacles = resource_obstacles(engine, target).await?;
+    obstacles.extend(foreign_containers(engine, target, &plan, &standing).await?);
+    Ok((Comparison { changes: plan.changes, stopped: plan.orphans }, obstacles))
 }
 
 pub(super) async fn decide(
@@ -158,7 +168,7 @@ async fn unchanged(
         RunState::Running | RunState::Restarting | RunState::Paused => serves,
         RunState::Created | RunState::Removing => Change::Start,
         RunState::Exited => {
-            if standing.is_done(engine, current).await? {
+            if standing.is_done(engine, current, &target.done).await? {
                 serves
             } else {
                 Change::Start

@@ -1,7 +1,7 @@
 //! Back to what ran before a switch.
 
 use super::SwitchError;
-use crate::engine::containers::ContainerFacts;
+use crate::engine::containers::{ContainerFacts, RunState};
 use crate::engine::{Engine, EngineError};
 use crate::failure::ServiceFailure;
 use crate::health::Patience;
@@ -26,8 +26,19 @@ pub struct UndoReport {
     pub restored: Vec<String>,
     /// Networks and volumes of the attempt that were removed.
     pub resources: Vec<String>,
+    /// Volumes of the attempt that were kept.
+    pub kept_volumes: Vec<String>,
     /// Services that were put back, but do not come up.
     pub failures: Vec<ServiceFailure>,
+}
+
+/// What becomes of the volumes that an attempt has made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Volumes {
+    /// They are removed: they hold nothing but what the attempt put there.
+    Remove,
+    /// They stay: services may have run on them for longer than anybody knows.
+    Keep,
 }
 
 /// Removes what `attempt` has made, puts replaced containers back and starts those that ran before.
@@ -41,17 +52,18 @@ pub async fn undo(
     engine: &Engine,
     project: &ProjectName,
     attempt: &str,
+    volumes: Volumes,
     patience: &Patience,
     progress: &dyn Progress,
 ) -> Result<UndoReport, SwitchError> {
     let mut report = UndoReport::default();
     // A killed process can leave a call under way in the engine, whose outcome shows only now.
     for _ in 0..PASSES {
-        if !pass(engine, project, attempt, patience, progress, &mut report).await? {
+        if !pass(engine, project, attempt, volumes, patience, progress, &mut report).await? {
             break;
         }
     }
-    remove_resources(engine, project, attempt, &mut report).await?;
+    remove_resources(engine, project, attempt, volumes, &mut report).await?;
     Ok(report)
 }
 
@@ -60,6 +72,7 @@ async fn pass(
     engine: &Engine,
     project: &ProjectName,
     attempt: &str,
+    volumes: Volumes,
     patience: &Patience,
     progress: &dyn Progress,
     report: &mut UndoReport,
@@ -82,7 +95,7 @@ async fn pass(
         Box::pin(async move {
             progress.detail(&format!("removing {}", container.name));
             engine.stop(&container.id).await?;
-            engine.remove_container(&container.id, true).await
+            engine.remove_container(&container.id, volumes == Volumes::Remove).await
         })
     })
     .await?;
@@ -99,6 +112,7 @@ async fn remove_resources(
     engine: &Engine,
     project: &ProjectName,
     attempt: &str,
+    volumes: Volumes,
     report: &mut UndoReport,
 ) -> Result<(), SwitchError> {
     let of_attempt =
@@ -114,7 +128,12 @@ async fn remove_resources(
         }
     }
     for volume in engine.volumes(label::PROJECT, project.as_str()).await? {
-        if of_attempt(&volume.labels) {
+        if !of_attempt(&volume.labels) {
+            continue;
+        }
+        if volumes == Volumes::Keep {
+            report.kept_volumes.push(volume.name);
+        } else {
             match engine.remove_volume(&volume.name).await {
                 Ok(true) => report.resources.push(volume.name),
                 Ok(false) => {}
@@ -155,12 +174,17 @@ async fn put_back(
         if parked.iter().any(|other| service(other) == service(container)) {
             continue;
         }
-        let restarts =
-            dependencies(&container.labels).iter().any(|(name, _, again)| *again && restored.contains(name));
+        let mut after = dependencies(&container.labels).into_iter().filter(|(_, _, again)| *again).peekable();
+        // A switch stops those that restart with others before it parks the others, so one that does not
+        // run may have been stopped by it.
+        let stopped = after.peek().is_some()
+            && container.state == RunState::Exited
+            && !container.labels.contains_key(label::JOB);
+        let restarts = after.any(|(name, ..)| restored.contains(&name));
         if restarts {
             engine.stop(&container.id).await?;
         }
-        let work = if restarts { Work::Start } else { Work::Keep };
+        let work = if restarts || stopped { Work::Start } else { Work::Keep };
         if engine.inspect(&container.id).await?.is_some() {
             members.push(Member::new(&container.id, &container.labels, work));
         }

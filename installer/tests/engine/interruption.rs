@@ -135,8 +135,9 @@ async fn a_killed_undo_is_finished_by_the_next_one() {
         assert!(site.try_switch(&CancellationToken::new()).await.is_err());
         site.patience.timeout = Some(Duration::from_secs(20));
         let (engine, name, patience) = (site.engine.clone(), site.name.clone(), site.patience.clone());
-        let task =
-            tokio::spawn(async move { switch::undo(&engine, &name, "second", &patience, &Silent).await });
+        let task = tokio::spawn(async move {
+            switch::undo(&engine, &name, "second", switch::Volumes::Remove, &patience, &Silent).await
+        });
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
         task.abort();
         let _ = task.await;

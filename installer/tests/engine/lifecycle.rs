@@ -5,6 +5,7 @@ use installer::health::Outcome;
 use installer::lifecycle::{self, Uninstall};
 use manifest_schema::compose::model::{Condition, Port};
 use manifest_schema::progress::Silent;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -59,8 +60,16 @@ async fn a_project_is_looked_at_stopped_started_read_and_removed() {
     assert!(all.contains(&"bye".to_owned()), "a graceful stop: {all:?}");
     assert!(lifecycle::stop(&site.engine, &site.name, &Silent, &never).await.unwrap().is_empty());
 
-    let outcomes =
-        lifecycle::start(&site.engine, &site.name, &site.patience, &site.progress(), &never).await.unwrap();
+    let outcomes = lifecycle::start(
+        &site.engine,
+        &site.name,
+        &BTreeSet::new(),
+        &site.patience,
+        &site.progress(),
+        &never,
+    )
+    .await
+    .unwrap();
     assert_eq!(outcomes.get("db"), Some(&Outcome::Healthy));
     assert_eq!(outcomes.get("app"), Some(&Outcome::Running));
     let job = site.engine.inspect(&site.id("job").await).await.unwrap().unwrap();

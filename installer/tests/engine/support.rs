@@ -4,11 +4,11 @@ use installer::engine::Engine;
 use installer::health::Patience;
 use installer::lifecycle::{self, Uninstall};
 use installer::parking::Standing;
-use installer::service_spec::Placement;
-use installer::switch::{self, SwitchError, SwitchReport, UndoReport};
+use installer::service_spec::{Placed, Placement};
+use installer::switch::{self, SwitchError, SwitchReport, UndoReport, Volumes};
 use installer::target::Target;
 use manifest_schema::compose::model::{
-    Condition, Dependency, HealthCheck, Network, NetworkAttachment, Project, Service,
+    Condition, Dependency, HealthCheck, MountSource, Network, NetworkAttachment, Project, Service,
 };
 use manifest_schema::progress::{Progress, Silent};
 use manifest_schema::{ProjectName, ServiceName};
@@ -131,17 +131,31 @@ impl Site {
         let placement = Placement {
             release: "1.0-0123456789ab".parse().unwrap(),
             attempt: self.attempt.clone(),
-            release_dir: self.folder.path().to_owned(),
+            folder: "1.0-0123456789ab-01234567".to_owned(),
             working_dir: "/srv".to_owned(),
             config_files: "/srv/compose.yaml".to_owned(),
             version: "0.1.0".to_owned(),
             images: self.project.services.keys().map(|name| (name.clone(), self.image.clone())).collect(),
             configs: BTreeMap::new(),
             secrets: BTreeMap::new(),
-            binds: BTreeMap::new(),
+            binds: self.binds(),
             start_interval: self.engine.facts().has_start_interval(),
         };
         Target::new(&self.name, &self.project, &placement).unwrap()
+    }
+
+    /// Relative bind mounts lie in a folder of the test.
+    fn binds(&self) -> BTreeMap<String, Placed> {
+        let mounts = self.project.services.values().flat_map(|service| &service.mounts);
+        mounts
+            .filter_map(|mount| match &mount.source {
+                MountSource::Bind { path, .. } if !path.starts_with('/') => {
+                    let placed = Placed { path: self.folder.path().join(path), digest: None };
+                    Some((path.clone(), placed))
+                }
+                _ => None,
+            })
+            .collect()
     }
 
     /// Networks, volumes and switch, without commit.
@@ -153,12 +167,19 @@ impl Site {
 
     pub(crate) async fn install(&self) -> SwitchReport {
         let report = self.try_switch(&CancellationToken::new()).await.unwrap();
-        switch::commit_cleanup(&self.engine, &self.target(), &Silent).await.unwrap();
+        self.commit().await;
         report
     }
 
     pub(crate) async fn undo(&self) -> UndoReport {
-        switch::undo(&self.engine, &self.name, &self.attempt, &self.patience, &self.progress()).await.unwrap()
+        let (name, attempt) = (&self.name, &self.attempt);
+        let progress = self.progress();
+        switch::undo(&self.engine, name, attempt, Volumes::Remove, &self.patience, &progress).await.unwrap()
+    }
+
+    pub(crate) async fn commit(&self) -> Vec<String> {
+        let wanted = self.target().network_names();
+        switch::commit_cleanup(&self.engine, self.name.as_str(), &wanted, &Silent).await.unwrap()
     }
 
     pub(crate) fn progress(&self) -> impl Progress + use<> {

@@ -3,7 +3,6 @@ use installer::engine::EngineKind;
 use installer::health::Outcome;
 use installer::switch::{self, SwitchError};
 use manifest_schema::compose::model::{Condition, Mount, MountSource, Network, Port, Restart, Volume};
-use manifest_schema::progress::Silent;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -68,9 +67,9 @@ async fn a_changed_environment_replaces_only_that_service() {
     let (db, app) = (site.id("db").await, site.id("app").await);
     site.attempt = "second".to_owned();
     site.service("app").environment.insert("GREETING".to_owned(), "hello".to_owned());
-    let (changes, orphans) = switch::compare(&site.engine, &site.target()).await.unwrap();
-    assert_eq!(changes["app"], switch::Change::Replace);
-    assert!(orphans.is_empty());
+    let (would, obstacles) = switch::compare(&site.engine, &site.target()).await.unwrap();
+    assert_eq!(would.changes["app"], switch::Change::Replace);
+    assert!(would.stopped.is_empty() && obstacles.is_empty());
     let report = site.install().await;
     assert_eq!((report.replaced.as_slice(), report.unchanged.len()), (["app".to_owned()].as_slice(), 2));
     assert_eq!(site.id("db").await, db);
@@ -316,6 +315,6 @@ async fn many_settings_reach_the_container() {
         assert_eq!(site.run("web", "ulimit -n").await, "1000");
     }
     assert!(site.folder.path().join("made/here").is_dir());
-    switch::commit_cleanup(&site.engine, &site.target(), &Silent).await.unwrap();
+    site.commit().await;
     site.clear().await;
 }

@@ -90,7 +90,7 @@ fn answers_and_generated_secrets_stay_with_root() {
 }
 
 #[test]
-fn no_half_written_file_and_no_old_release_folder_pile_up() {
+fn no_half_written_files_pile_up() {
     let folder = tempfile::tempdir().unwrap();
     let host = Host::docker("piles");
     for number in 1..=4 {

@@ -5,6 +5,7 @@
 mod host_files;
 mod interruption;
 mod main_path;
+mod nothing_lost;
 mod preflight;
 mod trust;
 mod upgrade;

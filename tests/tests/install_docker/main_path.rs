@@ -38,7 +38,9 @@ fn a_stick_that_cannot_be_written_installs_and_a_second_time_changes_nothing() {
 
     let current = host.root.join("small/current");
     let link = fs::read_link(&current).unwrap();
-    assert_eq!(link.to_str().unwrap(), format!("releases/{release}"));
+    let folder = host.state("small")["current"]["folder"].as_str().unwrap().to_owned();
+    assert!(folder.starts_with(&format!("{release}-")), "{folder}");
+    assert_eq!(link.to_str().unwrap(), format!("releases/{folder}"));
     let read = |name: &str| fs::read_to_string(current.join(name)).unwrap();
     assert_eq!(read("artifacts/files/readme.txt"), "A file that travels along.\n");
     assert_eq!(read("artifacts/files/link.txt"), "A file that travels along.\n");
@@ -186,11 +188,18 @@ fn stop_start_status_logs_and_uninstall() {
     let _ = host.run(&["uninstall"]).exits(2).says("run it again with --yes");
     assert_unchanged(&before, &host.snapshot(), "an uninstall without a yes");
     let gone = host.run(&["uninstall", "--yes"]).succeeds();
-    assert_eq!(gone.stdout, "small is removed\n  kept with their data: small_ticks\n");
+    let values = host.root.join("small/values.json");
+    assert_eq!(
+        gone.stdout,
+        format!(
+            "small is removed\n  kept with their data: small_ticks\n  kept for the next install: {}\n",
+            values.display()
+        )
+    );
     assert_eq!(host.containers(), [""; 0]);
     assert_eq!(host.docker_text(&["volume", "ls", "--quiet"]), "small_ticks");
     assert_eq!(host.docker_text(&["images", "--quiet"]), "");
-    assert!(!host.root.join("small").exists());
+    assert_eq!(fs::read_dir(host.root.join("small")).unwrap().count(), 1, "only the answers stay");
 
     // The volume is found again, with what it held.
     let ticks = || -> u64 {

@@ -92,7 +92,10 @@ fn an_engine_out_of_reach_a_missing_answer_and_a_read_only_folder_are_listed_tog
     assert_unchanged(&before, &host.snapshot(), "an install without an engine");
     assert_eq!(fs::read_dir(&stick).unwrap().count(), 1);
 
-    let _ = host.run(&[trust, fingerprint, built.path()]).exits(7).says("site_name");
+    let missing = host.run(&[trust, fingerprint, built.path()]).exits(3);
+    let _ = missing
+        .says("`site_name` has no value (Name of this site")
+        .says("fix: give it with --set NAME=VALUE or --values FILE");
     let _ = host.run(&[trust, fingerprint, "--set", "site_name=x", built.path()]).succeeds();
     let _ = host.run(&[built.path()]).succeeds().says("unchanged");
 }

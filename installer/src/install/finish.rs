@@ -1,0 +1,190 @@
+//! The two ends of an install: the commit, and the way back.
+
+use super::interrupted::answers_after_undo;
+use super::prepare::Prepared;
+use crate::classify;
+use crate::engine::{Engine, EngineError};
+use crate::health::{Outcome, Patience};
+use crate::host::ProductDir;
+use crate::import;
+use crate::service_spec::label;
+use crate::site::{self, Answers};
+use crate::state::{self, Installed, Journal, Phase, State};
+use crate::switch::{self, SwitchReport};
+use crate::target::Target;
+use anyhow::{Context, Result};
+use bundle_format::{Bundle, Signer};
+use manifest_schema::ProjectName;
+use manifest_schema::progress::Progress;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+
+/// Releases that are kept beside the one that runs.
+const KEPT_RELEASES: usize = 2;
+
+/// Records the release as the one that runs. From here on nothing is undone.
+pub(super) async fn commit(
+    bundle: &Bundle<File>,
+    prepared: &mut Prepared,
+    target: &Target,
+    ids: &BTreeMap<String, String>,
+    report: &SwitchReport,
+) -> Result<()> {
+    // What is said to be installed must outlive a power cut.
+    prepared.engine.sync_data().await?;
+    let release = bundle.release();
+    let images = prepared
+        .images
+        .images()
+        .filter_map(|image| Some((import::kept_name(image), ids.get(&image.reference.to_string())?.clone())));
+    let completed = |service: &String| report.outcomes.get(service) == Some(&Outcome::Completed);
+    let before = |service: &String| target.done.contains(service) && report.unchanged.contains(service);
+    let services = target.services.iter().map(|service| service.name.to_string());
+    let installed = Installed {
+        release: prepared.id.clone(),
+        version: release.version.clone(),
+        bundle: bundle.verified().id(),
+        signed_by: bundle.verified().signers().iter().map(Signer::fingerprint).collect(),
+        installed_at: state::now(),
+        images: images.collect(),
+        folder: target.folder.clone(),
+        networks: target.network_names(),
+        done: services.filter(|service| completed(service) || before(service)).collect(),
+    };
+    // Only a state that was written counts: until then a failure is undone.
+    let mut next = prepared.state.clone();
+    let old = next.current.replace(installed).filter(|old| old.release != prepared.id);
+    next.previous.retain(|other| other.release != prepared.id);
+    next.previous.splice(0..0, old);
+    if let Some(attempt) = &mut next.attempt {
+        attempt.phase = Phase::Committed;
+    }
+    next.save(&prepared.product)?;
+    prepared.state = next;
+    Ok(())
+}
+
+/// What is left to do after the commit. Can be repeated at any point: whoever finds a committed attempt
+/// does it.
+///
+/// # Errors
+/// When the engine or the files cannot be used.
+pub(super) async fn tidy(
+    product: &ProductDir,
+    name: &ProjectName,
+    state: &mut State,
+    engine: &Engine,
+    progress: &dyn Progress,
+) -> Result<()> {
+    site::end_attempted(product, Answers::Adopt)?;
+    if let Some(current) = &state.current {
+        product.switch_current(&current.folder)?;
+        let removed = switch::commit_cleanup(engine, name.as_str(), &current.networks, progress).await;
+        let _ = removed.map_err(classify::switch)?;
+    }
+    let dropped = state.previous.split_off(state.previous.len().min(KEPT_RELEASES));
+    remove_images(engine, state, &dropped).await?;
+    remove_folders(product, name, state, engine).await?;
+    state.attempt = None;
+    state.seeding.clear();
+    state.save(product)
+}
+
+/// Removes images that only releases which are no longer kept have used.
+async fn remove_images(engine: &Engine, state: &State, dropped: &[Installed]) -> Result<(), EngineError> {
+    let kept: BTreeSet<&String> =
+        state.current.iter().chain(&state.previous).flat_map(|release| release.images.values()).collect();
+    for (name, id) in dropped.iter().flat_map(|release| &release.images) {
+        if kept.contains(id) {
+            continue;
+        }
+        // The name may have gone to a later image.
+        let named = engine.inspect_image(name).await?.is_some_and(|image| image.id == *id);
+        match engine.untag(if named { name } else { id }).await {
+            // Something else uses it.
+            Err(error) if !error.is_conflict() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes release folders that are neither kept nor mounted by any container.
+async fn remove_folders(
+    product: &ProductDir,
+    name: &ProjectName,
+    state: &State,
+    engine: &Engine,
+) -> Result<()> {
+    let containers = engine.containers(label::PROJECT, name.as_str()).await?;
+    let mounted = containers.iter().filter_map(|container| container.labels.get(label::FOLDER));
+    let recorded = state.current.iter().chain(&state.previous).map(|release| &release.folder);
+    let kept: BTreeSet<&String> = recorded.chain(mounted).collect();
+    for entry in fs::read_dir(product.releases())? {
+        let entry = entry?;
+        let is_kept = entry.file_name().to_str().is_some_and(|name| kept.iter().any(|kept| *kept == name));
+        if !is_kept {
+            fs::remove_dir_all(entry.path())
+                .with_context(|| format!("removing {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts things back after a failure and gives the error, with how things stand now where that is not as
+/// before.
+pub(super) async fn step_back(
+    name: &ProjectName,
+    patience: &Patience,
+    mut prepared: Prepared,
+    journal: &mut Journal,
+    step: &str,
+    error: anyhow::Error,
+    progress: &dyn Progress,
+) -> anyhow::Error {
+    let written = journal.failed(step, &format!("{error:#}")).and_then(|()| journal.begin("undo"));
+    let error = match written {
+        Ok(()) => error,
+        Err(journal) => error.context(format!("the journal could not be written either: {journal:#}")),
+    };
+    progress.begin("undoing", None);
+    let Prepared { engine, attempt, product, volumes, .. } = &prepared;
+    let undone = switch::undo(engine, name, &attempt.name, *volumes, patience, progress).await;
+    let report = match undone {
+        Ok(report) => report,
+        Err(undo) => {
+            progress.fail("putting things back failed");
+            return error.context(format!(
+                "putting things back failed ({undo}), after the failure below: run the same command again"
+            ));
+        }
+    };
+    let recorded = site::end_attempted(product, answers_after_undo(*volumes)).and_then(|()| {
+        prepared.state.attempt = None;
+        prepared.state.seeding.clear();
+        prepared.state.save(&prepared.product)?;
+        journal.done("undo")
+    });
+    if let Err(unrecorded) = recorded {
+        progress.fail("what was put back could not be recorded");
+        return error.context(format!(
+            "things were put back, but that could not be recorded ({unrecorded:#}): run the same command again"
+        ));
+    }
+    if !report.kept_volumes.is_empty() {
+        progress.warn(&format!("kept, since they may hold data: {}", report.kept_volumes.join(", ")));
+    }
+    if !report.failures.is_empty() {
+        let services: Vec<&str> = report.failures.iter().map(|failure| failure.service.as_str()).collect();
+        progress.fail("not everything came up again");
+        return error.context(format!(
+            "the old release was put back, but {} did not come up, after the failure below",
+            services.join(", ")
+        ));
+    }
+    progress.end(&match &prepared.state.current {
+        Some(current) => format!("{} runs again, as before", current.release),
+        None => "nothing of it is left running".to_owned(),
+    });
+    error
+}
