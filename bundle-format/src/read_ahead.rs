@@ -21,7 +21,8 @@ pub enum Form {
 
 /// An iterator over frames, or over their content, in order.
 pub struct ReadAhead {
-    /// One receiver for each thread; frame `n` comes from thread `n % threads`.
+    /// One receiver for each thread; frame `n` comes from thread `n % threads`. A thread holds one frame
+    /// until it is taken, and no queue of them.
     lanes: Vec<Receiver<Result<Vec<u8>>>>,
     turn: usize,
     skip: usize,
@@ -58,7 +59,7 @@ impl ReadAhead {
     ) -> Self {
         let threads = threads.clamp(1, frames.len().max(1));
         let lanes = (0..threads).map(|lane| {
-            let (sender, receiver) = bounded(1);
+            let (sender, receiver) = bounded(0);
             let (bundle, frames) = (Arc::clone(bundle), frames.clone());
             std::thread::spawn(move || {
                 let mut reader = FrameReader::new(form);

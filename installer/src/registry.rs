@@ -24,13 +24,16 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 type Body = BoxBody<Bytes, std::io::Error>;
 
-/// Frames of one layer that are decompressed at once. Engines fetch three layers at a time, so this
-/// keeps six cores busy and holds memory near 50 MiB a layer.
+/// Frames of one layer that are decompressed at once.
 const THREADS_PER_LAYER: usize = 2;
+
+/// Layers that are sent at once. Engines fetch three unless told otherwise; each takes up to 50 MiB here.
+const STREAMS: usize = 3;
 
 /// A registry that serves until it is dropped.
 pub struct Registry {
@@ -72,6 +75,7 @@ struct Catalogue<S> {
     blobs: BTreeMap<Digest, Blob>,
     progress: Arc<dyn Progress>,
     broken: ReadFailure,
+    streams: Arc<Semaphore>,
 }
 
 impl Registry {
@@ -144,7 +148,7 @@ impl<S: ReadAt + 'static> Catalogue<S> {
             };
             manifests.extend(entries.into_iter().map(|entry| (entry.digest, entry.clone())));
         }
-        Ok(Self { bundle, manifests, blobs, progress, broken })
+        Ok(Self { bundle, manifests, blobs, progress, broken, streams: Arc::new(Semaphore::new(STREAMS)) })
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Body> {
@@ -184,21 +188,45 @@ impl<S: ReadAt + 'static> Catalogue<S> {
             Blob::Frames { size, .. } => *size,
             Blob::Content(span) => span.size,
         };
-        let body = if method == Method::HEAD {
-            full("")
-        } else {
-            let frames = match blob {
-                Blob::Frames { frames, .. } => {
-                    Ok(ReadAhead::compressed(&self.bundle, frames.clone(), THREADS_PER_LAYER))
-                }
-                Blob::Content(span) => ReadAhead::content(&self.bundle, *span, THREADS_PER_LAYER),
-            };
-            match frames {
-                Ok(frames) => streamed(frames, Arc::clone(&self.progress), self.broken.clone()),
-                Err(_) => return error(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
-            }
-        };
+        let body = if method == Method::HEAD { full("") } else { self.streamed(blob.clone()) };
         respond(StatusCode::OK, "application/octet-stream", Some(digest), size, body, method)
+    }
+}
+
+impl<S: ReadAt + 'static> Catalogue<S> {
+    /// The bytes of a blob, read only once it is this stream's turn.
+    fn streamed(&self, blob: Blob) -> Body {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let (bundle, progress, broken) =
+            (Arc::clone(&self.bundle), Arc::clone(&self.progress), self.broken.clone());
+        let streams = Arc::clone(&self.streams);
+        tokio::spawn(async move {
+            let Ok(turn) = streams.acquire_owned().await else { return };
+            tokio::task::spawn_blocking(move || {
+                let frames = match blob {
+                    Blob::Frames { frames, .. } => {
+                        Ok(ReadAhead::compressed(&bundle, frames, THREADS_PER_LAYER))
+                    }
+                    Blob::Content(span) => ReadAhead::content(&bundle, span, THREADS_PER_LAYER),
+                };
+                let send = |content: Result<Vec<u8>, FormatError>| {
+                    let item = content.map_err(|error| broken.note(error));
+                    progress.advance(item.as_ref().map_or(0, |content| content.len() as u64));
+                    let failed = item.is_err();
+                    let item = item.map(|content| Frame::data(Bytes::from(content)));
+                    sender.blocking_send(item).is_ok() && !failed
+                };
+                let _ = match frames {
+                    Ok(mut frames) => frames.all(send),
+                    Err(error) => send(Err(error)),
+                };
+                drop(turn);
+            });
+        });
+        let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|item| (item, receiver))
+        });
+        BodyExt::boxed(StreamBody::new(stream))
     }
 }
 
@@ -221,29 +249,6 @@ async fn serve<S: ReadAt + 'static>(mut stream: TcpStream, catalogue: Arc<Catalo
     let _ = hyper::server::conn::http1::Builder::new()
         .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
         .await;
-}
-
-fn streamed(frames: ReadAhead, progress: Arc<dyn Progress>, broken: ReadFailure) -> Body {
-    let (sender, receiver) = tokio::sync::mpsc::channel(1);
-    tokio::task::spawn_blocking(move || {
-        for content in frames {
-            let item = match content {
-                Ok(content) => {
-                    progress.advance(content.len() as u64);
-                    Ok(Frame::data(Bytes::from(content)))
-                }
-                Err(error) => Err(broken.note(error)),
-            };
-            let failed = item.is_err();
-            if sender.blocking_send(item).is_err() || failed {
-                return;
-            }
-        }
-    });
-    let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|item| (item, receiver))
-    });
-    BodyExt::boxed(StreamBody::new(stream))
 }
 
 fn full(content: impl Into<Bytes>) -> Body {
