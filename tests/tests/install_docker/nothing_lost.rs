@@ -249,3 +249,28 @@ fn what_was_stopped_with_an_exit_code_of_0_is_started_again() {
     let _ = host.docker_text(&["rm", "--force", "small-ticker-1", "small-front-1"]);
     let _ = host.run(&["start"]).exits(7).says("has no containers here");
 }
+
+#[test]
+fn a_disk_that_fills_while_images_come_in_leaves_the_old_version_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = bundle::small(folder.path(), &version(1));
+    let two = bundle::small(folder.path(), &SmallSite { ballast: 90 << 20, ..version(2) });
+    let host = Host::of(fixtures::Engine::start_on_disk("full-disk", 320 << 20).unwrap());
+    let _ = host.install(&one);
+    let ids = [host.id("small", "front"), host.id("small", "ticker")];
+    let filler = host.engine.folder().join("data/filler");
+    let mut running = host.start(&[two.path()]);
+    assert!(running.wait_for(|line| line.contains("\"importing\"")));
+    let mut file = fs::File::create(&filler).unwrap();
+    // Until nothing more goes in.
+    while std::io::Write::write_all(&mut file, &[1; 1 << 20]).is_ok() {}
+    drop(file);
+    let failed = running.end().exits(6);
+    assert!(failed.stdout.contains("no space left on device"), "{failed}");
+    assert_eq!(ids, [host.id("small", "front"), host.id("small", "ticker")]);
+    assert_eq!(host.page(PORT), "page 1");
+    assert_eq!(host.state("small")["attempt"], json!(null));
+    fs::remove_file(&filler).unwrap();
+    let _ = host.run(&[two.path()]).succeeds();
+    assert_eq!(host.page(PORT), "page 2");
+}
