@@ -16,6 +16,7 @@ pub use seed::{open_seed, seed_bytes};
 use crate::git;
 use crate::sources::Exactly;
 use anyhow::{Context, bail};
+use ferry_terminal::human;
 use manifest_schema::manifest::{ArtifactFrom, ArtifactSpec};
 use manifest_schema::release::ArtifactKind;
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics};
@@ -161,7 +162,8 @@ pub fn plan(specs: &[ArtifactSpec], folder: &Path, file: &str) -> Result<Vec<Art
     let mut plans = Vec::new();
     let mut wrong = Diagnostics::default();
     let at = |line: usize, message: String| {
-        let mut diagnostic = Diagnostic::new(file, message);
+        // It quotes names of files.
+        let mut diagnostic = Diagnostic::new(file, human::printable(&message));
         diagnostic.line = line;
         diagnostic
     };

@@ -150,13 +150,21 @@ pub fn main() -> std::process::ExitCode {
 
 fn run(command: Command, output: Output) -> Result<()> {
     let progress = TerminalProgress::new(output);
+    let result = run_with(command, output, &progress);
+    if result.is_err() {
+        progress.fail_open("failed");
+    }
+    result
+}
+
+fn run_with(command: Command, output: Output, progress: &TerminalProgress) -> Result<()> {
     match command {
         Command::Init { folder } => run_init(&folder, output),
         Command::Keygen { file, comment, passphrase } => run_keygen(&file, &comment, passphrase, output),
         Command::Build(args) => {
             let request = build_request(args)?;
             let cancelled = cancel_on_ctrl_c();
-            let result = build::build(&request, &progress, &cancelled);
+            let result = build::build(&request, progress, &cancelled);
             if cancelled.load(Ordering::Relaxed) {
                 return Err(Failure::new(Class::Cancelled, "stopped by Ctrl-C; nothing was written").into());
             }
@@ -166,7 +174,7 @@ fn run(command: Command, output: Output) -> Result<()> {
         Command::Verify { bundle, trust, allowed_signers, threads } => {
             let trust = verify::trust(&trust, allowed_signers.as_deref())?;
             let cancelled = cancel_on_ctrl_c();
-            let report = verify::verify(&bundle, &trust, all_cores(threads), &progress, &cancelled)?;
+            let report = verify::verify(&bundle, &trust, all_cores(threads), progress, &cancelled)?;
             if output.json {
                 output.line(&serde_json::to_string_pretty(&report)?);
             } else {
@@ -199,7 +207,7 @@ fn run_init(folder: &std::path::Path, output: Output) -> Result<()> {
     if let Some(mistakes) = mistakes {
         output.error_line(&format!(
             "{} the Compose file needs changes first:\n{mistakes}",
-            output.yellow("warning:")
+            output.for_stderr().yellow("warning:")
         ));
     }
     output.line("next: ferry keygen release && ferry build --key release");
@@ -308,8 +316,7 @@ fn run_inspect(path: &std::path::Path, export: Option<PathBuf>, output: Output) 
     if output.json {
         output.line(&serde_json::to_string_pretty(&inspect::to_json(&bundle))?);
     } else {
-        let colour = Output { rich: output.colour, ..output };
-        output.line(&inspect::to_tree(&bundle, colour));
+        output.line(&inspect::to_tree(&bundle, output));
     }
     Ok(())
 }

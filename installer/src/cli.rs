@@ -188,8 +188,17 @@ pub fn main() -> std::process::ExitCode {
 }
 
 async fn run(cli: Cli, output: Output) -> Result<()> {
+    let terminal = Arc::new(TerminalProgress::new(output));
+    let progress: Arc<dyn Progress> = Arc::<TerminalProgress>::clone(&terminal);
+    let result = run_with(cli, output, &progress).await;
+    if result.is_err() {
+        terminal.fail_open("failed");
+    }
+    result
+}
+
+async fn run_with(cli: Cli, output: Output, progress: &Arc<dyn Progress>) -> Result<()> {
     let cancel = cancel_on_signal();
-    let progress: Arc<dyn Progress> = Arc::new(TerminalProgress::new(output));
     let common = cli.common;
     if let (Some(given), Some(_)) = (cli.install.given(), &cli.command) {
         return Err(Failure::new(Class::Usage, format!("{given} stands before a command"))
@@ -197,18 +206,18 @@ async fn run(cli: Cli, output: Output) -> Result<()> {
             .into());
     }
     match cli.command {
-        None => run_install(cli.install, &common, output, &progress, &cancel).await,
+        None => run_install(cli.install, &common, output, progress, &cancel).await,
         Some(Command::Verify { bundle, trust }) => {
-            run_verify(bundle, trust, &common, output, &progress, &cancel).await
+            run_verify(bundle, trust, &common, output, progress, &cancel).await
         }
         Some(Command::Status(which)) => services::status(&which, &common, output).await,
-        Some(Command::Stop(which)) => services::stop(&which, &common, output, &progress, &cancel).await,
-        Some(Command::Start(which)) => services::start(&which, &common, output, &progress, &cancel).await,
+        Some(Command::Stop(which)) => services::stop(&which, &common, output, progress, &cancel).await,
+        Some(Command::Start(which)) => services::start(&which, &common, output, progress, &cancel).await,
         Some(Command::Logs { service, which, follow, tail }) => {
             services::logs(&which, &common, service.as_deref(), (tail, follow), output, &cancel).await
         }
         Some(Command::Uninstall { which, volumes, yes }) => {
-            services::uninstall(&which, volumes, yes, &common, output, &progress).await
+            services::uninstall(&which, volumes, yes, &common, output, progress).await
         }
     }
 }
@@ -256,7 +265,7 @@ async fn run_install(
                 "{} {} {} runs ({release})",
                 output.green("✓"),
                 output.bold(&plan.name),
-                plan.version
+                human::printable(&plan.version)
             ));
             let groups = [
                 ("new", &report.created),
@@ -272,7 +281,7 @@ async fn run_install(
                 }
             }
             for address in published {
-                output.line(&format!("  listens    {address}"));
+                output.line(&format!("  listens    {}", human::printable(&address)));
             }
             let folder = common.root().join(&plan.name).join("current");
             output.line(&format!("  files      {}", folder.display()));
@@ -289,7 +298,7 @@ fn confirm(found: &[String], output: Output) -> Option<String> {
     }
     output.error_line("No key is pinned for this bundle on this host. It is signed by");
     for fingerprint in found {
-        output.error_line(&format!("  {}", output.bold(fingerprint)));
+        output.error_line(&format!("  {}", output.for_stderr().bold(fingerprint)));
     }
     output.error_line("Compare it with the delivery note, letter by letter. If it is the same, type its");
     let _ = write!(std::io::stderr(), "last six characters to trust and pin it (empty: stop): ");

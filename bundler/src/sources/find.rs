@@ -11,6 +11,7 @@ use super::kept;
 use super::registry;
 use super::store::Place;
 use super::{FoundImage, ResolveOptions, Wanted};
+use ferry_terminal::human;
 use manifest_schema::manifest::SourceSpec;
 use manifest_schema::progress::Progress;
 use manifest_schema::{Diagnostic, Diagnostics, Digest, ImageRef, Platform};
@@ -242,7 +243,7 @@ impl Search<'_> {
     fn people(&mut self, hunt: &mut Hunt<'_>) -> Result<(), Diagnostics> {
         if self.people.is_none() {
             let unreadable = |text: String| {
-                Diagnostic::new(self.images.display().to_string(), text)
+                Diagnostic::new(self.images.display().to_string(), human::printable(&text))
                     .hint("save the archive again, or move it out of the folder images/")
             };
             let paths =
@@ -401,7 +402,8 @@ fn found_image(
 }
 
 fn at(wanted: &Wanted, message: String) -> Diagnostic {
-    let mut diagnostic = Diagnostic::new(wanted.place.0.clone(), message);
+    // It quotes archives, registries and engines.
+    let mut diagnostic = Diagnostic::new(wanted.place.0.clone(), human::printable(&message));
     diagnostic.line = wanted.place.1;
     diagnostic
 }

@@ -3,7 +3,7 @@
 //! The address is tried by hand before bollard gets it, since a technician needs to know whether the
 //! socket is missing, forbidden or dead, and bollard tells these apart only in its own words.
 
-use super::{CALL_TIMEOUT, Engine, EngineError, EngineFacts, EngineKind, ImageStore, Result};
+use super::{CALL_TIMEOUT, Engine, EngineError, EngineFacts, EngineKind, ImageStore, Result, one_line};
 use bollard::Docker;
 use manifest_schema::Platform;
 use std::io::ErrorKind;
@@ -130,7 +130,7 @@ impl Engine {
         address.knock().await?;
         let stranger = |error: bollard::errors::Error| EngineError::NotAnEngine {
             address: address.text(),
-            message: root_cause(&error),
+            message: one_line(&root_cause(&error)),
         };
         let docker = match address {
             Address::Unix(path) => Docker::connect_with_unix(
@@ -181,7 +181,7 @@ fn facts(
     let platform =
         platform(&os, version.arch.as_deref(), &machine).ok_or_else(|| EngineError::NotAnEngine {
             address: address.text(),
-            message: format!("it names no architecture (`{machine}`)"),
+            message: format!("it names no architecture (`{}`)", one_line(&machine)),
         })?;
     Ok(EngineFacts {
         address: address.text(),
