@@ -7,7 +7,7 @@ mod services;
 use crate::health::Patience;
 use crate::host::DEFAULT_ROOT;
 use crate::install::{self, Ending, Request};
-use crate::{classify, verify};
+use crate::{classify, trust, verify};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
@@ -296,21 +296,16 @@ fn confirm(found: &[String], output: Output) -> Option<String> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() || output.json {
         return None;
     }
-    output.error_line("No key is pinned for this bundle on this host. It is signed by");
+    output.error_line("No key is pinned on this host yet. The bundle is signed by");
     for fingerprint in found {
         output.error_line(&format!("  {}", output.for_stderr().bold(fingerprint)));
     }
     output.error_line("Compare it with the delivery note, letter by letter. If it is the same, type its");
-    let _ = write!(std::io::stderr(), "last six characters to trust and pin it (empty: stop): ");
+    let _ = write!(std::io::stderr(), "last twelve characters to trust and pin it (empty: stop): ");
     let _ = std::io::stderr().flush();
     let mut typed = String::new();
     std::io::stdin().lock().read_line(&mut typed).ok()?;
-    let typed = typed.trim();
-    if typed.len() < 6 {
-        return Some(String::new());
-    }
-    let chosen = found.iter().find(|fingerprint| fingerprint.ends_with(typed));
-    Some(chosen.cloned().unwrap_or_default())
+    Some(trust::ending_with(found, &typed).unwrap_or_default())
 }
 
 async fn run_verify(
