@@ -3,6 +3,7 @@
 
 mod answers;
 mod services;
+mod signals;
 
 use crate::health::Patience;
 use crate::host::DEFAULT_ROOT;
@@ -51,7 +52,7 @@ struct Common {
     /// Ferry's folder on this host [default: /var/lib/ferry, or where this program is kept as bin/fz]
     #[arg(long, global = true, env = "FERRY_ROOT", value_name = "DIR")]
     root: Option<PathBuf>,
-    /// The engine: unix:///path or tcp://127.0.0.1:2375 [default: Docker's socket, then Podman's]
+    /// The engine: unix:///path or tcp://127.0.0.1:2375 [default: Docker's socket; where there is none, Podman's]
     #[arg(long, global = true, env = "DOCKER_HOST", value_name = "HOST")]
     engine: Option<String>,
     /// Print results as JSON on standard output, progress as JSON lines on standard error
@@ -198,7 +199,7 @@ async fn run(cli: Cli, output: Output) -> Result<()> {
 }
 
 async fn run_with(cli: Cli, output: Output, progress: &Arc<dyn Progress>) -> Result<()> {
-    let cancel = cancel_on_signal();
+    let cancel = signals::cancel_on_signal()?;
     let common = cli.common;
     if let (Some(given), Some(_)) = (cli.install.given(), &cli.command) {
         return Err(Failure::new(Class::Usage, format!("{given} stands before a command"))
@@ -217,7 +218,7 @@ async fn run_with(cli: Cli, output: Output, progress: &Arc<dyn Progress>) -> Res
             services::logs(&which, &common, service.as_deref(), (tail, follow), output, &cancel).await
         }
         Some(Command::Uninstall { which, volumes, yes }) => {
-            services::uninstall(&which, volumes, yes, &common, output, progress).await
+            services::uninstall(&which, volumes, yes, &common, output, progress, &cancel).await
         }
     }
 }
@@ -349,27 +350,4 @@ async fn run_verify(
         ));
     }
     Ok(())
-}
-
-/// The first Ctrl-C (or TERM) asks for an end in good order, the second ends at once.
-fn cancel_on_signal() -> CancellationToken {
-    let token = CancellationToken::new();
-    let cancel = token.clone();
-    tokio::spawn(async move {
-        let term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-        let Ok(mut term) = term else { return };
-        loop {
-            tokio::select! {
-                pressed = tokio::signal::ctrl_c() => if pressed.is_err() { return },
-                _ = term.recv() => {}
-            }
-            if cancel.is_cancelled() {
-                std::process::exit(i32::from(Class::Cancelled.code()));
-            }
-            let _ =
-                writeln!(std::io::stderr(), "\nstopping in good order; press Ctrl-C again to stop at once");
-            cancel.cancel();
-        }
-    });
-    token
 }

@@ -102,7 +102,9 @@ fn usual_sockets(runtime_dir: Option<&Path>) -> Vec<PathBuf> {
 
 impl Engine {
     /// Connects to the engine at `host` (`unix:///path`, `/path`, `tcp://127.0.0.1:2375`), or to the
-    /// first that answers at the usual sockets: Docker's, Podman's, then those of the user.
+    /// first of the usual sockets that exists: Docker's, Podman's, then those of the user. One that
+    /// exists and does not answer is an error: with the next engine, an upgrade during an outage of
+    /// Docker would start on Podman with empty volumes.
     ///
     /// # Errors
     /// When the address is unsupported, the socket is missing, forbidden or dead, or something else
@@ -112,18 +114,29 @@ impl Engine {
             return Self::open(&Address::parse(host)?).await;
         }
         let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let paths = usual_sockets(runtime_dir.as_deref());
-        let mut first_error = None;
-        for path in &paths {
+        Self::first_of(&usual_sockets(runtime_dir.as_deref())).await
+    }
+
+    async fn first_of(paths: &[PathBuf]) -> Result<Self> {
+        for (number, path) in paths.iter().enumerate() {
             match Self::open(&Address::Unix(path.clone())).await {
                 Ok(engine) => return Ok(engine),
                 Err(EngineError::SocketMissing { .. }) => {}
-                Err(error) => first_error = first_error.or(Some(error)),
+                Err(error) => {
+                    let other = paths.iter().skip(number + 1).find(|other| other.exists());
+                    return Err(match other {
+                        Some(other) => EngineError::NotTheOther {
+                            other: format!("unix://{}", other.display()),
+                            source: Box::new(error),
+                        },
+                        None => error,
+                    });
+                }
             }
         }
-        Err(first_error.unwrap_or_else(|| EngineError::NoEngine {
+        Err(EngineError::NoEngine {
             tried: paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
-        }))
+        })
     }
 
     async fn open(address: &Address) -> Result<Self> {
@@ -284,6 +297,26 @@ mod tests {
         let dead = Engine::connect(Some(&host)).await.unwrap_err();
         assert!(matches!(dead, EngineError::NotListening { .. }), "{dead}");
         assert!(dead.hint().unwrap().contains("systemctl"));
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_down_is_not_replaced_by_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["missing.sock", "docker.sock", "podman.sock"].map(|name| dir.path().join(name));
+        drop(std::os::unix::net::UnixListener::bind(&paths[1]).unwrap());
+        let alone = Engine::first_of(&paths).await.unwrap_err();
+        assert!(matches!(alone, EngineError::NotListening { .. }), "{alone}");
+        let other = tokio::net::UnixListener::bind(&paths[2]).unwrap();
+        let error = Engine::first_of(&paths).await.unwrap_err();
+        assert!(matches!(error, EngineError::NotTheOther { .. }), "{error}");
+        let text = crate::classify::chain(&error) + &error.hint().unwrap();
+        assert!(text.contains("docker.sock") && text.contains("--engine unix://"), "{text}");
+        assert!(text.contains("podman.sock") && text.contains("systemctl start docker"), "{text}");
+        // Nobody knocked there.
+        assert!(futures_util::FutureExt::now_or_never(other.accept()).is_none());
+        // What is missing is passed over.
+        let none = Engine::first_of(&paths[..1]).await.unwrap_err();
+        assert!(matches!(none, EngineError::NoEngine { .. }), "{none}");
     }
 
     #[tokio::test]

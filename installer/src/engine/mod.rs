@@ -134,6 +134,14 @@ pub enum EngineError {
         /// The places that were tried.
         tried: String,
     },
+    /// An engine is here and does not answer; that another one might is no reason to use that.
+    #[error("{source}; the engine at {other} was not tried instead: what runs here may be on the first")]
+    NotTheOther {
+        /// The address of the next engine.
+        other: String,
+        /// Why the first does not answer.
+        source: Box<Self>,
+    },
     /// The socket file does not exist.
     #[error("the engine's socket {path} does not exist")]
     SocketMissing {
@@ -229,6 +237,10 @@ impl EngineError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::NotTheOther { other, source } => {
+                let first = source.hint().map(|hint| format!("{hint}; ")).unwrap_or_default();
+                return Some(format!("{first}if the other engine is meant, name it with --engine {other}"));
+            }
             Self::NoEngine { .. } => {
                 "install Docker Engine or Podman, start it (`systemctl start docker`), or name its socket with --engine unix:///path"
             }
