@@ -6,7 +6,8 @@
 //!
 //! Of the options, `namespaces` is honoured; a line with an option that would narrow trust in a way
 //! this reader does not know (`cert-authority`, `valid-before`, …) is not used, since using it
-//! would trust more than its author meant.
+//! would trust more than its author meant. Principals are patterns, matched by
+//! [`AllowedSigner::is_for`]: on a host they name the product that the key is pinned for.
 
 use crate::signature::NAMESPACE;
 use ssh_key::PublicKey;
@@ -14,10 +15,56 @@ use ssh_key::PublicKey;
 /// One usable line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedSigner {
-    /// Whom the key belongs to, as the file says.
+    /// Whom or what the key is for, as the file says: patterns with commas between them.
     pub principals: String,
     /// The key.
     pub key: PublicKey,
+}
+
+impl AllowedSigner {
+    /// Whether the line is for `principal`, as ssh-keygen(1) and "PATTERNS" in ssh_config(5) have it: one of the
+    /// patterns matches, and none that begins with `!`.
+    #[must_use]
+    pub fn is_for(&self, principal: &str) -> bool {
+        let mut found = false;
+        for pattern in self.principals.split(',') {
+            match pattern.strip_prefix('!') {
+                Some(pattern) if matches(pattern, principal) => return false,
+                Some(_) => {}
+                None => found |= matches(pattern, principal),
+            }
+        }
+        found
+    }
+}
+
+/// `*` stands for any characters, `?` for one. Takes at most the product of both lengths in steps.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut at, mut position) = (0, 0);
+    // Where the last star stands, and how much of the text it has taken.
+    let mut star: Option<(usize, usize)> = None;
+    while position < text.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                star = Some((at, position));
+                at += 1;
+            }
+            Some(c) if *c == '?' || Some(c) == text.get(position) => {
+                at += 1;
+                position += 1;
+            }
+            _ => match star {
+                Some((place, taken)) => {
+                    star = Some((place, taken + 1));
+                    at = place + 1;
+                    position = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.iter().skip(at).all(|c| *c == '*')
 }
 
 /// A line that cannot be used, and why.
@@ -50,6 +97,11 @@ pub fn parse(text: &str) -> (Vec<AllowedSigner>, Vec<BadLine>) {
 
 fn parse_line(line: &str) -> Result<Option<AllowedSigner>, String> {
     let (principals, rest) = next_word(line).ok_or("it has no key")?;
+    let quoted = principals.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let principals = quoted.unwrap_or(principals);
+    if principals.contains('"') {
+        return Err("its principals are quoted in part; put the quotes around all of them".to_owned());
+    }
     let (word, after) = next_word(rest).ok_or("it has no key")?;
     let is_key_type =
         ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"].iter().any(|prefix| word.starts_with(prefix));
@@ -66,7 +118,7 @@ fn parse_line(line: &str) -> Result<Option<AllowedSigner>, String> {
         }
     }
     let key = PublicKey::from_openssh(key).map_err(|error| format!("the key cannot be read: {error}"))?;
-    Ok(Some(AllowedSigner { principals: principals.trim_matches('"').to_owned(), key }))
+    Ok(Some(AllowedSigner { principals: principals.to_owned(), key }))
 }
 
 /// Splits at the first blank that is not inside double quotes.
@@ -112,13 +164,32 @@ mod tests {
     #[test]
     fn lines_as_openssh_writes_them() {
         let text = format!(
-            "# comment\n\nrelease@acme {KEY} c\n\"a b\",x namespaces=\"ferry,git\" {KEY}\nother namespaces=\"git\" {KEY}\n\
-             ca cert-authority {KEY}\nlate valid-before=\"20200101\" {KEY}\nbroken ssh-ed25519 AAAA\nshort\n"
+            "# comment\n\nrelease@acme {KEY} c\n\"a b,x\" namespaces=\"ferry,git\" {KEY}\nother namespaces=\"git\" {KEY}\n\
+             ca cert-authority {KEY}\nlate valid-before=\"20200101\" {KEY}\nbroken ssh-ed25519 AAAA\nshort\n\
+             \"a b\",x {KEY}\nx,\"a b\" {KEY}\n"
         );
         let (signers, bad) = parse(&text);
         let names: Vec<_> = signers.iter().map(|s| s.principals.as_str()).collect();
-        assert_eq!(names, ["release@acme", "a b\",x"]);
-        assert_eq!(bad.iter().map(|b| b.line).collect::<Vec<_>>(), [6, 7, 8, 9]);
+        assert_eq!(names, ["release@acme", "a b,x"]);
+        assert_eq!(bad.iter().map(|b| b.line).collect::<Vec<_>>(), [6, 7, 8, 9, 10, 11]);
+    }
+
+    #[test]
+    fn principals_are_patterns() {
+        let key = PublicKey::from_openssh(KEY).unwrap();
+        for (principals, good, bad) in [
+            ("shop", &["shop"][..], &["shop2", "sho", "Shop", ""][..]),
+            ("*", &["shop", "x"], &[]),
+            ("plant-*,shop", &["plant-", "plant-a-b", "shop"], &["plant", "xplant-a", "shop,x"]),
+            ("sh?p", &["shop", "ship"], &["shp", "shoop"]),
+            ("*-x*y", &["a-xy", "-x-xyy"], &["a-x", "a-xyz"]),
+            ("*,!shop*", &["plant"], &["shop", "shop2"]),
+            ("!shop", &[], &["shop", "plant"]),
+        ] {
+            let signer = AllowedSigner { principals: principals.to_owned(), key: key.clone() };
+            good.iter().for_each(|name| assert!(signer.is_for(name), "{principals} {name}"));
+            bad.iter().for_each(|name| assert!(!signer.is_for(name), "{principals} {name}"));
+        }
     }
 
     #[test]

@@ -81,9 +81,9 @@ pub(crate) fn verify(index: &[u8], signatures: &[Vec<u8>], trust: &Trust) -> Res
     Ok(trusted)
 }
 
-/// Everyone whose signature over `index` is valid, each key once.
+/// Everyone whose signature over `index` is valid, each key once. `signatures` are armoured.
 #[must_use]
-pub(crate) fn valid_signers(index: &[u8], signatures: &[Vec<u8>]) -> Vec<Signer> {
+pub fn valid_signers(index: &[u8], signatures: &[Vec<u8>]) -> Vec<Signer> {
     let mut signers: Vec<Signer> = Vec::new();
     for signature in signatures {
         let Ok(signature) = SshSig::from_pem(signature) else { continue };

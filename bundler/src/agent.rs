@@ -2,11 +2,11 @@
 //! (draft-miller-ssh-agent, sections 3.5 "Requesting a list of keys" and 3.6 "Private key
 //! operations"; signatures are encoded as RFC 4253, section 6.6 has them).
 //!
-//! What must stay true: no length in an answer is believed beyond OpenSSH's own ceiling, and a
-//! signature is given back only after it was checked to be of the key that was asked.
+//! What must stay true: no length in an answer is believed beyond OpenSSH's own ceiling. Whether a
+//! signature is valid is checked by [`crate::signing`], with the check that readers make.
 
 use anyhow::{Context, bail};
-use ssh_key::{Algorithm, PublicKey, Signature};
+use ssh_key::{PublicKey, Signature};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -16,9 +16,6 @@ const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
 const SIGN_REQUEST: u8 = 13;
 const SIGN_RESPONSE: u8 = 14;
-
-/// `SSH_AGENT_RSA_SHA2_512`: RSA keys sign with SHA-1 unless told otherwise.
-const RSA_SHA2_512: u32 = 4;
 
 /// Largest message: OpenSSH's `AGENT_MAX_LEN`.
 const MAX_MESSAGE_BYTES: u32 = 256 << 10;
@@ -32,14 +29,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(180);
 /// When there is no agent or it does not speak the protocol.
 pub fn identities() -> anyhow::Result<Vec<PublicKey>> {
     Agent::of_session()?.identities()
-}
-
-/// The signature of the agent's `key` over `data`.
-///
-/// # Errors
-/// When there is no agent, it lacks the key, or its owner refuses.
-pub fn sign(key: &PublicKey, data: &[u8]) -> anyhow::Result<Signature> {
-    Agent::of_session()?.sign(key, data)
 }
 
 /// A connection to an agent.
@@ -93,13 +82,13 @@ impl Agent {
         Ok(keys)
     }
 
-    /// See [`sign`].
+    /// What the agent says is the signature of `key` over `data`.
     ///
     /// # Errors
     /// When the agent lacks the key or its owner refuses.
     pub fn sign(&mut self, key: &PublicKey, data: &[u8]) -> anyhow::Result<Signature> {
         let blob = key.to_bytes()?;
-        let flags = if matches!(key.algorithm(), Algorithm::Rsa { .. }) { RSA_SHA2_512 } else { 0 };
+        let flags = 0_u32;
         let mut request = vec![SIGN_REQUEST];
         for part in [blob.as_slice(), data] {
             request.extend(u32::try_from(part.len())?.to_be_bytes());
@@ -112,11 +101,7 @@ impl Agent {
             .with_context(|| format!("the ssh-agent did not sign with {fingerprint}"))?;
         let signature =
             Signature::try_from(Fields(&answer).string()?).context("its signature is malformed")?;
-        let same = match (signature.algorithm(), key.algorithm()) {
-            (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
-            (found, wanted) => found == wanted,
-        };
-        if !same {
+        if signature.algorithm() != key.algorithm() {
             bail!("the ssh-agent signed with {} where {} was asked", signature.algorithm(), key.algorithm());
         }
         Ok(signature)
@@ -182,7 +167,7 @@ impl<'a> Fields<'a> {
 
 #[cfg(test)]
 #[cfg(unix)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::os::unix::net::UnixStream;
     use std::process::{Command, Stdio};
@@ -195,6 +180,16 @@ mod tests {
         // Dropping `theirs` would make our write fail; it lives as long as the test.
         Box::leak(Box::new(theirs));
         Agent { stream: Box::new(ours) }
+    }
+
+    /// An agent that answers with this signature, whatever it is asked to sign.
+    pub(crate) fn agent_that_signs(signature: &[u8]) -> Agent {
+        let length = u32::try_from(signature.len()).unwrap();
+        let mut answer = (length + 5).to_be_bytes().to_vec();
+        answer.push(SIGN_RESPONSE);
+        answer.extend(length.to_be_bytes());
+        answer.extend(signature);
+        agent_that_says(&answer)
     }
 
     #[test]
@@ -241,7 +236,7 @@ mod tests {
         let mut first = [0; 1];
         child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
         let result = std::panic::catch_unwind(|| {
-            for kind in ["ed25519", "ecdsa", "rsa"] {
+            for kind in ["ed25519", "ecdsa"] {
                 let file = folder.path().join(kind);
                 let made = Command::new("ssh-keygen")
                     .args(["-q", "-N", "", "-C", kind, "-t", kind, "-f"])
@@ -254,25 +249,17 @@ mod tests {
             }
             let mut agent = Agent::connect(&socket).unwrap();
             let keys = agent.identities().unwrap();
-            assert_eq!(keys.iter().map(PublicKey::comment).collect::<Vec<_>>(), ["ed25519", "ecdsa", "rsa"]);
+            assert_eq!(keys.iter().map(PublicKey::comment).collect::<Vec<_>>(), ["ed25519", "ecdsa"]);
             for key in &keys {
-                let signature = agent.sign(key, b"index").unwrap();
-                if key.comment() != "rsa" {
-                    // The same agent signs what SSHSIG wraps, and the result verifies as SSHSIG.
-                    let data =
-                        ssh_key::SshSig::signed_data("ferry", ssh_key::HashAlg::Sha512, b"index").unwrap();
-                    let wrapped = agent.sign(key, &data).unwrap();
-                    let sig = ssh_key::SshSig::new(
-                        key.key_data().clone(),
-                        "ferry",
-                        ssh_key::HashAlg::Sha512,
-                        wrapped,
-                    );
-                    key.verify("ferry", b"index", &sig.unwrap()).unwrap();
-                }
-                assert!(!signature.as_bytes().is_empty());
+                // The agent signs what SSHSIG wraps, and the result verifies as SSHSIG.
+                let data = ssh_key::SshSig::signed_data("ferry", ssh_key::HashAlg::Sha512, b"index").unwrap();
+                let wrapped = agent.sign(key, &data).unwrap();
+                let sig =
+                    ssh_key::SshSig::new(key.key_data().clone(), "ferry", ssh_key::HashAlg::Sha512, wrapped);
+                key.verify("ferry", b"index", &sig.unwrap()).unwrap();
             }
-            let stranger = ssh_key::PrivateKey::random(&mut rand_core::OsRng, Algorithm::Ed25519).unwrap();
+            let stranger =
+                ssh_key::PrivateKey::random(&mut rand_core::OsRng, ssh_key::Algorithm::Ed25519).unwrap();
             let error = format!("{:#}", agent.sign(stranger.public_key(), b"x").unwrap_err());
             assert!(error.contains("SHA256:") && error.contains("not loaded"), "{error}");
         });

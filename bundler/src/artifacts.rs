@@ -13,9 +13,11 @@ mod seed;
 pub use binds::check_binds;
 pub use seed::{open_seed, seed_bytes};
 
+use crate::cancel::Cancel;
 use crate::git;
 use crate::sources::Exactly;
 use anyhow::{Context, bail};
+use ferry_terminal::human;
 use manifest_schema::manifest::{ArtifactFrom, ArtifactSpec};
 use manifest_schema::release::ArtifactKind;
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics};
@@ -157,16 +159,22 @@ impl ArtifactPlan {
 ///
 /// # Errors
 /// Lists every artifact that cannot be packed as it is.
-pub fn plan(specs: &[ArtifactSpec], folder: &Path, file: &str) -> Result<Vec<ArtifactPlan>, Diagnostics> {
+pub fn plan(
+    specs: &[ArtifactSpec],
+    folder: &Path,
+    file: &str,
+    cancel: &Cancel,
+) -> Result<Vec<ArtifactPlan>, Diagnostics> {
     let mut plans = Vec::new();
     let mut wrong = Diagnostics::default();
     let at = |line: usize, message: String| {
-        let mut diagnostic = Diagnostic::new(file, message);
+        // It quotes names of files.
+        let mut diagnostic = Diagnostic::new(file, human::printable(&message));
         diagnostic.line = line;
         diagnostic
     };
     for spec in specs {
-        match plan_one(spec, folder) {
+        match plan_one(spec, folder, cancel) {
             Ok(plan) => plans.push(plan),
             Err(error) => {
                 let mistake = at(spec.line, format!("artifact `{}`: {error:#}", spec.text));
@@ -186,14 +194,14 @@ pub fn plan(specs: &[ArtifactSpec], folder: &Path, file: &str) -> Result<Vec<Art
     wrong.or_ok(plans)
 }
 
-fn plan_one(spec: &ArtifactSpec, folder: &Path) -> anyhow::Result<ArtifactPlan> {
+fn plan_one(spec: &ArtifactSpec, folder: &Path, cancel: &Cancel) -> anyhow::Result<ArtifactPlan> {
     let (to, kind, commit, mut entries) = match &spec.from {
         ArtifactFrom::Path(path) => {
             let path = folder.join(path);
             let metadata = path.metadata().with_context(|| format!("{} cannot be found", path.display()))?;
             if metadata.is_dir() {
                 let to = destination(spec, &path, false)?;
-                let mut entries = folder::below(&path)?;
+                let mut entries = folder::below(&path, cancel)?;
                 for entry in &mut entries {
                     entry.path = to.join(entry.path.as_str())?;
                 }
@@ -207,7 +215,7 @@ fn plan_one(spec: &ArtifactSpec, folder: &Path) -> anyhow::Result<ArtifactPlan> 
         ArtifactFrom::Git { repository, reference, path } => {
             let repository = folder.join(repository);
             let path: Option<BundlePath> = path.as_deref().map(str::parse).transpose()?;
-            let tree = git::tree(&repository, reference, path.as_ref())?;
+            let tree = git::tree(&repository, reference, path.as_ref(), cancel)?;
             let to = match &path {
                 Some(path) => destination(spec, Path::new(path.as_str()), tree.single_file)?,
                 None => destination(spec, &repository, false)?,

@@ -5,6 +5,7 @@
 //! whole or not at all.
 
 use crate::artifacts::{self, ArtifactPlan, EntryKind};
+use crate::cancel::Cancel;
 use crate::describe::{self, Pieces};
 use crate::inputs::{self, Inputs};
 use crate::signing::SigningKey;
@@ -22,7 +23,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What to build, checked.
 pub struct Request {
@@ -72,7 +72,7 @@ pub struct Summary {
 /// # Errors
 /// Mistakes in the inputs as [`manifest_schema::Diagnostics`]; otherwise what could not be read,
 /// written or signed.
-pub fn build(request: &Request, progress: &dyn Progress, cancelled: &AtomicBool) -> Result<Summary> {
+pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Result<Summary> {
     let inputs = inputs::read(&request.manifest)?;
     for warning in &inputs.warnings {
         progress.warn(&warning.to_string());
@@ -82,11 +82,19 @@ pub fn build(request: &Request, progress: &dyn Progress, cancelled: &AtomicBool)
         .clone()
         .unwrap_or_else(|| PathBuf::from(format!("{}-{}.fz", inputs.manifest.name, inputs.manifest.version)));
     progress.begin("finding", None);
-    let images =
-        sources::resolve(&inputs.wanted(), inputs.platforms(), &inputs.folder, &request.resolve, progress)
+    let images = sources::resolve(
+        &inputs.wanted(),
+        inputs.platforms(),
+        &inputs.folder,
+        &request.resolve,
+        progress,
+        cancel,
+    )
+    .map_err(|mistakes| inputs.shown_in(mistakes))?;
+    let artifacts =
+        artifacts::plan(&inputs.manifest.artifacts, &inputs.folder, &inputs.manifest_shown, cancel)
             .map_err(|mistakes| inputs.shown_in(mistakes))?;
-    let artifacts = artifacts::plan(&inputs.manifest.artifacts, &inputs.folder, &inputs.manifest_shown)
-        .map_err(|mistakes| inputs.shown_in(mistakes))?;
+    cancel.check()?;
     artifacts::check_binds(&inputs, &artifacts)?;
     progress.end(&format!(
         "{}, {}",
@@ -102,7 +110,7 @@ pub fn build(request: &Request, progress: &dyn Progress, cancelled: &AtomicBool)
         layers: &layers,
         artifacts: &artifacts,
         progress,
-        cancelled,
+        cancel,
     };
     let (packed, release) = job.pack_whole(&output)?;
     let references = images.iter().map(|image| image.layers.len()).sum();
@@ -167,7 +175,7 @@ struct Job<'a> {
     layers: &'a [PlannedLayer<'a>],
     artifacts: &'a [ArtifactPlan],
     progress: &'a dyn Progress,
-    cancelled: &'a AtomicBool,
+    cancel: &'a Cancel,
 }
 
 impl Job<'_> {
@@ -188,6 +196,8 @@ impl Job<'_> {
                     file.sync_all().with_context(writing)?;
                     drop(file);
                     make_readable(temporary.as_file()).with_context(writing)?;
+                    // The last moment at which "nothing was written" is true.
+                    self.cancel.check()?;
                     temporary.persist(output).with_context(writing)?;
                     File::open(folder).and_then(|folder| folder.sync_all()).with_context(writing)?;
                     return Ok((packed, release));
@@ -218,7 +228,7 @@ impl Job<'_> {
             reserve.add_file(content.len() as u64, config.to.as_str().len());
         }
         for (_, place) in &inputs.seeds {
-            reserve.add_own(artifacts::seed_bytes(place)?);
+            reserve.add_own(artifacts::seed_bytes(place, self.cancel)?);
         }
         for image in self.images {
             reserve.add_file(image.config.len() as u64, 80);
@@ -328,7 +338,7 @@ impl Job<'_> {
         let mut seeds = Vec::new();
         for (seed, place) in &inputs.seeds {
             self.progress.detail(&format!("seed of volume {}", seed.volume));
-            let mut content = self.watched(artifacts::open_seed(place)?);
+            let mut content = self.watched(artifacts::open_seed(place, self.cancel)?);
             let blob = packer.own(&describe::seed_path(&seed.volume)?, None, false, &mut content)?;
             let path = describe::seed_path(&seed.volume)?;
             let file = manifest_schema::release::FileEntry { path, digest: blob.digest, span: blob.span };
@@ -414,7 +424,7 @@ impl Job<'_> {
     }
 
     fn watched(&self, inner: Box<dyn Read + Send>) -> Watched<'_> {
-        Watched { inner, progress: self.progress, cancelled: self.cancelled, counts: true }
+        Watched { inner, progress: self.progress, cancel: self.cancel, counts: true }
     }
 }
 
@@ -457,15 +467,13 @@ impl Contents {
 struct Watched<'a> {
     inner: Box<dyn Read + Send>,
     progress: &'a dyn Progress,
-    cancelled: &'a AtomicBool,
+    cancel: &'a Cancel,
     counts: bool,
 }
 
 impl Read for Watched<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.cancelled.load(Ordering::Relaxed) {
-            return Err(std::io::Error::other("stopped by Ctrl-C"));
-        }
+        self.cancel.check()?;
         let read = self.inner.read(buffer)?;
         if self.counts {
             self.progress.advance(read as u64);

@@ -1,6 +1,7 @@
 //! What a person types: parsed by clap, checked into requests, run, and reported.
 
 use crate::build::{self, Request, Summary};
+use crate::cancel::Cancel;
 use crate::signing::{self, SigningKey};
 use crate::sources::ResolveOptions;
 use crate::{init, inspect, verify};
@@ -10,8 +11,6 @@ use clap::{Args, Parser, Subcommand};
 use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Carries software across an air gap.
 #[derive(Parser)]
@@ -150,23 +149,33 @@ pub fn main() -> std::process::ExitCode {
 
 fn run(command: Command, output: Output) -> Result<()> {
     let progress = TerminalProgress::new(output);
+    let result = run_with(command, output, &progress);
+    if result.is_err() {
+        progress.fail_open("failed");
+    }
+    result
+}
+
+fn run_with(command: Command, output: Output, progress: &TerminalProgress) -> Result<()> {
     match command {
         Command::Init { folder } => run_init(&folder, output),
         Command::Keygen { file, comment, passphrase } => run_keygen(&file, &comment, passphrase, output),
         Command::Build(args) => {
             let request = build_request(args)?;
-            let cancelled = cancel_on_ctrl_c();
-            let result = build::build(&request, &progress, &cancelled);
-            if cancelled.load(Ordering::Relaxed) {
-                return Err(Failure::new(Class::Cancelled, "stopped by Ctrl-C; nothing was written").into());
+            let cancel = cancel_on_ctrl_c();
+            match build::build(&request, progress, &cancel) {
+                Ok(summary) => report_build(&summary, output),
+                Err(_) if cancel.asked() => {
+                    Err(Failure::new(Class::Cancelled, "stopped by Ctrl-C; nothing was written").into())
+                }
+                Err(error) => Err(error),
             }
-            report_build(&result?, output)
         }
         Command::Inspect { bundle, export_index } => run_inspect(&bundle, export_index, output),
         Command::Verify { bundle, trust, allowed_signers, threads } => {
             let trust = verify::trust(&trust, allowed_signers.as_deref())?;
-            let cancelled = cancel_on_ctrl_c();
-            let report = verify::verify(&bundle, &trust, all_cores(threads), &progress, &cancelled)?;
+            let cancel = cancel_on_ctrl_c();
+            let report = verify::verify(&bundle, &trust, all_cores(threads), progress, cancel.flag())?;
             if output.json {
                 output.line(&serde_json::to_string_pretty(&report)?);
             } else {
@@ -199,7 +208,7 @@ fn run_init(folder: &std::path::Path, output: Output) -> Result<()> {
     if let Some(mistakes) = mistakes {
         output.error_line(&format!(
             "{} the Compose file needs changes first:\n{mistakes}",
-            output.yellow("warning:")
+            output.for_stderr().yellow("warning:")
         ));
     }
     output.line("next: ferry keygen release && ferry build --key release");
@@ -308,8 +317,7 @@ fn run_inspect(path: &std::path::Path, export: Option<PathBuf>, output: Output) 
     if output.json {
         output.line(&serde_json::to_string_pretty(&inspect::to_json(&bundle))?);
     } else {
-        let colour = Output { rich: output.colour, ..output };
-        output.line(&inspect::to_tree(&bundle, colour));
+        output.line(&inspect::to_tree(&bundle, output));
     }
     Ok(())
 }
@@ -319,19 +327,20 @@ fn all_cores(threads: Option<usize>) -> usize {
 }
 
 /// Ctrl-C ends the work in good order (temporary files removed); a second one at once.
-fn cancel_on_ctrl_c() -> Arc<AtomicBool> {
-    let cancelled = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&cancelled);
+fn cancel_on_ctrl_c() -> Cancel {
+    let cancel = Cancel::default();
+    let flag = cancel.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     std::thread::spawn(move || {
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
             while tokio::signal::ctrl_c().await.is_ok() {
-                if flag.swap(true, Ordering::Relaxed) {
+                if flag.asked() {
                     std::process::exit(i32::from(Class::Cancelled.code()));
                 }
+                flag.ask();
             }
         });
     });
-    cancelled
+    cancel
 }

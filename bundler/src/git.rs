@@ -6,6 +6,7 @@
 //! no text from the manifest is taken for an option. (Attributes such as `export-ignore` are
 //! configuration too: they do not apply.)
 
+use crate::cancel::Cancel;
 use crate::sources::Exactly;
 use anyhow::{Context, bail};
 use manifest_schema::BundlePath;
@@ -70,7 +71,12 @@ pub struct Blob {
 /// # Errors
 /// When `git` is missing, the folder is no repository, the reference or the path does not exist,
 /// or the tree holds submodules or Git LFS pointers, whose content is elsewhere.
-pub fn tree(repository: &Path, reference: &str, path: Option<&BundlePath>) -> anyhow::Result<Tree> {
+pub fn tree(
+    repository: &Path,
+    reference: &str,
+    path: Option<&BundlePath>,
+    cancel: &Cancel,
+) -> anyhow::Result<Tree> {
     let shown = repository.display();
     if reference.is_empty()
         || reference.starts_with('-')
@@ -85,24 +91,30 @@ pub fn tree(repository: &Path, reference: &str, path: Option<&BundlePath>) -> an
         .with_context(|| format!("git repository {shown} has no commit, tag or branch `{reference}`"))?;
     let objects = Arc::new(Objects { repository, idle: Mutex::new(None) });
     let Some(path) = path else {
-        return collect(&objects, commit.clone(), &commit, None);
+        return collect(&objects, commit.clone(), &commit, None, cancel);
     };
     let object = format!("{commit}:{path}");
     let kind = run(&objects.repository, &["cat-file", "-t", &object])
         .with_context(|| format!("git repository {shown} has no `{path}` at `{reference}`"))?;
     match kind.as_str() {
-        "tree" => collect(&objects, commit, &object, None),
+        "tree" => collect(&objects, commit, &object, None, cancel),
         "blob" => {
             let (folder, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
             let folder = if folder.is_empty() { commit.clone() } else { format!("{commit}:{folder}") };
-            collect(&objects, commit, &folder, Some(name))
+            collect(&objects, commit, &folder, Some(name), cancel)
         }
         _ => bail!("`{path}` of git repository {shown} is a submodule; name the submodule's own repository"),
     }
 }
 
 /// Lists `tree`: all below it, or the one file `only`.
-fn collect(objects: &Arc<Objects>, commit: String, tree: &str, only: Option<&str>) -> anyhow::Result<Tree> {
+fn collect(
+    objects: &Arc<Objects>,
+    commit: String,
+    tree: &str,
+    only: Option<&str>,
+    cancel: &Cancel,
+) -> anyhow::Result<Tree> {
     let mut arguments = vec!["ls-tree", "-z", "-l", "--full-tree"];
     arguments.extend(only.is_none().then_some("-r"));
     arguments.push(tree);
@@ -115,6 +127,7 @@ fn collect(objects: &Arc<Objects>, commit: String, tree: &str, only: Option<&str
     let mut submodules = Vec::new();
     let mut record = Vec::new();
     while listing.read_until(0, &mut record)? > 0 {
+        cancel.check()?;
         let text = std::str::from_utf8(&record).context("a path in the repository is not UTF-8")?;
         let (mode, id, size, path) =
             record_fields(text).context("git lists a tree in a way we do not know")?;

@@ -38,8 +38,7 @@ pub fn to_json(bundle: &Verified) -> serde_json::Value {
 #[must_use]
 pub fn to_tree(bundle: &Verified, output: Output) -> String {
     let release = bundle.release();
-    let mut text = String::new();
-    let _ = writeln!(text, "{} {}", output.bold(release.name.as_str()), human::printable(&release.version));
+    let mut text = title(release, output);
     let _ = writeln!(text, "  id         {}", bundle.id());
     for signer in bundle.signers() {
         let _ = writeln!(
@@ -60,6 +59,10 @@ pub fn to_tree(bundle: &Verified, output: Output) -> String {
     others(&mut text, release);
     text.truncate(text.trim_end().len());
     text
+}
+
+fn title(release: &Release, output: Output) -> String {
+    format!("{} {}\n", output.bold(release.name.as_str()), human::printable(&release.version))
 }
 
 fn requires(text: &mut String, release: &Release) {
@@ -142,7 +145,42 @@ fn others(text: &mut String, release: &Release) {
     let _ = writeln!(text, "├─ volume seeds: {}", release.seeds.len());
     for (number, seed) in release.seeds.iter().enumerate() {
         let branch = if number + 1 == release.seeds.len() { "└─" } else { "├─" };
-        let _ = writeln!(text, "│  {branch} {:<45} {:>10}", seed.volume, human::bytes(seed.file.span.size));
+        let _ = writeln!(
+            text,
+            "│  {branch} {:<45} {:>10}",
+            human::printable(&seed.volume),
+            human::bytes(seed.file.span.size)
+        );
     }
     let _ = writeln!(text, "└─ built with {}", human::printable(&release.built_with));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_bundle_says_cannot_forge_a_line_or_steer_the_terminal() {
+        let hostile = "2.4.0\n  signed by  SHA256:GOOD\x1b[2J\u{202e}";
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let file = json!({ "path": "x", "digest": digest, "span": { "offset": 0, "size": 0 } });
+        let release: Release = serde_json::from_value(json!({
+            "ferry": 1, "name": "site", "version": hostile,
+            "requires": { "engine": hostile, "platforms": ["linux/amd64"] },
+            "manifest": file, "compose": file, "images": [], "layers": [], "configs": [],
+            "artifacts": [{
+                "from": hostile, "to": "x", "kind": "git", "commit": hostile, "files": 1, "bytes": 1,
+                "digest": digest, "entries": { "offset": 0, "size": 0 }
+            }],
+            "seeds": [{ "volume": hostile, "from": "x", "file": file }],
+            "built_with": hostile
+        }))
+        .unwrap();
+        let mut text = title(&release, Output { json: false, quiet: false, rich: false, colour: false });
+        requires(&mut text, &release);
+        others(&mut text, &release);
+        assert_eq!(text.matches("SHA256:GOOD").count(), 5, "{text}");
+        assert!(!text.lines().any(|line| line.starts_with("  signed by")), "{text}");
+        assert!(!text.contains(['\x1b', '\u{202e}']), "{text:?}");
+    }
 }

@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod artifacts;
 pub mod build;
+pub mod cancel;
 pub mod cli;
 pub mod describe;
 pub mod git;

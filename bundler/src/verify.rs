@@ -100,7 +100,7 @@ fn describe_broken(path: &Path, broken: &[Broken]) -> String {
             "\n  {frame}offset {} ({}): {holds}: {}",
             place.offset,
             human::bytes(place.offset),
-            place.reason
+            human::printable(&place.reason)
         ));
     }
     if broken.len() > 20 {

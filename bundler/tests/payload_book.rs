@@ -5,6 +5,7 @@
 mod payload {
     use bundle_format::PackOptions;
     use bundler::build::{Request, build};
+    use bundler::cancel::Cancel;
     use bundler::signing::SigningKey;
     use bundler::sources::ResolveOptions;
     use fixtures::docker_archive::{Compression, Dialect};
@@ -15,7 +16,6 @@ mod payload {
     use std::collections::BTreeMap;
     use std::io::Read as _;
     use std::path::Path;
-    use std::sync::atomic::AtomicBool;
 
     fn build_in(folder: &Path, threads: usize) -> Vec<u8> {
         let key = folder.join("release");
@@ -27,7 +27,7 @@ mod payload {
             pack: PackOptions { level: 3, threads },
             resolve: ResolveOptions { offline: true, ..ResolveOptions::default() },
         };
-        build(&request, &Silent, &AtomicBool::new(false)).unwrap();
+        build(&request, &Silent, &Cancel::default()).unwrap();
         std::fs::read(folder.join("site.fz")).unwrap()
     }
 

@@ -3,11 +3,12 @@
 
 mod answers;
 mod services;
+mod signals;
 
 use crate::health::Patience;
 use crate::host::DEFAULT_ROOT;
 use crate::install::{self, Ending, Request};
-use crate::{classify, verify};
+use crate::{classify, trust, verify};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
@@ -51,7 +52,7 @@ struct Common {
     /// Ferry's folder on this host [default: /var/lib/ferry, or where this program is kept as bin/fz]
     #[arg(long, global = true, env = "FERRY_ROOT", value_name = "DIR")]
     root: Option<PathBuf>,
-    /// The engine: unix:///path or tcp://127.0.0.1:2375 [default: Docker's socket, then Podman's]
+    /// The engine: unix:///path or tcp://127.0.0.1:2375 [default: Docker's socket; where there is none, Podman's]
     #[arg(long, global = true, env = "DOCKER_HOST", value_name = "HOST")]
     engine: Option<String>,
     /// Print results as JSON on standard output, progress as JSON lines on standard error
@@ -192,8 +193,17 @@ pub fn main() -> std::process::ExitCode {
 }
 
 async fn run(cli: Cli, output: Output) -> Result<()> {
-    let cancel = cancel_on_signal();
-    let progress: Arc<dyn Progress> = Arc::new(TerminalProgress::new(output));
+    let terminal = Arc::new(TerminalProgress::new(output));
+    let progress: Arc<dyn Progress> = Arc::<TerminalProgress>::clone(&terminal);
+    let result = run_with(cli, output, &progress).await;
+    if result.is_err() {
+        terminal.fail_open("failed");
+    }
+    result
+}
+
+async fn run_with(cli: Cli, output: Output, progress: &Arc<dyn Progress>) -> Result<()> {
+    let cancel = signals::cancel_on_signal()?;
     let common = cli.common;
     if let (Some(given), Some(_)) = (cli.install.given(), &cli.command) {
         return Err(Failure::new(Class::Usage, format!("{given} stands before a command"))
@@ -201,18 +211,18 @@ async fn run(cli: Cli, output: Output) -> Result<()> {
             .into());
     }
     match cli.command {
-        None => run_install(cli.install, &common, output, &progress, &cancel).await,
+        None => run_install(cli.install, &common, output, progress, &cancel).await,
         Some(Command::Verify { bundle, trust }) => {
-            run_verify(bundle, trust, &common, output, &progress, &cancel).await
+            run_verify(bundle, trust, &common, output, progress, &cancel).await
         }
         Some(Command::Status(which)) => services::status(&which, &common, output).await,
-        Some(Command::Stop(which)) => services::stop(&which, &common, output, &progress, &cancel).await,
-        Some(Command::Start(which)) => services::start(&which, &common, output, &progress, &cancel).await,
+        Some(Command::Stop(which)) => services::stop(&which, &common, output, progress, &cancel).await,
+        Some(Command::Start(which)) => services::start(&which, &common, output, progress, &cancel).await,
         Some(Command::Logs { service, which, follow, tail }) => {
             services::logs(&which, &common, service.as_deref(), (tail, follow), output, &cancel).await
         }
         Some(Command::Uninstall { which, volumes, yes }) => {
-            services::uninstall(&which, volumes, yes, &common, output, &progress).await
+            services::uninstall(&which, volumes, yes, &common, output, progress, &cancel).await
         }
     }
 }
@@ -261,7 +271,7 @@ async fn run_install(
                 "{} {} {} runs ({release})",
                 output.green("✓"),
                 output.bold(&plan.name),
-                plan.version
+                human::printable(&plan.version)
             ));
             let groups = [
                 ("new", &report.created),
@@ -277,7 +287,7 @@ async fn run_install(
                 }
             }
             for address in published {
-                output.line(&format!("  listens    {address}"));
+                output.line(&format!("  listens    {}", human::printable(&address)));
             }
             let folder = common.root().join(&plan.name).join("current");
             output.line(&format!("  files      {}", folder.display()));
@@ -292,21 +302,16 @@ fn confirm(found: &[String], output: Output) -> Option<String> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() || output.json {
         return None;
     }
-    output.error_line("No key is pinned for this bundle on this host. It is signed by");
+    output.error_line("No key is pinned on this host yet. The bundle is signed by");
     for fingerprint in found {
-        output.error_line(&format!("  {}", output.bold(fingerprint)));
+        output.error_line(&format!("  {}", output.for_stderr().bold(fingerprint)));
     }
     output.error_line("Compare it with the delivery note, letter by letter. If it is the same, type its");
-    let _ = write!(std::io::stderr(), "last six characters to trust and pin it (empty: stop): ");
+    let _ = write!(std::io::stderr(), "last twelve characters to trust and pin it (empty: stop): ");
     let _ = std::io::stderr().flush();
     let mut typed = String::new();
     std::io::stdin().lock().read_line(&mut typed).ok()?;
-    let typed = typed.trim();
-    if typed.len() < 6 {
-        return Some(String::new());
-    }
-    let chosen = found.iter().find(|fingerprint| fingerprint.ends_with(typed));
-    Some(chosen.cloned().unwrap_or_default())
+    Some(trust::ending_with(found, &typed).unwrap_or_default())
 }
 
 async fn run_verify(
@@ -351,27 +356,4 @@ async fn run_verify(
         ));
     }
     Ok(())
-}
-
-/// The first Ctrl-C (or TERM) asks for an end in good order, the second ends at once.
-fn cancel_on_signal() -> CancellationToken {
-    let token = CancellationToken::new();
-    let cancel = token.clone();
-    tokio::spawn(async move {
-        let term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-        let Ok(mut term) = term else { return };
-        loop {
-            tokio::select! {
-                pressed = tokio::signal::ctrl_c() => if pressed.is_err() { return },
-                _ = term.recv() => {}
-            }
-            if cancel.is_cancelled() {
-                std::process::exit(i32::from(Class::Cancelled.code()));
-            }
-            let _ =
-                writeln!(std::io::stderr(), "\nstopping in good order; press Ctrl-C again to stop at once");
-            cancel.cancel();
-        }
-    });
-    token
 }

@@ -7,6 +7,7 @@
 use crate::engine::Engine;
 use crate::engine::containers::{ContainerState, RunState};
 use crate::engine::exec::Probe;
+use ferry_terminal::human;
 use futures_util::StreamExt as _;
 use serde::Serialize;
 use std::time::Duration;
@@ -121,7 +122,7 @@ pub fn clean(text: &str) -> String {
                 out.push(' ');
                 count += 1;
             }
-            c if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) => {}
+            c if human::steers(c) => {}
             c => {
                 out.push(c);
                 count += 1;
@@ -223,7 +224,7 @@ mod tests {
     #[test]
     fn what_a_service_printed_cannot_steer_the_terminal() {
         assert_eq!(clean("\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}plain\r"), "red plain");
-        assert_eq!(clean("a\u{1b}[2J\u{8}b\u{202e}c\td"), "abc d");
+        assert_eq!(clean("a\u{1b}[2J\u{8}b\u{202e}c\u{2066}\u{200f}\td"), "abc d");
         assert_eq!(clean("\u{1b}"), "");
         assert_eq!(clean("\u{1b}[").chars().count(), 0);
         assert_eq!(clean(&"x".repeat(10_000)).chars().count(), MAX_LINE_CHARS + 1);

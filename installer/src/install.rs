@@ -102,8 +102,10 @@ pub fn open(request: &Request, root: &Root, confirm: trust::Confirm<'_>) -> Resu
     })?;
     let classified = |error| classify::bundle(error, &request.bundle);
     let unverified = UnverifiedBundle::read(&mut file).map_err(classified)?;
-    let (trust, origin) = trust::decide(root, &unverified, &request.bundle, &request.trust, confirm)?;
-    let verified = unverified.verify(&trust, &mut file).map_err(classified)?;
+    let decision = trust::decide(root, &unverified, &request.bundle, &request.trust, confirm)?;
+    let verified = unverified.verify(decision.trust(), &mut file).map_err(classified)?;
+    let product = verified.release().name.as_str();
+    let origin = decision.for_product(verified.signers(), product, &request.bundle)?;
     let bundle = Bundle::with_source(verified, file).map_err(classified)?;
     Ok(Opened { bundle: Arc::new(bundle), origin })
 }

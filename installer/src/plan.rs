@@ -113,7 +113,7 @@ impl fmt::Display for Plan {
         let files = if self.lay_out { "to be written" } else { "there" };
         writeln!(f, "  files     {files}")?;
         if !self.seeds.is_empty() {
-            writeln!(f, "  volumes   filled if empty: {}", self.seeds.join(", "))?;
+            writeln!(f, "  volumes   filled if empty: {}", human::printable(&self.seeds.join(", ")))?;
         }
         for (service, change) in &self.services {
             let word = match change {

@@ -52,7 +52,7 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n    fix: {}", human::printable(&self.fact), human::printable(&self.fix))
+        write!(f, "{}\n    fix: {}", human::printable_lines(&self.fact), human::printable_lines(&self.fix))
     }
 }
 
@@ -68,7 +68,9 @@ pub fn check_engine(facts: &EngineFacts, release: &Release) -> Vec<Finding> {
             findings.push(Finding::new(
                 format!(
                     "the engine is version {}, this release needs {}.{:02}",
-                    facts.version_text, wanted.0, wanted.1
+                    human::printable(&facts.version_text),
+                    wanted.0,
+                    wanted.1
                 ),
                 "upgrade the engine from your operating system's installation medium",
             ));
@@ -162,7 +164,8 @@ pub fn check_services(project: &Project, images: &BTreeSet<String>) -> Vec<Findi
         .map(|(name, image)| {
             Finding::new(
                 format!(
-                    "service {name} needs the image {image}, which the bundle does not hold for this machine"
+                    "service {name} needs the image {}, which the bundle does not hold for this machine",
+                    human::printable(image)
                 ),
                 "build the bundle again with this image",
             )
@@ -307,8 +310,8 @@ pub fn check_bundle(shown: &Path, broken: &[Broken]) -> Vec<Finding> {
                 "{shown} is damaged in {frame}offset {} ({}): {}: {}",
                 place.offset,
                 human::bytes(place.offset),
-                place.holds.join(", "),
-                place.reason
+                human::printable(&place.holds.join(", ")),
+                human::printable(&place.reason)
             );
             Finding { about: About::Bundle, ..Finding::new(fact, fix) }
         })

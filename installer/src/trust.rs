@@ -1,18 +1,20 @@
 //! Who is trusted on this host: keys pinned before, a fingerprint from the delivery note, or a
-//! person who compares and types. A key that lies only on the stick is never trusted silently.
+//! person who compares and types. A key that lies only on the stick is never trusted silently, and
+//! once a key is pinned nobody is asked about another: it has to be named.
 
 use crate::host::{self, Root};
 use anyhow::{Context, Result};
-use bundle_format::signature::Trust;
+use bundle_format::allowed_signers::AllowedSigner;
+use bundle_format::signature::{Trust, fingerprint};
 use bundle_format::{Signer, UnverifiedBundle, allowed_signers};
-use ferry_terminal::{Class, Failure};
+use ferry_terminal::{Class, Failure, human};
 use manifest_schema::limits;
 use std::path::Path;
 
 /// How trust was established.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// A pinned key signed.
+    /// A key signed that is pinned for this product.
     Pinned,
     /// `--trust` named the key, or a person confirmed it: it is to be pinned.
     New(Box<Signer>),
@@ -20,6 +22,16 @@ pub enum Origin {
 
 /// Asks a person to confirm a fingerprint; gives what was typed, or `None` where nobody can be asked.
 pub type Confirm<'a> = &'a dyn Fn(&[String]) -> Option<String>;
+
+/// Whose signature counts. Whether it counts for the product is only known when the bundle's own
+/// word for it has been verified: [`Decision::for_product`].
+#[derive(Debug, Clone)]
+pub struct Decision {
+    trust: Trust,
+    pins: Vec<AllowedSigner>,
+    /// Whether a person vouched for the key just now.
+    vouched: bool,
+}
 
 /// Decides whom to trust for `bundle`, which lies at `path`.
 ///
@@ -31,55 +43,121 @@ pub fn decide(
     path: &Path,
     named: &[String],
     confirm: Confirm<'_>,
-) -> Result<(Trust, Origin)> {
+) -> Result<Decision> {
+    choose(pinned(root)?, &bundle.signers(), path, named, confirm)
+}
+
+fn choose(
+    pins: Vec<AllowedSigner>,
+    signers: &[Signer],
+    path: &Path,
+    named: &[String],
+    confirm: Confirm<'_>,
+) -> Result<Decision> {
     let shown = path.display();
-    let signers = bundle.signers();
     if signers.is_empty() {
         return Err(Failure::new(Class::Trust, format!("{shown} carries no valid signature"))
             .hint("it was damaged or changed on its way: fetch it again from where it was built")
             .into());
     }
-    let pinned = pinned(root)?;
-    let is_pinned = |signer: &Signer| pinned.iter().any(|key| key.key_data() == signer.key().key_data());
-    // A key that is named counts even where others are pinned: what was asked for is never ignored.
-    if named.is_empty() && signers.iter().any(is_pinned) {
-        let keys = pinned.iter().map(|key| key.key_data().clone()).collect();
-        return Ok((Trust::Keys(keys), Origin::Pinned));
-    }
     let found: Vec<String> = signers.iter().map(Signer::fingerprint).collect();
-    let chosen =
-        if named.is_empty() { confirm(&found).map(|typed| vec![typed]) } else { Some(named.to_vec()) };
-    let refused = |hint: String| {
-        let fact = match (pinned.is_empty(), named.is_empty()) {
-            (_, false) => {
-                format!("{shown} is signed by {}, not by the key named with --trust", found.join(" and "))
-            }
-            (true, _) => {
-                format!("no key is pinned on this host yet, and {shown} is signed by {}", found.join(" and "))
-            }
-            (false, _) => {
-                format!("{shown} is signed by {}, which is not pinned on this host", found.join(" and "))
-            }
-        };
-        Failure::new(Class::Trust, fact).hint(hint)
-    };
-    let Some(chosen) = chosen else {
+    let by = found.join(" and ");
+    let refused = |fact: String, hint: &str| anyhow::Error::from(Failure::new(Class::Trust, fact).hint(hint));
+    // A key that is named counts even where others are pinned: what was asked for is never ignored.
+    let chosen = if !named.is_empty() {
+        named.to_vec()
+    } else if signers.iter().any(|signer| pins.iter().any(|pin| is_of(pin, signer))) {
+        let trust = Trust::Keys(pins.iter().map(|pin| pin.key.key_data().clone()).collect());
+        return Ok(Decision { trust, pins, vouched: false });
+    } else if !pins.is_empty() {
+        // A stranger's key where a key is expected is no first meeting: nobody is asked to wave it through.
+        let keys: Vec<String> = pins.iter().map(|pin| fingerprint(pin.key.key_data())).collect();
         return Err(refused(
-            "compare the fingerprint with the delivery note; if it is the same, run again with --trust SHA256:…".into(),
-        )
-        .into());
+            format!(
+                "{shown} is signed by {by}, which is not pinned on this host; pinned is {}",
+                keys.join(" and ")
+            ),
+            "do not install it before the sender has told you by phone that the key has changed; only then name the new key with --trust SHA256:…",
+        ));
+    } else {
+        match confirm(&found) {
+            Some(typed) => vec![typed],
+            None => {
+                return Err(refused(
+                    format!("no key is pinned on this host yet, and {shown} is signed by {by}"),
+                    "compare the fingerprint with the delivery note; if it is the same, run again with --trust SHA256:…",
+                ));
+            }
+        }
     };
-    match signers.iter().find(|signer| chosen.iter().any(|text| same(text, &signer.fingerprint()))) {
-        Some(signer) => {
-            let origin =
-                if is_pinned(signer) { Origin::Pinned } else { Origin::New(Box::new(signer.clone())) };
-            Ok((Trust::Fingerprints(vec![signer.fingerprint()]), origin))
+    match found.iter().find(|fingerprint| chosen.iter().any(|text| same(text, fingerprint))) {
+        Some(fingerprint) => {
+            Ok(Decision { trust: Trust::Fingerprints(vec![fingerprint.clone()]), pins, vouched: true })
         }
         None => {
-            Err(refused("do not install it: ask the sender by phone which key signs this product".into())
-                .into())
+            let fact = if named.is_empty() {
+                format!("no key is pinned on this host yet, and {shown} is signed by {by}")
+            } else {
+                format!("{shown} is signed by {by}, not by the key named with --trust")
+            };
+            Err(refused(fact, "do not install it: ask the sender by phone which key signs this product"))
         }
     }
+}
+
+impl Decision {
+    /// Whose signature the reader is to accept.
+    #[must_use]
+    pub const fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Whether `signers`, who were found trusted, count for `product`, which the bundle at `path`
+    /// holds: a key that is pinned for one product says nothing about another.
+    ///
+    /// # Errors
+    /// When their keys are pinned for other products only, and nobody vouched for them now.
+    pub fn for_product(&self, signers: &[Signer], product: &str, path: &Path) -> Result<Origin> {
+        let pins = |signer| self.pins.iter().filter(move |pin| is_of(pin, signer));
+        if signers.iter().flat_map(pins).any(|pin| pin.is_for(product)) {
+            return Ok(Origin::Pinned);
+        }
+        match signers.first() {
+            Some(signer) if self.vouched => Ok(Origin::New(Box::new(signer.clone()))),
+            _ => {
+                let keys: Vec<String> = signers.iter().map(Signer::fingerprint).collect();
+                let others: Vec<&str> =
+                    signers.iter().flat_map(pins).map(|pin| pin.principals.as_str()).collect();
+                let fact = format!(
+                    "{} holds the product {product}; its key {} is pinned on this host for {} only",
+                    path.display(),
+                    keys.join(" and "),
+                    human::printable(&others.join(" and "))
+                );
+                Err(Failure::new(Class::Trust, fact)
+                    .hint(format!(
+                        "if the delivery note of {product} names this key, run again with --trust SHA256:…"
+                    ))
+                    .into())
+            }
+        }
+    }
+}
+
+fn is_of(pin: &AllowedSigner, signer: &Signer) -> bool {
+    pin.key.key_data() == signer.key().key_data()
+}
+
+/// Characters of a fingerprint that a person types to confirm it. Twelve of base64 are 70 bits: a key
+/// that is made to end alike is out of reach, which six were not.
+pub const TYPED_CHARS: usize = 12;
+
+/// The one of `found` that ends with what was typed, where enough was typed.
+#[must_use]
+pub fn ending_with(found: &[String], typed: &str) -> Option<String> {
+    let typed = typed.trim();
+    let enough = typed.chars().count() >= TYPED_CHARS;
+    found.iter().find(|fingerprint| enough && fingerprint.ends_with(typed)).cloned()
 }
 
 /// Whether a typed or given text is this fingerprint. `SHA256:` may be left out.
@@ -92,7 +170,7 @@ fn same(text: &str, fingerprint: &str) -> bool {
 ///
 /// # Errors
 /// When the file is there and cannot be used: an unreadable pin must not look like none.
-pub fn pinned(root: &Root) -> Result<Vec<ssh_key::PublicKey>> {
+pub fn pinned(root: &Root) -> Result<Vec<AllowedSigner>> {
     let path = root.allowed_signers();
     let Some(bytes) = host::read_bounded(&path, limits::MAX_STATE_BYTES)? else { return Ok(Vec::new()) };
     let text = String::from_utf8(bytes).with_context(|| format!("{} is not text", path.display()))?;
@@ -104,10 +182,10 @@ pub fn pinned(root: &Root) -> Result<Vec<ssh_key::PublicKey>> {
             .hint("mend the file, or restore it from a backup")
             .into());
     }
-    Ok(signers.into_iter().map(|signer| signer.key).collect())
+    Ok(signers)
 }
 
-/// Pins a key for the installs to come.
+/// Pins a key for the installs of the product `principal` to come.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -124,4 +202,74 @@ pub fn pin(root: &Root, principal: &str, signer: &Signer) -> Result<()> {
     }
     text.push_str(&allowed_signers::line(principal, signer.key())?);
     host::write_whole(&path, text.as_bytes(), 0o600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bundle_format::signature::{NAMESPACE, valid_signers};
+    use ssh_key::{HashAlg, LineEnding, PrivateKey, private::Ed25519Keypair};
+
+    fn signer(seed: u8) -> Signer {
+        let key = PrivateKey::from(Ed25519Keypair::from_seed(&[seed; 32]));
+        let signature = key.sign(NAMESPACE, HashAlg::Sha512, b"index").unwrap();
+        valid_signers(b"index", &[signature.to_pem(LineEnding::LF).unwrap().into_bytes()]).remove(0)
+    }
+
+    fn pin(principals: &str, seed: u8) -> AllowedSigner {
+        AllowedSigner { principals: principals.to_owned(), key: signer(seed).key().clone() }
+    }
+
+    fn never_asked(_: &[String]) -> Option<String> {
+        panic!("somebody was asked")
+    }
+
+    const PATH: &str = "site.fz";
+
+    #[test]
+    fn a_stranger_is_not_asked_about_where_a_key_is_pinned() {
+        let stranger = [signer(2)];
+        let error = choose(vec![pin("shop", 1)], &stranger, Path::new(PATH), &[], &never_asked).unwrap_err();
+        let (text, failure) = (error.to_string(), error.downcast_ref::<Failure>());
+        assert!(
+            text.contains(&stranger[0].fingerprint()) && text.contains(&signer(1).fingerprint()),
+            "{text}"
+        );
+        assert!(failure.is_some());
+        // Naming the key is the way.
+        let named = [stranger[0].fingerprint()];
+        let decision =
+            choose(vec![pin("shop", 1)], &stranger, Path::new(PATH), &named, &never_asked).unwrap();
+        let origin = decision.for_product(&stranger, "shop", Path::new(PATH)).unwrap();
+        assert_eq!(origin, Origin::New(Box::new(signer(2))));
+    }
+
+    #[test]
+    fn a_key_pinned_for_one_product_installs_no_other() {
+        let signers = [signer(1)];
+        let decide = |principals: &str, named: &[String]| {
+            choose(vec![pin(principals, 1)], &signers, Path::new(PATH), named, &never_asked).unwrap()
+        };
+        let origin = |decision: Decision| decision.for_product(&signers, "plant", Path::new(PATH));
+        for good in ["plant", "*", "shop,plant"] {
+            assert_eq!(origin(decide(good, &[])).unwrap(), Origin::Pinned, "{good}");
+        }
+        let error = origin(decide("shop", &[])).unwrap_err().to_string();
+        assert!(error.contains("product plant") && error.contains("for shop only"), "{error}");
+        // `--trust` pins it for this product, too.
+        let named = [signers[0].fingerprint()];
+        assert_eq!(origin(decide("shop", &named)).unwrap(), Origin::New(Box::new(signer(1))));
+        assert_eq!(origin(decide("plant", &named)).unwrap(), Origin::Pinned);
+    }
+
+    #[test]
+    fn enough_of_a_fingerprint_has_to_be_typed() {
+        let found = [signer(1).fingerprint(), signer(2).fingerprint()];
+        let end = |chars: usize| found[1][found[1].len() - chars..].to_owned();
+        assert_eq!(ending_with(&found, &format!(" {}\n", end(TYPED_CHARS))), Some(found[1].clone()));
+        assert_eq!(ending_with(&found, &found[1]), Some(found[1].clone()));
+        for wrong in ["", "y", &end(6), &end(TYPED_CHARS - 1), &found[1][..TYPED_CHARS]] {
+            assert_eq!(ending_with(&found, wrong), None, "{wrong}");
+        }
+    }
 }

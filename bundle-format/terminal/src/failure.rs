@@ -1,5 +1,10 @@
 //! Failures as both programs report them: one fact, its causes, one hint, one exit code.
+//!
+//! What must stay true: whatever a cause quotes (a tag in an archive, a field of a document, an
+//! engine's answer), it cannot steer the terminal. Only [`Failure`] and [`Diagnostics`] have lines
+//! of their own, and what they quote was made one line where it was read; any other cause is one line.
 
+use crate::human;
 use crate::output::Output;
 use manifest_schema::Diagnostics;
 use std::fmt;
@@ -98,6 +103,9 @@ fn describe(error: &anyhow::Error) -> (Class, Vec<String>, Option<String>) {
     let mut facts: Vec<String> = Vec::new();
     for cause in error.chain() {
         let mut text = cause.to_string();
+        if !cause.is::<Failure>() && !cause.is::<Diagnostics>() {
+            text = human::printable(text.trim_end());
+        }
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             if class == Class::Other {
                 class = failure.class;
@@ -113,10 +121,10 @@ fn describe(error: &anyhow::Error) -> (Class, Vec<String>, Option<String>) {
         }
         // Many errors repeat their source's text: say each thing once.
         if !facts.last().is_some_and(|last| last.contains(&text)) {
-            facts.push(text);
+            facts.push(human::printable_lines(&text));
         }
     }
-    (class, facts, hint)
+    (class, facts, hint.map(|hint| human::printable_lines(&hint)))
 }
 
 /// Reports `error` on standard error (as JSON on standard output where asked for) and gives the
@@ -130,17 +138,21 @@ pub fn exit_with(error: &anyhow::Error, output: Output) -> ExitCode {
         });
         output.line(&value.to_string());
     } else {
-        let mut facts = facts.into_iter();
-        let mut text = format!("{} {}", output.red("error:"), facts.next().unwrap_or_default());
-        for fact in facts {
-            text.push_str(&format!("\n  because: {fact}"));
-        }
-        if let Some(hint) = hint {
-            text.push_str(&format!("\n{} {hint}", output.bold("hint:")));
-        }
-        output.error_line(&text);
+        output.error_line(&in_words(facts, hint, output.for_stderr()));
     }
     ExitCode::from(class.code())
+}
+
+fn in_words(facts: Vec<String>, hint: Option<String>, paint: Output) -> String {
+    let mut facts = facts.into_iter();
+    let mut text = format!("{} {}", paint.red("error:"), facts.next().unwrap_or_default());
+    for fact in facts {
+        text.push_str(&format!("\n  because: {fact}"));
+    }
+    if let Some(hint) = hint {
+        text.push_str(&format!("\n{} {hint}", paint.bold("hint:")));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -163,5 +175,22 @@ mod tests {
         let io = std::io::Error::other("no space left on device");
         let error = anyhow::Error::new(io).context("writing x: no space left on device");
         assert_eq!(describe(&error).1.len(), 1);
+    }
+
+    #[test]
+    fn what_an_error_quotes_cannot_steer_the_terminal_or_forge_a_line() {
+        let hostile = "x\n  signed by SHA256:GOOD\x1b[2J\u{202e}";
+        let plain = Output { json: false, quiet: false, rich: false, colour: false };
+        let shown = |error: anyhow::Error| {
+            let (_, facts, hint) = describe(&error);
+            in_words(facts, hint, plain)
+        };
+        let cause = anyhow::anyhow!("unknown field `{hostile}`").context(format!("member {hostile}"));
+        for text in [shown(cause), shown(std::io::Error::other(hostile).into())] {
+            assert!(!text.contains("\n  signed by") && !text.contains(['\x1b', '\u{202e}']), "{text:?}");
+        }
+        // Lines of ours stay lines.
+        let ours = Failure::new(Class::Preflight, "2 findings\n  - a\x1b[2J\n  - b").hint("see\x07");
+        assert_eq!(shown(ours.into()), "error: 2 findings\n  - a\u{fffd}[2J\n  - b\nhint: see\u{fffd}");
     }
 }

@@ -39,10 +39,29 @@ pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// Text from outside, with everything taken out that could move the cursor or ring a bell.
+/// One field from outside (a bundle, an archive, an engine), as part of a line of ours: nothing in
+/// it can move the cursor, ring a bell, begin a line that looks like ours, or turn the reading
+/// direction.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// The same for text whose lines are ours: line ends and tabs stay.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    text.chars().map(|c| if steers(c) && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Whether a character does something to a terminal other than to be shown: controls, line ends, and
+/// the marks, embeddings, overrides and isolates of Unicode's bidirectional algorithm (UAX #9).
+#[must_use]
+pub fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 #[cfg(test)]
@@ -57,6 +76,19 @@ mod tests {
         assert_eq!(bytes(300 << 20), "300.0 MiB");
         assert_eq!(duration(Duration::from_millis(840)), "0.8 s");
         assert_eq!(duration(Duration::from_secs(185)), "3 min 5 s");
+    }
+
+    #[test]
+    fn a_field_stays_one_line_and_steers_nothing() {
         assert_eq!(printable("a\x1b[2Jb"), "a\u{fffd}[2Jb");
+        assert_eq!(
+            printable("2.4.0\n  signed by\tX\r\u{9b}"),
+            "2.4.0\u{fffd}  signed by\u{fffd}X\u{fffd}\u{fffd}"
+        );
+        assert_eq!(
+            printable("a\u{202e}b\u{2066}c\u{2028}d\u{200f}é"),
+            "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}é"
+        );
+        assert_eq!(printable_lines("a\n\tb\x1b\u{202e}"), "a\n\tb\u{fffd}\u{fffd}");
     }
 }

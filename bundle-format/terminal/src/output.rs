@@ -11,7 +11,7 @@ pub struct Output {
     pub quiet: bool,
     /// Colour and bars on standard error.
     pub rich: bool,
-    /// Colour on standard output.
+    /// Colour on standard output: the two are often different, as in `ferry inspect site.fz | less`.
     pub colour: bool,
 }
 
@@ -40,7 +40,13 @@ impl Output {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
-    /// Bold on standard error or output.
+    /// The same, to paint what goes to standard error.
+    #[must_use]
+    pub const fn for_stderr(self) -> Self {
+        Self { colour: self.rich, ..self }
+    }
+
+    /// Bold on standard output, as all that follow; for standard error see [`Self::for_stderr`].
     #[must_use]
     pub fn bold(self, text: &str) -> String {
         self.paint("1", text)
@@ -71,6 +77,22 @@ impl Output {
     }
 
     fn paint(self, code: &str, text: &str) -> String {
-        if self.rich && !self.json { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colour && !self.json { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stream_has_its_own_colour() {
+        let redirected = Output { json: false, quiet: false, rich: true, colour: false };
+        assert_eq!(redirected.bold("x"), "x");
+        assert_eq!(redirected.for_stderr().bold("x"), "\x1b[1mx\x1b[0m");
+        let logged = Output { rich: false, colour: true, ..redirected };
+        assert_eq!(logged.green("x"), "\x1b[32mx\x1b[0m");
+        assert_eq!(logged.for_stderr().green("x"), "x");
+        assert_eq!(Output { json: true, rich: true, ..redirected }.for_stderr().red("x"), "x");
     }
 }

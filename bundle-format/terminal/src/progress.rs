@@ -7,10 +7,13 @@ use manifest_schema::progress::Progress;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Shows one stage at a time.
+/// Shows one stage at a time: the innermost, where one begins while another is open.
 pub struct TerminalProgress {
     output: Output,
-    stage: Mutex<Option<Stage>>,
+    /// Writes one line to standard error; a test collects them.
+    say: Box<dyn Fn(&str) + Send + Sync>,
+    /// The open stages, outermost first. Each ends with a line of its own.
+    stages: Mutex<Vec<Stage>>,
 }
 
 struct Stage {
@@ -30,17 +33,31 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 impl TerminalProgress {
     /// Progress in the manner of `output`.
     #[must_use]
-    pub const fn new(output: Output) -> Self {
-        Self { output, stage: Mutex::new(None) }
+    pub fn new(output: Output) -> Self {
+        Self::saying(output, move |line| output.error_line(line))
     }
 
-    fn with(&self, act: impl FnOnce(&mut Option<Stage>)) {
-        let mut stage = self.stage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        act(&mut stage);
+    fn saying(output: Output, say: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self { output: output.for_stderr(), say: Box::new(say), stages: Mutex::new(Vec::new()) }
+    }
+
+    /// Ends every stage that is still open as failed, so that an error follows on whole lines and
+    /// every `begin` has its end.
+    pub fn fail_open(&self, summary: &str) {
+        self.with(|stages| {
+            while let Some(stage) = stages.pop() {
+                self.close(stage, summary, false);
+            }
+        });
+    }
+
+    fn with(&self, act: impl FnOnce(&mut Vec<Stage>)) {
+        let mut stages = self.stages.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        act(&mut stages);
     }
 
     fn event(&self, value: &serde_json::Value) {
-        self.output.error_line(&value.to_string());
+        (self.say)(&value.to_string());
     }
 
     fn bar(&self, name: &str, total: Option<u64>) -> Option<ProgressBar> {
@@ -64,6 +81,41 @@ impl TerminalProgress {
         bar.enable_steady_tick(Duration::from_millis(200));
         Some(bar)
     }
+
+    /// Clears the bar and says how the stage ended.
+    fn close(&self, stage: Stage, summary: &str, good: bool) {
+        if let Some(bar) = &stage.bar {
+            bar.finish_and_clear();
+        }
+        if self.output.json {
+            let seconds = stage.began.elapsed().as_secs_f64();
+            self.event(&serde_json::json!({
+                "event": if good { "end" } else { "failed" },
+                "stage": stage.name, "summary": summary, "seconds": seconds
+            }));
+            return;
+        }
+        let time = human::duration(stage.began.elapsed());
+        let mark = if good { self.output.green("✓") } else { self.output.red("✗") };
+        let summary = human::printable(summary);
+        let time = self.output.dim(&format!("({time})"));
+        (self.say)(&format!("{mark} {:<10} {summary} {time}", stage.name));
+    }
+
+    fn end_stage(&self, summary: &str, good: bool) {
+        self.with(|stages| {
+            let Some(stage) = stages.pop() else { return };
+            self.close(stage, summary, good);
+            // The one around it is shown again.
+            if let Some(outer) = stages.last_mut() {
+                outer.bar = self.bar(&outer.name, outer.total).map(|bar| {
+                    let bar = bar.with_elapsed(outer.began.elapsed()).with_message(outer.detail.clone());
+                    bar.set_position(outer.done);
+                    bar
+                });
+            }
+        });
+    }
 }
 
 impl Progress for TerminalProgress {
@@ -71,29 +123,23 @@ impl Progress for TerminalProgress {
         if self.output.quiet {
             return;
         }
-        self.with(|stage| {
-            if let Some(bar) = stage.take().and_then(|stage| stage.bar) {
+        let name = human::printable(name);
+        self.with(|stages| {
+            if let Some(bar) = stages.last_mut().and_then(|outer| outer.bar.take()) {
                 bar.finish_and_clear();
             }
             if self.output.json {
                 self.event(&serde_json::json!({ "event": "begin", "stage": name, "total_bytes": total }));
             }
             let now = Instant::now();
-            *stage = Some(Stage {
-                name: name.to_owned(),
-                bar: self.bar(name, total),
-                began: now,
-                total,
-                done: 0,
-                said: now,
-                detail: String::new(),
-            });
+            let bar = self.bar(&name, total);
+            stages.push(Stage { name, bar, began: now, total, done: 0, said: now, detail: String::new() });
         });
     }
 
     fn advance(&self, bytes: u64) {
-        self.with(|stage| {
-            let Some(stage) = stage else { return };
+        self.with(|stages| {
+            let Some(stage) = stages.last_mut() else { return };
             stage.done = stage.done.saturating_add(bytes);
             if let Some(bar) = &stage.bar {
                 bar.inc(bytes);
@@ -108,15 +154,15 @@ impl Progress for TerminalProgress {
                 } else {
                     let of =
                         stage.total.map(|total| format!(" of {}", human::bytes(total))).unwrap_or_default();
-                    self.output.error_line(&format!("  {:<10} {done}{of} {}", stage.name, stage.detail));
+                    (self.say)(&format!("  {:<10} {done}{of} {}", stage.name, stage.detail));
                 }
             }
         });
     }
 
     fn detail(&self, text: &str) {
-        self.with(|stage| {
-            let Some(stage) = stage else { return };
+        self.with(|stages| {
+            let Some(stage) = stages.last_mut() else { return };
             let text = human::printable(text);
             if let Some(bar) = &stage.bar {
                 bar.set_message(text.clone());
@@ -136,42 +182,80 @@ impl Progress for TerminalProgress {
     }
 
     fn warn(&self, text: &str) {
-        let text = human::printable(text);
+        let text = human::printable_lines(text);
         if self.output.json {
             self.event(&serde_json::json!({ "event": "warning", "text": text }));
             return;
         }
         let line = format!("{} {text}", self.output.yellow("warning:"));
-        self.with(|stage| match stage.as_ref().and_then(|stage| stage.bar.as_ref()) {
-            Some(bar) => bar.suspend(|| self.output.error_line(&line)),
-            None => self.output.error_line(&line),
+        self.with(|stages| match stages.last().and_then(|stage| stage.bar.as_ref()) {
+            Some(bar) => bar.suspend(|| (self.say)(&line)),
+            None => (self.say)(&line),
         });
     }
 }
 
-impl TerminalProgress {
-    fn end_stage(&self, summary: &str, good: bool) {
-        self.with(|stage| {
-            let Some(stage) = stage.take() else { return };
-            if let Some(bar) = &stage.bar {
-                bar.finish_and_clear();
-            }
-            if self.output.json {
-                let seconds = stage.began.elapsed().as_secs_f64();
-                self.event(&serde_json::json!({
-                    "event": if good { "end" } else { "failed" },
-                    "stage": stage.name, "summary": summary, "seconds": seconds
-                }));
-                return;
-            }
-            let time = human::duration(stage.began.elapsed());
-            let mark = if good { self.output.green("✓") } else { self.output.red("✗") };
-            let summary = human::printable(summary);
-            self.output.error_line(&format!(
-                "{mark} {:<10} {summary} {}",
-                stage.name,
-                self.output.dim(&format!("({time})"))
-            ));
-        });
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn collecting(json: bool) -> (TerminalProgress, Arc<Mutex<Vec<String>>>) {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let said = Arc::clone(&lines);
+        let output = Output { json, quiet: false, rich: false, colour: false };
+        let progress =
+            TerminalProgress::saying(output, move |line| said.lock().unwrap().push(line.to_owned()));
+        (progress, lines)
+    }
+
+    /// The lines without the times at their ends.
+    fn words(lines: &Mutex<Vec<String>>) -> Vec<String> {
+        let lines = lines.lock().unwrap();
+        lines.iter().map(|line| line.split(" (").next().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_stage_inside_a_stage_takes_nothing_from_it() {
+        let (progress, lines) = collecting(false);
+        progress.begin("finding", None);
+        progress.begin("pulling", Some(4));
+        progress.end("4 B");
+        progress.end("1 image");
+        progress.end("nobody began this");
+        assert_eq!(words(&lines), ["✓ pulling    4 B", "✓ finding    1 image"]);
+    }
+
+    #[test]
+    fn every_stage_that_begins_ends_also_where_the_work_fails() {
+        let (progress, lines) = collecting(true);
+        progress.begin("finding", None);
+        progress.begin("saving", None);
+        progress.fail_open("failed");
+        let events: Vec<(String, String)> = lines
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|line| {
+                let event: serde_json::Value = serde_json::from_str(line).unwrap();
+                (event["event"].as_str().unwrap().to_owned(), event["stage"].as_str().unwrap().to_owned())
+            })
+            .collect();
+        let events: Vec<(&str, &str)> =
+            events.iter().map(|(event, stage)| (event.as_str(), stage.as_str())).collect();
+        let wanted = [("begin", "finding"), ("begin", "saving"), ("failed", "saving"), ("failed", "finding")];
+        assert_eq!(events, wanted);
+    }
+
+    #[test]
+    fn labels_and_details_from_outside_stay_in_their_line() {
+        let (progress, lines) = collecting(false);
+        progress.begin("pulling\n✓ verifying", None);
+        progress.end("x\n✓ all is well\x1b[2J");
+        let (detailed, details) = collecting(true);
+        detailed.begin("packing", None);
+        detailed.detail("seed of volume a\nb\u{202e}");
+        assert!(words(&lines).iter().all(|line| !line.contains(['\n', '\x1b'])), "{lines:?}");
+        assert!(details.lock().unwrap()[1].contains("volume a\u{fffd}b\u{fffd}"), "{details:?}");
     }
 }

@@ -4,6 +4,7 @@
 //! cannot be carried (sockets, devices, pipes, names that are not text) is an error, never left out.
 
 use super::{Content, EntryKind, PlannedEntry, places};
+use crate::cancel::Cancel;
 use anyhow::{Context, bail};
 use manifest_schema::BundlePath;
 use manifest_schema::limits::MAX_ARCHIVE_ENTRIES;
@@ -33,12 +34,13 @@ fn executable(_: &Metadata) -> bool {
 }
 
 /// All that lies below `root`, by its path from there, in no order.
-pub(super) fn below(root: &Path) -> anyhow::Result<Vec<PlannedEntry>> {
+pub(super) fn below(root: &Path, cancel: &Cancel) -> anyhow::Result<Vec<PlannedEntry>> {
     let mut entries = Vec::new();
     let mut waiting: Vec<(PathBuf, String)> = vec![(root.to_owned(), String::new())];
     while let Some((folder, inside)) = waiting.pop() {
         let listing = folder.read_dir().with_context(|| format!("{} cannot be listed", folder.display()))?;
         for entry in listing {
+            cancel.check()?;
             let path = entry.with_context(|| format!("{} cannot be listed", folder.display()))?.path();
             let name = path.file_name().unwrap_or_default();
             let name =

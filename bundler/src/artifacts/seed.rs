@@ -5,6 +5,7 @@
 //! machine: sorted, owned by root, modes 0755 and 0644, no times.
 
 use super::{EntryKind, PlannedEntry, folder};
+use crate::cancel::Cancel;
 use crate::sources::{Compression, Exactly, decompress, sniff};
 use anyhow::{Context, bail};
 use manifest_schema::BundlePath;
@@ -20,16 +21,16 @@ const END_BYTES: u64 = 1024;
 ///
 /// # Errors
 /// As [`open_seed`].
-pub fn seed_bytes(place: &Path) -> anyhow::Result<u64> {
+pub fn seed_bytes(place: &Path, cancel: &Cancel) -> anyhow::Result<u64> {
     if !place.is_dir() {
         let (file, compression) = open_file(place)?;
         if compression == Compression::None {
             return Ok(file.metadata()?.len());
         }
-        return Ok(io::copy(&mut open_seed(place)?, &mut io::sink())?);
+        return Ok(io::copy(&mut open_seed(place, cancel)?, &mut io::sink())?);
     }
     let mut bytes = END_BYTES;
-    for entry in entries(place)? {
+    for entry in entries(place, cancel)? {
         let size = if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
         bytes = bytes
             .checked_add(header(&entry)?.len() as u64)
@@ -43,10 +44,10 @@ pub fn seed_bytes(place: &Path) -> anyhow::Result<u64> {
 ///
 /// # Errors
 /// When it is neither, or holds what a tar cannot carry; reading fails where it changes meanwhile.
-pub fn open_seed(place: &Path) -> anyhow::Result<Box<dyn Read + Send>> {
+pub fn open_seed(place: &Path, cancel: &Cancel) -> anyhow::Result<Box<dyn Read + Send>> {
     if place.is_dir() {
         return Ok(Box::new(FolderTar {
-            waiting: entries(place)?,
+            waiting: entries(place, cancel)?,
             current: Box::new(io::empty()),
             ended: false,
         }));
@@ -54,7 +55,7 @@ pub fn open_seed(place: &Path) -> anyhow::Result<Box<dyn Read + Send>> {
     let (file, compression) = open_file(place)?;
     let bytes = file.metadata()?.len();
     let what = format!("seed {}", place.display());
-    Ok(decompress(Exactly::new(file, bytes, what.clone()), compression, bytes, what)?)
+    Ok(decompress(cancel.reader(Exactly::new(file, bytes, what.clone())), compression, bytes, what)?)
 }
 
 /// A file that is a tar, compressed or not.
@@ -75,8 +76,8 @@ fn open_file(place: &Path) -> anyhow::Result<(File, Compression)> {
     Ok((file, compression))
 }
 
-fn entries(folder: &Path) -> anyhow::Result<VecDeque<PlannedEntry>> {
-    let mut entries = folder::below(folder)?;
+fn entries(folder: &Path, cancel: &Cancel) -> anyhow::Result<VecDeque<PlannedEntry>> {
+    let mut entries = folder::below(folder, cancel)?;
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(entries.into())
 }

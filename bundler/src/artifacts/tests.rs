@@ -23,11 +23,13 @@ fn spec(text: &str, to: Option<&str>) -> ArtifactSpec {
 }
 
 fn one(folder: &Path, text: &str, to: Option<&str>) -> ArtifactPlan {
-    plan(&[spec(text, to)], folder, "ferry.yaml").unwrap_or_else(|error| panic!("{error}")).remove(0)
+    plan(&[spec(text, to)], folder, "ferry.yaml", &Cancel::default())
+        .unwrap_or_else(|error| panic!("{error}"))
+        .remove(0)
 }
 
 fn refused(folder: &Path, specs: &[ArtifactSpec], parts: &[&str]) {
-    let error = plan(specs, folder, "ferry.yaml").unwrap_err().to_string();
+    let error = plan(specs, folder, "ferry.yaml", &Cancel::default()).unwrap_err().to_string();
     for part in parts.iter().chain(&["ferry.yaml:3: artifact"]) {
         assert!(error.contains(part), "`{part}` is not in: {error}");
     }
@@ -165,8 +167,8 @@ fn no_two_artifacts_want_one_place() {
     let root = folder.path();
     write(root, &[("a/x", ""), ("b/x", ""), ("c/X", ""), ("d/y", ""), ("x", "")]);
     let pair = |a: (&str, &str), b: (&str, &str)| [spec(a.0, Some(a.1)), spec(b.0, Some(b.1))];
-    plan(&pair(("a", "t"), ("d", "t")), root, "f").unwrap();
-    plan(&pair(("a", "t/1"), ("d", "t/2")), root, "f").unwrap();
+    plan(&pair(("a", "t"), ("d", "t")), root, "f", &Cancel::default()).unwrap();
+    plan(&pair(("a", "t/1"), ("d", "t/2")), root, "f", &Cancel::default()).unwrap();
     for (specs, part) in [
         (pair(("a", "t"), ("b", "t")), "both want `t/x`"),
         (pair(("a", "t"), ("c", "t")), "differ in case only"),
@@ -318,8 +320,8 @@ fn seeds_are_tars_that_say_the_same_everywhere() {
     std::os::unix::fs::symlink("a/c", root.join("seed/l")).unwrap();
     let read = |place: &Path| {
         let mut bytes = Vec::new();
-        open_seed(place).unwrap().read_to_end(&mut bytes).unwrap();
-        assert_eq!(seed_bytes(place).unwrap(), bytes.len() as u64);
+        open_seed(place, &Cancel::default()).unwrap().read_to_end(&mut bytes).unwrap();
+        assert_eq!(seed_bytes(place, &Cancel::default()).unwrap(), bytes.len() as u64);
         bytes
     };
     let bytes = read(&root.join("seed"));
@@ -352,6 +354,6 @@ fn seeds_are_tars_that_say_the_same_everywhere() {
         assert_eq!(read(&root.join(name)), bytes);
     }
     std::fs::write(root.join("no.tar"), "no tar at all").unwrap();
-    assert!(open_seed(&root.join("no.tar")).is_err());
-    assert!(open_seed(&root.join("gone")).is_err());
+    assert!(open_seed(&root.join("no.tar"), &Cancel::default()).is_err());
+    assert!(open_seed(&root.join("gone"), &Cancel::default()).is_err());
 }

@@ -10,6 +10,7 @@
 
 use super::compression::{Compression, Exactly, HEAD_BYTES, decompress, sniff};
 use super::tar_scan::{Member, MemberKind, Seekable, Streamed, clean, scan, skip_by_reading};
+use crate::cancel::Cancel;
 use anyhow::{Context, bail};
 use manifest_schema::limits::MAX_IMAGE_JSON_BYTES;
 use std::collections::HashMap;
@@ -32,6 +33,7 @@ pub(super) struct Archive {
     complete: bool,
     /// The reader of a compressed archive, while no member is being read.
     forward: Arc<Mutex<Option<Forward>>>,
+    cancel: Cancel,
 }
 
 /// A reader of a compressed archive's content and where it stands.
@@ -42,11 +44,12 @@ struct Forward {
 
 impl Archive {
     /// Scans the archive at `path`.
-    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
-        Self::scan(path).with_context(|| format!("{} cannot be read as an image archive", path.display()))
+    pub(super) fn open(path: &Path, cancel: &Cancel) -> anyhow::Result<Self> {
+        Self::scan(path, cancel)
+            .with_context(|| format!("{} cannot be read as an image archive", path.display()))
     }
 
-    fn scan(path: &Path) -> anyhow::Result<Self> {
+    fn scan(path: &Path, cancel: &Cancel) -> anyhow::Result<Self> {
         let mut file = File::open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
@@ -61,8 +64,11 @@ impl Archive {
         file.seek(SeekFrom::Start(0))?;
         let compression = sniff(&head)?;
         let found = match compression {
-            Compression::None => scan(&mut Seekable::new(file, file_bytes), false)?,
-            _ => scan(&mut Streamed(decompress(file, compression, file_bytes, "it".to_owned())?), true)?,
+            Compression::None => scan(&mut Seekable::new(file, file_bytes), false, cancel)?,
+            _ => {
+                let content = decompress(cancel.reader(file), compression, file_bytes, "it".to_owned())?;
+                scan(&mut Streamed(content), true, cancel)?
+            }
         };
         let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
         for (index, member) in found.members.iter().enumerate() {
@@ -79,6 +85,7 @@ impl Archive {
             kept: found.kept,
             complete: found.complete,
             forward: Arc::default(),
+            cancel: cancel.clone(),
         })
     }
 
@@ -176,7 +183,7 @@ impl Archive {
             Some(forward) => forward,
             None => Forward {
                 reader: decompress(
-                    open()?,
+                    self.cancel.reader(open()?),
                     self.compression,
                     self.file_bytes,
                     self.path.display().to_string(),

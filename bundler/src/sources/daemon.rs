@@ -6,6 +6,7 @@
 
 use super::candidate::Candidate;
 use super::kept;
+use crate::cancel::Cancel;
 use anyhow::{Context, bail};
 use bollard::Docker;
 use bollard::errors::Error;
@@ -29,6 +30,7 @@ const SAVE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// The engine at one address.
 pub(super) struct Engine {
     host: String,
+    cancel: Cancel,
 }
 
 /// An image the engine has.
@@ -48,8 +50,9 @@ impl std::fmt::Display for Engine {
 }
 
 impl Engine {
-    pub(super) fn new(host: Option<&str>) -> Self {
-        Self { host: host.filter(|host| !host.is_empty()).unwrap_or(DEFAULT_HOST).to_owned() }
+    pub(super) fn new(host: Option<&str>, cancel: &Cancel) -> Self {
+        let host = host.filter(|host| !host.is_empty()).unwrap_or(DEFAULT_HOST).to_owned();
+        Self { host, cancel: cancel.clone() }
     }
 
     fn connect(&self, timeout: Duration) -> anyhow::Result<Docker> {
@@ -75,7 +78,7 @@ impl Engine {
     /// When the engine does not answer.
     pub(super) fn inspect(&self, names: &[String]) -> anyhow::Result<Option<EngineImage>> {
         let docker = self.connect(INSPECT_TIMEOUT)?;
-        runtime()?.block_on(async {
+        runtime()?.block_on(self.cancel.unless(async {
             for name in names {
                 // Names go into a URL's path.
                 if !name
@@ -108,7 +111,7 @@ impl Engine {
                 return Ok(Some(EngineImage { name: name.clone(), id, only_platform }));
             }
             Ok(None)
-        })
+        }))
     }
 
     /// Saves an image as an archive at `path`.
@@ -142,7 +145,7 @@ impl Engine {
             File::create(partial).with_context(|| format!("{} cannot be written", partial.display()))?;
         progress.begin("saving", None);
         let mut bytes = 0_u64;
-        runtime()?.block_on(async {
+        runtime()?.block_on(self.cancel.unless(async {
             let mut stream = std::pin::pin!(docker.export_image(&image.name));
             while let Some(chunk) = stream.next().await {
                 let chunk = chunk?;
@@ -150,10 +153,10 @@ impl Engine {
                 bytes += chunk.len() as u64;
                 progress.advance(chunk.len() as u64);
             }
-            anyhow::Ok(())
-        })?;
+            Ok(())
+        }))?;
         // An engine can fail after its answer began: only what reads as the image is kept.
-        let saved = kept::read_images(partial)?;
+        let saved = kept::read_images(partial, &self.cancel)?;
         let whole = |candidate: &Candidate| candidate.content.is_ok();
         if !saved.iter().any(whole) {
             bail!("what the engine sent holds no whole image");

@@ -11,6 +11,8 @@ use super::kept;
 use super::registry;
 use super::store::Place;
 use super::{FoundImage, ResolveOptions, Wanted};
+use crate::cancel::Cancel;
+use ferry_terminal::human;
 use manifest_schema::manifest::SourceSpec;
 use manifest_schema::progress::Progress;
 use manifest_schema::{Diagnostic, Diagnostics, Digest, ImageRef, Platform};
@@ -21,19 +23,22 @@ use std::path::{Path, PathBuf};
 /// start there, and images from the engine or a registry are kept in its `images/`.
 ///
 /// # Errors
-/// Lists every image that was not found, and every file in `images/` that is damaged.
+/// Lists every image that was not found, and every file in `images/` that is damaged. Where `cancel`
+/// was asked meanwhile, what is given is not complete, and what is listed is of no interest.
 pub fn resolve(
     wanted: &[Wanted],
     platforms: &[Platform],
     folder: &Path,
     options: &ResolveOptions,
     progress: &dyn Progress,
+    cancel: &Cancel,
 ) -> Result<Vec<FoundImage>, Diagnostics> {
     let mut search = Search {
         folder,
         images: folder.join("images"),
         options,
         progress,
+        cancel,
         engine: None,
         opened: HashMap::new(),
         people: None,
@@ -41,6 +46,10 @@ pub fn resolve(
     let mut found = Vec::new();
     let mut wrong = Diagnostics::default();
     for wanted in wanted {
+        if cancel.asked() {
+            // What is then reported as not found was only not looked for: the caller asks why.
+            break;
+        }
         progress.detail(&format!("image {}", wanted.reference));
         match search.one(wanted, platforms) {
             Ok(images) => found.extend(images),
@@ -79,6 +88,7 @@ struct Search<'a> {
     images: PathBuf,
     options: &'a ResolveOptions,
     progress: &'a dyn Progress,
+    cancel: &'a Cancel,
     engine: Option<Engine>,
     opened: HashMap<PathBuf, Opened>,
     people: Option<Vec<Candidate>>,
@@ -217,7 +227,7 @@ impl Search<'_> {
     fn read(&mut self, path: &Path) -> &Opened {
         self.opened
             .entry(path.to_owned())
-            .or_insert_with(|| kept::read_images(path).map_err(|error| format!("{error:#}")))
+            .or_insert_with(|| kept::read_images(path, self.cancel).map_err(|error| format!("{error:#}")))
     }
 
     fn named_file(
@@ -242,7 +252,7 @@ impl Search<'_> {
     fn people(&mut self, hunt: &mut Hunt<'_>) -> Result<(), Diagnostics> {
         if self.people.is_none() {
             let unreadable = |text: String| {
-                Diagnostic::new(self.images.display().to_string(), text)
+                Diagnostic::new(self.images.display().to_string(), human::printable(&text))
                     .hint("save the archive again, or move it out of the folder images/")
             };
             let paths =
@@ -250,7 +260,7 @@ impl Search<'_> {
             let mut all = Vec::new();
             let mut wrong = Diagnostics::default();
             for path in paths {
-                match kept::read_images(&path) {
+                match kept::read_images(&path, self.cancel) {
                     Ok(candidates) => all.extend(candidates),
                     Err(error) => wrong.push(unreadable(format!("{error:#}"))),
                 }
@@ -273,7 +283,7 @@ impl Search<'_> {
         if self.options.refresh || !path.join("index.json").is_file() {
             return None;
         }
-        let candidates = kept::read_images(&path).ok()?;
+        let candidates = kept::read_images(&path, self.cancel).ok()?;
         let chosen = in_named_source(&candidates, &hunt.wanted.reference, None).ok()?;
         let complete = hunt.missing.iter().all(|platform| choose(&chosen, hunt.asked(platform)).is_ok());
         complete.then_some(candidates)
@@ -296,11 +306,15 @@ impl Search<'_> {
 
     /// Asks the engine by one name after the other: Podman wants full names, old engines short ones.
     fn engine_by(&mut self, hunt: &mut Hunt<'_>, names: &[String]) -> Result<(), Diagnostics> {
-        let engine = self.engine.get_or_insert_with(|| Engine::new(self.options.docker_host.as_deref()));
+        let engine =
+            self.engine.get_or_insert_with(|| Engine::new(self.options.docker_host.as_deref(), self.cancel));
         let short = names.last().map(String::as_str).unwrap_or_default();
         let path = kept::engine_archive(&self.images, short);
-        let kept_candidates =
-            path.is_file().then(|| kept::read_images(&path)).and_then(Result::ok).unwrap_or_default();
+        let kept_candidates = path
+            .is_file()
+            .then(|| kept::read_images(&path, self.cancel))
+            .and_then(Result::ok)
+            .unwrap_or_default();
         let answer = engine.inspect(names);
         let candidates = match answer {
             Ok(Some(image)) if kept_candidates.iter().any(|candidate| candidate.has_id(&image.id)) => {
@@ -312,7 +326,7 @@ impl Search<'_> {
                     return Ok(());
                 }
                 let saved = engine.save(&image, &path, self.progress);
-                saved.and_then(|()| kept::read_images(&path)).map_err(|error| {
+                saved.and_then(|()| kept::read_images(&path, self.cancel)).map_err(|error| {
                     Diagnostics::from(at(
                         hunt.wanted,
                         format!(
@@ -345,8 +359,8 @@ impl Search<'_> {
             }
             None => {
                 let path = kept::registry_layout(&self.images, &reference.familiar());
-                registry::fetch(reference, &hunt.missing, &path, self.options, self.progress)
-                    .and_then(|()| kept::read_images(&path))
+                registry::fetch(reference, &hunt.missing, &path, self.options, self.progress, self.cancel)
+                    .and_then(|()| kept::read_images(&path, self.cancel))
             }
         };
         match candidates {
@@ -401,7 +415,8 @@ fn found_image(
 }
 
 fn at(wanted: &Wanted, message: String) -> Diagnostic {
-    let mut diagnostic = Diagnostic::new(wanted.place.0.clone(), message);
+    // It quotes archives, registries and engines.
+    let mut diagnostic = Diagnostic::new(wanted.place.0.clone(), human::printable(&message));
     diagnostic.line = wanted.place.1;
     diagnostic
 }

@@ -9,6 +9,7 @@ use super::credentials::{Credentials, credentials};
 use super::daemon::runtime;
 use super::oci_layout::{blob_name, is_attestation, media_type_of};
 use super::{ResolveOptions, kept};
+use crate::cancel::Cancel;
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use manifest_schema::limits::{MAX_IMAGE_JSON_BYTES, MAX_LAYERS};
@@ -53,6 +54,7 @@ pub(super) fn fetch(
     layout: &Path,
     options: &ResolveOptions,
     progress: &dyn Progress,
+    cancel: &Cancel,
 ) -> anyhow::Result<()> {
     let blobs = layout.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).with_context(|| format!("{} cannot be made", blobs.display()))?;
@@ -61,7 +63,7 @@ pub(super) fn fetch(
         Credentials::Password { user, password } => RegistryAuth::Basic(user, password),
     };
     let pull = Pull { client: client(reference.domain())?, auth, reference, layout, progress };
-    runtime()?.block_on(pull.run(platforms))
+    runtime()?.block_on(cancel.unless(pull.run(platforms)))
 }
 
 fn client(domain: &str) -> anyhow::Result<Client> {

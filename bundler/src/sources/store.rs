@@ -3,6 +3,7 @@
 
 use super::archive::Archive;
 use super::compression::{Compression, Exactly, HEAD_BYTES, sniff};
+use crate::cancel::Cancel;
 use anyhow::{Context, bail};
 use manifest_schema::limits::MAX_IMAGE_JSON_BYTES;
 use std::fs::File;
@@ -34,10 +35,10 @@ pub(super) enum Place {
 
 impl Store {
     /// Opens an archive file, or a folder with an OCI image layout.
-    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path, cancel: &Cancel) -> anyhow::Result<Self> {
         let metadata = path.metadata().with_context(|| format!("{} cannot be opened", path.display()))?;
         if !metadata.is_dir() {
-            return Ok(Self::Archive(Arc::new(Archive::open(path)?)));
+            return Ok(Self::Archive(Arc::new(Archive::open(path, cancel)?)));
         }
         if !path.join("index.json").is_file() {
             bail!("folder {} is not an OCI image layout: it has no index.json", path.display());

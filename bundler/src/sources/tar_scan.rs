@@ -7,6 +7,7 @@
 //! is an error.
 
 use super::compression::HEAD_BYTES;
+use crate::cancel::Cancel;
 use anyhow::{Context, bail};
 use manifest_schema::limits::{MAX_ARCHIVE_ENTRIES, MAX_IMAGE_JSON_BYTES};
 use std::collections::HashMap;
@@ -123,12 +124,13 @@ pub(super) fn skip_by_reading(reader: &mut impl Read, bytes: u64) -> io::Result<
 
 /// Scans an archive from its first byte. With `keep_documents`, small members that look like JSON
 /// are read on the way, so that a compressed archive is gone through once.
-pub(super) fn scan(source: &mut impl Skip, keep_documents: bool) -> anyhow::Result<Scan> {
+pub(super) fn scan(source: &mut impl Skip, keep_documents: bool, cancel: &Cancel) -> anyhow::Result<Scan> {
     let mut found = Scan { members: Vec::new(), kept: HashMap::new(), complete: false };
     let mut kept_bytes = 0_u64;
     let mut position = 0_u64;
     let mut pending = Extensions::default();
     for _ in 0..MAX_ARCHIVE_ENTRIES {
+        cancel.check()?;
         let Some(block) = read_block(source).with_context(|| cut_off(position, &found.members))? else {
             return Ok(found);
         };

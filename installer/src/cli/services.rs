@@ -7,8 +7,8 @@ use crate::health::Patience;
 use crate::host::{ProductDir, Root};
 use crate::lifecycle::{self, Uninstall};
 use crate::sequence::SequenceError;
-use crate::site;
-use crate::state::State;
+use crate::site::{self, Answers};
+use crate::state::{Phase, State};
 use crate::switch::SwitchError;
 use anyhow::{Context, Result};
 use ferry_terminal::{Class, Failure, Output, human};
@@ -197,6 +197,7 @@ pub(super) async fn uninstall(
     common: &Common,
     output: Output,
     progress: &Arc<dyn Progress>,
+    cancel: &CancellationToken,
 ) -> Result<()> {
     let (engine, name, product) = connect(which, common).await?;
     let _lock = product.lock()?;
@@ -210,17 +211,40 @@ pub(super) async fn uninstall(
         }
         let _ = write!(std::io::stderr(), "Remove {name}{what}? Type its name to go on: ");
         let _ = std::io::stderr().flush();
-        let mut typed = String::new();
-        std::io::stdin().lock().read_line(&mut typed).context("reading the answer")?;
+        let answer = tokio::task::spawn_blocking(|| {
+            let mut typed = String::new();
+            std::io::stdin().lock().read_line(&mut typed).map(|_| typed)
+        });
+        let typed = tokio::select! {
+            typed = answer => typed?.context("reading the answer")?,
+            () = cancel.cancelled() => String::new(),
+        };
         if typed.trim() != name.as_str() {
             return Err(Failure::new(Class::Cancelled, "nothing was removed").into());
         }
     }
+    if cancel.is_cancelled() {
+        return Err(Failure::new(Class::Cancelled, "nothing was removed").into());
+    }
     let installed = state.current.iter().chain(&state.previous);
     let images = installed.flat_map(|release| release.images.keys().cloned()).collect();
     progress.begin("removing", None);
-    let removed =
-        lifecycle::uninstall(&engine, &name, &Uninstall { volumes, images }, progress.as_ref()).await?;
+    let stopped = || {
+        Failure::new(Class::Cancelled, format!("stopped by Ctrl-C; {name} is removed in part"))
+            .hint("run the same command again to remove the rest, or install the bundle again")
+    };
+    let request = Uninstall { volumes, images };
+    let removed = tokio::select! {
+        biased;
+        // Every step can be taken again, so leaving between two of them loses nothing.
+        () = cancel.cancelled() => return Err(stopped().into()),
+        removed = lifecycle::uninstall(&engine, &name, &request, progress.as_ref()) => removed?,
+    };
+    if cancel.is_cancelled() {
+        return Err(stopped().into());
+    }
+    let committed = state.attempt.is_some_and(|attempt| attempt.phase == Phase::Committed);
+    site::end_attempted(&product, if committed { Answers::Adopt } else { Answers::KeepNew })?;
     let kept_files = remove_files(&product, volumes)?;
     progress.end(&human::count(removed.containers.len(), "container"));
     report(output, &serde_json::json!({ "removed": removed }), || {

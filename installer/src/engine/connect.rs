@@ -3,7 +3,7 @@
 //! The address is tried by hand before bollard gets it, since a technician needs to know whether the
 //! socket is missing, forbidden or dead, and bollard tells these apart only in its own words.
 
-use super::{CALL_TIMEOUT, Engine, EngineError, EngineFacts, EngineKind, ImageStore, Result};
+use super::{CALL_TIMEOUT, Engine, EngineError, EngineFacts, EngineKind, ImageStore, Result, one_line};
 use bollard::Docker;
 use manifest_schema::Platform;
 use std::io::ErrorKind;
@@ -102,7 +102,9 @@ fn usual_sockets(runtime_dir: Option<&Path>) -> Vec<PathBuf> {
 
 impl Engine {
     /// Connects to the engine at `host` (`unix:///path`, `/path`, `tcp://127.0.0.1:2375`), or to the
-    /// first that answers at the usual sockets: Docker's, Podman's, then those of the user.
+    /// first of the usual sockets that exists: Docker's, Podman's, then those of the user. One that
+    /// exists and does not answer is an error: with the next engine, an upgrade during an outage of
+    /// Docker would start on Podman with empty volumes.
     ///
     /// # Errors
     /// When the address is unsupported, the socket is missing, forbidden or dead, or something else
@@ -112,25 +114,36 @@ impl Engine {
             return Self::open(&Address::parse(host)?).await;
         }
         let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let paths = usual_sockets(runtime_dir.as_deref());
-        let mut first_error = None;
-        for path in &paths {
+        Self::first_of(&usual_sockets(runtime_dir.as_deref())).await
+    }
+
+    async fn first_of(paths: &[PathBuf]) -> Result<Self> {
+        for (number, path) in paths.iter().enumerate() {
             match Self::open(&Address::Unix(path.clone())).await {
                 Ok(engine) => return Ok(engine),
                 Err(EngineError::SocketMissing { .. }) => {}
-                Err(error) => first_error = first_error.or(Some(error)),
+                Err(error) => {
+                    let other = paths.iter().skip(number + 1).find(|other| other.exists());
+                    return Err(match other {
+                        Some(other) => EngineError::NotTheOther {
+                            other: format!("unix://{}", other.display()),
+                            source: Box::new(error),
+                        },
+                        None => error,
+                    });
+                }
             }
         }
-        Err(first_error.unwrap_or_else(|| EngineError::NoEngine {
+        Err(EngineError::NoEngine {
             tried: paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
-        }))
+        })
     }
 
     async fn open(address: &Address) -> Result<Self> {
         address.knock().await?;
         let stranger = |error: bollard::errors::Error| EngineError::NotAnEngine {
             address: address.text(),
-            message: root_cause(&error),
+            message: one_line(&root_cause(&error)),
         };
         let docker = match address {
             Address::Unix(path) => Docker::connect_with_unix(
@@ -181,7 +194,7 @@ fn facts(
     let platform =
         platform(&os, version.arch.as_deref(), &machine).ok_or_else(|| EngineError::NotAnEngine {
             address: address.text(),
-            message: format!("it names no architecture (`{machine}`)"),
+            message: format!("it names no architecture (`{}`)", one_line(&machine)),
         })?;
     Ok(EngineFacts {
         address: address.text(),
@@ -284,6 +297,26 @@ mod tests {
         let dead = Engine::connect(Some(&host)).await.unwrap_err();
         assert!(matches!(dead, EngineError::NotListening { .. }), "{dead}");
         assert!(dead.hint().unwrap().contains("systemctl"));
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_down_is_not_replaced_by_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["missing.sock", "docker.sock", "podman.sock"].map(|name| dir.path().join(name));
+        drop(std::os::unix::net::UnixListener::bind(&paths[1]).unwrap());
+        let alone = Engine::first_of(&paths).await.unwrap_err();
+        assert!(matches!(alone, EngineError::NotListening { .. }), "{alone}");
+        let other = tokio::net::UnixListener::bind(&paths[2]).unwrap();
+        let error = Engine::first_of(&paths).await.unwrap_err();
+        assert!(matches!(error, EngineError::NotTheOther { .. }), "{error}");
+        let text = crate::classify::chain(&error) + &error.hint().unwrap();
+        assert!(text.contains("docker.sock") && text.contains("--engine unix://"), "{text}");
+        assert!(text.contains("podman.sock") && text.contains("systemctl start docker"), "{text}");
+        // Nobody knocked there.
+        assert!(futures_util::FutureExt::now_or_never(other.accept()).is_none());
+        // What is missing is passed over.
+        let none = Engine::first_of(&paths[..1]).await.unwrap_err();
+        assert!(matches!(none, EngineError::NoEngine { .. }), "{none}");
     }
 
     #[tokio::test]

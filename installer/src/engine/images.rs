@@ -4,7 +4,7 @@
 //! image whose layers are missing. So errors inside the answer are errors here, a pulled image must
 //! be there afterwards, and callers compare [`ImageFacts::diff_ids`] with the signed ones.
 
-use super::{BULK_TIMEOUT, Engine, EngineError, Result, checked_image, failure};
+use super::{BULK_TIMEOUT, Engine, EngineError, Result, checked_image, failure, one_line};
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, ImportImageOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
@@ -160,7 +160,7 @@ impl Engine {
             let text = line.status.or(line.stream).unwrap_or_default().trim_end().to_owned();
             // The containerd store says so in passing and then reports success.
             if text.starts_with("Error unpacking") || text.starts_with("Error response") {
-                return Err(EngineError::Failed { action: action.to_owned(), message: text });
+                return Err(EngineError::Failed { action: action.to_owned(), message: one_line(&text) });
             }
             on_event(PullEvent::new(line.id, text, line.progress_detail));
         }

@@ -135,6 +135,14 @@ pub enum EngineError {
         /// The places that were tried.
         tried: String,
     },
+    /// An engine is here and does not answer; that another one might is no reason to use that.
+    #[error("{source}; the engine at {other} was not tried instead: what runs here may be on the first")]
+    NotTheOther {
+        /// The address of the next engine.
+        other: String,
+        /// Why the first does not answer.
+        source: Box<Self>,
+    },
     /// The socket file does not exist.
     #[error("the engine's socket {path} does not exist")]
     SocketMissing {
@@ -230,6 +238,10 @@ impl EngineError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::NotTheOther { other, source } => {
+                let first = source.hint().map(|hint| format!("{hint}; ")).unwrap_or_default();
+                return Some(format!("{first}if the other engine is meant, name it with --engine {other}"));
+            }
             Self::NoEngine { .. } => {
                 "install Docker Engine or Podman, start it (`systemctl start docker`), or name its socket with --engine unix:///path"
             }
@@ -285,14 +297,18 @@ pub(crate) fn failure(action: impl Into<String>, error: bollard::errors::Error) 
     let action = action.into();
     match error {
         Error::DockerResponseServerError { status_code, message } => {
-            EngineError::Refused { action, status: status_code, message: message.trim().to_owned() }
+            EngineError::Refused { action, status: status_code, message: one_line(&message) }
         }
-        Error::DockerStreamError { error } => {
-            EngineError::Failed { action, message: error.trim().to_owned() }
-        }
+        Error::DockerStreamError { error } => EngineError::Failed { action, message: one_line(&error) },
         Error::RequestTimeoutError => EngineError::TimedOut { action },
         other => EngineError::Transport { action, source: Box::new(other) },
     }
+}
+
+/// The engine's words as part of a line of ours: they may quote what an image or a bundle says.
+pub(crate) fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    ferry_terminal::human::printable(&lines.join(" "))
 }
 
 impl Engine {
@@ -359,6 +375,11 @@ pub(crate) fn checked_image(name: &str) -> Result<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_engines_words_are_one_line() {
+        assert_eq!(one_line(" no space\r\n  left\x1b[2J\n"), "no space left\u{fffd}[2J");
+    }
 
     #[test]
     fn names_cannot_leave_their_place_in_a_path() {

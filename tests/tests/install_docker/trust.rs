@@ -44,7 +44,7 @@ fn a_key_must_be_named_once_and_is_pinned_then() {
     let foreign = bundle::signed(folder.path(), &next.site, &folder.path().join("foreign.fz"), 2);
     let before = host.snapshot();
     let refused = host.run(&[foreign.path()]).exits(5).says("which is not pinned on this host");
-    let _ = refused.says(&other.fingerprint);
+    let _ = refused.says(&other.fingerprint).says(fingerprint);
     assert_unchanged(&before, &host.snapshot(), "a bundle of another key");
 
     let _ = host.run(&["--trust", &other.fingerprint, foreign.path()]).succeeds();
@@ -69,6 +69,9 @@ fn pins_that_cannot_be_read_are_not_taken_for_none() {
     fs::write(&pins, format!("# our supplier\nsmall namespaces=\"ferry\" {}\n", built.key.public_line))
         .unwrap();
     let _ = host.run(&["verify", built.path()]).succeeds();
+    // A key that is pinned for another product says nothing about this one.
+    fs::write(&pins, format!("plant-* {}\n", built.key.public_line)).unwrap();
+    let _ = host.run(&["verify", built.path()]).exits(5).says("is pinned on this host for plant-* only");
 }
 
 /// `install` on a terminal, with `answer` typed at the prompt.
@@ -88,13 +91,13 @@ fn a_person_at_a_terminal_is_shown_the_fingerprint_and_types_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let built = bundle::small(folder.path(), &SmallSite::default());
     let fingerprint = &built.key.fingerprint;
-    let end = &fingerprint[fingerprint.len() - 6..];
+    let end = &fingerprint[fingerprint.len() - 12..];
     let host = Host::docker("prompt");
     let before = host.snapshot();
-    let head = &fingerprint["SHA256:".len()..][..6];
-    for wrong in ["", "y", "yes", &end[1..], "aaaaaa", head] {
+    let head = &fingerprint["SHA256:".len()..][..12];
+    for wrong in ["", "y", "yes", &end[1..], "aaaaaaaaaaaa", head] {
         let refused = asked(&host, &built, wrong).exits(5).says(fingerprint);
-        let _ = refused.says("No key is pinned for this bundle on this host");
+        let _ = refused.says("No key is pinned on this host yet");
         assert_unchanged(&before, &host.snapshot(), &format!("the answer `{wrong}`"));
     }
     let _ = asked(&host, &built, end).succeeds().says("small 1.0.0 runs");

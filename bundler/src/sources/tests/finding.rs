@@ -2,6 +2,7 @@
 
 use super::build::*;
 use super::formats::{find, nowhere, platforms, wanted};
+use crate::cancel::Cancel;
 use crate::sources::{ResolveOptions, resolve};
 use manifest_schema::manifest::SourceSpec;
 use manifest_schema::progress::Silent;
@@ -122,7 +123,9 @@ fn what_an_earlier_build_kept_is_used_without_asking() {
     let found = find(folder.path(), &asked, &["linux/amd64"]).unwrap();
     assert_eq!(found.iter().map(|image| image.source).collect::<Vec<_>>(), ["docker", "docker-daemon"]);
     let refresh = ResolveOptions { refresh: true, ..nowhere() };
-    let error = resolve(&asked, &platforms(&["linux/amd64"]), folder.path(), &refresh, &Silent).unwrap_err();
+    let error =
+        resolve(&asked, &platforms(&["linux/amd64"]), folder.path(), &refresh, &Silent, &Cancel::default())
+            .unwrap_err();
     assert_eq!(error.0.len(), 2);
     // Kept for one platform, asked for another: the registry would have to be asked again.
     let error = find(folder.path(), &asked[..1], &["linux/arm64"]).unwrap_err().to_string();

@@ -1,6 +1,7 @@
 //! Every format is found by its name and gives back the very layers.
 
 use super::build::*;
+use crate::cancel::Cancel;
 use crate::sources::{Compression, FoundImage, ResolveOptions, Wanted, resolve};
 use manifest_schema::manifest::SourceSpec;
 use manifest_schema::progress::Silent;
@@ -27,7 +28,7 @@ pub(super) fn platforms(names: &[&str]) -> Vec<Platform> {
 }
 
 pub(super) fn find(folder: &Path, wanted: &[Wanted], names: &[&str]) -> Result<Vec<FoundImage>, Diagnostics> {
-    resolve(wanted, &platforms(names), folder, &nowhere(), &Silent)
+    resolve(wanted, &platforms(names), folder, &nowhere(), &Silent, &Cancel::default())
 }
 
 /// Finds one image and compares all its layers.
@@ -294,7 +295,8 @@ fn an_index_that_contradicts_a_configuration_is_followed_with_a_warning() {
     let source = Some(SourceSpec::OciArchive { path: "x.tar".into(), reference: None });
     let warned = Warned(std::sync::Mutex::default());
     let asked = platforms(&["linux/arm64"]);
-    resolve(&[wanted("a:1", source)], &asked, folder.path(), &nowhere(), &warned).unwrap();
+    resolve(&[wanted("a:1", source)], &asked, folder.path(), &nowhere(), &warned, &Cancel::default())
+        .unwrap();
     let warned = warned.0.into_inner().unwrap();
     assert!(warned.len() == 1 && warned[0].contains("configuration says linux/amd64"), "{warned:?}");
 }

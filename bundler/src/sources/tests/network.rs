@@ -3,6 +3,7 @@
 
 use super::build::*;
 use super::formats::{nowhere, platforms, read, wanted};
+use crate::cancel::Cancel;
 use crate::sources::{FoundImage, ResolveOptions, Wanted, resolve};
 use manifest_schema::manifest::SourceSpec;
 use manifest_schema::progress::Silent;
@@ -118,7 +119,7 @@ fn find(
     names: &[&str],
     options: &ResolveOptions,
 ) -> Result<Vec<FoundImage>, Diagnostics> {
-    resolve(std::slice::from_ref(one), &platforms(names), folder, options, &Silent)
+    resolve(std::slice::from_ref(one), &platforms(names), folder, options, &Silent, &Cancel::default())
 }
 
 fn blob_path(content: &[u8]) -> String {
@@ -280,4 +281,43 @@ fn a_pin_that_the_engine_cannot_keep_is_not_taken_from_it() {
         find(folder.path(), &wanted(&pinned, None), &["linux/amd64"], &options).unwrap_err().to_string();
     assert!(error.contains("does not keep the pinned manifest"), "{error}");
     assert!(!server.asked().iter().any(|path| path.ends_with("/get")));
+}
+
+#[test]
+fn an_engine_and_a_registry_that_never_answer_are_left_at_once_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("docker.sock");
+    let engine = UnixListener::bind(&path).unwrap();
+    let registry = TcpListener::bind("127.0.0.1:0").unwrap();
+    let name = format!("{}/acme/api:1", registry.local_addr().unwrap());
+    let search = |options: &ResolveOptions, one: &Wanted, cancel: &Cancel| {
+        let amd64 = platforms(&["linux/amd64"]);
+        let began = std::time::Instant::now();
+        let found = resolve(std::slice::from_ref(one), &amd64, folder.path(), options, &Silent, cancel);
+        assert!(found.is_err());
+        // Their own patience is 20 seconds and more.
+        assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+    };
+    let cancel = Cancel::default();
+    let asked = cancel.clone();
+    let silent = std::thread::spawn(move || {
+        let held = engine.accept().unwrap();
+        asked.ask();
+        held
+    });
+    let options = ResolveOptions { docker_host: Some(format!("unix://{}", path.display())), ..nowhere() };
+    let daemon = SourceSpec::DockerDaemon { reference: "acme/api:1".to_owned() };
+    search(&options, &wanted("acme/api:1", Some(daemon)), &cancel);
+    drop(silent.join().unwrap());
+
+    let cancel = Cancel::default();
+    let asked = cancel.clone();
+    let silent = std::thread::spawn(move || {
+        let held = registry.accept().unwrap();
+        asked.ask();
+        held
+    });
+    let source = SourceSpec::Docker { reference: name.clone() };
+    search(&online(), &wanted(&name, Some(source)), &cancel);
+    drop(silent.join().unwrap());
 }
