@@ -131,7 +131,7 @@ fn check_spans(index: &Index, release: &Release) -> Result<()> {
         _ => Err(FormatError::inconsistent(format!("{what} lies outside the payload"))),
     };
     let files = [&release.manifest, &release.compose].into_iter();
-    let files = files.chain(&release.env_file).chain(&release.compose_files);
+    let files = files.chain(&release.env_file).chain(release.compose_files.iter().map(|named| &named.file));
     let files = files.chain(release.images.iter().map(|image| &image.config));
     let files = files.chain(release.configs.iter().map(|config| &config.file));
     for file in files.chain(release.seeds.iter().map(|seed| &seed.file)) {
@@ -353,7 +353,8 @@ impl<S: ReadAt> Bundle<S> {
         let artifacts = release.artifacts.iter().filter(|artifact| overlaps(&artifact.entries));
         names.extend(artifacts.map(|artifact| format!("artifact {}", artifact.to)));
         let files = [&release.manifest, &release.compose].into_iter();
-        let files = files.chain(&release.env_file).chain(&release.compose_files);
+        let files =
+            files.chain(&release.env_file).chain(release.compose_files.iter().map(|named| &named.file));
         let files = files.chain(release.images.iter().map(|image| &image.config));
         let files = files.chain(release.configs.iter().map(|config| &config.file));
         let files = files.chain(release.seeds.iter().map(|seed| &seed.file));

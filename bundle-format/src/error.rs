@@ -57,6 +57,9 @@ pub enum FormatError {
     /// What was to be packed is not what was announced.
     #[error("{0}")]
     Input(String),
+    /// What was to be packed makes a bundle that no reader would accept.
+    #[error("{0}")]
+    Limit(String),
 }
 
 impl FormatError {

@@ -14,7 +14,7 @@ use crate::pipeline::{Pipeline, Written};
 use crate::reserve::Reserve;
 use crate::seek_table;
 use crate::tarball::{self, Kind};
-use manifest_schema::limits::{FRAME_BYTES, SIGNATURE_ROOM};
+use manifest_schema::limits::{self, FRAME_BYTES, SIGNATURE_ROOM};
 use manifest_schema::release::{FileEntry, Span};
 use manifest_schema::{BundlePath, Digest};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -98,8 +98,9 @@ impl<W: Write + Seek + Send + 'static> Packer<W> {
     /// Starts packing into `output`, leaving room as `reserve` says.
     ///
     /// # Errors
-    /// When zstd refuses the level.
+    /// When zstd refuses the level, or the bundle would have more frames than a reader accepts.
     pub fn new(output: W, options: PackOptions, reserve: Reserve) -> Result<Self> {
+        check_head(reserve.head_bytes())?;
         let prefix = (EMPTY_FRAME.len() + SKIPPABLE_HEADER_BYTES) as u64;
         let payload_start = prefix.saturating_add(reserve.bytes());
         Ok(Self {
@@ -289,6 +290,7 @@ impl<W: Write + Seek + Send + 'static> Packer<W> {
         }
 
         let metadata = describe(&Frames { blobs })?;
+        check_metadata(&metadata)?;
         let release = metadata.first().ok_or_else(|| FormatError::inconsistent("no ferry.json"))?;
         let (release_digest, release_bytes) = (Digest::of(&release.content), release.content.len() as u64);
         let (metadata_entries, metadata_bytes) = compress_metadata(&metadata, self.level)?;
@@ -299,16 +301,20 @@ impl<W: Write + Seek + Send + 'static> Packer<W> {
         let head_bytes = room
             .checked_sub(metadata_bytes.len() as u64)
             .ok_or_else(|| too_small(metadata_bytes.len() as u64 - room + 4096))?;
-        let head_bytes = u32::try_from(head_bytes).map_err(|_| too_large())?;
+        let head_bytes = check_head(head_bytes)?;
         let all = metadata_entries.into_iter().chain(frames).collect();
         let index = Index::new(head_bytes, metadata_frames, release_digest, release_bytes, all)?;
         let index_bytes = index.encode();
+        if index_bytes.len() > limits::MAX_INDEX_BYTES as usize {
+            return Err(too_large());
+        }
         // Signatures can be added later, without moving the payload.
         let needed = head::FIXED_BYTES + index_bytes.len() as u64 + u64::from(SIGNATURE_ROOM);
         if needed > u64::from(head_bytes) {
             return Err(too_small(needed - u64::from(head_bytes)));
         }
         let signatures = sign(&index_bytes)?;
+        check_signatures(&signatures)?;
         let index_digest = Digest::of(&index_bytes);
         let head = Head { content_bytes: head_bytes, index: index_bytes, signatures }.encode()?;
 
@@ -377,6 +383,38 @@ fn check_size(path: &BundlePath, announced: u64, found: u64) -> Result<()> {
     )))
 }
 
+/// Refuses metadata that no reader would accept.
+///
+/// # Errors
+/// [`FormatError::Limit`].
+pub fn check_metadata(files: &[MetadataFile]) -> Result<()> {
+    let release = files.first().map_or(0, |file| file.content.len() as u64);
+    if release > limits::MAX_RELEASE_JSON_BYTES {
+        return Err(FormatError::Limit(format!(
+            "the description of the contents would have {release} bytes; {} are the most",
+            limits::MAX_RELEASE_JSON_BYTES
+        )));
+    }
+    Ok(())
+}
+
+fn check_head(bytes: u64) -> Result<u32> {
+    u32::try_from(bytes).ok().filter(|bytes| *bytes <= limits::MAX_HEAD_BYTES).ok_or_else(too_large)
+}
+
+fn check_signatures(signatures: &[Vec<u8>]) -> Result<()> {
+    if signatures.len() > limits::MAX_SIGNATURES {
+        let (found, most) = (signatures.len(), limits::MAX_SIGNATURES);
+        return Err(FormatError::Limit(format!("{found} signatures; a bundle takes {most}")));
+    }
+    let largest = signatures.iter().map(Vec::len).max().unwrap_or_default();
+    if largest > limits::MAX_SIGNATURE_BYTES as usize {
+        let most = limits::MAX_SIGNATURE_BYTES;
+        return Err(FormatError::Limit(format!("a signature has {largest} bytes; {most} are the most")));
+    }
+    Ok(())
+}
+
 fn too_large() -> FormatError {
-    FormatError::Input("the bundle would be larger than its format allows".into())
+    FormatError::Limit("the bundle would be larger than its format allows".into())
 }

@@ -57,6 +57,11 @@ impl Reserve {
         self.extra_bytes = self.extra_bytes.saturating_add(bytes);
     }
 
+    /// The least that HEAD's content will take.
+    pub(crate) const fn head_bytes(&self) -> u64 {
+        self.bytes().saturating_sub(self.metadata_bytes)
+    }
+
     /// Bytes of HEAD's content and the metadata frames together.
     pub(crate) const fn bytes(&self) -> u64 {
         let metadata_frames = 1 + self.metadata_bytes / FRAME_BYTES as u64;

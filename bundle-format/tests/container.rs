@@ -11,7 +11,7 @@ use bundle_format::signature::NAMESPACE;
 use bundle_format::tarball::Kind;
 use bundle_format::{Bundle, FormatError, PackOptions, Packer, Reserve, Trust, UnverifiedBundle};
 use manifest_schema::Digest;
-use manifest_schema::limits::FRAME_BYTES;
+use manifest_schema::limits::{self, FRAME_BYTES};
 use manifest_schema::progress::Silent;
 use manifest_schema::release::{FileEntry, Layer, Release, Requires, Span, ZstdBlob};
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
@@ -255,6 +255,35 @@ fn too_little_room_is_told_and_not_written() {
         |index| Ok(vec![sign(&key(1), index)]),
     );
     assert!(matches!(result, Err(FormatError::ReserveTooSmall { missing }) if missing > 0));
+}
+
+#[test]
+fn what_no_reader_would_accept_is_not_written() {
+    let options = PackOptions { level: 1, threads: 1 };
+    let finish = |json_bytes: u64, signatures: Vec<Vec<u8>>| {
+        let mut reserve = Reserve::default();
+        reserve.set_metadata(1 << 20);
+        let packer = Packer::new(Cursor::new(Vec::new()), options, reserve).unwrap();
+        let content = vec![b' '; usize::try_from(json_bytes).unwrap()];
+        let metadata = vec![MetadataFile { path: "ferry.json".parse().unwrap(), content }];
+        packer.finish(|_| Ok(metadata), |_| Ok(signatures)).map(|_| ())
+    };
+    let (json, count, bytes) =
+        (limits::MAX_RELEASE_JSON_BYTES, limits::MAX_SIGNATURES, limits::MAX_SIGNATURE_BYTES as usize);
+    finish(json, vec![vec![1; 9]; count]).unwrap();
+    finish(9, vec![vec![1; bytes]]).unwrap();
+    for refused in [
+        finish(json + 1, vec![]),
+        finish(9, vec![vec![1; 9]; count + 1]),
+        finish(9, vec![vec![1; bytes + 1]]),
+    ] {
+        assert!(matches!(refused, Err(FormatError::Limit(_))), "{refused:?}");
+    }
+    // Known before a byte is packed.
+    let mut reserve = Reserve::default();
+    reserve.add_own(100 << 40);
+    let refused = Packer::new(Cursor::new(Vec::new()), options, reserve);
+    assert!(matches!(refused.map(|_| ()), Err(FormatError::Limit(_))));
 }
 
 #[test]

@@ -4,22 +4,28 @@
 //! pack: each input is read once, the output is written once, beside its final name, and appears
 //! whole or not at all.
 
+mod failed;
+mod layers;
+mod watched;
+
+use self::layers::{PlannedLayer, unique_layers};
+use self::watched::Watched;
 use crate::artifacts::{self, ArtifactPlan, EntryKind};
 use crate::cancel::Cancel;
 use crate::describe::{self, Pieces};
 use crate::inputs::{self, Inputs};
 use crate::signing::SigningKey;
-use crate::sources::{self, FoundImage, LayerSource, ResolveOptions};
+use crate::sources::{self, FoundImage, ResolveOptions};
 use anyhow::{Context, Result};
 use bundle_format::pack::{Frames, OwnBlob, Packed, metadata_bytes};
 use bundle_format::tarball::Kind;
 use bundle_format::{FormatError, PackOptions, Packer, Reserve};
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
-use manifest_schema::release::{Artifact, Layer, Release, Seed, Span, ZstdBlob};
-use manifest_schema::{BundlePath, Digest};
+use manifest_schema::release::{Artifact, ComposeFile, Layer, Release, Seed, Span, ZstdBlob};
+use manifest_schema::{BundlePath, Digest, limits};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -73,6 +79,11 @@ pub struct Summary {
 /// Mistakes in the inputs as [`manifest_schema::Diagnostics`]; otherwise what could not be read,
 /// written or signed.
 pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Result<Summary> {
+    if request.keys.len() > limits::MAX_SIGNATURES {
+        let fact =
+            format!("{} keys; a bundle takes {} signatures", request.keys.len(), limits::MAX_SIGNATURES);
+        return Err(Failure::new(Class::Usage, fact).hint("sign with fewer of them").into());
+    }
     let inputs = inputs::read(&request.manifest)?;
     for warning in &inputs.warnings {
         progress.warn(&warning.to_string());
@@ -112,7 +123,7 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
         progress,
         cancel,
     };
-    let (packed, release) = job.pack_whole(&output)?;
+    let (packed, release) = job.pack_whole(&output).map_err(|error| failed::classified(error, &output))?;
     let references = images.iter().map(|image| image.layers.len()).sum();
     let mut shared_bytes = 0;
     for image in &release.images {
@@ -134,38 +145,6 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
         artifacts: release.artifacts.len(),
         signed_by: request.keys.iter().map(SigningKey::fingerprint).collect(),
     })
-}
-
-/// A layer to pack, with how it is stored.
-struct PlannedLayer<'a> {
-    digest: Digest,
-    source: &'a LayerSource,
-    /// Carried as stored, byte for byte.
-    as_stored: bool,
-    image: String,
-}
-
-fn unique_layers<'a>(inputs: &Inputs, images: &'a [FoundImage]) -> Vec<PlannedLayer<'a>> {
-    let mut seen = BTreeSet::new();
-    let mut layers = Vec::new();
-    for image in images {
-        let as_stored = describe::keeps_bytes(inputs, image);
-        for source in &image.layers {
-            let digest =
-                if as_stored { source.stored_digest.unwrap_or(source.diff_id) } else { source.diff_id };
-            if seen.insert(digest) {
-                layers.push(PlannedLayer { digest, source, as_stored, image: image.reference.to_string() });
-            }
-        }
-    }
-    layers.sort_by_key(|layer| layer.source.order());
-    layers
-}
-
-impl PlannedLayer<'_> {
-    fn known_bytes(&self) -> Option<u64> {
-        if self.as_stored { Some(self.source.stored_bytes) } else { self.source.content_bytes() }
-    }
 }
 
 struct Job<'a> {
@@ -202,11 +181,15 @@ impl Job<'_> {
                     File::open(folder).and_then(|folder| folder.sync_all()).with_context(writing)?;
                     return Ok((packed, release));
                 }
-                // Layers that unpack to far more than their size: start again with room for them.
                 Err(error) => match error.downcast_ref::<FormatError>() {
                     Some(FormatError::ReserveTooSmall { missing }) => {
-                        self.progress
-                            .warn("a layer unpacks to far more than its size: packing again with more room");
+                        // Only a layer of unknown size can be that far from what was reckoned.
+                        let cause = if self.layers.iter().any(|layer| layer.known_bytes().is_none()) {
+                            "a layer unpacks to far more than its size"
+                        } else {
+                            "the list of contents is longer than was reckoned"
+                        };
+                        self.progress.warn(&format!("{cause}: packing again with more room"));
                         reserve.widen(*missing);
                     }
                     _ => return Err(error),
@@ -221,8 +204,8 @@ impl Job<'_> {
         reserve.add_file(inputs.manifest_text.len() as u64, 64);
         reserve.add_file(inputs.compose_text.len() as u64, 64);
         reserve.add_file(inputs.env_text.as_ref().map_or(0, String::len) as u64, 64);
-        for (path, place) in &inputs.compose_files {
-            reserve.add_file(std::fs::metadata(place)?.len(), path.as_str().len());
+        for named in &inputs.compose_files {
+            reserve.add_file(named.bytes, named.path.as_str().len());
         }
         for (config, content) in &inputs.configs {
             reserve.add_file(content.len() as u64, config.to.as_str().len());
@@ -250,9 +233,17 @@ impl Job<'_> {
         });
         let largest = describe::largest_pieces(inputs, self.images, &layers, artifacts.collect())?;
         let release = describe::release(inputs, self.images, &largest)?;
-        let metadata = metadata_bytes(&describe::metadata(&release)?, self.request.pack.level)?;
+        let files = describe::metadata(&release)?;
+        bundle_format::pack::check_metadata(&files)?;
+        let metadata = metadata_bytes(&files, self.request.pack.level)?;
         reserve.set_metadata(metadata + metadata / 20 + 1024);
+        // More keys than the usual room holds.
+        reserve.widen(1024 * (self.request.keys.len() as u64).saturating_sub(16));
         Ok(reserve)
+    }
+
+    fn seed_bytes(&self) -> Result<u64> {
+        self.inputs.seeds.iter().map(|(_, place)| artifacts::seed_bytes(place, self.cancel)).sum()
     }
 
     fn pack(&self, file: File, reserve: Reserve) -> Result<(File, Packed, Release)> {
@@ -261,20 +252,25 @@ impl Job<'_> {
             .iter()
             .map(|layer| layer.known_bytes().unwrap_or(layer.source.stored_bytes))
             .sum::<u64>()
-            + self.artifacts.iter().map(|artifact| artifact.bytes()).sum::<u64>();
+            + self.artifacts.iter().map(|artifact| artifact.bytes()).sum::<u64>()
+            + self.seed_bytes()?;
         self.progress.begin("packing", Some(total));
         let mut packer = Packer::new(file, self.request.pack, reserve)?;
         let contents = match self.pack_contents(&mut packer) {
             Ok(contents) => contents,
             Err(error) => {
-                return Err(match error.downcast::<FormatError>() {
-                    Ok(error) => packer.cause(error).into(),
-                    Err(error) => error,
+                // Where the writing side failed, that is the cause, and not what was being read.
+                return Err(match error.downcast_ref::<FormatError>() {
+                    Some(FormatError::Inconsistent(what)) => {
+                        packer.cause(FormatError::Inconsistent(what.clone())).into()
+                    }
+                    _ => error,
                 });
             }
         };
         let mut described = None;
-        let (file, packed) = packer.finish(
+        let mut unsigned = None;
+        let finished = packer.finish(
             |frames| {
                 let release = contents
                     .pieces(frames)
@@ -287,9 +283,19 @@ impl Job<'_> {
             },
             |index| {
                 let signatures = self.request.keys.iter().map(|key| key.sign(index)).collect::<Result<_>>();
-                signatures.map_err(|error| FormatError::Untrusted(format!("{error:#}")))
+                signatures.map_err(|error| {
+                    let told = FormatError::Untrusted(format!("{error:#}"));
+                    unsigned = Some(error);
+                    told
+                })
             },
-        )?;
+        );
+        let (file, packed) = match (finished, unsigned) {
+            (Ok(finished), _) => finished,
+            // It may have a class of its own, a wrong passphrase say.
+            (Err(_), Some(error)) if error.chain().any(|cause| cause.is::<Failure>()) => return Err(error),
+            (Err(error), _) => return Err(error.into()),
+        };
         let release = described.context("the bundle was written without being described")?;
         self.progress.end(&format!(
             "{} into {}",
@@ -309,15 +315,24 @@ impl Job<'_> {
             None => None,
         };
         let mut compose_files = Vec::new();
-        for (path, place) in &inputs.compose_files {
-            let mut file = File::open(place).with_context(|| format!("opening {}", place.display()))?;
-            let size = file.metadata()?.len();
-            compose_files.push(packer.file(
-                &describe::compose_path(path.as_str())?,
-                size,
-                false,
-                &mut file,
-            )?);
+        for named in &inputs.compose_files {
+            let path = describe::compose_path(named.path.as_str())?;
+            let mut executable = named.executable;
+            let file = match &env_file {
+                // It is there already: `.env` is also somebody's `env_file`.
+                Some(env_file) if env_file.path == path => {
+                    executable = false;
+                    env_file.clone()
+                }
+                _ => {
+                    let mut content = File::open(&named.place)
+                        .with_context(|| format!("opening {}", named.place.display()))?;
+                    packer
+                        .file(&path, named.bytes, executable, &mut content)
+                        .with_context(|| format!("packing {}", named.place.display()))?
+                }
+            };
+            compose_files.push(ComposeFile { file, executable });
         }
         let mut configs = Vec::new();
         for (config, content) in &inputs.configs {
@@ -460,25 +475,6 @@ impl Contents {
             });
         }
         Ok(pieces)
-    }
-}
-
-/// A reader that tells progress and ends when the work is cancelled.
-struct Watched<'a> {
-    inner: Box<dyn Read + Send>,
-    progress: &'a dyn Progress,
-    cancel: &'a Cancel,
-    counts: bool,
-}
-
-impl Read for Watched<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.cancel.check()?;
-        let read = self.inner.read(buffer)?;
-        if self.counts {
-            self.progress.advance(read as u64);
-        }
-        Ok(read)
     }
 }
 

@@ -8,8 +8,8 @@ use anyhow::Result;
 use bundle_format::pack::MetadataFile;
 use manifest_schema::oci::{self, Descriptor, media_type};
 use manifest_schema::release::{
-    Artifact, ConfigFile, FileEntry, Image, Layer, ManifestEntry, Manifests, RELEASE_VERSION, Release,
-    Requires, Seed, ZstdBlob,
+    Artifact, ComposeFile, ConfigFile, FileEntry, Image, Layer, ManifestEntry, Manifests, RELEASE_VERSION,
+    Release, Requires, Seed, ZstdBlob,
 };
 use manifest_schema::{BundlePath, Digest};
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub struct Pieces {
     /// `.env`.
     pub env_file: Option<FileEntry>,
     /// Files the Compose file names.
-    pub compose_files: Vec<FileEntry>,
+    pub compose_files: Vec<ComposeFile>,
     /// Image configurations by digest.
     pub image_configs: BTreeMap<Digest, FileEntry>,
     /// Layers in the order packed.
@@ -202,7 +202,7 @@ fn file(path: &str, content: Vec<u8>) -> Result<MetadataFile> {
     Ok(MetadataFile { path: path.parse()?, content })
 }
 
-/// Pieces as large as they can be, to measure how much room the metadata may need.
+/// Pieces that take as much as they can, to measure how much room the metadata may need.
 ///
 /// # Errors
 /// When a path cannot be made.
@@ -213,9 +213,19 @@ pub fn largest_pieces(
     artifacts: Vec<Artifact>,
 ) -> Result<Pieces> {
     use manifest_schema::release::Span;
-    let most = u64::MAX >> 20;
-    let span = Span { offset: most, size: most };
-    let entry = |path: BundlePath| FileEntry { digest: Digest::of(path.as_str().as_bytes()), path, span };
+    // Numbers as long as they can be, and each another one: what repeats would compress to nothing, and
+    // the real ones do not.
+    let number = |of: &[u8]| {
+        let digest = Digest::of(of);
+        let bytes = digest.as_bytes().first_chunk().copied().unwrap_or_default();
+        (u64::from_le_bytes(bytes) >> 20) | (1 << 43)
+    };
+    let span = |of: &[u8]| Span { offset: number(of), size: number(&[of, b"size"].concat()) };
+    let entry = |path: BundlePath| FileEntry {
+        digest: Digest::of(path.as_str().as_bytes()),
+        span: span(path.as_str().as_bytes()),
+        path,
+    };
     let mut image_configs = BTreeMap::new();
     for image in images {
         let digest = Digest::of(&image.config);
@@ -232,8 +242,9 @@ pub fn largest_pieces(
         seeds.push(Seed { volume: seed.volume.clone(), from: seed.from.clone(), file });
     }
     let mut compose_files = Vec::new();
-    for (path, _) in &inputs.compose_files {
-        compose_files.push(entry(compose_path(path.as_str())?));
+    for named in &inputs.compose_files {
+        let file = entry(compose_path(named.path.as_str())?);
+        compose_files.push(ComposeFile { file, executable: named.executable });
     }
     Ok(Pieces {
         manifest: entry(MANIFEST_PATH.parse()?),
@@ -245,11 +256,17 @@ pub fn largest_pieces(
             .iter()
             .map(|digest| Layer {
                 digest: *digest,
-                span,
-                zstd: ZstdBlob { digest: Digest::of(digest.as_bytes()), size: most },
+                span: span(digest.as_bytes()),
+                zstd: ZstdBlob {
+                    digest: Digest::of(digest.as_bytes()),
+                    size: number(&[digest.as_bytes().as_slice(), b"zstd"].concat()),
+                },
             })
             .collect(),
-        artifacts: artifacts.into_iter().map(|artifact| Artifact { entries: span, ..artifact }).collect(),
+        artifacts: artifacts
+            .into_iter()
+            .map(|artifact| Artifact { entries: span(artifact.to.as_str().as_bytes()), ..artifact })
+            .collect(),
         configs,
         seeds,
     })

@@ -2,13 +2,14 @@
 //! everything that could otherwise only fail on site. No image is touched before this has passed.
 
 use anyhow::Result;
-use manifest_schema::compose::{self, FileUse, NamedFile, model::Project};
+use manifest_schema::compose::{self, model::Project};
 use manifest_schema::limits;
 use manifest_schema::manifest::{self, ConfigSpec, Manifest, SeedSpec};
-use manifest_schema::{BundlePath, Diagnostic, Diagnostics, ImageRef, Platform, render};
+use manifest_schema::{BundlePath, Diagnostic, Diagnostics, ImageRef, Platform, ServiceName, render};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::carried::{self, ComposeFile};
 use crate::sources::Wanted;
 
 /// Everything people wrote, read and checked.
@@ -30,8 +31,8 @@ pub struct Inputs {
     pub env_text: Option<String>,
     /// The project as it is with the defaults.
     pub project: Project,
-    /// Files that the Compose file names: path relative to the Compose file's folder, and where it lies.
-    pub compose_files: Vec<(BundlePath, PathBuf)>,
+    /// Files that the Compose file names.
+    pub compose_files: Vec<ComposeFile>,
     /// Configs and templates with their content.
     pub configs: Vec<(ConfigSpec, Vec<u8>)>,
     /// Seeds and where they lie.
@@ -80,7 +81,7 @@ pub fn read(path: &Path) -> Result<Inputs> {
         std::fs::read(compose_folder.join(name.as_str())).ok()
     };
     let mut parsed = compose::parse(&compose_shown, &compose_text, &env, &load)?;
-    for name in parsed.project.leave_out_profiles() {
+    for name in &parsed.left_out {
         let message =
             format!("service `{name}` has profiles; it is not started on site and its image is left out");
         parsed.warnings.push(Diagnostic::new(&compose_shown, message));
@@ -88,9 +89,23 @@ pub fn read(path: &Path) -> Result<Inputs> {
 
     let configs = read_configs(&manifest, &shown, &manifest_text, &folder, &mut found);
     let seeds = check_seeds(&manifest, &shown, &manifest_text, &folder, &parsed.project, &mut found);
-    let compose_files =
-        compose_files(&parsed.files, &manifest, &compose_shown, &compose_text, &compose_folder, &mut found);
     let mut warnings = parsed.warnings;
+    let around = carried::Around {
+        manifest: &manifest,
+        project: &parsed.project,
+        shown: &compose_shown,
+        text: &compose_text,
+        folder: &compose_folder,
+    };
+    let compose_files = carried::find(&parsed.files, &around, &mut found, &mut warnings);
+    carried::check_places(
+        (&manifest, &shown, &manifest_text),
+        &parsed.files,
+        &compose_files,
+        &around,
+        &mut found,
+    );
+    check_platforms(&manifest, &compose_shown, &compose_text, &parsed.project, &mut found);
     warnings.extend(unused_images(&manifest, &shown, &manifest_text, &parsed.project));
     found.or_ok(())?;
     Ok(Inputs {
@@ -173,15 +188,7 @@ fn read_configs(
 ) -> Vec<(ConfigSpec, Vec<u8>)> {
     let values = default_values(manifest);
     let mut configs = Vec::new();
-    let mut targets: BTreeMap<&BundlePath, usize> = BTreeMap::new();
     for config in &manifest.configs {
-        if let Some(other) = targets.insert(&config.to, config.line) {
-            found.push(
-                Diagnostic::new(shown, format!("two configs are written to {}", config.to))
-                    .at(text, config.line, 0)
-                    .hint(format!("line {other} writes it too")),
-            );
-        }
         let file = folder.join(&config.from);
         let at = |message: String| Diagnostic::new(shown, message).at(text, config.line, 0);
         let size = std::fs::metadata(&file).map(|metadata| metadata.len()).unwrap_or_default();
@@ -251,80 +258,37 @@ fn check_seeds(
     seeds
 }
 
-fn compose_files(
-    named: &[NamedFile],
-    manifest: &Manifest,
-    shown: &str,
-    text: &str,
-    folder: &Path,
-    found: &mut Diagnostics,
-) -> Vec<(BundlePath, PathBuf)> {
-    let mut files = BTreeMap::new();
-    for file in named {
-        let at = |message: String| Diagnostic::new(shown, message).at(text, file.line, 0);
-        let path: BundlePath = match file.path.parse() {
-            Ok(path) => path,
-            Err(error) => {
-                found.push(
-                    at(format!("{}: {error}", file.used_by))
-                        .hint("only files below the Compose file's folder can be carried"),
-                );
-                continue;
-            }
-        };
-        // Configs and artifacts are laid out in the same release folder: they come from there.
-        let provided = manifest.configs.iter().any(|config| covers(path.as_str(), config.to.as_str()))
-            || path.as_str() == "artifacts"
-            || path.as_str().starts_with("artifacts/");
-        if provided {
-            continue;
+/// A service that names its platform gets the image for it, and must be able to run on every host that the
+/// bundle is for.
+fn check_platforms(manifest: &Manifest, shown: &str, text: &str, project: &Project, found: &mut Diagnostics) {
+    let platforms = &manifest.requires.platforms;
+    let mut named: BTreeMap<ImageRef, (&Platform, &ServiceName)> = BTreeMap::new();
+    for (name, service) in &project.services {
+        let Some(platform) = &service.platform else { continue };
+        let at = |message: String| Diagnostic::new(shown, message).at(text, service.line, 0);
+        if let Some(other) = platforms.iter().find(|other| !other.accepts(platform)) {
+            let message = if platforms.iter().any(|other| other.accepts(platform)) {
+                format!(
+                    "service `{name}` is for {platform}, but the bundle is also for {other}, where it cannot start"
+                )
+            } else {
+                format!("service `{name}` is for {platform}, but the bundle is for {other}")
+            };
+            found.push(at(message).hint(format!(
+                "delete `platform`, or build a bundle with `requires: {{ arch: [{}] }}` alone",
+                platform.as_str().trim_start_matches("linux/")
+            )));
         }
-        let place = folder.join(path.as_str());
-        match std::fs::metadata(&place) {
-            Ok(metadata) if metadata.is_file() => {
-                files.insert(path, place);
-            }
-            Ok(metadata) if metadata.is_dir() && file.kind == FileUse::Bind => {
-                if let Err(error) = collect(&path, &place, &mut files) {
-                    found.push(at(format!("{}: {error}", file.used_by)));
-                }
-            }
-            Ok(_) => found.push(at(format!("{} names {}, which is not a file", file.used_by, file.path))),
-            Err(_) => found.push(
-                at(format!("{} names {}, which is not there", file.used_by, file.path)).hint(format!(
-                    "put the file beside {}, or let a `configs` entry of the manifest write it: `to: {}`",
-                    manifest.compose, file.path
-                )),
-            ),
+        let Ok(reference) = service.image.parse::<ImageRef>() else { continue };
+        let (first, other) = *named.entry(reference).or_insert((platform, name));
+        if first != platform {
+            let message = format!(
+                "services `{other}` and `{name}` want the image {} for {first} and for {platform}",
+                service.image
+            );
+            found.push(at(message).hint("name the same platform in both, or give one image another name"));
         }
     }
-    files.into_iter().collect()
-}
-
-/// Whether a config written to `target` provides `path`, itself or as the folder around it.
-fn covers(path: &str, target: &str) -> bool {
-    target == path || target.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
-}
-
-fn collect(path: &BundlePath, place: &Path, files: &mut BTreeMap<BundlePath, PathBuf>) -> Result<()> {
-    for entry in std::fs::read_dir(place)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_str().ok_or_else(|| anyhow::anyhow!("a file name in {path} is not UTF-8"))?;
-        let (child, place) = (path.join(name)?, entry.path());
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            collect(&child, &place, files)?;
-        } else if kind.is_file() {
-            files.insert(child, place);
-        } else {
-            anyhow::bail!("{child} is neither a file nor a folder; carry it as an artifact");
-        }
-        if files.len() > limits::MAX_ARCHIVE_ENTRIES {
-            anyhow::bail!("{path} holds more than a million files; carry it as an artifact");
-        }
-    }
-    Ok(())
 }
 
 fn unused_images(manifest: &Manifest, shown: &str, text: &str, project: &Project) -> Vec<Diagnostic> {
@@ -348,8 +312,9 @@ impl Inputs {
             let Ok(reference) = service.image.parse::<ImageRef>() else { continue };
             let named = self.manifest.images.iter().find(|image| image.reference == reference);
             let pinned = reference.digest().is_some();
-            wanted.entry(reference.clone()).or_insert_with(|| Wanted {
+            let wanted = wanted.entry(reference.clone()).or_insert_with(|| Wanted {
                 reference,
+                platform: None,
                 source: named.map(|image| image.source.clone()),
                 place: match named {
                     Some(image) => (self.manifest_shown.clone(), image.line),
@@ -357,6 +322,9 @@ impl Inputs {
                 },
                 preserve: pinned || named.is_some_and(|image| image.preserve),
             });
+            if wanted.platform.is_none() {
+                wanted.platform.clone_from(&service.platform);
+            }
         }
         wanted.into_values().collect()
     }

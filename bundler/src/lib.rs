@@ -1,7 +1,7 @@
 //! The connected side: `ferry build` packs images, artifacts, configs and a manifest into one signed
 //! `site.fz`.
 //!
-//! [`build`] reads like the procedure. [`inputs`] is what people wrote, [`sources`] where images lie,
+//! [`build`] reads like the procedure. [`inputs`] is what people wrote, [`carried`] which files it names, [`sources`] where images lie,
 //! [`artifacts`] and [`git`] what else goes in, [`describe`] what the bundle says of itself, [`signing`]
 //! who vouches for it. Only [`cli`] speaks to a person.
 
@@ -9,6 +9,7 @@ pub mod agent;
 pub mod artifacts;
 pub mod build;
 pub mod cancel;
+pub mod carried;
 pub mod cli;
 pub mod describe;
 pub mod git;

@@ -85,11 +85,13 @@ fn render_files<S: ReadAt>(
     let about = serde_json::json!({ "name": release.name, "version": release.version, "hostname": hostname });
     names.insert("ferry".to_owned(), about);
     let mut files = BTreeMap::new();
-    for file in &release.compose_files {
+    for named in &release.compose_files {
+        let file = &named.file;
         let path: BundlePath =
             file.path.as_str().strip_prefix("compose/").unwrap_or(file.path.as_str()).parse()?;
         let content = bundle.small_file(file, limits::MAX_RENDERED_BYTES as u64)?;
-        files.insert(path, RenderedFile { content, mode: 0o644 });
+        let mode = if named.executable { 0o755 } else { 0o644 };
+        files.insert(path, RenderedFile { content, mode });
     }
     let mut mistakes = Diagnostics::default();
     for config in &release.configs {

@@ -57,6 +57,14 @@ pub const MAX_PATH_BYTES: usize = 3072;
 /// Largest rendered template. A config past 16 MiB is a mistake, and a loop must not fill memory.
 pub const MAX_RENDERED_BYTES: usize = 16 << 20;
 
+/// Largest sum of the files that a Compose file names: all of them are in memory while a release is
+/// laid out, and larger things are artifacts or seeds.
+pub const MAX_COMPOSE_FILES_BYTES: u64 = 64 << 20;
+
+/// Most files that a Compose file names, whole folders counted: each takes 200 to 300 bytes of
+/// `ferry.json`, so that they take a third of [`MAX_RELEASE_JSON_BYTES`].
+pub const MAX_COMPOSE_FILES: usize = 20_000;
+
 /// Steps a template may take before it is called endless (minijinja "fuel").
 pub const TEMPLATE_FUEL: u64 = 5_000_000;
 

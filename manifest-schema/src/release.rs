@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 /// The version of `ferry.json` that this code writes and reads.
 pub const RELEASE_VERSION: u32 = 1;
 
+/// Names in a release's folder on a host that no config or other small file can have.
+pub const RESERVED_PLACES: [&str; 5] =
+    ["compose.yaml", ".configs", ".secrets", ".ferry-complete", "artifacts"];
+
 /// A whole release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,10 +33,10 @@ pub struct Release {
     /// `.env` beside the Compose file, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env_file: Option<FileEntry>,
-    /// Other files the Compose file names (`env_file`, `configs`, `secrets`, relative bind mounts of
-    /// single files), under `compose/` in the payload.
+    /// Other files the Compose file names (`env_file`, `configs`, `secrets`, relative bind mounts), under
+    /// `compose/` in the payload.
     #[serde(default)]
-    pub compose_files: Vec<FileEntry>,
+    pub compose_files: Vec<ComposeFile>,
     /// Images, one for each reference and platform, in the order of reference and platform.
     pub images: Vec<Image>,
     /// Every layer blob, once.
@@ -85,6 +89,17 @@ pub struct FileEntry {
     pub digest: Digest,
     /// Where the content lies.
     pub span: Span,
+}
+
+/// A file that the Compose file names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComposeFile {
+    /// The file; its path begins with `compose/`.
+    pub file: FileEntry,
+    /// Whether it may be executed: 0755 instead of 0644 on site.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub executable: bool,
 }
 
 /// One image for one platform.
@@ -312,7 +327,33 @@ impl Release {
                 }
             }
         }
-        Ok(())
+        self.check_places().map_or(Ok(()), inconsistent)
+    }
+
+    /// What stands in the way of laying all small files out in one folder.
+    fn check_places(&self) -> Option<String> {
+        let named = self.compose_files.iter().map(|named| {
+            let path = named.file.path.as_str();
+            path.strip_prefix("compose/").unwrap_or(path)
+        });
+        let places: std::collections::BTreeSet<&str> =
+            named.chain(self.configs.iter().map(|config| config.to.as_str())).collect();
+        for path in &places {
+            if let Some(own) = RESERVED_PLACES.iter().find(|own| Self::lies_in(path, own)) {
+                return Some(format!("`{path}` would lie at `{own}`, which the installer needs"));
+            }
+            let mut folders = path.match_indices('/').filter_map(|(end, _)| path.get(..end));
+            if let Some(file) = folders.find(|folder| places.contains(folder)) {
+                return Some(format!("`{path}` needs a folder where `{file}` is a file"));
+            }
+        }
+        None
+    }
+
+    /// Whether `path` is `folder` or lies below it.
+    #[must_use]
+    pub fn lies_in(path: &str, folder: &str) -> bool {
+        path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// The layer with this stored digest.

@@ -160,7 +160,7 @@ fn explain(file: &str, text: &str, values: &Map<String, Value>, error: &minijinj
             Some("put the text of the other file here, as a macro where it is used twice".to_owned()),
         ),
         ErrorKind::UnknownFilter | ErrorKind::UnknownFunction | ErrorKind::UnknownTest => {
-            (detail(), Some("see `ferry render --help` for what templates can use".to_owned()))
+            (detail(), Some("templates have minijinja's own filters, functions and tests, without files, clock and environment".to_owned()))
         }
         kind => (format!("{kind}: {}", detail()), None),
     };

@@ -263,10 +263,16 @@ fn spans_count_from_the_first_data_frame() {
     assert_eq!(short, long);
 }
 
+/// Configs that are written to these places.
+fn configs(json: &Value, to: &[&str]) -> Value {
+    let one = |to: &&str| json!({ "file": json["manifest"], "from": "x", "to": to, "template": false, "mode": 420 });
+    to.iter().map(one).collect()
+}
+
 #[test]
 fn ferry_json_is_refused_when_it_breaks_the_book() {
     type Edit = fn(&mut Value);
-    let edits: [(&str, Edit); 13] = [
+    let edits: [(&str, Edit); 16] = [
         ("unknown member", |json| json["extra"] = json!(1)),
         ("unknown inner member", |json| json["manifest"]["extra"] = json!(1)),
         ("digest in capitals", |json| {
@@ -293,8 +299,19 @@ fn ferry_json_is_refused_when_it_breaks_the_book() {
         ("path with ..", |json| json["manifest"]["path"] = json!("a/../b")),
         ("absolute path", |json| json["manifest"]["path"] = json!("/etc/passwd")),
         ("null", |json| json["name"] = Value::Null),
+        ("config where the installer writes", |json| json["configs"] = configs(json, &[".configs/x"])),
+        ("config below a config", |json| json["configs"] = configs(json, &["a", "a/b"])),
+        ("config below a file of the Compose file", |json| {
+            json["configs"] = configs(json, &["ferry.yaml/x"]);
+            json["compose_files"] = json!([{ "file": json["manifest"] }]);
+        }),
     ];
     open(book::pack_described(&Content::default(), |_| {})).unwrap();
+    let good: Edit = |json| {
+        json["configs"] = configs(json, &["a/b", "a/c"]);
+        json["compose_files"] = json!([{ "file": json["manifest"], "executable": true }]);
+    };
+    open(book::pack_described(&Content::default(), good)).unwrap();
     for (what, edit) in edits {
         let found = error(book::pack_described(&Content::default(), edit));
         let refused = matches!(found, FormatError::Release(_) | FormatError::Inconsistent(_));

@@ -12,6 +12,10 @@ pub(super) fn check_link(path: &str, target: &str) -> anyhow::Result<()> {
     {
         bail!("{}; copy what it means into the artifact", leaves());
     }
+    // One line of the listing that gives an artifact its digest.
+    if target.chars().any(char::is_control) {
+        bail!("the target of the symbolic link `{path}` holds a control character; rename what it leads to");
+    }
     let mut depth = path.split('/').count() - 1;
     let mut named = false;
     for part in target.split('/') {

@@ -51,6 +51,7 @@ pub fn resolve(
             break;
         }
         progress.detail(&format!("image {}", wanted.reference));
+        let platforms = wanted.platform.as_ref().map_or(platforms, std::slice::from_ref);
         match search.one(wanted, platforms) {
             Ok(images) => found.extend(images),
             Err(diagnostics) => wrong.0.extend(diagnostics.0),
@@ -59,6 +60,8 @@ pub fn resolve(
     // The same damaged archive is met by every image that looks into it.
     let mut seen = BTreeSet::new();
     wrong.0.retain(|diagnostic| seen.insert(diagnostic.to_string()));
+    // Platforms stand in the order of `requires: arch`, and each source answers in its own.
+    found.sort_by(|a, b| (&a.reference, a.platform.as_str()).cmp(&(&b.reference, b.platform.as_str())));
     number(&mut found);
     wrong.or_ok(found)
 }
@@ -276,8 +279,8 @@ impl Search<'_> {
         hunt.take(&named(candidates, &hunt.wanted.reference), "images", &whence)
     }
 
-    /// A layout that an earlier build pulled, where it has all that is missing. With one platform
-    /// missing, the registry is asked again for all, so that they come from one index.
+    /// A layout that an earlier build pulled, where it has all that is missing; otherwise the registry is
+    /// asked again for what is missing now.
     fn kept_layout(&self, hunt: &Hunt<'_>, reference: &ImageRef) -> Option<Vec<Candidate>> {
         let path = kept::registry_layout(&self.images, &reference.familiar());
         if self.options.refresh || !path.join("index.json").is_file() {

@@ -37,6 +37,8 @@ use store::Stored;
 pub struct Wanted {
     /// The name that Compose uses.
     pub reference: ImageRef,
+    /// The one platform that it is needed for, where a service names it; `None`: all of the build's.
+    pub platform: Option<Platform>,
     /// Where the manifest says it lies; `None`: it is looked for.
     pub source: Option<SourceSpec>,
     /// File and 1-based line that ask for it, for messages.

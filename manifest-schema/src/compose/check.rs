@@ -1,7 +1,7 @@
 //! What can be seen only when the whole file is read: references, ports, names, circles.
 
-use super::context::{Context, PublishedPort, Target};
-use super::model::{Condition, HealthCheck, Project, Service};
+use super::context::{Context, MountedFile, PublishedPort, Target};
+use super::model::{Condition, FileMount, HealthCheck, Project, Service};
 use super::order;
 use crate::ServiceName;
 use crate::yaml::{nearest, shown};
@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// Every name that a service uses exists.
 pub(super) fn references(context: &mut Context<'_>, project: &Project) {
     let services: BTreeSet<&str> = project.services.keys().map(ServiceName::as_str).collect();
-    let networks: BTreeSet<&str> = project.networks.keys().map(String::as_str).collect();
+    // `default` is made when a service uses it.
+    let networks: BTreeSet<&str> = project.networks.keys().map(String::as_str).chain(["default"]).collect();
     let volumes: BTreeSet<&str> = project.volumes.keys().map(String::as_str).collect();
     let configs: BTreeSet<&str> = project.configs.keys().map(String::as_str).collect();
     let secrets: BTreeSet<&str> = project.secrets.keys().map(String::as_str).collect();
@@ -26,6 +27,15 @@ pub(super) fn references(context: &mut Context<'_>, project: &Project) {
         if known.contains(name) || context.r.is_full() {
             continue;
         }
+        if reference.optional {
+            let message = format!(
+                "service `{}` would wait for `{}`, which does not exist; it starts without it",
+                reference.from,
+                shown(name)
+            );
+            context.r.warn(&reference.place, message, "delete this line, or add that service");
+            continue;
+        }
         let message =
             format!("service `{}` uses {kind} `{}`, which does not exist", reference.from, shown(name));
         let hint = match nearest(name, known.iter().copied()) {
@@ -35,6 +45,10 @@ pub(super) fn references(context: &mut Context<'_>, project: &Project) {
         };
         context.r.error(&reference.place, message, hint);
     }
+}
+
+/// What services wait for can happen.
+pub(super) fn waits(context: &mut Context<'_>, project: &Project) {
     for (name, service) in &project.services {
         healthy_without_check(context, project, name, service);
     }
@@ -72,13 +86,11 @@ fn healthy_without_check(
 pub(super) fn ports(context: &mut Context<'_>, project: &Project) {
     let ports = std::mem::take(&mut context.ports);
     let mut by_number: HashMap<(u16, &str), Vec<&PublishedPort>> = HashMap::new();
-    for entry in &ports {
+    for entry in ports.iter().filter(|entry| is_kept(project, &entry.service)) {
         let Some(published) = entry.port.published else { continue };
         let others = by_number.entry((published, entry.port.protocol.as_str())).or_default();
-        let twin = others.iter().find(|other| {
-            overlap(other.port.host_ip.as_deref(), entry.port.host_ip.as_deref())
-                && together(project, &other.service, &entry.service)
-        });
+        let twin =
+            others.iter().find(|other| overlap(other.port.host_ip.as_deref(), entry.port.host_ip.as_deref()));
         if let Some(twin) = twin {
             let message = format!(
                 "port {published}/{} is published twice: by service `{}` on line {} and by service `{}` on line {}",
@@ -91,33 +103,68 @@ pub(super) fn ports(context: &mut Context<'_>, project: &Project) {
     }
 }
 
-/// Whether two addresses of the host can be taken at once; all of them is one of them.
+/// Whether both addresses of the host cannot be taken at once. No address is all of both families,
+/// `0.0.0.0` all of IPv4, `::` all of IPv6.
 fn overlap(a: Option<&str>, b: Option<&str>) -> bool {
-    let any = |ip: Option<&str>| ip.is_none_or(|ip| matches!(ip, "0.0.0.0" | "::"));
-    any(a) || any(b) || a == b
+    let (Some(a), Some(b)) = (a, b) else { return true };
+    let all = |ip: &str| matches!(ip, "0.0.0.0" | "::");
+    a == b || ((all(a) || all(b)) && a.contains(':') == b.contains(':'))
 }
 
-/// Whether two services can run at the same time: not when each stands in other profiles.
-fn together(project: &Project, a: &str, b: &str) -> bool {
-    let profiles = |name: &str| {
-        let service = name.parse::<ServiceName>().ok().and_then(|name| project.services.get(&name));
-        service.map(|service| service.profiles.as_slice()).unwrap_or_default()
-    };
-    let (a, b) = (profiles(a), profiles(b));
-    a.is_empty() || b.is_empty() || a.iter().any(|profile| b.contains(profile))
+/// Whether the service is there, and not left out.
+fn is_kept(project: &Project, name: &str) -> bool {
+    name.parse::<ServiceName>().is_ok_and(|name| project.services.contains_key(&name))
 }
 
 /// No two containers have the same name.
 pub(super) fn container_names(context: &mut Context<'_>, project: &Project) {
-    let mut names: BTreeMap<&str, &ServiceName> = BTreeMap::new();
+    let own = context.env.get("COMPOSE_PROJECT_NAME");
+    let mut names: BTreeMap<String, &ServiceName> = BTreeMap::new();
+    if let Some(own) = own {
+        let unnamed = project.services.iter().filter(|(_, service)| service.container_name.is_none());
+        names.extend(unnamed.map(|(name, _)| (format!("{own}-{name}-1"), name)));
+    }
     for (name, service) in &project.services {
-        let Some(container) = service.container_name.as_deref() else { continue };
-        if let Some(other) = names.insert(container, name) {
+        let Some(container) = &service.container_name else { continue };
+        if let Some(other) = names.insert(container.clone(), name) {
             let message =
                 format!("services `{other}` and `{name}` have the same `container_name` `{container}`");
             context.r.error(&(service.line, 0), message, "delete `container_name`, or give each its own");
         }
     }
+}
+
+/// A config or secret is one file on the host, with one owner and one mode.
+pub(super) fn mounted_files(context: &mut Context<'_>, project: &Project) {
+    let mounted = std::mem::take(&mut context.mounted);
+    let mut first: HashMap<(&str, &str), &MountedFile> = HashMap::new();
+    for entry in mounted.iter().filter(|entry| is_kept(project, &entry.service)) {
+        let (word, section) =
+            if entry.kind == Target::Secret { ("secret", "secrets") } else { ("config", "configs") };
+        let other = *first.entry((word, entry.mount.source.as_str())).or_insert(entry);
+        if owner_and_mode(&other.mount) != owner_and_mode(&entry.mount) {
+            let message = format!(
+                "service `{}` wants {word} `{}` with another owner or mode than service `{}` on line {}",
+                entry.service,
+                shown(&entry.mount.source),
+                other.service,
+                other.place.0
+            );
+            let hint = format!(
+                "write the same `uid`, `gid` and `mode`, or make two entries under `{section}` with the same file"
+            );
+            context.r.error(&entry.place, message, hint);
+        }
+    }
+}
+
+/// With what stands where nothing is written.
+fn owner_and_mode(mount: &FileMount) -> (&str, &str, u32) {
+    (
+        mount.uid.as_deref().unwrap_or("0"),
+        mount.gid.as_deref().unwrap_or("0"),
+        mount.mode.unwrap_or(0o444) & 0o777,
+    )
 }
 
 /// No service waits for itself.

@@ -1,7 +1,7 @@
 //! What the readers of a Compose file share: the collector of mistakes, the values for
 //! interpolation, and what was named where, so that references are checked when all is read.
 
-use super::model::Port;
+use super::model::{FileMount, Port};
 use super::{FileUse, NamedFile};
 use crate::BundlePath;
 use crate::yaml::{Node, Reader, Value, shown};
@@ -25,6 +25,8 @@ pub(super) struct Reference {
     /// The service that refers.
     pub(super) from: String,
     pub(super) place: (usize, usize),
+    /// `depends_on` with `required: false`: it need not exist.
+    pub(super) optional: bool,
 }
 
 /// One published port, with its place.
@@ -33,6 +35,25 @@ pub(super) struct PublishedPort {
     pub(super) port: Port,
     pub(super) service: String,
     pub(super) place: (usize, usize),
+}
+
+/// One config or secret of a service, with its place.
+#[derive(Debug)]
+pub(super) struct MountedFile {
+    pub(super) kind: Target,
+    pub(super) mount: FileMount,
+    pub(super) service: String,
+    pub(super) place: (usize, usize),
+}
+
+/// One mention of a file.
+#[derive(Debug)]
+pub(super) struct Mention {
+    pub(super) file: NamedFile,
+    /// The service that needs it; `None`: the object below.
+    pub(super) service: Option<String>,
+    /// The top-level config or secret that it is.
+    pub(super) object: Option<(Target, String)>,
 }
 
 /// Ports, mounts, files and the like of one project: past this a file is a mistake, and each check
@@ -46,7 +67,10 @@ pub(super) struct Context<'a> {
     pub(super) r: Reader<'a>,
     pub(super) env: &'a BTreeMap<String, String>,
     pub(super) load: &'a dyn Fn(&str) -> Option<Vec<u8>>,
-    pub(super) files: Vec<NamedFile>,
+    pub(super) files: Vec<Mention>,
+    /// `env_file` of each service that has one.
+    pub(super) env_files: Vec<(String, Node)>,
+    pub(super) mounted: Vec<MountedFile>,
     pub(super) references: Vec<Reference>,
     pub(super) ports: Vec<PublishedPort>,
     /// The service being read.
@@ -68,7 +92,15 @@ impl Context<'_> {
     /// Notes that the service being read refers to something.
     pub(super) fn refer(&mut self, target: Target, name: &str, place: (usize, usize)) {
         let from = self.service.clone();
-        self.references.push(Reference { target, name: name.to_owned(), from, place });
+        self.references.push(Reference { target, name: name.to_owned(), from, place, optional: false });
+    }
+
+    /// Notes that the service being read waits for another, where that is there.
+    pub(super) fn refer_to_optional(&mut self, name: &str, place: (usize, usize)) {
+        self.refer(Target::Service, name, place);
+        if let Some(reference) = self.references.last_mut() {
+            reference.optional = true;
+        }
     }
 
     /// Counts `count` more ports, mounts or files; false when there are too many.
@@ -82,7 +114,8 @@ impl Context<'_> {
         self.items <= MAX_ITEMS
     }
 
-    /// A path below the Compose file's folder; it is noted as needed.
+    /// A path below the Compose file's folder; it is noted as needed by the service being read, or by
+    /// the top-level `object`.
     pub(super) fn relative_file(
         &mut self,
         what: &str,
@@ -90,14 +123,15 @@ impl Context<'_> {
         place: (usize, usize),
         kind: FileUse,
         used_by: String,
+        object: Option<(Target, String)>,
     ) -> Option<String> {
         let short = normal(text);
         match short.parse::<BundlePath>() {
             Ok(path) => {
                 let path = path.as_str().to_owned();
-                if !self.files.iter().any(|file| file.path == path) {
-                    self.files.push(NamedFile { path: path.clone(), line: place.0, used_by, kind });
-                }
+                let file = NamedFile { path: path.clone(), line: place.0, used_by, kind };
+                let service = object.is_none().then(|| self.service.clone());
+                self.files.push(Mention { file, service, object });
                 Some(path)
             }
             Err(_) => {

@@ -17,13 +17,7 @@ pub(super) fn shared(
     let text = context.r.string(what, node)?;
     if let Some(name) = text.strip_prefix("service:") {
         context.refer(Target::Service, name, (node.line, node.column));
-        if let Ok(name) = name.parse::<ServiceName>() {
-            depends_on.entry(name).or_insert(Dependency {
-                condition: Condition::ServiceStarted,
-                restart: true,
-                required: true,
-            });
-        }
+        needs(depends_on, name);
         return Some(text);
     }
     let known: &[&str] = match what {
@@ -54,7 +48,6 @@ pub(super) fn dependencies(
         return;
     }
     for (key, node) in context.r.names("depends_on", node) {
-        context.refer(Target::Service, &key.text, (key.line, key.column));
         let mut dependency = default.clone();
         for (inner, node) in context.r.map(&format!("depends_on.{}", shown(&key.text)), node) {
             match inner.text.as_str() {
@@ -75,8 +68,25 @@ pub(super) fn dependencies(
                 _ => context.r.unknown_key(inner, "`depends_on`", &["condition", "restart", "required"]),
             }
         }
-        depends_on.extend(key.text.parse().map(|name| (name, dependency)));
+        let place = (key.line, key.column);
+        if dependency.required {
+            context.refer(Target::Service, &key.text, place);
+        } else {
+            context.refer_to_optional(&key.text, place);
+        }
+        if let Ok(name) = key.text.parse::<ServiceName>() {
+            // Whoever lives in the other's network needs it, whatever stands here.
+            dependency.required |= depends_on.get(&name).is_some_and(|other| other.required);
+            depends_on.insert(name, dependency);
+        }
     }
+}
+
+/// The service cannot be without `name`.
+fn needs(depends_on: &mut BTreeMap<ServiceName, Dependency>, name: &str) {
+    let Ok(name) = name.parse::<ServiceName>() else { return };
+    let started = Dependency { condition: Condition::ServiceStarted, restart: true, required: true };
+    depends_on.entry(name).and_modify(|dependency| dependency.required = true).or_insert(started);
 }
 
 /// `links: [db]` says no more than `depends_on` does; `db:alias` says something we cannot keep.
@@ -94,13 +104,7 @@ pub(super) fn links(
             continue;
         }
         context.refer(Target::Service, &text, (item.line, item.column));
-        if let Ok(name) = text.parse() {
-            depends_on.entry(name).or_insert(Dependency {
-                condition: Condition::ServiceStarted,
-                restart: true,
-                required: true,
-            });
-        }
+        needs(depends_on, &text);
     }
     context.r.warn(
         key,

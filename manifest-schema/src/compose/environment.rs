@@ -2,30 +2,15 @@
 //! "env_file"): files first, in order, then the service's own values.
 
 use super::context::{Context, MAX_ENV_FILE_BYTES};
+use super::model::Project;
 use super::{FileUse, dotenv};
+use crate::ServiceName;
 use crate::yaml::{Node, Value};
 use std::collections::BTreeMap;
 
-/// Both together.
-pub(super) fn decode(
-    context: &mut Context<'_>,
-    environment: Option<&Node>,
-    env_file: Option<&Node>,
-) -> BTreeMap<String, String> {
+/// The service's own values.
+pub(super) fn decode(context: &mut Context<'_>, environment: Option<&Node>) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
-    if let Some(node) = env_file {
-        let items = if matches!(node.value, Value::Seq(_)) {
-            context.r.list("env_file", node)
-        } else {
-            std::slice::from_ref(node)
-        };
-        for item in items {
-            if !context.count(1, item) {
-                break;
-            }
-            values.extend(env_file_values(context, item));
-        }
-    }
     let Some(node) = environment else { return values };
     for pair in context.pairs("environment", node) {
         if pair.key.is_empty() || pair.key.contains(['=', '\0']) {
@@ -44,6 +29,30 @@ pub(super) fn decode(
         }
     }
     values
+}
+
+/// The files' values, for what a service does not say itself. Read once it is known which services
+/// are left out: what only they need is not carried.
+pub(super) fn from_files(context: &mut Context<'_>, project: &mut Project) {
+    for (service, node) in std::mem::take(&mut context.env_files) {
+        let Ok(name) = service.parse::<ServiceName>() else { continue };
+        let Some(kept) = project.services.get_mut(&name) else { continue };
+        context.service = service;
+        let items = if matches!(node.value, Value::Seq(_)) {
+            context.r.list("env_file", &node)
+        } else {
+            std::slice::from_ref(&node)
+        };
+        let mut values = BTreeMap::new();
+        for item in items {
+            if !context.count(1, item) {
+                return;
+            }
+            values.extend(env_file_values(context, item));
+        }
+        values.append(&mut kept.environment);
+        kept.environment = values;
+    }
 }
 
 fn env_file_values(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, String> {
@@ -86,7 +95,7 @@ fn env_file_values(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, S
         return BTreeMap::new();
     }
     let used_by = format!("service `{}`", context.service);
-    if context.relative_file("env_file", &path, place, FileUse::EnvFile, used_by).is_none() {
+    if context.relative_file("env_file", &path, place, FileUse::EnvFile, used_by, None).is_none() {
         return BTreeMap::new();
     }
     let Ok(text) = String::from_utf8(bytes) else {

@@ -1,7 +1,7 @@
 //! `configs`, `secrets` and `volumes`: the top-level ones and their mounts in services (Compose
 //! Specification, "configs", "secrets", "volumes").
 
-use super::context::{Context, Target, normal};
+use super::context::{Context, MountedFile, Target, normal};
 use super::model::{FileMount, FileObject, Volume};
 use super::networks::{check_key, external};
 use super::{FileUse, quantity};
@@ -90,7 +90,9 @@ fn file(context: &mut Context<'_>, node: &Node, kind: Target, name: &str) -> Opt
     let text = context.r.string("file", node)?;
     let used = if kind == Target::Secret { FileUse::Secret } else { FileUse::Config };
     let used_by = format!("{} `{}`", words(kind).1, shown(name));
-    context.relative_file("file", &text, (node.line, node.column), used, used_by).map(FileObject::File)
+    let object = Some((kind, name.to_owned()));
+    let path = context.relative_file("file", &text, (node.line, node.column), used, used_by, object);
+    path.map(FileObject::File)
 }
 
 fn variable(context: &mut Context<'_>, node: &Node) -> Option<FileObject> {
@@ -150,7 +152,14 @@ pub(super) fn mounts(context: &mut Context<'_>, node: &Node, kind: Target) -> Ve
                 }
             }
         };
-        mounts.push(FileMount { source, target: normal(&target), uid, gid, mode });
+        let mount = FileMount { source, target: normal(&target), uid, gid, mode };
+        context.mounted.push(MountedFile {
+            kind,
+            mount: mount.clone(),
+            service: context.service.clone(),
+            place: (item.line, item.column),
+        });
+        mounts.push(mount);
     }
     mounts
 }

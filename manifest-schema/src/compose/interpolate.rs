@@ -25,10 +25,32 @@ type Env = BTreeMap<String, String>;
 /// Interpolates all strings below `node`; mistakes go to the reader.
 pub(super) fn tree(r: &mut Reader<'_>, node: &mut Node, env: &Env) {
     let mut made = 0;
-    walk(r, node, env, &mut made);
+    walk(r, node, env, &mut made, false);
 }
 
-fn walk(r: &mut Reader<'_>, node: &mut Node, env: &Env, made: &mut usize) {
+/// Keys below which every key is a name that people choose; `x-` is no extension there.
+const NAMES: [&str; 15] = [
+    "services",
+    "networks",
+    "volumes",
+    "configs",
+    "secrets",
+    "labels",
+    "environment",
+    "annotations",
+    "args",
+    "depends_on",
+    "driver_opts",
+    "options",
+    "extra_hosts",
+    "sysctls",
+    "ulimits",
+];
+
+/// `names`: the keys of this map are names. Elsewhere what begins with `x-` is an extension (Compose
+/// Specification, "Extension"), which nothing here reads: a variable that is missing in it is no
+/// mistake.
+fn walk(r: &mut Reader<'_>, node: &mut Node, env: &Env, made: &mut usize, names: bool) {
     if r.is_full() {
         return;
     }
@@ -43,11 +65,11 @@ fn walk(r: &mut Reader<'_>, node: &mut Node, env: &Env, made: &mut usize) {
                 Err(problem) => r.error(&place, problem.message, problem.hint),
             }
         }
-        Value::Seq(items) => items.iter_mut().for_each(|item| walk(r, item, env, made)),
+        Value::Seq(items) => items.iter_mut().for_each(|item| walk(r, item, env, made, false)),
         Value::Map(entries) => {
             for (key, node) in entries {
-                if !key.text.starts_with("x-") {
-                    walk(r, node, env, made);
+                if names || !key.text.starts_with("x-") {
+                    walk(r, node, env, made, !names && NAMES.contains(&key.text.as_str()));
                 }
             }
         }

@@ -174,9 +174,13 @@ fn mistakes_in_an_env_file_name_that_file() {
 
 #[test]
 fn ports_on_different_addresses_protocols_and_profiles_may_be_equal() {
-    for ports in
-        [("'127.0.0.1:80:80'", "'127.0.0.2:80:80'"), ("'80:80/udp'", "'80:80/tcp'"), ("'80'", "'80'")]
-    {
+    for ports in [
+        ("'127.0.0.1:80:80'", "'127.0.0.2:80:80'"),
+        ("'80:80/udp'", "'80:80/tcp'"),
+        ("'80'", "'80'"),
+        ("'0.0.0.0:80:80'", "'[::]:80:80'"),
+        ("'0.0.0.0:80:80'", "'[::1]:80:80'"),
+    ] {
         let text = format!(
             "services: {{ a: {{ image: a, ports: [{}] }}, b: {{ image: b, ports: [{}] }} }}\n",
             ports.0, ports.1
@@ -185,6 +189,68 @@ fn ports_on_different_addresses_protocols_and_profiles_may_be_equal() {
     }
     let profiles = "services: { a: { image: a, ports: ['80:80'], profiles: [x] }, b: { image: b, ports: ['80:80'], profiles: [y] } }\n";
     assert!(try_read(profiles, &[], &[]).is_ok());
+    let left_out =
+        "services: { a: { image: a, ports: ['80:80'] }, b: { image: b, ports: ['80:80'], profiles: [y] } }\n";
+    assert!(try_read(left_out, &[], &[]).is_ok());
+    for ports in [
+        ("'80:80'", "'[::]:80:80'"),
+        ("'0.0.0.0:80:80'", "'1.2.3.4:80:80'"),
+        ("'[::]:80:80'", "'[::1]:80:80'"),
+    ] {
+        let text = format!(
+            "services: {{ a: {{ image: a, ports: [{}] }}, b: {{ image: b, ports: [{}] }} }}\n",
+            ports.0, ports.1
+        );
+        assert!(refused(&text).contains("is published twice"), "{text}");
+    }
+}
+
+#[test]
+fn names_that_begin_with_x_are_names_where_people_choose_them() {
+    let text = "x-note: { a: $NONE }\nservices:\n  x-proxy:\n    x-more: $NONE\n    image: a:$PORT\n    labels: { x-team: $PORT }\n    environment: { x-e: $PORT }\n    logging: { x-note: $NONE, options: { x-o: $PORT } }\n    volumes: [{ type: volume, target: /v, x-why: $NONE }]\n";
+    let project = try_read(text, &[("PORT", "8080")], &[]).unwrap_or_else(|error| panic!("{error}")).project;
+    let service = project.services.values().next().unwrap();
+    assert_eq!(service.image, "a:8080");
+    assert_eq!((service.labels["x-team"].as_str(), service.environment["x-e"].as_str()), ("8080", "8080"));
+    assert_eq!(service.logging.as_ref().unwrap().options["x-o"], "8080");
+    assert!(
+        refused("services: { a: { image: a, labels: { x-team: $NONE } } }\n").contains("`NONE` has no value")
+    );
+}
+
+#[test]
+fn container_names_cannot_collide_on_site() {
+    let text = "services: { a: { image: a, container_name: api.new } }\n";
+    assert!(
+        refused(text).contains("is kept for containers that are about to replace others"),
+        "{}",
+        refused(text)
+    );
+    let text = "services: { a: { image: a }, b: { image: b, container_name: plant-a-1 } }\n";
+    let error = try_read(text, &[("COMPOSE_PROJECT_NAME", "plant")], &[]).unwrap_err().to_string();
+    assert!(error.contains("services `a` and `b` have the same `container_name` `plant-a-1`"), "{error}");
+}
+
+#[test]
+fn one_file_has_one_owner_and_one_mode() {
+    let text = |other: &str| {
+        format!(
+            "services:\n  a:\n    image: a\n    secrets:\n      - key\n  b:\n    image: b\n    secrets:\n      - {other}\nsecrets: {{ key: {{ file: ./k }}, mine: {{ file: ./k }} }}\n"
+        )
+    };
+    for other in ["{ source: key, uid: '1000' }", "{ source: key, gid: 7 }", "{ source: key, mode: 0400 }"] {
+        let error = refused(&text(other));
+        assert!(error.contains("compose.yaml:9:9: service `b` wants secret `key` with another owner or mode than service `a` on line 5"), "{error}");
+        assert!(error.contains("two entries under `secrets` with the same file"), "{error}");
+    }
+    for other in [
+        "key",
+        "{ source: key, target: x }",
+        "{ source: key, mode: 0444, uid: '0' }",
+        "{ source: mine, mode: 0400 }",
+    ] {
+        assert!(try_read(&text(other), &[], &[]).is_ok(), "{other}");
+    }
 }
 
 #[test]
@@ -241,7 +307,7 @@ services:
     healthcheck: { test: [CMD, curl, -f, http://localhost:8000], interval: 5s }
     deploy: { resources: { limits: { cpus: '0.5', memory: 256m } } }
     extends: { service: base }
-  base: { image: base, restart: unless-stopped, profiles: [never] }
+  base: { image: base, restart: unless-stopped }
 volumes: { pgdata: { driver: local } }
 networks: { default: { ipam: { config: [{ subnet: 10.9.0.0/24 }] } } }
 secrets: { db_password: { file: ./secrets/db } }

@@ -24,6 +24,7 @@ mod ports;
 mod project;
 pub(crate) mod quantity;
 mod service;
+mod words;
 
 pub use dotenv::parse_dotenv;
 pub use order::{config_hash, start_order};
@@ -34,12 +35,15 @@ use std::collections::BTreeMap;
 /// A Compose file, read and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parsed {
-    /// The project.
+    /// The project, without what [`Parsed::left_out`] names and without configs and secrets that no
+    /// service uses.
     pub project: model::Project,
+    /// Services with profiles, which are not started.
+    pub left_out: Vec<crate::ServiceName>,
     /// What is ignored or looks wrong, but does not stop anything.
     pub warnings: Vec<Diagnostic>,
-    /// Every relative path that the project needs from the Compose file's folder, each once,
-    /// without a leading `./`.
+    /// Every relative path that the services of the project need from the Compose file's folder, each
+    /// once, without a leading `./`.
     pub files: Vec<NamedFile>,
 }
 
@@ -84,6 +88,8 @@ pub fn parse(
     project::parse(file, text, env, load)
 }
 
+#[cfg(test)]
+mod left_out_tests;
 #[cfg(test)]
 mod mistakes_tests;
 #[cfg(test)]

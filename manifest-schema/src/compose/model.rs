@@ -3,7 +3,7 @@
 
 use crate::{Platform, ServiceName};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A whole project. The project's name is the bundle's.
@@ -23,8 +23,8 @@ pub struct Project {
 
 impl Project {
     /// Takes out the services that have profiles, as Compose does when no profile is asked for, and
-    /// returns their names. One that another service depends on stays (Compose Specification,
-    /// "profiles").
+    /// returns their names. One that another service needs stays (Compose Specification, "profiles");
+    /// `required: false` is no need, and such a dependency on what is not there goes too.
     pub fn leave_out_profiles(&mut self) -> Vec<ServiceName> {
         let mut kept: Vec<ServiceName> = Vec::new();
         let mut next: Vec<ServiceName> = self
@@ -37,13 +37,33 @@ impl Project {
             if !kept.contains(&name)
                 && let Some(service) = self.services.get(&name)
             {
-                next.extend(service.depends_on.keys().cloned());
+                let needed = service.depends_on.iter().filter(|(_, dependency)| dependency.required);
+                next.extend(needed.map(|(name, _)| name.clone()));
                 kept.push(name);
             }
         }
         let left_out: Vec<ServiceName> =
             self.services.keys().filter(|name| !kept.contains(name)).cloned().collect();
         self.services.retain(|name, _| kept.contains(name));
+        for service in self.services.values_mut() {
+            service.depends_on.retain(|name, dependency| dependency.required || kept.contains(name));
+        }
+        left_out
+    }
+
+    /// Takes out configs and secrets that no service uses, and returns the keys of both.
+    pub fn leave_out_unused(&mut self) -> (Vec<String>, Vec<String>) {
+        let services = || self.services.values();
+        let configs = services().flat_map(|service| &service.configs);
+        let secrets = services().flat_map(|service| &service.secrets);
+        let configs: BTreeSet<String> = configs.map(|mount| mount.source.clone()).collect();
+        let secrets: BTreeSet<String> = secrets.map(|mount| mount.source.clone()).collect();
+        let unused = |objects: &BTreeMap<String, FileObject>, used: &BTreeSet<String>| {
+            objects.keys().filter(|key| !used.contains(*key)).cloned().collect::<Vec<_>>()
+        };
+        let left_out = (unused(&self.configs, &configs), unused(&self.secrets, &secrets));
+        self.configs.retain(|key, _| configs.contains(key));
+        self.secrets.retain(|key, _| secrets.contains(key));
         left_out
     }
 }
@@ -143,7 +163,7 @@ pub struct Service {
     pub stop_signal: Option<String>,
     /// `stop_grace_period`; Compose's default is 10 s.
     pub stop_grace_period: Option<Duration>,
-    /// `pull_policy` is accepted and ignored: nothing is ever pulled from outside.
+    /// `profiles`.
     pub profiles: Vec<String>,
     /// 1-based line of the service in the Compose file, for messages; not part of the config hash.
     #[serde(skip)]

@@ -212,7 +212,7 @@ fn bind(context: &mut Context<'_>, node: &Node, source: &str, create: bool) -> O
     }
     let used_by = format!("service `{}`", context.service);
     let place = (node.line, node.column);
-    let path = context.relative_file("volumes", source, place, FileUse::Bind, used_by)?;
+    let path = context.relative_file("volumes", source, place, FileUse::Bind, used_by, None)?;
     Some(MountSource::Bind { path, create })
 }
 

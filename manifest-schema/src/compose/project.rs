@@ -1,11 +1,11 @@
 //! The whole file (Compose Specification, "Compose file").
 
-use super::context::{Context, Target};
+use super::context::{Context, Mention, Target};
 use super::model::{NetworkAttachment, Project};
-use super::{Parsed, check, extend, files, interpolate, networks, service};
+use super::{NamedFile, Parsed, check, environment, extend, files, interpolate, networks, service};
 use crate::yaml::{self, Node, Reader, Value, shown};
 use crate::{Diagnostic, Diagnostics, ServiceName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// More services than this on one host are a mistake, and each check compares them.
 const MAX_SERVICES: usize = 1000;
@@ -35,6 +35,8 @@ pub(super) fn parse(
         env,
         load,
         files: Vec::new(),
+        env_files: Vec::new(),
+        mounted: Vec::new(),
         references: Vec::new(),
         ports: Vec::new(),
         service: String::new(),
@@ -42,14 +44,63 @@ pub(super) fn parse(
         env_file_bytes: 0,
     };
     let mut project = decode(&mut context, &root);
-    default_network(&mut project);
     check::references(&mut context, &project);
+    let optional = optional_waits(&project);
+    let left_out = project.leave_out_profiles();
+    for (name, other, line) in optional {
+        if project.services.contains_key(&name) && left_out.contains(&other) {
+            let message =
+                format!("service `{name}` starts without `{other}`, which has profiles and is left out");
+            context.r.warn(&(line, 0), message, "delete `profiles` there, or this `depends_on`");
+        }
+    }
+    warn_of_unused(&mut context, &root, project.leave_out_unused());
+    environment::from_files(&mut context, &mut project);
+    default_network(&mut project);
+    check::waits(&mut context, &project);
     check::ports(&mut context, &project);
     check::container_names(&mut context, &project);
+    check::mounted_files(&mut context, &project);
     check::cycles(&mut context, &project);
-    let Context { r, files, .. } = context;
-    let (project, warnings) = r.finish(project)?;
-    Ok(Parsed { project, warnings, files })
+    let files = needed_files(std::mem::take(&mut context.files), &project);
+    let (project, warnings) = context.r.finish(project)?;
+    Ok(Parsed { project, left_out, warnings, files })
+}
+
+/// Who would wait for whom, and on which line.
+fn optional_waits(project: &Project) -> Vec<(ServiceName, ServiceName, usize)> {
+    let mut waits = Vec::new();
+    for (name, service) in &project.services {
+        for (other, _) in service.depends_on.iter().filter(|(_, dependency)| !dependency.required) {
+            waits.push((name.clone(), other.clone(), service.line));
+        }
+    }
+    waits
+}
+
+/// What the services that are left, and the objects that they use, name; each path once.
+fn needed_files(mentions: Vec<Mention>, project: &Project) -> Vec<NamedFile> {
+    let mut seen = BTreeSet::new();
+    let needed = mentions.into_iter().filter(|mention| match (&mention.object, &mention.service) {
+        (Some((Target::Secret, key)), _) => project.secrets.contains_key(key),
+        (Some((_, key)), _) => project.configs.contains_key(key),
+        (None, Some(name)) => {
+            name.parse().is_ok_and(|name: ServiceName| project.services.contains_key(&name))
+        }
+        (None, None) => true,
+    });
+    needed.map(|mention| mention.file).filter(|file| seen.insert(file.path.clone())).collect()
+}
+
+fn warn_of_unused(context: &mut Context<'_>, root: &Node, (configs, secrets): (Vec<String>, Vec<String>)) {
+    for (section, word, keys) in [("configs", "config", configs), ("secrets", "secret", secrets)] {
+        let Some(Value::Map(entries)) = root.get(section).map(|node| &node.value) else { continue };
+        for (key, _) in entries.iter().filter(|(key, _)| keys.contains(&key.text)) {
+            let message =
+                format!("no service that is started uses the {word} `{}`; it is left out", shown(&key.text));
+            context.r.warn(key, message, "delete it, or name it in a service");
+        }
+    }
 }
 
 fn decode(context: &mut Context<'_>, root: &Node) -> Project {

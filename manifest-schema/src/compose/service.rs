@@ -5,7 +5,7 @@
 
 use super::context::{Context, Target};
 use super::model::{Logging, Service};
-use super::{depends, deploy, environment, files, health, mounts, networks, ports, quantity};
+use super::{depends, deploy, environment, files, health, mounts, networks, ports, quantity, words};
 use crate::yaml::{Key, Node, Value, shown};
 use crate::{ImageRef, Platform, ServiceName};
 use std::collections::BTreeMap;
@@ -116,7 +116,10 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node, extende
     let mut service = Service { line: name.line, ..Service::default() };
     let mut deploy_restart = None;
     let mut restart = None;
-    service.environment = environment::decode(context, node.get("environment"), node.get("env_file"));
+    service.environment = environment::decode(context, node.get("environment"));
+    if let Some(node) = node.get("env_file") {
+        context.env_files.push((name.text.clone(), node.clone()));
+    }
     for (key, node) in context.r.map(&format!("services.{}", shown(&name.text)), node) {
         let what = key.text.as_str();
         match what {
@@ -124,8 +127,8 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node, extende
             "image" => image(context, node, &mut service),
             "platform" => service.platform = context.r.name::<Platform>(what, node),
             "container_name" => service.container_name = container_name(context, node),
-            "command" => service.command = words(context, what, node),
-            "entrypoint" => service.entrypoint = words(context, what, node),
+            "command" => service.command = command(context, what, node),
+            "entrypoint" => service.entrypoint = command(context, what, node),
             "ports" => service.ports = ports::decode(context, node),
             "expose" => service.expose = ports::expose(context, node),
             "volumes" => service.mounts = mounts::decode(context, node, extended),
@@ -238,26 +241,24 @@ fn container_name(context: &mut Context<'_>, node: &Node) -> Option<String> {
                 shown(text)
             )
         })?;
+        if name.as_str().ends_with(".new") {
+            return Err("a name that ends in `.new` is kept for containers that are about to replace others"
+                .to_owned());
+        }
         Ok(name.as_str().to_owned())
     })
 }
 
-/// A command: a list, or a text split as a shell splits it.
-fn words(context: &mut Context<'_>, what: &str, node: &Node) -> Option<Vec<String>> {
+/// A command: a list, or a text that is split as Compose splits it.
+fn command(context: &mut Context<'_>, what: &str, node: &Node) -> Option<Vec<String>> {
     match &node.value {
         Value::Null => None,
         Value::Seq(_) => Some(context.r.strings(what, node, false)),
         _ => {
             let text = context.r.string(what, node)?;
-            let words = shlex::split(&text);
-            if words.is_none() {
-                context.r.error(
-                    node,
-                    format!("`{what}` has a quote that is not closed"),
-                    "write it as a list",
-                );
-            }
-            words
+            let split = words::split(&text);
+            let hint = "write it as a list; for a shell, `[sh, -c, \"…\"]`";
+            split.map_err(|why| context.r.error(node, format!("`{what}` {why}"), hint)).ok()
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn try_read(
 
 fn service(keys: &str) -> Service {
     let text = format!(
-        "services:\n  web:\n    image: nginx\n{keys}volumes: {{ data: }}\nnetworks: {{ back: }}\nconfigs: {{ app: {{ content: x }} }}\nsecrets: {{ key: {{ file: ./key }} }}\n"
+        "services:\n  web:\n    image: nginx\n{keys}volumes: {{ data: }}\nnetworks: {{ back: }}\nconfigs: {{ app: {{ content: x }}, mine: {{ content: x }} }}\nsecrets: {{ key: {{ file: ./key }} }}\n"
     );
     read(&text).project.services.remove(&"web".parse::<ServiceName>().unwrap()).unwrap()
 }
@@ -243,7 +243,7 @@ fn dependencies_and_health() {
 #[test]
 fn small_keys() {
     let s = service(
-        "    platform: linux/arm64\n    container_name: x.y\n    restart: on-failure:3\n    labels: [a=1, b]\n    user: 1000:1000\n    group_add: [audio, 27]\n    hostname: h\n    domainname: d\n    extra_hosts: { plc: 10.0.0.2, gw: host-gateway }\n    dns: 10.0.0.1\n    dns_search: [a.local]\n    dns_opt: [ndots:1]\n    init: true\n    read_only: true\n    privileged: 'true'\n    tty: true\n    stdin_open: false\n    cap_add: [NET_ADMIN]\n    cap_drop: [ALL]\n    security_opt: ['no-new-privileges:true']\n    sysctls: { net.core.somaxconn: 1024 }\n    ulimits: { nproc: 65535, nofile: { soft: 1024, hard: 4096 } }\n    shm_size: 64m\n    ipc: host\n    pid: host\n    userns_mode: host\n    stop_signal: SIGINT\n    stop_grace_period: 1m\n    profiles: [debug]\n    working_dir: /w\n    logging: { driver: json-file, options: { max-size: 10m, max-file: 3 } }\n",
+        "    platform: linux/arm64\n    container_name: x.y\n    restart: on-failure:3\n    labels: [a=1, b]\n    user: 1000:1000\n    group_add: [audio, 27]\n    hostname: h\n    domainname: d\n    extra_hosts: { plc: 10.0.0.2, gw: host-gateway }\n    dns: 10.0.0.1\n    dns_search: [a.local]\n    dns_opt: [ndots:1]\n    init: true\n    read_only: true\n    privileged: 'true'\n    tty: true\n    stdin_open: false\n    cap_add: [NET_ADMIN]\n    cap_drop: [ALL]\n    security_opt: ['no-new-privileges:true']\n    sysctls: { net.core.somaxconn: 1024 }\n    ulimits: { nproc: 65535, nofile: { soft: 1024, hard: 4096 } }\n    shm_size: 64m\n    ipc: host\n    pid: host\n    userns_mode: host\n    stop_signal: SIGINT\n    stop_grace_period: 1m\n    working_dir: /w\n    logging: { driver: json-file, options: { max-size: 10m, max-file: 3 } }\n",
     );
     assert_eq!(s.platform.unwrap().as_str(), "linux/arm64");
     assert_eq!((s.container_name.as_deref(), s.restart), (Some("x.y"), Restart::OnFailure(Some(3))));
@@ -300,13 +300,13 @@ fn limits_old_and_new() {
 #[test]
 fn configs_and_secrets() {
     let s = service(
-        "    configs: [app, { source: app, target: /etc/app, uid: '1', gid: 2, mode: 0440 }]\n    secrets: [key, { source: key, target: other, mode: 0400 }]\n",
+        "    configs: [app, { source: mine, target: /etc/app, uid: '1', gid: 2, mode: 0440 }]\n    secrets: [key, { source: key, target: other }]\n",
     );
     assert_eq!(s.configs[0].target, "/app");
     assert_eq!(
         s.configs[1],
         FileMount {
-            source: "app".into(),
+            source: "mine".into(),
             target: "/etc/app".into(),
             uid: Some("1".into()),
             gid: Some("2".into()),
@@ -318,7 +318,7 @@ fn configs_and_secrets() {
         ("/run/secrets/key", "/run/secrets/other")
     );
     let parsed = read_with(
-        "services: { a: { image: a, volumes: ['./www:/www'] } }\nconfigs: { f: { file: ./c/f.conf }, e: { environment: E }, t: { content: \"x ${E}\" } }\nsecrets: { s: { file: s.txt } }\n",
+        "services: { a: { image: a, volumes: ['./www:/www'], configs: [f, e, t], secrets: [s] } }\nconfigs: { f: { file: ./c/f.conf }, e: { environment: E }, t: { content: \"x ${E}\" } }\nsecrets: { s: { file: s.txt } }\n",
         &[("E", "v")],
         &[],
     );
@@ -340,7 +340,7 @@ fn configs_and_secrets() {
 #[test]
 fn anchors_merges_extensions_and_extends() {
     let parsed = read(
-        "x-base: &base\n  restart: always\n  environment: &env { A: 1 }\nx-note: ${UNSET}\nservices:\n  a:\n    <<: *base\n    image: a\n    environment: { <<: *env, B: 2 }\n    x-more: 1\n  b:\n    extends: { service: a }\n    image: b\n    command: [x]\n    environment: [C=3, A=9]\n    expose: ['80']\n  c:\n    extends: b\n    command: [y]\n    expose: ['81', '80']\n    profiles: [p]\n    volumes: ['./n:/v', './m:/v']\n",
+        "x-base: &base\n  restart: always\n  environment: &env { A: 1 }\nx-note: ${UNSET}\nservices:\n  a:\n    <<: *base\n    image: a\n    environment: { <<: *env, B: 2 }\n    x-more: 1\n  b:\n    extends: { service: a }\n    image: b\n    command: [x]\n    environment: [C=3, A=9]\n    expose: ['80']\n  c:\n    extends: b\n    command: [y]\n    expose: ['81', '80']\n    volumes: ['./n:/v', './m:/v']\n",
     );
     let service = |name: &str| &parsed.project.services[&name.parse::<ServiceName>().unwrap()];
     assert_eq!(
@@ -378,13 +378,4 @@ fn volumes_and_warnings() {
     );
     let named = "name: plant\nservices: { a: { image: a } }\n";
     assert!(read_with(named, &[("COMPOSE_PROJECT_NAME", "plant")], &[]).warnings.is_empty());
-}
-
-#[test]
-fn services_with_profiles_are_left_out_unless_needed() {
-    let text = "services:\n  web: { image: a, depends_on: [db] }\n  db: { image: b, profiles: [data] }\n  tool: { image: c, profiles: [debug] }\n";
-    let mut project = read(text).project;
-    let left_out = project.leave_out_profiles();
-    assert_eq!(left_out.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["tool"]);
-    assert_eq!(project.services.len(), 2);
 }

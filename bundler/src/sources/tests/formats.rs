@@ -11,7 +11,13 @@ use std::io::Read;
 use std::path::Path;
 
 pub(super) fn wanted(reference: &str, source: Option<SourceSpec>) -> Wanted {
-    Wanted { reference: reference.parse().unwrap(), source, place: ("ferry.yaml".into(), 7), preserve: false }
+    Wanted {
+        reference: reference.parse().unwrap(),
+        platform: None,
+        source,
+        place: ("ferry.yaml".into(), 7),
+        preserve: false,
+    }
 }
 
 /// Options that reach no engine and no registry.
@@ -144,11 +150,19 @@ fn nested_indexes_with_absent_platforms_and_attestations() {
     .unwrap();
 
     expect(folder.path(), wanted("acme/api:1", None), "linux/amd64", &layers());
-    let found = find(folder.path(), &[wanted("acme/api:1", None)], &["linux/arm64", "linux/amd64"]).unwrap();
-    assert_eq!(
-        found.iter().map(|image| image.platform.as_str()).collect::<Vec<_>>(),
-        ["linux/arm64/v8", "linux/amd64"]
-    );
+    // In the order of reference and platform, whatever the order in which they were asked for.
+    let mut orders = Vec::new();
+    for asked in [["linux/arm64", "linux/amd64"], ["linux/amd64", "linux/arm64"]] {
+        let found = find(folder.path(), &[wanted("acme/api:1", None)], &asked).unwrap();
+        let platforms: Vec<&str> = found.iter().map(|image| image.platform.as_str()).collect();
+        assert_eq!(platforms, ["linux/amd64", "linux/arm64/v8"]);
+        orders.push(found.iter().flat_map(|image| &image.layers).map(|l| l.order()).collect::<Vec<_>>());
+    }
+    assert_eq!(orders[0], orders[1]);
+    // A service that names its platform gets no other.
+    let only = Wanted { platform: Some("linux/arm64".parse().unwrap()), ..wanted("acme/api:1", None) };
+    let found = find(folder.path(), &[only], &["linux/amd64", "linux/arm64"]).unwrap();
+    assert_eq!(found.iter().map(|image| image.platform.as_str()).collect::<Vec<_>>(), ["linux/arm64/v8"]);
     let pinned =
         expect(folder.path(), wanted(&format!("acme/api@{index_digest}"), None), "linux/amd64", &layers());
     assert_eq!(pinned.index.unwrap().digest.to_string(), index_digest);
