@@ -26,8 +26,10 @@ pub(crate) struct Written<W> {
     pub(crate) blobs: Vec<(Digest, u64)>,
 }
 
-enum Work {
-    Compress { sequence: u64, content: Arc<Vec<u8>> },
+/// A frame to compress.
+struct Work {
+    sequence: u64,
+    content: Arc<Vec<u8>>,
 }
 
 enum Done {
@@ -48,7 +50,6 @@ enum Done {
     BlobEnds {
         sequence: u64,
     },
-    Failed(FormatError),
 }
 
 impl Done {
@@ -58,7 +59,6 @@ impl Done {
             | Self::Hole { sequence, .. }
             | Self::BlobStarts { sequence }
             | Self::BlobEnds { sequence } => *sequence,
-            Self::Failed(_) => 0,
         }
     }
 }
@@ -70,7 +70,7 @@ enum ToHash {
 
 pub(crate) struct Pipeline<W> {
     work: Option<Sender<Work>>,
-    done: Option<Sender<Done>>,
+    done: Option<Sender<Result<Done>>>,
     hash: Option<Sender<ToHash>>,
     hashed: Receiver<Digest>,
     tokens: Receiver<()>,
@@ -103,7 +103,7 @@ impl<W: Write + Seek + Send + 'static> Pipeline<W> {
         let count = worker_count(threads, level);
         let in_flight = count + 2;
         let (work, work_taken) = bounded::<Work>(in_flight);
-        let (done, done_taken) = unbounded::<Done>();
+        let (done, done_taken) = unbounded::<Result<Done>>();
         let (hash, hash_taken) = bounded::<ToHash>(2);
         let (hashed_sent, hashed) = unbounded();
         let (token_back, tokens) = bounded(in_flight);
@@ -116,10 +116,10 @@ impl<W: Write + Seek + Send + 'static> Pipeline<W> {
             let mut compressor = FrameCompressor::new(level)?;
             let (work_taken, done, buffer_back) = (work_taken.clone(), done.clone(), buffer_back.clone());
             workers.push(std::thread::spawn(move || {
-                for Work::Compress { sequence, content } in work_taken {
+                for Work { sequence, content } in work_taken {
                     let result = compress(&mut compressor, sequence, &content);
                     give_back(content, &buffer_back);
-                    if done.send(result.unwrap_or_else(Done::Failed)).is_err() {
+                    if done.send(result).is_err() {
                         return;
                     }
                 }
@@ -172,25 +172,25 @@ impl<W: Write + Seek + Send + 'static> Pipeline<W> {
             send(self.hash.as_ref(), ToHash::Content(Arc::clone(&content)))?;
         }
         let sequence = self.next();
-        send(self.work.as_ref(), Work::Compress { sequence, content })
+        send(self.work.as_ref(), Work { sequence, content })
     }
 
     /// Leaves a hole for a stored frame.
     pub(crate) fn hole(&mut self, frame_bytes: u32, content_bytes: u32) -> Result<()> {
         let sequence = self.next();
-        send(self.done.as_ref(), Done::Hole { sequence, frame_bytes, content_bytes })
+        send(self.done.as_ref(), Ok(Done::Hole { sequence, frame_bytes, content_bytes }))
     }
 
     /// The next frames hold one blob, alone.
     pub(crate) fn blob_starts(&mut self) -> Result<()> {
         let sequence = self.next();
-        send(self.done.as_ref(), Done::BlobStarts { sequence })
+        send(self.done.as_ref(), Ok(Done::BlobStarts { sequence }))
     }
 
     /// The blob ended; its content's digest.
     pub(crate) fn blob_ends(&mut self) -> Result<Digest> {
         let sequence = self.next();
-        send(self.done.as_ref(), Done::BlobEnds { sequence })?;
+        send(self.done.as_ref(), Ok(Done::BlobEnds { sequence }))?;
         send(self.hash.as_ref(), ToHash::BlobEnds)?;
         self.hashed.recv().map_err(|_| stopped())
     }
@@ -256,7 +256,7 @@ fn compress(compressor: &mut FrameCompressor, sequence: u64, content: &[u8]) -> 
 fn write_in_order<W: Write + Seek>(
     mut output: W,
     start: u64,
-    done: &Receiver<Done>,
+    done: &Receiver<Result<Done>>,
     tokens: &Sender<()>,
 ) -> Result<Written<W>> {
     let writing = |offset: u64| format!("writing the bundle at offset {offset}");
@@ -267,9 +267,7 @@ fn write_in_order<W: Write + Seek>(
     let mut waiting = BTreeMap::new();
     let mut expected = 0;
     for item in done {
-        if let Done::Failed(error) = item {
-            return Err(error);
-        }
+        let item = item?;
         waiting.insert(item.sequence(), item);
         while let Some(item) = waiting.remove(&expected) {
             expected += 1;
@@ -301,7 +299,6 @@ fn write_in_order<W: Write + Seek>(
                         blobs.push((Digest::from_bytes(state.finalize().into()), bytes));
                     }
                 }
-                Done::Failed(error) => return Err(error),
             }
         }
     }

@@ -147,6 +147,10 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
     })
 }
 
+/// What to do about a damaged copy in `images/`.
+const KEPT: &str =
+    "build with --refresh, which asks the engine or registry again for what is kept in images/";
+
 struct Job<'a> {
     request: &'a Request,
     inputs: &'a Inputs,
@@ -389,8 +393,12 @@ impl Job<'_> {
             content.counts = false;
         }
         let path = describe::blob_path(&layer.digest)?;
-        let blob = packer.own(&path, known, false, &mut content).with_context(|| {
-            format!("packing a layer of image {} from {}", layer.image, layer.source.label())
+        let packing = || format!("packing a layer of image {} from {}", layer.image, layer.source.label());
+        let blob = packer.own(&path, known, false, &mut content).map_err(|error| match error {
+            error @ FormatError::Io { .. } if layer.source.is_kept() => {
+                Failure::new(Class::Files, packing()).because(error).hint(KEPT).into()
+            }
+            error => anyhow::Error::new(error).context(packing()),
         })?;
         if known.is_none() {
             self.progress.advance(layer.source.stored_bytes);
@@ -403,9 +411,9 @@ impl Job<'_> {
                 blob.digest,
                 layer.digest
             );
-            return Err(Failure::new(Class::Input, fact)
-                .hint("save the image again, from where it was built")
-                .into());
+            let hint =
+                if layer.source.is_kept() { KEPT } else { "save the image again, from where it was built" };
+            return Err(Failure::new(Class::Input, fact).hint(hint).into());
         }
         Ok(blob)
     }

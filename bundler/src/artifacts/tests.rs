@@ -146,6 +146,9 @@ fn what_cannot_be_carried_is_refused() {
     }
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &[("dist/f", "")]);
+    symlink("x\nfile\tartifacts/y", folder.path().join("dist/l")).unwrap();
+    refused(folder.path(), &[spec("dist", None)], &["symbolic link `l` holds a control character"]);
+    std::fs::remove_file(folder.path().join("dist/l")).unwrap();
     let socket = std::os::unix::net::UnixListener::bind(folder.path().join("dist/socket")).unwrap();
     refused(folder.path(), &[spec("dist", None)], &["dist/socket is neither a file nor a folder"]);
     refused(folder.path(), &[spec("dist/socket", None)], &["neither a file nor a folder"]);

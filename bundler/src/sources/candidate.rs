@@ -11,6 +11,7 @@ use manifest_schema::limits::MAX_LAYERS;
 use manifest_schema::oci::ImageConfig;
 use manifest_schema::{Digest, ImageRef, Platform};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// An image on offer.
 #[derive(Clone)]
@@ -23,8 +24,8 @@ pub(super) struct Candidate {
     pub(super) platform: Option<Platform>,
     /// Manifest as the source has it.
     pub(super) original: Option<OriginalManifest>,
-    /// Indexes over the manifest, outermost first.
-    pub(super) indexes: Vec<OriginalManifest>,
+    /// Indexes over the manifest, outermost first: shared, since one may list thousands of images.
+    pub(super) indexes: Vec<Arc<OriginalManifest>>,
     /// The image itself, or why it cannot be used.
     pub(super) content: Result<Content, Flaw>,
     /// Where it lies, for messages.
@@ -88,7 +89,10 @@ pub(super) enum NotChosen {
 impl Candidate {
     /// All digests by which the image can be pinned.
     pub(super) fn has_digest(&self, digest: &Digest) -> bool {
-        self.original.iter().chain(&self.indexes).any(|manifest| &manifest.digest == digest)
+        self.original
+            .iter()
+            .chain(self.indexes.iter().map(AsRef::as_ref))
+            .any(|manifest| &manifest.digest == digest)
     }
 
     /// Whether an engine's image ID means this image: the config's digest on graph drivers, the
@@ -162,8 +166,9 @@ pub(super) fn in_named_source<'a>(
     };
     match reference.digest() {
         Some(digest) if !chosen.iter().any(|candidate| candidate.has_digest(digest)) => {
-            let found =
-                chosen.iter().find_map(|candidate| candidate.indexes.first().or(candidate.original.as_ref()));
+            let found = chosen.iter().find_map(|candidate| {
+                candidate.indexes.first().map(AsRef::as_ref).or(candidate.original.as_ref())
+            });
             match found {
                 Some(found) => {
                     bail!("`{reference}` is pinned, but the image there has digest {}", found.digest)

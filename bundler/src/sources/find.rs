@@ -292,6 +292,23 @@ impl Search<'_> {
         complete.then_some(candidates)
     }
 
+    /// What is damaged in a layout that an earlier build pulled.
+    fn why_not_kept(&self, hunt: &Hunt<'_>, reference: &ImageRef) -> Option<String> {
+        let path = kept::registry_layout(&self.images, &reference.familiar());
+        if !path.join("index.json").is_file() {
+            return None;
+        }
+        let candidates = match kept::read_images(&path) {
+            Ok(candidates) => candidates,
+            Err(error) => return Some(format!("{error:#}")),
+        };
+        let chosen = in_named_source(&candidates, &hunt.wanted.reference, None).ok()?;
+        hunt.missing.iter().find_map(|platform| match choose(&chosen, hunt.asked(platform)) {
+            Err(NotChosen::Broken(why)) => Some(why),
+            _ => None,
+        })
+    }
+
     fn kept_from_registry(&mut self, hunt: &mut Hunt<'_>) -> Result<(), Diagnostics> {
         match self.kept_layout(hunt, &hunt.wanted.reference) {
             Some(candidates) => hunt.take_only(&candidates, "docker", ""),
@@ -357,9 +374,13 @@ impl Search<'_> {
         let registry = format!("registry {}", reference.domain());
         let candidates = match self.kept_layout(hunt, reference) {
             Some(candidates) => Ok(candidates),
-            None if self.options.offline => {
-                Err(anyhow::anyhow!("it was not asked, since the build is offline"))
-            }
+            None if self.options.offline => Err(match self.why_not_kept(hunt, reference) {
+                Some(why) => anyhow::anyhow!(
+                    "it was not asked, since the build is offline, and what is kept of it is damaged ({why}); \
+                     build once with --refresh"
+                ),
+                None => anyhow::anyhow!("it was not asked, since the build is offline"),
+            }),
             None => {
                 let path = kept::registry_layout(&self.images, &reference.familiar());
                 registry::fetch(reference, &hunt.missing, &path, self.options, self.progress, self.cancel)
@@ -407,7 +428,11 @@ fn found_image(
         diff_ids: content.diff_ids.clone(),
         layers: content.layers.clone(),
         original: candidate.original.clone(),
-        index: candidate.indexes.iter().find(|index| Some(&index.digest) == pinned).cloned(),
+        index: candidate
+            .indexes
+            .iter()
+            .find(|index| Some(&index.digest) == pinned)
+            .map(|index| (**index).clone()),
         source: match source {
             "images" if candidate.original.is_none() => "docker-archive",
             "images" => "oci-archive",

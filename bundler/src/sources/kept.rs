@@ -28,6 +28,14 @@ pub(super) fn registry_layout(images: &Path, name: &str) -> PathBuf {
     images.join(format!("{}{FROM_REGISTRY}", file_stem(name)))
 }
 
+/// Whether `path` is one of these, or lies in one.
+pub(super) fn is_kept(path: &Path) -> bool {
+    path.components().any(|part| {
+        let name = part.as_os_str().to_string_lossy();
+        name.ends_with(FROM_ENGINE) || name.ends_with(FROM_REGISTRY)
+    })
+}
+
 /// A file name that no other reference has: `+` and `@` cannot stand where they are put.
 fn file_stem(name: &str) -> String {
     let stem: String = name

@@ -157,6 +157,15 @@ impl LayerSource {
     pub fn label(&self) -> String {
         self.stored.label()
     }
+
+    /// Whether it lies in what an earlier build kept of an engine's or a registry's image.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        kept::is_kept(match &self.stored.place {
+            store::Place::Range { archive, .. } => archive.path(),
+            store::Place::File(path) => path,
+        })
+    }
 }
 
 impl std::fmt::Debug for LayerSource {

@@ -11,6 +11,7 @@ use super::store::Store;
 use anyhow::{Context, bail};
 use manifest_schema::Digest;
 use manifest_schema::oci::{Descriptor, Index, Manifest, media_type};
+use std::sync::Arc;
 
 /// Annotations that name an image, the certain one first.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
@@ -53,7 +54,7 @@ impl Walk<'_> {
         descriptor: &Descriptor,
         names: &[String],
         group: Digest,
-        above: &[OriginalManifest],
+        above: &[Arc<OriginalManifest>],
     ) -> anyhow::Result<()> {
         let label = self.store.label();
         self.seen += 1;
@@ -91,7 +92,7 @@ impl Walk<'_> {
         if matches!(document.media_type.as_str(), media_type::INDEX | media_type::DOCKER_LIST) {
             let index: Index = serde_json::from_slice(&document.bytes)
                 .with_context(|| format!("blob `{name}` of {label} is not an image index"))?;
-            let above = [above, &[document]].concat();
+            let above = [above, &[Arc::new(document)]].concat();
             for child in &index.manifests {
                 self.descriptor(child, names, group, &above)?;
             }

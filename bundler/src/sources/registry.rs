@@ -214,6 +214,12 @@ impl Pull<'_> {
             Some(digest) => Reference::with_digest(domain, path, digest.to_string()),
             None => Reference::with_tag(domain, path, self.reference.tag().unwrap_or("latest").to_owned()),
         };
+        if let Some(child) = child.filter(|child| child.size > MAX_IMAGE_JSON_BYTES) {
+            bail!("its index lists a manifest of {} bytes, more than {MAX_IMAGE_JSON_BYTES}", child.size);
+        }
+        // oci-client reads the whole answer, whatever its length, and tells no length beforehand: a registry
+        // that lies about a manifest can fill memory until the timeout. It is one that people named, over
+        // TLS or on this machine, and the build ends with nothing written.
         let answer = tokio::time::timeout(
             MANIFEST_TIMEOUT,
             self.client.pull_manifest_raw(&target, &self.auth, ACCEPTED),
@@ -243,10 +249,14 @@ impl Pull<'_> {
     /// Pulls one blob, continuing what an earlier attempt or an earlier run left.
     async fn blob(&self, digest: &Digest, size: u64) -> anyhow::Result<()> {
         let path = self.layout.join(blob_name(digest));
-        // Blobs got their names only after their digest was checked.
+        // Blobs got their names only after their digest was checked, but a disk can lose bytes later.
         if path.metadata().is_ok_and(|metadata| metadata.len() == size) {
-            self.progress.advance(size);
-            return Ok(());
+            let mut hash = Sha256::new();
+            let read = File::open(&path).and_then(|mut file| hash_file(&mut file, &mut hash));
+            if read.is_ok() && &Digest::from_bytes(hash.finalize().into()) == digest {
+                self.progress.advance(size);
+                return Ok(());
+            }
         }
         let partial = kept::partial(&path);
         let mut last = None;

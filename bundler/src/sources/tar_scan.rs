@@ -9,7 +9,7 @@
 use super::compression::HEAD_BYTES;
 use crate::cancel::Cancel;
 use anyhow::{Context, bail};
-use manifest_schema::limits::{MAX_ARCHIVE_ENTRIES, MAX_IMAGE_JSON_BYTES};
+use manifest_schema::limits::{MAX_ARCHIVE_ENTRIES, MAX_IMAGE_JSON_BYTES, MAX_PATH_BYTES};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -18,6 +18,9 @@ const BLOCK: u64 = 512;
 
 /// Largest pax header or GNU long name: Go's reader has the same ceiling.
 const MAX_EXTENSION_BYTES: u64 = 1 << 20;
+
+/// Names and link targets of one archive together: a million members of 64 bytes.
+const MAX_NAMES_BYTES: usize = 64 << 20;
 
 /// Documents kept in memory while scanning a compressed archive, in total.
 const MAX_KEPT_BYTES: u64 = 32 << 20;
@@ -127,6 +130,7 @@ pub(super) fn skip_by_reading(reader: &mut impl Read, bytes: u64) -> io::Result<
 pub(super) fn scan(source: &mut impl Skip, keep_documents: bool, cancel: &Cancel) -> anyhow::Result<Scan> {
     let mut found = Scan { members: Vec::new(), kept: HashMap::new(), complete: false };
     let mut kept_bytes = 0_u64;
+    let mut names_bytes = 0_usize;
     let mut position = 0_u64;
     let mut pending = Extensions::default();
     for _ in 0..MAX_ARCHIVE_ENTRIES {
@@ -157,6 +161,14 @@ pub(super) fn scan(source: &mut impl Skip, keep_documents: bool, cancel: &Cancel
         let name = clean(&written)
             .with_context(|| format!("member `{}` leaves the archive", written.escape_debug()))?;
         let link = extensions.link.unwrap_or_else(|| header.link.clone());
+        let longest = written.len().max(link.len());
+        if longest > MAX_PATH_BYTES {
+            bail!("a name at byte {position} has {longest} bytes, more than {MAX_PATH_BYTES}");
+        }
+        names_bytes += name.len() + link.len();
+        if names_bytes > MAX_NAMES_BYTES {
+            bail!("the names of its members have more than {MAX_NAMES_BYTES} bytes");
+        }
         let (kind, size) = match header.flag {
             b'0' | 0 | b'7' if written.ends_with('/') => (MemberKind::Folder, 0),
             b'0' | 0 | b'7' => (MemberKind::File, size),

@@ -65,6 +65,24 @@ fn secrets_are_for_the_service_alone() {
 }
 
 #[test]
+fn a_mounted_script_can_be_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::changed(folder.path(), &SmallSite::default(), |site| {
+        fs::create_dir(site.join("hooks")).unwrap();
+        fs::write(site.join("hooks/hello"), "#!/bin/sh\necho hello from a hook\n").unwrap();
+        fs::set_permissions(site.join("hooks/hello"), fs::Permissions::from_mode(0o755)).unwrap();
+        bundle::replace(
+            &site.join("compose.yaml"),
+            "      - ticks:/data\n",
+            "      - ticks:/data\n      - ./hooks:/hooks:ro\n",
+        );
+    });
+    let host = Host::docker("hooks");
+    let _ = host.install(&built);
+    assert_eq!(host.docker_text(&["exec", "small-ticker-1", "/hooks/hello"]), "hello from a hook");
+}
+
+#[test]
 fn answers_and_generated_secrets_stay_with_root() {
     let folder = tempfile::tempdir().unwrap();
     let built = bundle::changed(folder.path(), &SmallSite::default(), |site| {

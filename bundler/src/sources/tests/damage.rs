@@ -121,6 +121,8 @@ fn headers_that_lie_are_refused() {
         (Tar::new().raw("x", b'0', u64::MAX - 3, b""), "claims"),
         (Tar::new().raw("x", b'0', 1 << 40, b""), "cut off"),
         (Tar::new().raw("x", b'L', 1 << 40, b""), "claims"),
+        (Tar::new().raw("x", b'L', 3073, &[b'a'; 3073]).file("y", b""), "has 3073 bytes, more than 3072"),
+        (Tar::new().raw("x", b'K', 4000, &[b'a'; 4000]).symlink("y", "z"), "has 4000 bytes, more than 3072"),
         (Tar::new().raw("x", b'x', 20, b"999 path=a\n\0\0\0\0\0\0\0\0\0"), "malformed"),
         (Tar::new().raw("x", b'x', 1, b"0"), "malformed"),
         (Tar::new().raw("x", b'g', 9, b"9 path=a\n"), "global"),

@@ -167,6 +167,41 @@ fn a_pull_continues_where_it_broke_and_is_kept() {
 }
 
 #[test]
+fn a_kept_blob_that_lost_bytes_is_pulled_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::default();
+    let host = server.registry();
+    let layers = vec![layer("base", 3000)];
+    let mut layout = Layout::default();
+    let entry = layout.image("linux/amd64", &layers, plain);
+    layout.list(entry, &[]);
+    server.hold(&layout);
+    let one = wanted(&format!("{host}/acme/api:1"), None);
+    find(folder.path(), &one, &["linux/amd64"], &online()).unwrap();
+    let kept = folder.path().join(format!("images/{}+acme+api@1.from-registry", host.replace(':', "@")));
+    let damage = |content: &[u8]| {
+        let path = kept.join(format!("blobs/sha256/{}", Digest::of(content).hex()));
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[700 % content.len()] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    damage(&layers[0]);
+    let found = find(folder.path(), &one, &["linux/amd64"], &online()).unwrap();
+    assert!(found[0].layers[0].is_kept(), "whoever packs it can say what to do");
+    assert_ne!(read(found[0].layers[0].open().unwrap()), layers[0]);
+    server.asked();
+    let refresh = ResolveOptions { refresh: true, ..online() };
+    let found = find(folder.path(), &one, &["linux/amd64"], &refresh).unwrap();
+    assert_eq!(read(found[0].layers[0].open().unwrap()), layers[0]);
+    assert!(server.asked().iter().any(|line| line.starts_with(&blob_path(&layers[0]))));
+    // What is read while looking is noticed by itself, and told where no registry may be asked.
+    damage(&config("linux/amd64", &layers));
+    let error = find(folder.path(), &one, &["linux/amd64"], &nowhere()).unwrap_err().to_string();
+    assert!(error.contains("is damaged") && error.contains("--refresh"), "{error}");
+    find(folder.path(), &one, &["linux/amd64"], &online()).unwrap();
+}
+
+#[test]
 fn a_registry_that_lies_is_refused() {
     let layers = vec![layer("base", 3000)];
     let mut layout = Layout::default();
