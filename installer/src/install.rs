@@ -241,6 +241,8 @@ async fn step_back(
     progress: &Arc<dyn Progress>,
 ) -> anyhow::Error {
     let written = journal.failed(step, &format!("{error:#}")).and_then(|()| journal.begin("undo"));
+    // The stage that failed ends before putting things back begins.
+    progress.fail("did not succeed");
     progress.begin("undoing", None);
     let undone = switch::undo(
         &prepared.engine,

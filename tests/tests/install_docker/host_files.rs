@@ -130,7 +130,11 @@ fn services_reach_their_files_whatever_the_umask() {
     let mut command = host.command(&stock("sh"));
     let [trust, fingerprint] = built.trust();
     let install = tests::programs::install();
-    command.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(install).args([trust, fingerprint, built.path()]);
+    command.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(install).args([
+        trust,
+        fingerprint,
+        built.path(),
+    ]);
     let _ = Outcome::of(&mut command).succeeds();
     let current = fs::canonicalize(host.root.join("small/current")).unwrap();
     let folders = |narrowed: &[&str]| {
