@@ -371,4 +371,26 @@ fn keys_of_other_kinds_sign_too() {
     let mut changed = bundle_format::head::Head { signatures, ..head }.encode().unwrap();
     changed.extend_from_slice(&bytes[changed.len()..]);
     Bundle::open(changed, &trusting(&key)).unwrap();
+
+    // A FIDO token signs hashes, its flags and its counter (openssh/PROTOCOL.u2f, "SSH U2F Signatures").
+    let inner = ssh_key::private::Ed25519Keypair::from_seed(&[7; 32]);
+    let token = ssh_key::public::SkEd25519::new(inner.public, "ssh:".to_owned());
+    let signed = |index: &[u8]| {
+        let data = ssh_key::SshSig::signed_data("ferry", HashAlg::Sha512, index).unwrap();
+        let trailer = [1, 0, 0, 0, 5];
+        let (application, message) = (Digest::of(b"ssh:"), Digest::of(&data));
+        let parts = [&application.as_bytes()[..], &trailer, message.as_bytes()].concat();
+        let mut bytes = raw(&PrivateKey::from(inner.clone()), &parts).as_bytes().to_vec();
+        bytes.extend(trailer);
+        let signature = ssh_key::Signature::new(Algorithm::SkEd25519, bytes).unwrap();
+        let key = ssh_key::public::KeyData::SkEd25519(token.clone());
+        let signature = ssh_key::SshSig::new(key, "ferry", HashAlg::Sha512, signature).unwrap();
+        signature.to_pem(LineEnding::LF).unwrap().into_bytes()
+    };
+    let valid = |signature: Vec<u8>| bundle_format::signature::valid_signers(b"index", &[signature]).len();
+    assert_eq!((valid(signed(b"index")), valid(signed(b"another"))), (1, 0));
+}
+
+fn raw(key: &impl ssh_key::SigningKey, data: &[u8]) -> ssh_key::Signature {
+    key.try_sign(data).unwrap()
 }

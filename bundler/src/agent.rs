@@ -216,13 +216,6 @@ pub(crate) mod tests {
 
     #[test]
     fn a_real_agent_signs() {
-        let found = |program: &str| {
-            Command::new(program).arg("-?").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
-        };
-        if !found("ssh-agent") || !found("ssh-add") || !found("ssh-keygen") {
-            eprintln!("SKIPPED a_real_agent_signs: ssh-agent, ssh-add and ssh-keygen are not all installed");
-            return;
-        }
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("agent");
         let mut child = Command::new("ssh-agent")

@@ -7,7 +7,6 @@ fn state(run: RunState) -> ContainerState {
         state: run,
         exit_code: 0,
         oom_killed: false,
-        error: String::new(),
         restarts: 0,
         started_at: "t0".to_owned(),
         finished_at: String::new(),
@@ -18,8 +17,6 @@ fn state(run: RunState) -> ContainerState {
         health_retries: 0,
         restart: "no".to_owned(),
         volumes: vec![],
-        networks: vec![],
-        tty: false,
     }
 }
 

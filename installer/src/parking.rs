@@ -188,7 +188,6 @@ mod tests {
             image_id: String::new(),
             state: RunState::Running,
             ports: vec![],
-            created: 0,
         }
     }
 

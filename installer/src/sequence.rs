@@ -388,7 +388,6 @@ mod tests {
             image_id: String::new(),
             state: RunState::Running,
             ports: vec![],
-            created: 0,
         };
         let containers =
             [container("db", ""), container("web", "app:service_started:false"), container("app", "db")];

@@ -298,7 +298,7 @@ impl Search<'_> {
         if !path.join("index.json").is_file() {
             return None;
         }
-        let candidates = match kept::read_images(&path) {
+        let candidates = match kept::read_images(&path, self.cancel) {
             Ok(candidates) => candidates,
             Err(error) => return Some(format!("{error:#}")),
         };

@@ -60,7 +60,7 @@ fn ignores_hangup() -> bool {
 mod tests {
     use super::*;
 
-    #[tokio::test(flavor = "multi_thread")]
+    #[tokio::test]
     async fn a_dropped_session_asks_for_an_end_and_never_kills() {
         let own = || rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP);
         let token = cancel_on_signal().unwrap();

@@ -205,19 +205,8 @@ fn facts(
         api: two_numbers(version.api_version.as_deref().unwrap_or("1.24")),
         platform,
         store: if containerd { ImageStore::Containerd } else { ImageStore::GraphDriver },
-        storage_driver: info.driver.unwrap_or_default(),
         data_root: info.docker_root_dir.filter(|dir| !dir.is_empty()).map(PathBuf::from),
         memory_bytes: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0),
-        cpus: info.ncpu.and_then(|cpus| u64::try_from(cpus).ok()).filter(|cpus| *cpus > 0),
-        cgroup_version: info.cgroup_version.and_then(|version| version.as_ref().parse().ok()),
-        cgroup_driver: info.cgroup_driver.map(|driver| driver.to_string()),
-        logging_driver: info.logging_driver.filter(|driver| !driver.is_empty()),
-        kernel: info.kernel_version,
-        swarm_active: info
-            .swarm
-            .and_then(|swarm| swarm.local_node_state)
-            .is_some_and(|state| state.to_string() == "active"),
-        warnings: info.warnings.unwrap_or_default(),
     })
 }
 

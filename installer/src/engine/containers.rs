@@ -34,8 +34,6 @@ pub struct ContainerFacts {
     pub state: RunState,
     /// `0.0.0.0:80->80/tcp`.
     pub ports: Vec<String>,
-    /// Seconds since 1970.
-    pub created: i64,
 }
 
 /// What a container does.
@@ -107,8 +105,6 @@ pub struct ContainerState {
     pub exit_code: i64,
     /// Whether the kernel killed it for want of memory.
     pub oom_killed: bool,
-    /// Why the engine could not start it.
-    pub error: String,
     /// How often the engine has restarted it by itself.
     pub restarts: u64,
     /// RFC 3339.
@@ -130,10 +126,6 @@ pub struct ContainerState {
     pub restart: String,
     /// Volumes: path and name.
     pub volumes: Vec<(String, String)>,
-    /// Names of the networks it is attached to.
-    pub networks: Vec<String>,
-    /// Whether its output goes to a terminal.
-    pub tty: bool,
 }
 
 /// One line or chunk of a container's output.
@@ -178,7 +170,6 @@ impl Engine {
                 image_id: container.image_id.unwrap_or_default(),
                 state: RunState::parse(container.state.as_ref().map_or("", |state| state.as_ref())),
                 ports: ports(container.ports.unwrap_or_default()),
-                created: container.created.unwrap_or(0),
             })
             .filter(|container| container.labels.get(label).is_some_and(|has| has == value))
             .collect();
@@ -376,7 +367,6 @@ fn state(found: bollard::models::ContainerInspectResponse) -> ContainerState {
         state: RunState::parse(state.status.as_ref().map_or("", |status| status.as_ref())),
         exit_code: state.exit_code.unwrap_or(0),
         oom_killed: state.oom_killed.unwrap_or(false),
-        error: state.error.unwrap_or_default(),
         restarts: found.restart_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
         started_at: state.started_at.unwrap_or_default(),
         finished_at: state.finished_at.unwrap_or_default(),
@@ -407,13 +397,6 @@ fn state(found: bollard::models::ContainerInspectResponse) -> ContainerState {
             .filter(|mount| mount.typ.as_deref() == Some("volume"))
             .filter_map(|mount| Some((mount.destination?, mount.name?)))
             .collect(),
-        networks: found
-            .network_settings
-            .and_then(|settings| settings.networks)
-            .unwrap_or_default()
-            .into_keys()
-            .collect(),
-        tty: config.tty.unwrap_or(false),
     }
 }
 

@@ -25,67 +25,30 @@ pub struct ImageFacts {
     pub platform: Option<Platform>,
     /// `nginx:1.24`, …
     pub repo_tags: Vec<String>,
-    /// `nginx@sha256:…`, …
-    pub repo_digests: Vec<String>,
-    /// Whether the image itself has a health check.
-    pub has_healthcheck: bool,
     /// Paths that the image declares as volumes.
     pub volumes: Vec<String>,
-    /// `80/tcp`, …
-    pub exposed_ports: Vec<String>,
 }
 
 /// How far one layer of a pull is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PullPhase {
-    /// Announced.
-    Waiting,
-    /// Being fetched.
-    Downloading,
     /// Being unpacked.
     Extracting,
-    /// Done in this pull.
-    Complete,
-    /// Was there before.
-    Exists,
-    /// Anything else, such as the digest at the end.
+    /// Anything else.
     Other,
 }
 
 /// One line of an engine's answer to a pull or load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullEvent {
-    /// The layer's short ID, where the line is about a layer.
-    pub layer: Option<String>,
     /// How far it is.
     pub phase: PullPhase,
-    /// Bytes done in this phase; 0 where the engine gives none.
-    pub current_bytes: u64,
-    /// Bytes in this phase, where known.
-    pub total_bytes: Option<u64>,
-    /// The engine's own words.
-    pub text: String,
 }
 
 impl PullEvent {
-    fn new(id: Option<String>, text: String, detail: Option<bollard::models::ProgressDetail>) -> Self {
-        let phase = match text.as_str() {
-            "Pulling fs layer" | "Waiting" => PullPhase::Waiting,
-            "Downloading" | "Verifying Checksum" | "Download complete" => PullPhase::Downloading,
-            "Extracting" | "Loading layer" => PullPhase::Extracting,
-            "Pull complete" => PullPhase::Complete,
-            "Already exists" => PullPhase::Exists,
-            _ => PullPhase::Other,
-        };
-        let bytes = |number: Option<i64>| number.and_then(|n| u64::try_from(n).ok());
-        let (current, total) = detail.map_or((None, None), |d| (bytes(d.current), bytes(d.total)));
-        Self {
-            layer: id.filter(|id| !id.is_empty()),
-            phase,
-            current_bytes: current.unwrap_or(0),
-            total_bytes: total.filter(|total| *total > 0),
-            text,
-        }
+    fn new(text: &str) -> Self {
+        let extracting = matches!(text, "Extracting" | "Loading layer");
+        Self { phase: if extracting { PullPhase::Extracting } else { PullPhase::Other } }
     }
 }
 
@@ -132,7 +95,7 @@ impl Engine {
         let mut lines = self.patient(BULK_TIMEOUT).create_image(Some(options.build()), None, None).boxed();
         while let Some(line) = lines.next().await {
             let line = line.map_err(|error| pull_failure(&action, error))?;
-            on_event(PullEvent::new(line.id, line.status.unwrap_or_default(), line.progress_detail));
+            on_event(PullEvent::new(&line.status.unwrap_or_default()));
         }
         match self.inspect_image(&full).await? {
             Some(_) => Ok(()),
@@ -162,7 +125,7 @@ impl Engine {
             if text.starts_with("Error unpacking") || text.starts_with("Error response") {
                 return Err(EngineError::Failed { action: action.to_owned(), message: one_line(&text) });
             }
-            on_event(PullEvent::new(line.id, text, line.progress_detail));
+            on_event(PullEvent::new(&text));
         }
         Ok(())
     }
@@ -219,10 +182,6 @@ pub(super) fn facts(image: bollard::models::ImageInspect) -> Option<ImageFacts> 
         _ => None,
     };
     let config = image.config.unwrap_or_default();
-    let has_healthcheck = config
-        .healthcheck
-        .and_then(|check| check.test)
-        .is_some_and(|test| test.first().is_some_and(|first| first != "NONE"));
     let id = image.id?;
     Some(ImageFacts {
         // Podman leaves the algorithm out in some answers.
@@ -230,10 +189,7 @@ pub(super) fn facts(image: bollard::models::ImageInspect) -> Option<ImageFacts> 
         diff_ids,
         platform,
         repo_tags: image.repo_tags.unwrap_or_default(),
-        repo_digests: image.repo_digests.unwrap_or_default(),
-        has_healthcheck,
         volumes: config.volumes.unwrap_or_default(),
-        exposed_ports: config.exposed_ports.unwrap_or_default(),
     })
 }
 

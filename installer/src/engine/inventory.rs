@@ -5,7 +5,7 @@ use super::images::{ImageFacts, facts};
 use super::{Engine, Result, failure};
 use bollard::query_parameters::ListImagesOptionsBuilder;
 use futures_util::{StreamExt as _, stream};
-use manifest_schema::{Digest, Platform};
+use manifest_schema::Digest;
 use std::collections::BTreeSet;
 
 /// Inspects in flight at once.
@@ -19,28 +19,14 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// The image with these layers for this platform, if the engine has one.
-    #[must_use]
-    pub fn with_layers(&self, diff_ids: &[Digest], platform: &Platform) -> Option<&ImageFacts> {
-        self.images.iter().find(|image| {
-            image.diff_ids == diff_ids && image.platform.as_ref().is_none_or(|has| platform.accepts(has))
-        })
-    }
-
-    /// The image with this ID.
-    #[must_use]
-    pub fn with_id(&self, id: &str) -> Option<&ImageFacts> {
-        self.images.iter().find(|image| image.id == id)
-    }
-
     /// The image with this name, written as the engine writes it.
     #[must_use]
     pub fn with_tag(&self, tag: &str) -> Option<&ImageFacts> {
         self.images.iter().find(|image| image.repo_tags.iter().any(|has| has == tag))
     }
 
-    /// Every layer that some image begins with, with all layers below it: the engine can build on
-    /// these without being sent them again.
+    /// Every layer of every image, at whatever height. Whether an engine can use one without being
+    /// sent it depends on what lies below, so this tells what may be spared, not what is.
     #[must_use]
     pub fn layers(&self) -> BTreeSet<Digest> {
         self.images.iter().flat_map(|image| image.diff_ids.iter().copied()).collect()

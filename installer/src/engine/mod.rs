@@ -83,26 +83,10 @@ pub struct EngineFacts {
     pub platform: Platform,
     /// How it keeps images.
     pub store: ImageStore,
-    /// Storage driver, `overlay2`.
-    pub storage_driver: String,
     /// Where images and volumes lie on the engine's host.
     pub data_root: Option<PathBuf>,
     /// Memory of the engine's host in bytes.
     pub memory_bytes: Option<u64>,
-    /// Processors of the engine's host.
-    pub cpus: Option<u64>,
-    /// 1 or 2.
-    pub cgroup_version: Option<u8>,
-    /// `cgroupfs` or `systemd`.
-    pub cgroup_driver: Option<String>,
-    /// Log driver used where a service names none.
-    pub logging_driver: Option<String>,
-    /// Kernel release of the engine's host.
-    pub kernel: Option<String>,
-    /// Whether the engine is part of a swarm.
-    pub swarm_active: bool,
-    /// What the engine warns of.
-    pub warnings: Vec<String>,
 }
 
 impl EngineFacts {

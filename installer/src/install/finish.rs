@@ -147,6 +147,8 @@ pub(super) async fn step_back(
         Ok(()) => error,
         Err(journal) => error.context(format!("the journal could not be written either: {journal:#}")),
     };
+    // The stage that failed ends before putting things back begins.
+    progress.fail("did not succeed");
     progress.begin("undoing", None);
     let Prepared { engine, attempt, product, volumes, .. } = &prepared;
     let undone = switch::undo(engine, name, &attempt.name, *volumes, patience, progress).await;

@@ -1,5 +1,5 @@
 use crate::engine::support::{IMAGE, archive, connect, load};
-use installer::engine::{EngineError, EngineKind};
+use installer::engine::EngineError;
 use serde_json::json;
 
 #[tokio::test]
@@ -9,7 +9,7 @@ async fn an_image_is_loaded_found_named_and_removed() {
     let facts = engine.facts();
     println!("{facts:?}");
     assert!(facts.version > (0, 0) && facts.api >= (1, 40));
-    assert!(facts.memory_bytes.is_some_and(|bytes| bytes > 1 << 20) && facts.cpus.is_some());
+    assert!(facts.memory_bytes.is_some_and(|bytes| bytes > 1 << 20));
     assert!(facts.data_root.is_some());
     let config = json!({
         "Cmd": ["/bin/sh"], "ExposedPorts": { "80/tcp": {} }, "Volumes": { "/data": {} },
@@ -20,16 +20,10 @@ async fn an_image_is_loaded_found_named_and_removed() {
     let name = format!("{IMAGE}:images");
     let image = engine.inspect_image(&name).await.unwrap().unwrap();
     assert_eq!(image.diff_ids, [diff_id]);
-    // Podman 4.3 leaves it out of its answer.
-    assert!(image.has_healthcheck || facts.kind == EngineKind::Podman);
-    assert_eq!(
-        (image.volumes.clone(), image.exposed_ports.clone()),
-        (vec!["/data".into()], vec!["80/tcp".into()])
-    );
+    assert_eq!(image.volumes, ["/data"]);
     assert!(image.id.starts_with("sha256:"));
     let inventory = engine.inventory().await.unwrap();
-    assert!(inventory.with_id(&image.id).is_some_and(|found| found.repo_tags.contains(&name)));
-    assert!(inventory.with_layers(&[diff_id], &facts.platform).is_some());
+    assert!(inventory.with_tag(&name).is_some_and(|found| found.id == image.id));
     assert!(inventory.layers().contains(&diff_id));
 
     engine.tag(&image.id, IMAGE, "second").await.unwrap();

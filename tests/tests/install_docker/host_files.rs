@@ -139,3 +139,29 @@ fn no_half_written_files_pile_up() {
     let last: serde_json::Value = serde_json::from_str(journal.lines().last().unwrap()).unwrap();
     assert_eq!((&last["step"], &last["phase"]), (&"commit".into(), &"done".into()));
 }
+
+#[test]
+fn services_reach_their_files_whatever_the_umask() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::small(folder.path(), &SmallSite::default());
+    let host = Host::docker("umask");
+    let mut command = host.command(&stock("sh"));
+    let [trust, fingerprint] = built.trust();
+    let install = tests::programs::install();
+    command.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(install).args([
+        trust,
+        fingerprint,
+        built.path(),
+    ]);
+    let _ = Outcome::of(&mut command).succeeds();
+    let current = fs::canonicalize(host.root.join("small/current")).unwrap();
+    let folders = |narrowed: &[&str]| {
+        let mut find = tests::programs::command(stock("find"));
+        find.arg(&current).args(["-type", "d"]).args(narrowed);
+        Outcome::of(&mut find).succeeds().stdout.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(folders(&[]).len() > 1, "the release has folders");
+    assert_eq!(folders(&["!", "-perm", "-005"]), [""; 0]);
+    let values = fs::metadata(host.root.join("small/values.json")).unwrap();
+    assert_eq!(values.permissions().mode() & 0o777, 0o600);
+}

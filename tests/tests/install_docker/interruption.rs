@@ -175,3 +175,19 @@ fn killed_in_the_middle_of_an_upgrade_the_old_version_can_be_asked_for_instead()
         assert_whole(&host, 1, text);
     }
 }
+
+#[test]
+fn an_uninstall_that_is_stopped_is_finished_by_the_same_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::small(folder.path(), &SmallSite::default());
+    let host = Host::docker("unstop");
+    let _ = host.install(&built);
+    let mut running = host.start(&["uninstall", "--yes", "--json"]);
+    assert!(running.wait_for(|line| line.contains("\"detail\"") && line.contains("removing")));
+    running.signal(Signal::INT);
+    let stopped = running.end().exits(130);
+    assert!(stopped.json()["error"]["message"].as_str().unwrap().contains("removed in part"));
+    assert!(host.root.join("small/state.json").is_file(), "what is needed to go on is kept");
+    let _ = host.run(&["uninstall", "--yes"]).succeeds();
+    assert!(!host.root.join("small").exists());
+}
