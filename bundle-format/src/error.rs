@@ -18,10 +18,12 @@ pub enum FormatError {
     #[error("this is not a Ferry bundle: {0}")]
     Foreign(String),
     /// A `.fz` of a version this program does not read.
-    #[error("the bundle has format version {found}; this program reads version {}", crate::index::VERSION)]
+    #[error("the bundle has format version {found}; this program reads version {newest}")]
     Version {
         /// The version found.
         found: u32,
+        /// The newest that this program reads.
+        newest: u32,
     },
     /// Ends before it should, or goes on after it.
     #[error("the bundle is {found} bytes long, but {expected} were signed")]

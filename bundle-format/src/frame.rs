@@ -10,6 +10,9 @@ use manifest_schema::limits;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::CParameter;
 
+/// Files from this size on get frames of their own, as every layer does.
+pub const OWN_FRAMES_BYTES: u64 = 1 << 20;
+
 /// An empty zstd frame: magic number, frame header, one empty raw block. A file that begins with
 /// it is zstd to `file`, tar and podman, which do not know skippable frames.
 pub const EMPTY_FRAME: [u8; 9] = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x00, 0x01, 0x00, 0x00];

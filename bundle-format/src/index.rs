@@ -124,7 +124,7 @@ impl Index {
         }
         let version = fields.u32()?;
         if version != VERSION {
-            return Err(FormatError::Version { found: version });
+            return Err(FormatError::Version { found: version, newest: VERSION });
         }
         let head_bytes = fields.u32()?;
         let frame_count = fields.u64()?;
@@ -251,7 +251,7 @@ mod tests {
         let index = Index::new(500, 1, Digest::of(b""), 1, vec![frame(1, 1)]).unwrap();
         let mut bytes = index.encode();
         bytes[8] = 9;
-        assert!(matches!(Index::decode(&bytes), Err(FormatError::Version { found: 9 })));
+        assert!(matches!(Index::decode(&bytes), Err(FormatError::Version { found: 9, .. })));
     }
 
     proptest! {

@@ -19,9 +19,6 @@ use manifest_schema::release::{FileEntry, Span};
 use manifest_schema::{BundlePath, Digest};
 use std::io::{Read, Seek, SeekFrom, Write};
 
-/// Files from this size on get frames of their own, as every layer does.
-pub const OWN_FRAMES_BYTES: u64 = 1 << 20;
-
 /// Bytes read from an input at a time: small enough to stay in the cache while it is copied.
 const READ_BYTES: usize = 256 << 10;
 
@@ -140,7 +137,7 @@ impl<W: Write + Seek + Send + 'static> Packer<W> {
         executable: bool,
         content: &mut dyn Read,
     ) -> Result<FileEntry> {
-        if size >= OWN_FRAMES_BYTES {
+        if size >= frame::OWN_FRAMES_BYTES {
             let blob = self.own(path, Some(size), executable, content)?;
             return Ok(FileEntry { path: path.clone(), digest: blob.digest, span: blob.span });
         }

@@ -40,7 +40,7 @@ impl Reserve {
 
     /// A file of `content_bytes`, of whatever size, with a name of `path_bytes`.
     pub fn add_file(&mut self, content_bytes: u64, path_bytes: usize) {
-        if content_bytes >= crate::pack::OWN_FRAMES_BYTES {
+        if content_bytes >= crate::frame::OWN_FRAMES_BYTES {
             self.add_own(content_bytes);
         }
         let entry = tarball::BLOCK_BYTES * 4 + path_bytes as u64;

@@ -7,6 +7,7 @@
 use crate::engine::Engine;
 use crate::engine::containers::{ContainerState, RunState};
 use crate::engine::exec::Probe;
+use crate::hint;
 use ferry_terminal::human;
 use futures_util::StreamExt as _;
 use serde::Serialize;
@@ -132,55 +133,6 @@ pub fn clean(text: &str) -> String {
     out
 }
 
-/// What usually helps when an engine or a service says `text`.
-#[must_use]
-pub fn hint_for_text(text: &str) -> Option<&'static str> {
-    const CAUSES: [(&str, &str); 13] = [
-        ("no space left", "the disk is full: free space (`df -h`, `docker system df`), then run this again"),
-        ("disk quota exceeded", "the disk quota is used up: free space, then run this again"),
-        (
-            "port is already allocated",
-            "another program or container uses the port: `ss -ltnp` shows which; stop it, or change the port in the site's values",
-        ),
-        (
-            "address already in use",
-            "another program or container uses the port: `ss -ltnp` shows which; stop it, or change the port in the site's values",
-        ),
-        (
-            "exec format error",
-            "the image was built for another processor than this host's: build the bundle for this platform",
-        ),
-        (
-            "permission denied",
-            "the service may not read or write something: check the owner and mode of its mounted files and volumes, and `user:`",
-        ),
-        ("read-only file system", "the service writes where it may not: mount a volume or tmpfs there"),
-        (
-            "executable file not found",
-            "the command does not exist in the image: check `command`, `entrypoint` and the health check",
-        ),
-        (
-            "command that was not found",
-            "the command does not exist in the image: check `command`, `entrypoint` and the health check",
-        ),
-        (
-            "could not find an available, non-overlapping",
-            "all address ranges for networks are used: remove unused networks (`docker network prune`), or give the network a subnet",
-        ),
-        (
-            "pool overlaps with other one",
-            "the network's subnet is already used on this host: choose another one",
-        ),
-        ("cannot allocate memory", "the host has too little free memory: `free -m` shows how much"),
-        (
-            "bind source path does not exist",
-            "a bind mount names a path that this host does not have: make it first",
-        ),
-    ];
-    let text = text.to_ascii_lowercase();
-    CAUSES.iter().find(|(words, _)| text.contains(words)).map(|(_, hint)| *hint)
-}
-
 fn hint(
     exit_code: Option<i64>,
     oom_killed: bool,
@@ -194,7 +146,7 @@ fn hint(
         );
     }
     if let Some(hint) =
-        hint_for_text(reason).or_else(|| logs.iter().rev().find_map(|line| hint_for_text(line)))
+        hint::for_text(reason).or_else(|| logs.iter().rev().find_map(|line| hint::for_text(line)))
     {
         return Some(hint);
     }
@@ -209,7 +161,7 @@ fn hint(
         Some(132 | 134 | 135 | 136 | 139) => {
             Some("it crashed: the program is faulty, or was built for another processor than this host's")
         }
-        _ => probes.iter().find_map(|line| hint_for_text(line)).or_else(|| {
+        _ => probes.iter().find_map(|line| hint::for_text(line)).or_else(|| {
             (exit_code.is_none() && !probes.is_empty()).then_some(
                 "it runs, but its health check fails: the check's output above says what it misses",
             )

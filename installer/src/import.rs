@@ -140,6 +140,7 @@ pub async fn import<S: ReadAt + 'static>(
     let mut found = BTreeMap::new();
     for (image, id) in &plan.present {
         name(engine, image, id, inventory).await?;
+        forget_pulled_names(engine, id, inventory).await?;
         found.insert(image.reference.to_string(), id.clone());
     }
     if plan.missing.is_empty() {
@@ -241,6 +242,16 @@ fn own_name(image: &Image) -> (String, String) {
 pub fn kept_name(image: &Image) -> String {
     let (repository, tag) = own_name(image);
     format!("{repository}:{tag}")
+}
+
+/// Takes names of a registry like ours away, whose process was killed before it could.
+async fn forget_pulled_names(engine: &Engine, id: &str, inventory: &Inventory) -> Result<()> {
+    let image = inventory.images.iter().find(|facts| facts.id == id);
+    let names = image.into_iter().flat_map(|facts| &facts.repo_digests);
+    for name in names.filter(|name| name.starts_with("127.0.0.1:")) {
+        engine.untag(name).await.with_context(|| format!("taking the name {name} away"))?;
+    }
+    Ok(())
 }
 
 async fn name(engine: &Engine, image: &Image, id: &str, inventory: &Inventory) -> Result<()> {

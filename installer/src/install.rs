@@ -11,6 +11,7 @@
 mod finish;
 mod interrupted;
 mod prepare;
+mod tidy;
 
 use crate::health::Patience;
 use crate::host::{self, Root};
@@ -162,7 +163,7 @@ async fn carry_out(
         }
     };
     let Prepared { id, product, engine, site, plan, mut state, .. } = prepared;
-    let tidied = finish::tidy(&product, name, &mut state, &engine, progress.as_ref()).await;
+    let tidied = tidy::tidy(&product, name, &mut state, &engine, progress.as_ref()).await;
     tidied.and_then(|()| journal.done("commit")).with_context(|| {
         format!("{id} is installed and runs, but tidying up failed: run the same command again")
     })?;

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod engine;
 pub mod failure;
 pub mod health;
+pub mod hint;
 pub mod host;
 pub mod import;
 pub mod install;

@@ -48,7 +48,7 @@ fn checks_are_made_in_the_order_of_the_book() {
     index[17 + 12..17 + 12 + 72].fill(0xee);
     assert!(matches!(error(index), FormatError::Untrusted(_)), "the index is not read before its signature");
     let version = spoil_metadata(book::with_index(&bytes, |index| index[8] = 9));
-    assert!(matches!(error(version), FormatError::Version { found: 9 }));
+    assert!(matches!(error(version), FormatError::Version { found: 9, .. }));
     let length = spoil_metadata(book::with_index(&bytes, |index| index[12] ^= 1));
     assert!(matches!(error(length), FormatError::Inconsistent(_)));
     let mut cut = spoil_metadata(bytes.clone());
@@ -196,7 +196,7 @@ fn only_version_1_is_read() {
             index[12..].fill(0xff);
         });
         let found = error(changed);
-        assert!(matches!(found, FormatError::Version { found } if found == u32::from(version)));
+        assert!(matches!(found, FormatError::Version { found, .. } if found == u32::from(version)));
         assert!(found.to_string().contains(&format!("format version {version}")), "{found}");
     }
     for version in [0, 2] {

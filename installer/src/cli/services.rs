@@ -104,8 +104,8 @@ pub(super) async fn status(which: &Which, common: &Common, output: Output) -> Re
             service.health.as_ref().map(|health| format!("{health:?}").to_lowercase()).unwrap_or_default();
         output.line(&format!(
             "  {:<16} {state:<14} {health:<10} {}",
-            service.service,
-            service.ports.join(", ")
+            human::printable(&service.service),
+            human::printable(&service.ports.join(", "))
         ));
     }
     Ok(())

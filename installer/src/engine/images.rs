@@ -25,6 +25,8 @@ pub struct ImageFacts {
     pub platform: Option<Platform>,
     /// `nginx:1.24`, …
     pub repo_tags: Vec<String>,
+    /// `nginx@sha256:…`: names that pulls have left.
+    pub repo_digests: Vec<String>,
     /// Paths that the image declares as volumes.
     pub volumes: Vec<String>,
 }
@@ -189,6 +191,7 @@ pub(super) fn facts(image: bollard::models::ImageInspect) -> Option<ImageFacts> 
         diff_ids,
         platform,
         repo_tags: image.repo_tags.unwrap_or_default(),
+        repo_digests: image.repo_digests.unwrap_or_default(),
         volumes: config.volumes.unwrap_or_default(),
     })
 }

@@ -249,7 +249,7 @@ impl EngineError {
                 "the engine hangs or its disk is very slow: look at `journalctl -u docker` and `dmesg`, then run this again"
             }
             Self::Refused { message, .. } | Self::Failed { message, .. } => {
-                return crate::failure::hint_for_text(message).map(str::to_owned);
+                return crate::hint::for_text(message).map(str::to_owned);
             }
             Self::CannotReachRegistry { .. } => "images are loaded through the engine's API instead",
             Self::BadName { .. } => "use letters, digits, `_`, `.` and `-`, beginning with a letter or digit",

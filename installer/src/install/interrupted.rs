@@ -6,7 +6,7 @@
 //! it was committed     is tidied up
 //! ```
 
-use super::finish;
+use super::tidy;
 use crate::classify;
 use crate::engine::Engine;
 use crate::health::Patience;
@@ -34,7 +34,7 @@ pub(super) async fn end(
 ) -> Result<bool> {
     let Some(attempt) = state.attempt.clone() else { return Ok(false) };
     if attempt.phase == Phase::Committed {
-        finish::tidy(product, name, state, engine, progress).await?;
+        tidy::tidy(product, name, state, engine, progress).await?;
         return Ok(true);
     }
     if attempt.release == *id {

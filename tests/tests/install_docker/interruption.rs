@@ -83,6 +83,8 @@ fn assert_whole(host: &Host, number: usize, when: &str) {
     let containers = host.containers();
     assert_eq!(containers, ["small-front-1 running", "small-ticker-1 running"], "{when}");
     assert_eq!(host.page(PORT), format!("page {number}"), "{when}");
+    let names = host.docker_text(&["images", "--digests", "--format", "{{.Repository}}"]);
+    assert!(!names.contains("127.0.0.1"), "names of the installer's own registry were left, {when}: {names}");
     let state = host.state("small");
     assert_eq!(state["current"]["version"], format!("{number}.0.0"), "{when}");
     assert_eq!(state["attempt"], json!(null), "{when}");

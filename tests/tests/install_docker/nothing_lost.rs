@@ -274,3 +274,28 @@ fn a_disk_that_fills_while_images_come_in_leaves_the_old_version_running() {
     let _ = host.run(&[two.path()]).succeeds();
     assert_eq!(host.page(PORT), "page 2");
 }
+
+#[test]
+fn images_that_came_in_before_a_power_cut_are_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::small(folder.path(), &version(1));
+    let host = Host::docker("power-cut");
+    let [trust, fingerprint] = built.trust();
+    let mut running = host.start(&[trust, fingerprint, built.path()]);
+    assert!(running.wait_for(|line| line.contains("\"laying out\"")));
+    running.signal(Signal::KILL);
+    let _ = running.end();
+    assert!(host.docker_text(&["images", "--quiet"]).lines().count() >= 2, "the images are in the engine");
+    // Killed only: nothing has to come in again.
+    let plan = host.run(&["--json", "--dry-run", built.path()]).succeeds().json();
+    assert_eq!(plan["plan"]["images_missing"], json!([]));
+
+    // As if the host had been restarted since.
+    let state = host.root.join("small/state.json");
+    let boot = host.state("small")["attempt"]["boot"].as_str().unwrap().to_owned();
+    bundle::replace(&state, &boot, "of-another-day");
+    let again = host.run(&["--json", built.path()]).succeeds();
+    let again = again.says("this host was restarted while images came in");
+    assert_eq!(again.json()["plan"]["images_missing"].as_array().unwrap().len(), 2);
+    assert_eq!(host.page(PORT), "page 1");
+}

@@ -1,0 +1,84 @@
+//! What is left to do after the commit.
+
+use crate::classify;
+use crate::engine::{Engine, EngineError};
+use crate::host::ProductDir;
+use crate::service_spec::label;
+use crate::site::{self, Answers};
+use crate::state::{Installed, State};
+use crate::switch;
+use anyhow::{Context, Result};
+use manifest_schema::ProjectName;
+use manifest_schema::progress::Progress;
+use std::collections::BTreeSet;
+use std::fs;
+
+/// Releases that are kept beside the one that runs.
+const KEPT_RELEASES: usize = 2;
+
+/// What is left to do after the commit. Can be repeated at any point: whoever finds a committed attempt
+/// does it.
+///
+/// # Errors
+/// When the engine or the files cannot be used.
+pub(super) async fn tidy(
+    product: &ProductDir,
+    name: &ProjectName,
+    state: &mut State,
+    engine: &Engine,
+    progress: &dyn Progress,
+) -> Result<()> {
+    site::end_attempted(product, Answers::Adopt)?;
+    if let Some(current) = &state.current {
+        product.switch_current(&current.folder)?;
+        let removed = switch::commit_cleanup(engine, name.as_str(), &current.networks, progress).await;
+        let _ = removed.map_err(classify::switch)?;
+    }
+    let dropped = state.previous.split_off(state.previous.len().min(KEPT_RELEASES));
+    remove_images(engine, state, &dropped).await?;
+    remove_folders(product, name, state, engine).await?;
+    state.attempt = None;
+    state.seeding.clear();
+    state.save(product)
+}
+
+/// Removes images that only releases which are no longer kept have used.
+async fn remove_images(engine: &Engine, state: &State, dropped: &[Installed]) -> Result<(), EngineError> {
+    let kept: BTreeSet<&String> =
+        state.current.iter().chain(&state.previous).flat_map(|release| release.images.values()).collect();
+    for (name, id) in dropped.iter().flat_map(|release| &release.images) {
+        if kept.contains(id) {
+            continue;
+        }
+        // The name may have gone to a later image.
+        let named = engine.inspect_image(name).await?.is_some_and(|image| image.id == *id);
+        match engine.untag(if named { name } else { id }).await {
+            // Something else uses it.
+            Err(error) if !error.is_conflict() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes release folders that are neither kept nor mounted by any container.
+async fn remove_folders(
+    product: &ProductDir,
+    name: &ProjectName,
+    state: &State,
+    engine: &Engine,
+) -> Result<()> {
+    let containers = engine.containers(label::PROJECT, name.as_str()).await?;
+    let mounted = containers.iter().filter_map(|container| container.labels.get(label::FOLDER));
+    let recorded = state.current.iter().chain(&state.previous).map(|release| &release.folder);
+    let kept: BTreeSet<&String> = recorded.chain(mounted).collect();
+    for entry in fs::read_dir(product.releases())? {
+        let entry = entry?;
+        let is_kept = entry.file_name().to_str().is_some_and(|name| kept.iter().any(|kept| *kept == name));
+        if !is_kept {
+            fs::remove_dir_all(entry.path())
+                .with_context(|| format!("removing {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
