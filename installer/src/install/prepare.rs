@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Everything known before anything is changed.
@@ -158,10 +159,7 @@ impl Host<'_> {
         let names: BTreeSet<String> = wanted.iter().map(|image| image.reference.to_string()).collect();
         findings.extend(preflight::check_services(&site.project, &names));
         findings.extend(preflight::check_images(facts, &images));
-        let own = engine.containers(label::PROJECT, release.name.as_str()).await?;
-        if facts.local {
-            findings.extend(preflight::check_ports(&site.project, &own));
-        }
+        findings.extend(taken_ports(engine, release, &site, state.attempt.is_some()).await?);
         let lay_out = !lay_out::is_laid_out(&site, product, id);
         let seeds = seeding::needed(engine, &site, release, state).await?;
         let seeding = !seeds.is_empty();
@@ -183,6 +181,31 @@ impl Host<'_> {
         Ok(Some(Known { attempt, site, images, inventory, plan }))
     }
 }
+
+/// Ports that others hold. After an interrupted install the engine may be about to end a container of ours,
+/// whose port is free in a moment.
+async fn taken_ports(
+    engine: &Engine,
+    release: &Release,
+    site: &Site,
+    interrupted: bool,
+) -> Result<Vec<Finding>> {
+    if !engine.facts().local {
+        return Ok(Vec::new());
+    }
+    let deadline = Instant::now() + if interrupted { PORT_PATIENCE } else { Duration::ZERO };
+    loop {
+        let own = engine.containers(label::PROJECT, release.name.as_str()).await?;
+        let taken = preflight::check_ports(&site.project, &own);
+        if taken.is_empty() || Instant::now() >= deadline {
+            return Ok(taken);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// How long a port may stay taken after its container has stopped.
+const PORT_PATIENCE: Duration = Duration::from_secs(5);
 
 fn evaluate(
     request: &Request,
