@@ -12,12 +12,16 @@ use tokio_util::sync::CancellationToken;
 /// # Errors
 /// When the system gives no handlers.
 pub(super) fn cancel_on_signal() -> std::io::Result<CancellationToken> {
+    cancel_on(!ignores_hangup())
+}
+
+fn cancel_on(hears_hangup: bool) -> std::io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let cancel = token.clone();
     // Handlers are in place before this returns.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
+    let mut hangup = if hears_hangup { Some(signal(SignalKind::hangup())?) } else { None };
     tokio::spawn(async move {
         loop {
             let again = tokio::select! {
@@ -63,7 +67,9 @@ mod tests {
     #[tokio::test]
     async fn a_dropped_session_asks_for_an_end_and_never_kills() {
         let own = || rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP);
-        let token = cancel_on_signal().unwrap();
+        // The tests themselves may run below `nohup`.
+        let token = cancel_on(true).unwrap();
+        let deaf = cancel_on(false).unwrap();
         // Hears the same signals, so that the test knows when they have come.
         let mut heard = signal(SignalKind::hangup()).unwrap();
         assert!(!token.is_cancelled());
@@ -75,5 +81,6 @@ mod tests {
             heard.recv().await;
             tokio::task::yield_now().await;
         }
+        assert!(!deaf.is_cancelled(), "below `nohup` a dropped session is nothing");
     }
 }
