@@ -7,6 +7,7 @@ use ferry_terminal::human;
 use manifest_schema::compose::{FileUse, NamedFile, model::MountSource, model::Project};
 use manifest_schema::manifest::Manifest;
 use manifest_schema::release::{RESERVED_PLACES, Release};
+use manifest_schema::yaml::Sources;
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, limits};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -28,11 +29,9 @@ pub struct ComposeFile {
 pub(crate) struct Around<'a> {
     pub manifest: &'a Manifest,
     pub project: &'a Project,
-    /// The Compose file as messages name it.
-    pub shown: &'a str,
-    /// Its text.
-    pub text: &'a str,
-    /// Its folder.
+    /// The texts of the project.
+    pub sources: &'a Sources,
+    /// The folder of the first Compose file.
     pub folder: &'a Path,
 }
 
@@ -49,7 +48,7 @@ pub(crate) fn find(
     let mut files = BTreeMap::new();
     let mut total = 0;
     for file in named {
-        let at = |message: String| Diagnostic::new(around.shown, message).at(around.text, file.line, 0);
+        let at = |message: String| around.sources.mistake(&file.place.line(), message);
         let path: BundlePath = match file.path.parse() {
             Ok(path) => path,
             Err(error) => {
@@ -119,7 +118,7 @@ fn collect_named(
     around: &Around<'_>,
     files: &mut BTreeMap<BundlePath, ComposeFile>,
 ) -> std::result::Result<Missing, Diagnostic> {
-    let at = |message: String| Diagnostic::new(around.shown, message).at(around.text, file.line, 0);
+    let at = |message: String| around.sources.mistake(&file.place.line(), message);
     let place = around.folder.join(path.as_str());
     let provided =
         around.manifest.configs.iter().any(|config| Release::lies_in(config.to.as_str(), path.as_str()));
@@ -140,7 +139,8 @@ fn collect_named(
         }
         Err(_) => Err(at(format!("{} names {}, which is not there", file.used_by, file.path)).hint(format!(
             "put the file beside {}, or let a `configs` entry of the manifest write it: `to: {}`",
-            around.manifest.compose, file.path
+            around.sources.file(file.place.source),
+            file.path
         ))),
     }
 }
@@ -210,12 +210,14 @@ pub(crate) fn check_places(
 ) {
     let (manifest, shown, text) = manifest;
     // The mention that explains a carried file: itself, or the folder around it.
-    let line_of =
-        |path: &str| named.iter().find(|file| Release::lies_in(path, &file.path)).map_or(0, |file| file.line);
+    let place_of = |path: &str| {
+        let mention = named.iter().find(|file| Release::lies_in(path, &file.path));
+        mention.map(|file| file.place.line()).unwrap_or_default()
+    };
     let mut places: BTreeMap<&str, (String, Diagnostic)> = BTreeMap::new();
     for file in files {
         let path = file.path.as_str();
-        let mistake = Diagnostic::new(around.shown, String::new()).at(around.text, line_of(path), 0);
+        let mistake = around.sources.mistake(&place_of(path), String::new());
         places.insert(path, (format!("./{path}, which the Compose file names"), mistake));
     }
     for config in &manifest.configs {

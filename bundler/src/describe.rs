@@ -308,7 +308,7 @@ pub fn config_file(config: &manifest_schema::manifest::ConfigSpec, file: FileEnt
         file,
         from: config.from.clone(),
         to: config.to.clone(),
-        template: crate::inputs::is_template(&config.from),
+        template: manifest_schema::render::is_template(&config.from),
         mode: config.mode.unwrap_or(0o644),
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use ferry_terminal::{Class, Failure};
-use manifest_schema::compose;
+use manifest_schema::compose::{self, Text};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -25,10 +25,10 @@ pub fn init(folder: &Path) -> Result<(PathBuf, Option<manifest_schema::Diagnosti
     let target = folder.join("ferry.yaml");
     let text = std::fs::read_to_string(folder.join(name)).with_context(|| format!("reading {name}"))?;
     let env = std::fs::read_to_string(folder.join(".env")).unwrap_or_default();
-    let env = compose::parse_dotenv(&env).unwrap_or_default();
+    let env = compose::parse_dotenv(".env", &env).unwrap_or_default();
     let shown = folder.join(name).display().to_string();
     let load = |file: &str| std::fs::read(folder.join(file)).ok();
-    let (images, volumes, mistakes) = match compose::parse(&shown, &text, &env, &load) {
+    let (images, volumes, mistakes) = match compose::parse(&[Text { file: &shown, text: &text }], &env, &load) {
         Ok(parsed) => {
             let images: BTreeSet<String> =
                 parsed.project.services.values().map(|service| service.image.clone()).collect();

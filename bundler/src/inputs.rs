@@ -2,9 +2,11 @@
 //! everything that could otherwise only fail on site. No image is touched before this has passed.
 
 use anyhow::Result;
-use manifest_schema::compose::{self, model::Project};
+use manifest_schema::compose::{FileUse, NamedFile, Text, model::Project};
 use manifest_schema::limits;
 use manifest_schema::manifest::{self, ConfigSpec, Manifest, SeedSpec};
+use manifest_schema::site::{self, Values, Written};
+use manifest_schema::yaml::{Place, Sources};
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, ImageRef, Platform, ServiceName, render};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,14 +21,14 @@ pub struct Inputs {
     pub folder: PathBuf,
     /// The manifest's file as messages name it.
     pub manifest_shown: String,
-    /// The Compose file as messages name it.
-    pub compose_shown: String,
     /// The manifest.
     pub manifest: Manifest,
     /// Its text.
     pub manifest_text: String,
-    /// The Compose file's text.
+    /// The first Compose file's text.
     pub compose_text: String,
+    /// The texts that the project was read from, as messages show them.
+    pub sources: Sources,
     /// Text of `.env` beside the Compose file.
     pub env_text: Option<String>,
     /// The project as it is with the defaults.
@@ -41,8 +43,8 @@ pub struct Inputs {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Names that a config has at build and on site, beside the variables.
-pub const BUILT_IN: &str = "ferry";
+/// The host's name while building.
+const HOSTNAME: &str = "host";
 
 /// Reads and checks the manifest at `path` (a file, or a folder that holds `ferry.yaml`).
 ///
@@ -61,40 +63,48 @@ pub fn read(path: &Path) -> Result<Inputs> {
     let manifest = Manifest::parse(&shown, &manifest_text)?;
     let mut found = Diagnostics::default();
 
-    let compose_file = folder.join(manifest.compose.as_str());
-    let compose_shown = compose_file.display().to_string();
-    let compose_folder = compose_file.parent().map_or_else(|| folder.clone(), Path::to_path_buf);
-    let compose_text = read_text(&compose_file).map_err(|mistake| {
-        Diagnostics::from(mistake.hint(format!("the manifest {shown} names it as `compose`")))
-    })?;
+    let compose_folder = folder.join(manifest.compose_folder());
+    let mut compose = Vec::new();
+    for path in &manifest.compose {
+        let file = folder.join(path.as_str());
+        let text = read_text(&file).map_err(|mistake| {
+            Diagnostics::from(mistake.hint(format!("the manifest {shown} names it as `compose`")))
+        })?;
+        compose.push((file.display().to_string(), text));
+    }
     let env_file = compose_folder.join(".env");
     let env_text =
         if env_file.is_file() { Some(read_text(&env_file).map_err(Diagnostics::from)?) } else { None };
-    let mut env = match &env_text {
-        Some(text) => compose::parse_dotenv(text).map_err(|found| renamed(found, &env_file))?,
-        None => BTreeMap::new(),
-    };
-    // The product's name is the project's: what Compose calls it when interpolating.
-    env.insert("COMPOSE_PROJECT_NAME".to_owned(), manifest.name.to_string());
     let load = |name: &str| {
         let name: BundlePath = name.parse().ok()?;
         std::fs::read(compose_folder.join(name.as_str())).ok()
     };
-    let mut parsed = compose::parse(&compose_shown, &compose_text, &env, &load)?;
+    let names = site::names(&manifest, &default_values(&manifest), HOSTNAME);
+    let texts: Vec<Text<'_>> = compose.iter().map(|(file, text)| Text { file, text }).collect();
+    let env_shown = env_file.display().to_string();
+    let dotenv = env_text.as_ref().map(|text| Text { file: &env_shown, text });
+    let mut parsed =
+        Written { manifest: &manifest, compose: &texts, dotenv, load: &load }.project(&names)?;
+    parsed.files.extend(manifest.override_files().map(|path| NamedFile {
+        path: path.to_owned(),
+        place: Place::default(),
+        used_by: "`compose`".to_owned(),
+        kind: FileUse::Compose,
+    }));
+    let compose_text = compose.swap_remove(0).1;
     for name in &parsed.left_out {
         let message =
             format!("service `{name}` has profiles; it is not started on site and its image is left out");
-        parsed.warnings.push(Diagnostic::new(&compose_shown, message));
+        parsed.warnings.push(Diagnostic::new(parsed.sources.file(0), message));
     }
 
-    let configs = read_configs(&manifest, &shown, &manifest_text, &folder, &mut found);
+    let configs = read_configs((&manifest, &shown, &manifest_text), &names, &folder, &mut found);
     let seeds = check_seeds(&manifest, &shown, &manifest_text, &folder, &parsed.project, &mut found);
     let mut warnings = parsed.warnings;
     let around = carried::Around {
         manifest: &manifest,
         project: &parsed.project,
-        shown: &compose_shown,
-        text: &compose_text,
+        sources: &parsed.sources,
         folder: &compose_folder,
     };
     let compose_files = carried::find(&parsed.files, &around, &mut found, &mut warnings);
@@ -105,16 +115,16 @@ pub fn read(path: &Path) -> Result<Inputs> {
         &around,
         &mut found,
     );
-    check_platforms(&manifest, &compose_shown, &compose_text, &parsed.project, &mut found);
+    check_platforms(&manifest, &parsed.sources, &parsed.project, &mut found);
     warnings.extend(unused_images(&manifest, &shown, &manifest_text, &parsed.project));
     found.or_ok(())?;
     Ok(Inputs {
         folder,
         manifest_shown: shown,
-        compose_shown,
         manifest,
         manifest_text,
         compose_text,
+        sources: parsed.sources,
         env_text,
         project: parsed.project,
         compose_files,
@@ -145,26 +155,11 @@ fn plain(error: &std::io::Error) -> String {
     }
 }
 
-fn renamed(mut found: Diagnostics, file: &Path) -> Diagnostics {
-    for mistake in &mut found.0 {
-        mistake.file = file.display().to_string();
-    }
-    found
-}
-
 /// The values a template sees at build: defaults, and stand-ins for what is only known on site.
 #[must_use]
-pub fn default_values(manifest: &Manifest) -> BTreeMap<String, serde_json::Value> {
-    let mut values: BTreeMap<String, serde_json::Value> = manifest
-        .variables
-        .iter()
-        .map(|(name, variable)| {
-            (name.clone(), variable.default.clone().unwrap_or_else(|| stand_in(variable)))
-        })
-        .collect();
-    let host = serde_json::json!({ "name": manifest.name, "version": manifest.version, "hostname": "host" });
-    values.insert(BUILT_IN.to_owned(), host);
-    values
+pub fn default_values(manifest: &Manifest) -> Values {
+    let value = |variable: &manifest::Variable| variable.default.clone().unwrap_or_else(|| stand_in(variable));
+    manifest.variables.iter().map(|(name, variable)| (name.clone(), value(variable))).collect()
 }
 
 fn stand_in(variable: &manifest::Variable) -> serde_json::Value {
@@ -180,13 +175,12 @@ fn stand_in(variable: &manifest::Variable) -> serde_json::Value {
 }
 
 fn read_configs(
-    manifest: &Manifest,
-    shown: &str,
-    text: &str,
+    manifest: (&Manifest, &str, &str),
+    names: &Values,
     folder: &Path,
     found: &mut Diagnostics,
 ) -> Vec<(ConfigSpec, Vec<u8>)> {
-    let values = default_values(manifest);
+    let (manifest, shown, text) = manifest;
     let mut configs = Vec::new();
     for config in &manifest.configs {
         let file = folder.join(&config.from);
@@ -205,10 +199,10 @@ fn read_configs(
                 continue;
             }
         };
-        if is_template(&config.from) {
+        if render::is_template(&config.from) {
             match std::str::from_utf8(&content) {
                 Ok(template) => {
-                    if let Err(mistake) = render::render(&file.display().to_string(), template, &values) {
+                    if let Err(mistake) = render::render(&file.display().to_string(), template, names) {
                         found.push(mistake);
                     }
                 }
@@ -218,14 +212,6 @@ fn read_configs(
         configs.push((config.clone(), content));
     }
     configs
-}
-
-/// Whether a config is a Jinja template: its name says so.
-#[must_use]
-pub fn is_template(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|extension| {
-        ["j2", "jinja", "jinja2"].iter().any(|known| extension.eq_ignore_ascii_case(known))
-    })
 }
 
 fn check_seeds(
@@ -241,7 +227,8 @@ fn check_seeds(
         let at = |message: String| Diagnostic::new(shown, message).at(text, seed.line, 0);
         if !project.volumes.contains_key(&seed.volume) {
             let known: Vec<&str> = project.volumes.keys().map(String::as_str).collect();
-            found.push(at(format!("there is no volume `{}` in {}", seed.volume, manifest.compose)).hint(
+            let compose = manifest.compose.first().map_or("compose.yaml", |path| path.as_str());
+            found.push(at(format!("there is no volume `{}` in {compose}", seed.volume)).hint(
                 format!("volumes there: {}", if known.is_empty() { "none".into() } else { known.join(", ") }),
             ));
         }
@@ -260,12 +247,12 @@ fn check_seeds(
 
 /// A service that names its platform gets the image for it, and must be able to run on every host that the
 /// bundle is for.
-fn check_platforms(manifest: &Manifest, shown: &str, text: &str, project: &Project, found: &mut Diagnostics) {
+fn check_platforms(manifest: &Manifest, sources: &Sources, project: &Project, found: &mut Diagnostics) {
     let platforms = &manifest.requires.platforms;
     let mut named: BTreeMap<ImageRef, (&Platform, &ServiceName)> = BTreeMap::new();
     for (name, service) in &project.services {
         let Some(platform) = &service.platform else { continue };
-        let at = |message: String| Diagnostic::new(shown, message).at(text, service.line, 0);
+        let at = |message: String| sources.mistake(&service.place.line(), message);
         if let Some(other) = platforms.iter().find(|other| !other.accepts(platform)) {
             let message = if platforms.iter().any(|other| other.accepts(platform)) {
                 format!(
@@ -318,7 +305,7 @@ impl Inputs {
                 source: named.map(|image| image.source.clone()),
                 place: match named {
                     Some(image) => (self.manifest_shown.clone(), image.line),
-                    None => (self.compose_shown.clone(), service.line),
+                    None => (self.sources.file(service.place.source).to_owned(), service.place.line),
                 },
                 preserve: pinned || named.is_some_and(|image| image.preserve),
             });
@@ -332,9 +319,7 @@ impl Inputs {
     /// Mistakes that know their lines, with the lines themselves.
     #[must_use]
     pub fn shown_in(&self, mistakes: Diagnostics) -> Diagnostics {
-        mistakes
-            .in_text(&self.manifest_shown, &self.manifest_text)
-            .in_text(&self.compose_shown, &self.compose_text)
+        self.sources.complete(mistakes.in_text(&self.manifest_shown, &self.manifest_text))
     }
 
     /// The platforms to pack images for.

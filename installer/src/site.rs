@@ -4,15 +4,15 @@
 use crate::host::{self, ProductDir};
 use anyhow::{Context, Result};
 use bundle_format::{Bundle, ReadAt};
-use manifest_schema::compose::{self, model::FileObject, model::Project};
+use manifest_schema::compose::{Text, model::FileObject, model::Project};
 use manifest_schema::manifest::{self, Manifest};
 use manifest_schema::release::Release;
+use manifest_schema::site::{self, Written};
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, limits, render};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Answers by variable.
-pub type Values = BTreeMap<String, serde_json::Value>;
+pub use manifest_schema::site::Values;
 
 /// A file of the release folder, ready to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,19 +57,24 @@ pub fn evaluate<S: ReadAt>(
     };
     let manifest = Manifest::parse("ferry.yaml", &text(&release.manifest)?)?;
     let values = manifest::resolve(&manifest.variables, given, remembered, random)?;
-    let files = render_files(bundle, release, &values, hostname)?;
-
-    let mut env = match &release.env_file {
-        Some(file) => compose::parse_dotenv(&text(file)?)?,
-        None => BTreeMap::new(),
-    };
-    env.insert("COMPOSE_PROJECT_NAME".to_owned(), release.name.to_string());
+    let names = site::names(&manifest, &values, hostname);
+    let files = render_files(bundle, release, &names)?;
     let load = |name: &str| {
         let path: BundlePath = name.parse().ok()?;
         files.get(&path).map(|file| file.content.clone())
     };
-    let mut project = compose::parse("compose.yaml", &text(&release.compose)?, &env, &load)?.project;
-    project.leave_out_profiles();
+    let first = manifest.compose.first().map_or("compose.yaml", |path| path.as_str());
+    let mut compose = vec![(first.to_owned(), text(&release.compose)?)];
+    for name in manifest.override_files() {
+        let content = load(name).with_context(|| format!("the Compose file {name} is not in the bundle"))?;
+        let content = String::from_utf8(content).with_context(|| format!("{name} is not UTF-8 text"))?;
+        compose.push((name.to_owned(), content));
+    }
+    let texts: Vec<Text<'_>> = compose.iter().map(|(file, text)| Text { file, text }).collect();
+    let dotenv = release.env_file.as_ref().map(text).transpose()?;
+    let dotenv = dotenv.as_ref().map(|text| Text { file: ".env", text });
+    let written = Written { manifest: &manifest, compose: &texts, dotenv, load: &load };
+    let project = written.project(&names)?.project;
     let configs = objects(&project.configs, &files, "config")?;
     let secrets = objects(&project.secrets, &files, "secret")?;
     Ok(Site { project, values, files, configs, secrets })
@@ -78,12 +83,8 @@ pub fn evaluate<S: ReadAt>(
 fn render_files<S: ReadAt>(
     bundle: &Bundle<S>,
     release: &Release,
-    values: &Values,
-    hostname: &str,
+    names: &Values,
 ) -> Result<BTreeMap<BundlePath, RenderedFile>> {
-    let mut names = values.clone();
-    let about = serde_json::json!({ "name": release.name, "version": release.version, "hostname": hostname });
-    names.insert("ferry".to_owned(), about);
     let mut files = BTreeMap::new();
     for named in &release.compose_files {
         let file = &named.file;
@@ -99,7 +100,7 @@ fn render_files<S: ReadAt>(
         if config.template {
             let template =
                 String::from_utf8(content).with_context(|| format!("{} is not UTF-8 text", config.from))?;
-            content = match render::render(&config.from, &template, &names) {
+            content = match render::render(&config.from, &template, names) {
                 Ok(text) => text.into_bytes(),
                 Err(mistake) => {
                     mistakes.push(mistake);

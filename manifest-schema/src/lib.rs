@@ -14,6 +14,7 @@ pub mod oci;
 pub mod progress;
 pub mod release;
 pub mod render;
+pub mod site;
 pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics};

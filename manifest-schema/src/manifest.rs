@@ -26,8 +26,9 @@ pub struct Manifest {
     pub name: ProjectName,
     /// `version`, `2.4.0`; safe in a file name.
     pub version: String,
-    /// `compose`, relative to the manifest; `compose.yaml` where nothing is written.
-    pub compose: BundlePath,
+    /// `compose`, relative to the manifest, later ones over earlier ones; `compose.yaml` where nothing is
+    /// written. Never empty; all lie in or below the folder of the first.
+    pub compose: Vec<BundlePath>,
     /// `images`, in the order written.
     pub images: Vec<ImageSource>,
     /// `artifacts`, in the order written.
@@ -108,6 +109,21 @@ pub struct RequiresSpec {
 }
 
 impl Manifest {
+    /// The folder in which all relative paths of the Compose files begin, without `/` at its end; empty for
+    /// the manifest's own.
+    #[must_use]
+    pub fn compose_folder(&self) -> &str {
+        self.compose.first().and_then(|path| path.as_str().rsplit_once('/')).map_or("", |(folder, _)| folder)
+    }
+
+    /// The Compose files but for the first, from that folder.
+    pub fn override_files(&self) -> impl Iterator<Item = &str> {
+        let folder = self.compose_folder();
+        self.compose.iter().skip(1).map(move |path| {
+            path.as_str().strip_prefix(folder).map_or(path.as_str(), |rest| rest.trim_start_matches('/'))
+        })
+    }
+
     /// Reads a manifest. `file` names it in messages.
     ///
     /// # Errors

@@ -59,6 +59,14 @@ pub fn render(file: &str, text: &str, values: &BTreeMap<String, Value>) -> Resul
         .map_err(|_| Diagnostic::new(file, "the template makes text that is not UTF-8"))
 }
 
+/// Whether a file is a Jinja template: its name says so.
+#[must_use]
+pub fn is_template(name: &str) -> bool {
+    std::path::Path::new(name).extension().is_some_and(|extension| {
+        ["j2", "jinja", "jinja2"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+    })
+}
+
 /// Refuses expressions and `elif` chains so long that the engine's parser, which bounds brackets and
 /// blocks but not chains of operators, would run out of stack.
 fn refuse_chains(file: &str, text: &str, syntax: &SyntaxConfig) -> Result<(), Diagnostic> {

@@ -9,21 +9,35 @@
 
 mod reader;
 mod scalar;
+mod sources;
 mod tree;
 
 pub(crate) use reader::shown;
 pub use reader::{Reader, nearest};
-pub use tree::parse;
+pub use sources::Sources;
+pub use tree::{parse, parse_compose};
 
 /// A node and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     /// What it holds.
     pub value: Value,
-    /// 1-based line.
-    pub line: usize,
-    /// 1-based column in characters.
-    pub column: usize,
+    /// Where it begins.
+    pub place: Place,
+    /// How it goes over a value of an earlier file.
+    pub merging: Merging,
+}
+
+/// How a value goes over that of an earlier file (Compose Specification, "Merge and override").
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Merging {
+    /// Maps are merged, lists joined, the rest replaced.
+    #[default]
+    Usual,
+    /// `!override`: it replaces the earlier value whole.
+    Override,
+    /// `!reset`: the earlier value is taken away, and this one is not there either.
+    Reset,
 }
 
 /// What a node holds.
@@ -50,32 +64,49 @@ pub enum Value {
 pub struct Key {
     /// The key as text; a number is kept as written.
     pub text: String,
+    /// Where it begins.
+    pub place: Place,
+}
+
+/// A place in one of the texts that are read together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Which text: the order in which [`Sources`] got them, from 0.
+    pub source: usize,
     /// 1-based line.
     pub line: usize,
-    /// 1-based column in characters.
+    /// 1-based column in characters; 0 means where the line's text begins.
     pub column: usize,
 }
 
-/// A place in a text.
-pub trait Place {
-    /// 1-based line and column.
-    fn place(&self) -> (usize, usize);
-}
-
-impl Place for Node {
-    fn place(&self) -> (usize, usize) {
-        (self.line, self.column)
+impl Place {
+    /// The whole line.
+    #[must_use]
+    pub const fn line(self) -> Self {
+        Self { column: 0, ..self }
     }
 }
 
-impl Place for Key {
-    fn place(&self) -> (usize, usize) {
-        (self.line, self.column)
+/// What has a place in a text.
+pub trait Placed {
+    /// Where it stands.
+    fn place(&self) -> Place;
+}
+
+impl Placed for Node {
+    fn place(&self) -> Place {
+        self.place
     }
 }
 
-impl Place for (usize, usize) {
-    fn place(&self) -> (usize, usize) {
+impl Placed for Key {
+    fn place(&self) -> Place {
+        self.place
+    }
+}
+
+impl Placed for Place {
+    fn place(&self) -> Place {
         *self
     }
 }
@@ -111,6 +142,35 @@ impl Node {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|(k, _)| k.text == key).map(|(_, node)| node),
             _ => None,
+        }
+    }
+
+    /// The value under `key`, to be changed.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        match &mut self.value {
+            Value::Map(entries) => entries.iter_mut().find(|(k, _)| k.text == key).map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
+    /// The keys of a map.
+    #[must_use]
+    pub fn keys(&self) -> Vec<&str> {
+        match &self.value {
+            Value::Map(entries) => entries.iter().map(|(key, _)| key.text.as_str()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether both hold the same, wherever it is written.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        match (&self.value, &other.value) {
+            (Value::Seq(a), Value::Seq(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b)),
+            (Value::Map(a), Value::Map(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|((k, a), (l, b))| k.text == l.text && a.same(b))
+            }
+            (a, b) => a == b,
         }
     }
 

@@ -4,7 +4,7 @@
 use super::ArtifactPlan;
 use crate::inputs::Inputs;
 use manifest_schema::compose::model::MountSource;
-use manifest_schema::{Diagnostic, Diagnostics};
+use manifest_schema::Diagnostics;
 
 /// Holds the services' mounts against the artifacts.
 ///
@@ -24,11 +24,8 @@ pub fn check_binds(inputs: &Inputs, artifacts: &[ArtifactPlan]) -> Result<(), Di
             });
             if !there {
                 let message = format!("service `{name}` mounts ./{path}, which no artifact provides");
-                found.push(
-                    Diagnostic::new(&inputs.compose_shown, message)
-                        .at(&inputs.compose_text, service.line, 0)
-                        .hint("check `to` of the artifacts in the manifest"),
-                );
+                let mistake = inputs.sources.mistake(&service.place.line(), message);
+                found.push(mistake.hint("check `to` of the artifacts in the manifest"));
             }
         }
     }

@@ -65,7 +65,7 @@ fn healthy_without_check(
             continue;
         }
         let Some(target) = project.services.get(other) else { continue };
-        let place = (service.line, 0);
+        let place = service.place.line();
         match target.healthcheck {
             Some(HealthCheck::Disabled) => context.r.error(
                 &place,
@@ -93,8 +93,12 @@ pub(super) fn ports(context: &mut Context<'_>, project: &Project) {
             others.iter().find(|other| overlap(other.port.host_ip.as_deref(), entry.port.host_ip.as_deref()));
         if let Some(twin) = twin {
             let message = format!(
-                "port {published}/{} is published twice: by service `{}` on line {} and by service `{}` on line {}",
-                entry.port.protocol, twin.service, twin.place.0, entry.service, entry.place.0
+                "port {published}/{} is published twice: by service `{}` on {} and by service `{}` on line {}",
+                entry.port.protocol,
+                twin.service,
+                context.r.sources().beside(&entry.place, &twin.place),
+                entry.service,
+                entry.place.line
             );
             context.r.error(&entry.place, message, "give one of them another port on the host");
         } else {
@@ -129,7 +133,7 @@ pub(super) fn container_names(context: &mut Context<'_>, project: &Project) {
         if let Some(other) = names.insert(container.clone(), name) {
             let message =
                 format!("services `{other}` and `{name}` have the same `container_name` `{container}`");
-            context.r.error(&(service.line, 0), message, "delete `container_name`, or give each its own");
+            context.r.error(&service.place.line(), message, "delete `container_name`, or give each its own");
         }
     }
 }
@@ -144,11 +148,11 @@ pub(super) fn mounted_files(context: &mut Context<'_>, project: &Project) {
         let other = *first.entry((word, entry.mount.source.as_str())).or_insert(entry);
         if owner_and_mode(&other.mount) != owner_and_mode(&entry.mount) {
             let message = format!(
-                "service `{}` wants {word} `{}` with another owner or mode than service `{}` on line {}",
+                "service `{}` wants {word} `{}` with another owner or mode than service `{}` on {}",
                 entry.service,
                 shown(&entry.mount.source),
                 other.service,
-                other.place.0
+                context.r.sources().beside(&entry.place, &other.place)
             );
             let hint = format!(
                 "write the same `uid`, `gid` and `mode`, or make two entries under `{section}` with the same file"
@@ -170,10 +174,10 @@ fn owner_and_mode(mount: &FileMount) -> (&str, &str, u32) {
 /// No service waits for itself.
 pub(super) fn cycles(context: &mut Context<'_>, project: &Project) {
     if let Some(circle) = order::circle(project) {
-        let line =
-            circle.first().and_then(|name| project.services.get(*name)).map_or(0, |service| service.line);
+        let first = circle.first().and_then(|name| project.services.get(*name));
+        let place = first.map(|service| service.place.line()).unwrap_or_default();
         let names: Vec<&str> = circle.iter().map(|name| name.as_str()).collect();
         let message = format!("services wait for each other in a circle: {}", names.join(" → "));
-        context.r.error(&(line, 0), message, "delete one `depends_on`");
+        context.r.error(&place, message, "delete one `depends_on`");
     }
 }

@@ -4,7 +4,7 @@
 use super::model::{FileMount, Port};
 use super::{FileUse, NamedFile};
 use crate::BundlePath;
-use crate::yaml::{Node, Reader, Value, shown};
+use crate::yaml::{Node, Place, Reader, Value, shown};
 use std::collections::BTreeMap;
 
 /// What a service refers to.
@@ -24,7 +24,7 @@ pub(super) struct Reference {
     pub(super) name: String,
     /// The service that refers.
     pub(super) from: String,
-    pub(super) place: (usize, usize),
+    pub(super) place: Place,
     /// `depends_on` with `required: false`: it need not exist.
     pub(super) optional: bool,
 }
@@ -34,7 +34,7 @@ pub(super) struct Reference {
 pub(super) struct PublishedPort {
     pub(super) port: Port,
     pub(super) service: String,
-    pub(super) place: (usize, usize),
+    pub(super) place: Place,
 }
 
 /// One config or secret of a service, with its place.
@@ -43,7 +43,7 @@ pub(super) struct MountedFile {
     pub(super) kind: Target,
     pub(super) mount: FileMount,
     pub(super) service: String,
-    pub(super) place: (usize, usize),
+    pub(super) place: Place,
 }
 
 /// One mention of a file.
@@ -64,7 +64,7 @@ pub(super) const MAX_ITEMS: usize = 10_000;
 pub(super) const MAX_ENV_FILE_BYTES: usize = 4 * crate::limits::MAX_YAML_BYTES;
 
 pub(super) struct Context<'a> {
-    pub(super) r: Reader<'a>,
+    pub(super) r: Reader,
     pub(super) env: &'a BTreeMap<String, String>,
     pub(super) load: &'a dyn Fn(&str) -> Option<Vec<u8>>,
     pub(super) files: Vec<Mention>,
@@ -85,18 +85,18 @@ pub(super) struct Context<'a> {
 pub(super) struct Pair {
     pub(super) key: String,
     pub(super) value: Option<String>,
-    pub(super) place: (usize, usize),
+    pub(super) place: Place,
 }
 
 impl Context<'_> {
     /// Notes that the service being read refers to something.
-    pub(super) fn refer(&mut self, target: Target, name: &str, place: (usize, usize)) {
+    pub(super) fn refer(&mut self, target: Target, name: &str, place: Place) {
         let from = self.service.clone();
         self.references.push(Reference { target, name: name.to_owned(), from, place, optional: false });
     }
 
     /// Notes that the service being read waits for another, where that is there.
-    pub(super) fn refer_to_optional(&mut self, name: &str, place: (usize, usize)) {
+    pub(super) fn refer_to_optional(&mut self, name: &str, place: Place) {
         self.refer(Target::Service, name, place);
         if let Some(reference) = self.references.last_mut() {
             reference.optional = true;
@@ -120,7 +120,7 @@ impl Context<'_> {
         &mut self,
         what: &str,
         text: &str,
-        place: (usize, usize),
+        place: Place,
         kind: FileUse,
         used_by: String,
         object: Option<(Target, String)>,
@@ -129,7 +129,7 @@ impl Context<'_> {
         match short.parse::<BundlePath>() {
             Ok(path) => {
                 let path = path.as_str().to_owned();
-                let file = NamedFile { path: path.clone(), line: place.0, used_by, kind };
+                let file = NamedFile { path: path.clone(), place, used_by, kind };
                 let service = object.is_none().then(|| self.service.clone());
                 self.files.push(Mention { file, service, object });
                 Some(path)
@@ -157,7 +157,7 @@ impl Context<'_> {
                     Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
                     None => (text, None),
                 };
-                pairs.push(Pair { key, value, place: (item.line, item.column) });
+                pairs.push(Pair { key, value, place: item.place });
             }
             return pairs;
         }
@@ -169,7 +169,7 @@ impl Context<'_> {
                     None => continue,
                 },
             };
-            pairs.push(Pair { key: key.text.clone(), value, place: (key.line, key.column) });
+            pairs.push(Pair { key: key.text.clone(), value, place: key.place });
         }
         pairs
     }

@@ -16,7 +16,7 @@ pub(super) fn shared(
 ) -> Option<String> {
     let text = context.r.string(what, node)?;
     if let Some(name) = text.strip_prefix("service:") {
-        context.refer(Target::Service, name, (node.line, node.column));
+        context.refer(Target::Service, name, node.place);
         needs(depends_on, name);
         return Some(text);
     }
@@ -42,7 +42,7 @@ pub(super) fn dependencies(
     if matches!(node.value, Value::Seq(_)) {
         for item in context.r.list("depends_on", node) {
             let Some(name) = context.r.string("depends_on", item) else { continue };
-            context.refer(Target::Service, &name, (item.line, item.column));
+            context.refer(Target::Service, &name, item.place);
             depends_on.extend(name.parse().map(|name| (name, default.clone())));
         }
         return;
@@ -68,7 +68,7 @@ pub(super) fn dependencies(
                 _ => context.r.unknown_key(inner, "`depends_on`", &["condition", "restart", "required"]),
             }
         }
-        let place = (key.line, key.column);
+        let place = key.place;
         if dependency.required {
             context.refer(Target::Service, &key.text, place);
         } else {
@@ -103,7 +103,7 @@ pub(super) fn links(
             context.r.error(item, message, "give the other service the name under `networks.NAME.aliases`");
             continue;
         }
-        context.refer(Target::Service, &text, (item.line, item.column));
+        context.refer(Target::Service, &text, item.place);
         needs(depends_on, &text);
     }
     context.r.warn(

@@ -10,12 +10,12 @@ use crate::yaml::shown;
 use crate::{Diagnostic, Diagnostics, limits};
 use std::collections::BTreeMap;
 
-/// Reads a `.env` file.
+/// Reads a `.env` file, which messages call `file`.
 ///
 /// # Errors
 /// All mistakes of the text, each with its place.
-pub fn parse_dotenv(text: &str) -> Result<BTreeMap<String, String>, Diagnostics> {
-    parse(".env", text, &BTreeMap::new())
+pub fn parse_dotenv(file: &str, text: &str) -> Result<BTreeMap<String, String>, Diagnostics> {
+    parse(file, text, &BTreeMap::new())
 }
 
 /// Reads a file called `file`; `env` is what values may refer to beside the names above them.
@@ -187,7 +187,7 @@ mod tests {
     fn every_form() {
         let text = "\u{feff}# note\n\nA=1\nexport B = two words # note\nC='$x # \"y\"' # note\nD=\"a\\n\\\"b\\\" \\$A $A\"\n\
                     E=\nF: yaml\nG=\"line 1\nline 2\"\nH=${A}${NONE:-d}\nI=a#b\nJ=x=y:z\r\nK\nL=# note\nM=\"\\d\"\n";
-        let values = parse_dotenv(text).unwrap_or_else(|error| panic!("{error}"));
+        let values = parse_dotenv(".env", text).unwrap_or_else(|error| panic!("{error}"));
         let expected = [
             ("A", "1"),
             ("B", "two words"),
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_told() {
-        let error = parse_dotenv("a b\n1A=x\nP=pa$word\nQ='x' y\nR=\"open\n").unwrap_err();
+        let error = parse_dotenv(".env", "a b\n1A=x\nP=pa$word\nQ='x' y\nR=\"open\n").unwrap_err();
         assert_eq!(
             error.to_string(),
             ".env:1: `a b` is not the name of a variable\n  hint: write one `NAME=value` on each line\n\
@@ -222,14 +222,14 @@ mod tests {
     #[test]
     fn doubling_values_end() {
         let lines: String = (1..60).map(|n| format!("A{n}=$A{}$A{}\n", n - 1, n - 1)).collect();
-        let error = parse_dotenv(&format!("A0=xxxxxxxx\n{lines}")).unwrap_err();
+        let error = parse_dotenv(".env", &format!("A0=xxxxxxxx\n{lines}")).unwrap_err();
         assert!(error.to_string().contains("interpolation makes more than"), "{error}");
     }
 
     proptest! {
         #[test]
         fn never_panics(text in "[A-C=:'\"\\\\$#{} \\nä]{0,60}") {
-            let _ = parse_dotenv(&text);
+            let _ = parse_dotenv(".env", &text);
         }
     }
 }

@@ -79,7 +79,7 @@ fn env_file_values(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, S
         path = context.r.string("env_file", node);
     }
     let Some(path) = path else { return BTreeMap::new() };
-    let place = (node.line, node.column);
+    let place = node.place;
     let name = super::context::normal(&path);
     let Some(bytes) = (context.load)(&name) else {
         if required {

@@ -91,7 +91,7 @@ fn file(context: &mut Context<'_>, node: &Node, kind: Target, name: &str) -> Opt
     let used = if kind == Target::Secret { FileUse::Secret } else { FileUse::Config };
     let used_by = format!("{} `{}`", words(kind).1, shown(name));
     let object = Some((kind, name.to_owned()));
-    let path = context.relative_file("file", &text, (node.line, node.column), used, used_by, object);
+    let path = context.relative_file("file", &text, node.place, used, used_by, object);
     path.map(FileObject::File)
 }
 
@@ -140,7 +140,7 @@ pub(super) fn mounts(context: &mut Context<'_>, node: &Node, kind: Target) -> Ve
             source = context.r.string(section, item).map(|name| (name, item));
         }
         let Some((source, place)) = source else { continue };
-        context.refer(kind, &source, (place.line, place.column));
+        context.refer(kind, &source, place.place);
         let folder = if kind == Target::Secret { "/run/secrets" } else { "" };
         let target = match target {
             None => format!("{folder}/{source}"),
@@ -157,7 +157,7 @@ pub(super) fn mounts(context: &mut Context<'_>, node: &Node, kind: Target) -> Ve
             kind,
             mount: mount.clone(),
             service: context.service.clone(),
-            place: (item.line, item.column),
+            place: item.place,
         });
         mounts.push(mount);
     }

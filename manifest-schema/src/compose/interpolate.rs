@@ -23,7 +23,7 @@ pub(super) struct Problem {
 type Env = BTreeMap<String, String>;
 
 /// Interpolates all strings below `node`; mistakes go to the reader.
-pub(super) fn tree(r: &mut Reader<'_>, node: &mut Node, env: &Env) {
+pub(super) fn tree(r: &mut Reader, node: &mut Node, env: &Env) {
     let mut made = 0;
     walk(r, node, env, &mut made, false);
 }
@@ -50,11 +50,11 @@ const NAMES: [&str; 15] = [
 /// `names`: the keys of this map are names. Elsewhere what begins with `x-` is an extension (Compose
 /// Specification, "Extension"), which nothing here reads: a variable that is missing in it is no
 /// mistake.
-fn walk(r: &mut Reader<'_>, node: &mut Node, env: &Env, made: &mut usize, names: bool) {
+fn walk(r: &mut Reader, node: &mut Node, env: &Env, made: &mut usize, names: bool) {
     if r.is_full() {
         return;
     }
-    let place = (node.line, node.column);
+    let place = node.place;
     match &mut node.value {
         Value::Str(text) if text.contains('$') => {
             match interpolate(text, env, MAX_BYTES.saturating_sub(*made)) {

@@ -20,7 +20,7 @@ fn services_with_profiles_are_left_out_unless_needed() {
     let parsed = read(text);
     assert_eq!(parsed.left_out.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["tool"]);
     assert_eq!(names(&parsed), ["db", "web"]);
-    assert!(parsed.project.clone().leave_out_profiles().is_empty());
+    assert!(parsed.project.clone().leave_out_profiles(&[]).is_empty());
 }
 
 #[test]

@@ -12,14 +12,16 @@ mod depends;
 mod deploy;
 mod dotenv;
 mod environment;
-mod extend;
 mod files;
 mod health;
 mod interpolate;
+mod load;
+mod merge;
 pub mod model;
 mod mounts;
 mod networks;
 mod order;
+mod paths;
 mod ports;
 mod project;
 pub(crate) mod quantity;
@@ -29,6 +31,7 @@ mod words;
 pub use dotenv::parse_dotenv;
 pub use order::{config_hash, start_order};
 
+use crate::yaml::{Place, Sources};
 use crate::{Diagnostic, Diagnostics};
 use std::collections::BTreeMap;
 
@@ -40,6 +43,8 @@ pub struct Parsed {
     pub project: model::Project,
     /// Services with profiles, which are not started.
     pub left_out: Vec<crate::ServiceName>,
+    /// The texts that were read, so that more mistakes can be shown in them.
+    pub sources: Sources,
     /// What is ignored or looks wrong, but does not stop anything.
     pub warnings: Vec<Diagnostic>,
     /// Every relative path that the services of the project need from the Compose file's folder, each
@@ -52,8 +57,8 @@ pub struct Parsed {
 pub struct NamedFile {
     /// Relative to the Compose file's folder, without `./`.
     pub path: String,
-    /// 1-based line of the first mention.
-    pub line: usize,
+    /// The first mention.
+    pub place: Place,
     /// Who names it first, for messages: ``service `web` ``.
     pub used_by: String,
     /// What names it.
@@ -69,27 +74,40 @@ pub enum FileUse {
     Config,
     /// `secrets.*.file`.
     Secret,
+    /// A Compose file that another one includes or extends: read on site too.
+    Compose,
     /// A bind mount: file or folder, perhaps made by a config of the manifest.
     Bind,
 }
 
-/// Reads a Compose file. `file` names it in messages, `env` holds the values for interpolation,
-/// `load` returns the bytes of a file that the Compose file names (`env_file`), relative to its
-/// folder.
+/// The text of a Compose file.
+#[derive(Debug, Clone, Copy)]
+pub struct Text<'t> {
+    /// What messages call it.
+    pub file: &'t str,
+    /// The text.
+    pub text: &'t str,
+}
+
+/// Reads the Compose files of a project; later ones go over earlier ones (Compose Specification, "Merge and
+/// override"). All relative paths in them begin in the folder of the first. `env` holds the values for
+/// interpolation, `load` returns the bytes of a file that a Compose file names (`include`, `extends`,
+/// `env_file`), relative to that folder.
 ///
 /// # Errors
-/// All mistakes of the text, each with its place.
+/// All mistakes of the texts, each with its place.
 pub fn parse(
-    file: &str,
-    text: &str,
+    texts: &[Text<'_>],
     env: &BTreeMap<String, String>,
     load: &dyn Fn(&str) -> Option<Vec<u8>>,
 ) -> Result<Parsed, Diagnostics> {
-    project::parse(file, text, env, load)
+    project::parse(texts, env, load)
 }
 
 #[cfg(test)]
 mod left_out_tests;
+#[cfg(test)]
+mod load_tests;
 #[cfg(test)]
 mod mistakes_tests;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The Compose model after parsing, interpolation and checking: what the installer works from.
 //! Member names follow the Compose Specification.
 
+use crate::yaml::Place;
 use crate::{Platform, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,15 +23,16 @@ pub struct Project {
 }
 
 impl Project {
-    /// Takes out the services that have profiles, as Compose does when no profile is asked for, and
-    /// returns their names. One that another service needs stays (Compose Specification, "profiles");
+    /// Takes out the services that have profiles, none of which is among the `active` ones (`*` is all of
+    /// them), and returns their names. One that another service needs stays (Compose Specification, "profiles");
     /// `required: false` is no need, and such a dependency on what is not there goes too.
-    pub fn leave_out_profiles(&mut self) -> Vec<ServiceName> {
+    pub fn leave_out_profiles(&mut self, active: &[&str]) -> Vec<ServiceName> {
+        let is_active = |profile: &String| active.iter().any(|name| name == profile || *name == "*");
         let mut kept: Vec<ServiceName> = Vec::new();
         let mut next: Vec<ServiceName> = self
             .services
             .iter()
-            .filter(|(_, service)| service.profiles.is_empty())
+            .filter(|(_, service)| service.profiles.is_empty() || service.profiles.iter().any(is_active))
             .map(|(name, _)| name.clone())
             .collect();
         while let Some(name) = next.pop() {
@@ -165,9 +167,9 @@ pub struct Service {
     pub stop_grace_period: Option<Duration>,
     /// `profiles`.
     pub profiles: Vec<String>,
-    /// 1-based line of the service in the Compose file, for messages; not part of the config hash.
+    /// Where the service is written, for messages; not part of the config hash.
     #[serde(skip)]
-    pub line: usize,
+    pub place: Place,
 }
 
 /// A published port.

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 const PROPAGATION: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
-/// `volumes`; `extended` says that a later mount at the same place replaces an earlier one.
-pub(super) fn decode(context: &mut Context<'_>, node: &Node, extended: bool) -> Vec<Mount> {
+/// `volumes`.
+pub(super) fn decode(context: &mut Context<'_>, node: &Node) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = Vec::new();
     for item in context.r.list("volumes", node) {
         if !context.count(1, item) {
@@ -20,13 +20,9 @@ pub(super) fn decode(context: &mut Context<'_>, node: &Node, extended: bool) -> 
             _ => context.r.string("volumes", item).and_then(|text| short(context, item, &text)),
         };
         let Some(mount) = mount else { continue };
-        if let Some(twin) = mounts.iter_mut().find(|other| other.target == mount.target) {
-            if extended {
-                *twin = mount;
-            } else {
-                let message = format!("two volumes are mounted at `{}`", mount.target);
-                context.r.error(item, message, "keep one of them");
-            }
+        if mounts.iter().any(|other| other.target == mount.target) {
+            let message = format!("two volumes are mounted at `{}`", mount.target);
+            context.r.error(item, message, "keep one of them");
             continue;
         }
         mounts.push(mount);
@@ -187,7 +183,7 @@ fn named(context: &mut Context<'_>, node: &Node, name: &str) -> Option<MountSour
         context.r.error(node, message, format!("write `./{name}` for a path beside the Compose file"));
         return None;
     }
-    context.refer(Target::Volume, name, (node.line, node.column));
+    context.refer(Target::Volume, name, node.place);
     Some(MountSource::Volume(name.to_owned()))
 }
 
@@ -211,7 +207,7 @@ fn bind(context: &mut Context<'_>, node: &Node, source: &str, create: bool) -> O
         return None;
     }
     let used_by = format!("service `{}`", context.service);
-    let place = (node.line, node.column);
+    let place = node.place;
     let path = context.relative_file("volumes", source, place, FileUse::Bind, used_by, None)?;
     Some(MountSource::Bind { path, create })
 }

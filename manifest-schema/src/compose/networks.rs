@@ -11,13 +11,13 @@ pub(super) fn attachments(context: &mut Context<'_>, node: &Node) -> BTreeMap<St
     if matches!(node.value, Value::Seq(_)) {
         for item in context.r.list("networks", node) {
             let Some(name) = context.r.string("networks", item) else { continue };
-            context.refer(Target::Network, &name, (item.line, item.column));
+            context.refer(Target::Network, &name, item.place);
             networks.insert(name, NetworkAttachment::default());
         }
         return networks;
     }
     for (key, node) in context.r.names("networks", node) {
-        context.refer(Target::Network, &key.text, (key.line, key.column));
+        context.refer(Target::Network, &key.text, key.place);
         let attachment = attachment(context, &key.text, node);
         networks.insert(key.text.clone(), attachment);
     }

@@ -155,7 +155,7 @@ mod tests {
         let mut service = Service { image: "a".to_owned(), ..Service::default() };
         let hash = config_hash(&service, &[("image", "sha256:1")]);
         assert_eq!(hash.len(), 64);
-        service.line = 7;
+        service.place.line = 7;
         service.profiles.push("debug".to_owned());
         assert_eq!(config_hash(&service, &[("image", "sha256:1")]), hash);
         assert_ne!(config_hash(&service, &[("image", "sha256:2")]), hash);

@@ -13,7 +13,7 @@ const EXAMPLE: &str = "write it like \"8080:80\", \"127.0.0.1:8080:80/tcp\" or \
 pub(super) fn decode(context: &mut Context<'_>, node: &Node) -> Vec<Port> {
     let mut ports = Vec::new();
     for item in context.r.list("ports", node) {
-        let place = (item.line, item.column);
+        let place = item.place;
         let found = match &item.value {
             Value::Map(_) => long(context, item),
             _ => match context.r.scalar_text("ports", item) {

@@ -2,39 +2,37 @@
 
 use super::context::{Context, Mention, Target};
 use super::model::{NetworkAttachment, Project};
-use super::{NamedFile, Parsed, check, environment, extend, files, interpolate, networks, service};
-use crate::yaml::{self, Node, Reader, Value, shown};
-use crate::{Diagnostic, Diagnostics, ServiceName};
+use super::load::Loader;
+use super::{NamedFile, Parsed, Text, check, environment, files, networks, service};
+use crate::yaml::{Node, Place, Value, shown};
+use crate::{Diagnostics, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More services than this on one host are a mistake, and each check compares them.
 const MAX_SERVICES: usize = 1000;
 
-const KEYS: [&str; 7] = ["services", "networks", "volumes", "configs", "secrets", "name", "version"];
+const KEYS: [&str; 8] =
+    ["services", "networks", "volumes", "configs", "secrets", "include", "name", "version"];
 
 pub(super) fn parse(
-    file: &str,
-    text: &str,
+    texts: &[Text<'_>],
     env: &BTreeMap<String, String>,
     load: &dyn Fn(&str) -> Option<Vec<u8>>,
 ) -> Result<Parsed, Diagnostics> {
-    let mut root = yaml::parse(file, text)?;
-    if matches!(root.value, Value::Null) {
-        return Err(Diagnostic::new(file, "the Compose file is empty")
-            .hint("it needs `services:` with at least one service")
-            .into());
-    }
-    let mut r = Reader::lenient(file, text);
-    interpolate::tree(&mut r, &mut root, env);
-    if !r.is_clean() {
+    let mut loader = Loader::new(texts.first().map_or("", |text| text.file), load);
+    let root = loader.project(texts, env);
+    let Loader { r, files: read, .. } = loader;
+    let root = match root {
+        Some(root) if r.is_clean() => root,
         // What lacks a value would only be found wrong again.
-        return Err(r.finish(()).err().unwrap_or_default());
-    }
+        _ => return Err(r.finish(()).err().unwrap_or_default()),
+    };
+    let read = read.into_iter().map(|file| Mention { file, service: None, object: None });
     let mut context = Context {
         r,
         env,
         load,
-        files: Vec::new(),
+        files: read.collect(),
         env_files: Vec::new(),
         mounted: Vec::new(),
         references: Vec::new(),
@@ -46,12 +44,14 @@ pub(super) fn parse(
     let mut project = decode(&mut context, &root);
     check::references(&mut context, &project);
     let optional = optional_waits(&project);
-    let left_out = project.leave_out_profiles();
-    for (name, other, line) in optional {
+    let active = env.get("COMPOSE_PROFILES").map_or("", String::as_str);
+    let active: Vec<&str> = active.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let left_out = project.leave_out_profiles(&active);
+    for (name, other, place) in optional {
         if project.services.contains_key(&name) && left_out.contains(&other) {
             let message =
                 format!("service `{name}` starts without `{other}`, which has profiles and is left out");
-            context.r.warn(&(line, 0), message, "delete `profiles` there, or this `depends_on`");
+            context.r.warn(&place, message, "delete `profiles` there, or this `depends_on`");
         }
     }
     warn_of_unused(&mut context, &root, project.leave_out_unused());
@@ -63,16 +63,17 @@ pub(super) fn parse(
     check::mounted_files(&mut context, &project);
     check::cycles(&mut context, &project);
     let files = needed_files(std::mem::take(&mut context.files), &project);
+    let sources = context.r.sources().clone();
     let (project, warnings) = context.r.finish(project)?;
-    Ok(Parsed { project, left_out, warnings, files })
+    Ok(Parsed { project, left_out, sources, warnings, files })
 }
 
-/// Who would wait for whom, and on which line.
-fn optional_waits(project: &Project) -> Vec<(ServiceName, ServiceName, usize)> {
+/// Who would wait for whom, and where it is written.
+fn optional_waits(project: &Project) -> Vec<(ServiceName, ServiceName, Place)> {
     let mut waits = Vec::new();
     for (name, service) in &project.services {
         for (other, _) in service.depends_on.iter().filter(|(_, dependency)| !dependency.required) {
-            waits.push((name.clone(), other.clone(), service.line));
+            waits.push((name.clone(), other.clone(), service.place.line()));
         }
     }
     waits
@@ -119,7 +120,6 @@ fn decode(context: &mut Context<'_>, root: &Node) -> Project {
                 }
             }
             "version" => context.ignored(key, "it has no meaning any more; delete it"),
-            "include" => context.unsupported(key, "copy the services of the other file into this one"),
             "models" => context.unsupported(key, "delete it"),
             _ => context.r.unknown_key(key, "the Compose file", &KEYS),
         }
@@ -139,7 +139,6 @@ fn decode(context: &mut Context<'_>, root: &Node) -> Project {
 }
 
 fn services(context: &mut Context<'_>, node: &Node, project: &mut Project) {
-    let mut made = 0;
     let entries = context.r.names("services", node);
     if entries.len() > MAX_SERVICES {
         let message = format!("{} services; at most {MAX_SERVICES} are read", entries.len());
@@ -160,15 +159,7 @@ fn services(context: &mut Context<'_>, node: &Node, project: &mut Project) {
             context.r.error(key, message, "write its keys below it, indented: `image: acme/api:2.4.0`");
             continue;
         }
-        let extended = if service.get("extends").is_some() {
-            extend::resolve(&mut context.r, node, &key.text, &mut made)
-        } else {
-            None
-        };
-        let decoded = match &extended {
-            Some(merged) => service::decode(context, key, merged, true),
-            None => service::decode(context, key, service, false),
-        };
+        let decoded = service::decode(context, key, service);
         project.services.insert(name, decoded);
     }
 }

@@ -110,10 +110,10 @@ const UNSUPPORTED: [(&str, &str); 26] = [
     ("volumes_from", "name the same volume in both services"),
 ];
 
-/// Reads the service called `name`; `extended` when `extends` was merged into it.
-pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node, extended: bool) -> Service {
+/// Reads the service called `name`.
+pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Service {
     context.service = name.text.clone();
-    let mut service = Service { line: name.line, ..Service::default() };
+    let mut service = Service { place: name.place, ..Service::default() };
     let mut deploy_restart = None;
     let mut restart = None;
     service.environment = environment::decode(context, node.get("environment"));
@@ -131,7 +131,7 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node, extende
             "entrypoint" => service.entrypoint = command(context, what, node),
             "ports" => service.ports = ports::decode(context, node),
             "expose" => service.expose = ports::expose(context, node),
-            "volumes" => service.mounts = mounts::decode(context, node, extended),
+            "volumes" => service.mounts = mounts::decode(context, node),
             "tmpfs" => service.tmpfs = mounts::tmpfs(context, node),
             "devices" => service.devices = mounts::devices(context, node),
             "networks" => service.networks = networks::attachments(context, node),

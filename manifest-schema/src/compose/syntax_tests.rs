@@ -18,10 +18,20 @@ pub(super) fn try_read(
     env: &[(&str, &str)],
     files: &[(&str, &str)],
 ) -> Result<Parsed, Diagnostics> {
+    try_read_all(&[("compose.yaml", text)], env, files)
+}
+
+/// Reads several main files.
+pub(super) fn try_read_all(
+    texts: &[(&str, &str)],
+    env: &[(&str, &str)],
+    files: &[(&str, &str)],
+) -> Result<Parsed, Diagnostics> {
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let load =
         |path: &str| files.iter().find(|(name, _)| *name == path).map(|(_, text)| text.as_bytes().to_vec());
-    parse("compose.yaml", text, &env, &load)
+    let texts: Vec<Text<'_>> = texts.iter().map(|(file, text)| Text { file, text }).collect();
+    parse(&texts, &env, &load)
 }
 
 fn service(keys: &str) -> Service {
@@ -340,7 +350,7 @@ fn configs_and_secrets() {
 #[test]
 fn anchors_merges_extensions_and_extends() {
     let parsed = read(
-        "x-base: &base\n  restart: always\n  environment: &env { A: 1 }\nx-note: ${UNSET}\nservices:\n  a:\n    <<: *base\n    image: a\n    environment: { <<: *env, B: 2 }\n    x-more: 1\n  b:\n    extends: { service: a }\n    image: b\n    command: [x]\n    environment: [C=3, A=9]\n    expose: ['80']\n  c:\n    extends: b\n    command: [y]\n    expose: ['81', '80']\n    volumes: ['./n:/v', './m:/v']\n",
+        "x-base: &base\n  restart: always\n  environment: &env { A: 1 }\nx-note: ${UNSET}\nservices:\n  a:\n    <<: *base\n    image: a\n    environment: { <<: *env, B: 2 }\n    x-more: 1\n  b:\n    extends: { service: a }\n    image: b\n    command: [x]\n    environment: [C=3, A=9]\n    expose: ['80']\n    volumes: ['./n:/v']\n  c:\n    extends: b\n    command: [y]\n    expose: ['81', '80']\n    volumes: ['./m:/v']\n",
     );
     let service = |name: &str| &parsed.project.services[&name.parse::<ServiceName>().unwrap()];
     assert_eq!(

@@ -6,7 +6,7 @@ use super::{
     SourceSpec, variables,
 };
 use crate::compose::quantity;
-use crate::yaml::{self, Key, Node, Reader, Value, nearest};
+use crate::yaml::{self, Key, Node, Reader, Sources, Value, nearest};
 use crate::{BundlePath, Diagnostic, Diagnostics, ImageRef, Platform};
 use std::collections::BTreeMap;
 
@@ -26,14 +26,14 @@ const ARCHITECTURES: [&str; 8] = ["amd64", "arm64", "arm", "386", "ppc64le", "s3
 
 pub(super) fn manifest(file: &str, text: &str) -> Result<Manifest, Diagnostics> {
     let root = yaml::parse(file, text)?;
-    let mut r = Reader::strict(file, text);
+    let mut r = Reader::strict(Sources::one(file, text));
     if matches!(root.value, Value::Null) {
         return Err(Diagnostic::new(file, "the manifest is empty")
             .hint("`ferry init` writes one from a folder with a compose.yaml")
             .into());
     }
     version(&mut r, &root);
-    let (mut name, mut release, mut compose) = (None, None, "compose.yaml".parse().ok());
+    let (mut name, mut release, mut compose) = (None, None, compose_files(&mut r, None));
     let (mut images, mut artifacts, mut configs, mut seeds) = (vec![], vec![], vec![], vec![]);
     let mut variables = BTreeMap::new();
     let mut requires = requires(&mut r, None);
@@ -42,7 +42,7 @@ pub(super) fn manifest(file: &str, text: &str) -> Result<Manifest, Diagnostics> 
             "ferry" => {}
             "name" => name = r.name("name", node),
             "version" => release = r.parsed("version", node, release_version),
-            "compose" => compose = folder_path(&mut r, "compose", node),
+            "compose" => compose = compose_files(&mut r, Some(node)),
             "images" => images = image_sources(&mut r, node),
             "artifacts" => artifacts = artifact_specs(&mut r, node),
             "configs" => configs = config_specs(&mut r, node),
@@ -66,7 +66,33 @@ pub(super) fn manifest(file: &str, text: &str) -> Result<Manifest, Diagnostics> 
     r.finish(manifest).map(|(manifest, _)| manifest)
 }
 
-fn version(r: &mut Reader<'_>, root: &Node) {
+/// `compose`: one file or several.
+fn compose_files(r: &mut Reader, node: Option<&Node>) -> Option<Vec<BundlePath>> {
+    let Some(node) = node else { return "compose.yaml".parse().ok().map(|path| vec![path]) };
+    let items = if node.text().is_some() { std::slice::from_ref(node) } else { r.list("compose", node) };
+    let mut files: Vec<BundlePath> = Vec::new();
+    for item in items {
+        let file = folder_path(r, "compose", item)?;
+        if files.contains(&file) {
+            r.error(item, format!("the Compose file `{file}` is named twice"), "keep one of them");
+            return None;
+        }
+        if let Some((folder, _)) = files.first().and_then(|first| first.as_str().rsplit_once('/'))
+            && !crate::release::Release::lies_in(file.as_str(), folder)
+        {
+            let message = format!("the Compose file `{file}` does not lie in the folder of the first, `{folder}`");
+            r.error(item, message, "put it there: all paths in Compose files begin in that folder");
+            return None;
+        }
+        files.push(file);
+    }
+    if files.is_empty() && matches!(node.value, Value::Null | Value::Seq(_)) {
+        r.error(node, "`compose` names no file", "write `compose: compose.yaml`");
+    }
+    (!files.is_empty()).then_some(files)
+}
+
+fn version(r: &mut Reader, root: &Node) {
     match root.get("ferry") {
         None if matches!(root.value, Value::Map(_)) => {
             r.error(
@@ -108,18 +134,18 @@ fn release_version(text: &str) -> Result<String, String> {
 }
 
 /// A path below a folder; `./` in front and `/` at the end are taken away.
-fn folder_path(r: &mut Reader<'_>, what: &str, node: &Node) -> Option<BundlePath> {
+fn folder_path(r: &mut Reader, what: &str, node: &Node) -> Option<BundlePath> {
     r.parsed(what, node, |text| {
         let short = text.strip_prefix("./").unwrap_or(text).trim_end_matches('/');
         short.parse().map_err(|error: crate::names::BadName| error.to_string())
     })
 }
 
-fn refused<T>(r: &mut Reader<'_>, node: &Node, result: Result<T, Refusal>) -> Option<T> {
+fn refused<T>(r: &mut Reader, node: &Node, result: Result<T, Refusal>) -> Option<T> {
     result.map_err(|(message, hint)| r.error(node, message, hint)).ok()
 }
 
-fn image_sources(r: &mut Reader<'_>, node: &Node) -> Vec<ImageSource> {
+fn image_sources(r: &mut Reader, node: &Node) -> Vec<ImageSource> {
     let mut images: Vec<ImageSource> = Vec::new();
     let mut lines = BTreeMap::new();
     for (key, node) in r.names("images", node) {
@@ -130,19 +156,19 @@ fn image_sources(r: &mut Reader<'_>, node: &Node) -> Vec<ImageSource> {
                 None
             }
         };
-        if let Some(first) = reference.clone().and_then(|reference| lines.insert(reference, key.line)) {
+        if let Some(first) = reference.clone().and_then(|reference| lines.insert(reference, key.place.line)) {
             let message = format!("image `{}` is written twice; the first is on line {first}", key.text);
             r.error(key, message, "keep one of them");
         }
         let Some((source, preserve)) = image_source(r, key, node) else { continue };
         if let Some(reference) = reference {
-            images.push(ImageSource { reference, source, preserve, line: key.line });
+            images.push(ImageSource { reference, source, preserve, line: key.place.line });
         }
     }
     images
 }
 
-fn image_source(r: &mut Reader<'_>, key: &Key, node: &Node) -> Option<(SourceSpec, bool)> {
+fn image_source(r: &mut Reader, key: &Key, node: &Node) -> Option<(SourceSpec, bool)> {
     if !matches!(node.value, Value::Map(_)) {
         let text = r.string(&key.text, node)?;
         return refused(r, node, SourceSpec::parse(&text)).map(|source| (source, false));
@@ -166,7 +192,7 @@ fn image_source(r: &mut Reader<'_>, key: &Key, node: &Node) -> Option<(SourceSpe
     source.map(|source| (source, preserve))
 }
 
-fn artifact_specs(r: &mut Reader<'_>, node: &Node) -> Vec<ArtifactSpec> {
+fn artifact_specs(r: &mut Reader, node: &Node) -> Vec<ArtifactSpec> {
     let mut artifacts = Vec::new();
     for item in r.list("artifacts", node) {
         let (mut from, mut to) = (None, None);
@@ -193,13 +219,13 @@ fn artifact_specs(r: &mut Reader<'_>, node: &Node) -> Vec<ArtifactSpec> {
         let Some((text, node)) = from else { continue };
         if let Some(from) = refused(r, node, ArtifactFrom::parse(&text)) {
             let (to, to_folder) = to.unwrap_or((None, false));
-            artifacts.push(ArtifactSpec { from, text, to, to_folder, line: item.line });
+            artifacts.push(ArtifactSpec { from, text, to, to_folder, line: item.place.line });
         }
     }
     artifacts
 }
 
-fn config_specs(r: &mut Reader<'_>, node: &Node) -> Vec<ConfigSpec> {
+fn config_specs(r: &mut Reader, node: &Node) -> Vec<ConfigSpec> {
     let mut configs: Vec<ConfigSpec> = Vec::new();
     let mut lines = BTreeMap::new();
     for item in r.list("configs", node) {
@@ -223,16 +249,16 @@ fn config_specs(r: &mut Reader<'_>, node: &Node) -> Vec<ConfigSpec> {
             }
         }
         let (Some(from), Some(to)) = (from, to) else { continue };
-        if let Some(first) = lines.insert(to.clone(), item.line) {
+        if let Some(first) = lines.insert(to.clone(), item.place.line) {
             let message = format!("`{to}` is written by two configs; the first is on line {first}");
             r.error(item, message, "give each its own `to`");
         }
-        configs.push(ConfigSpec { from, to, mode, line: item.line });
+        configs.push(ConfigSpec { from, to, mode, line: item.place.line });
     }
     configs
 }
 
-fn seed_specs(r: &mut Reader<'_>, node: &Node) -> Vec<SeedSpec> {
+fn seed_specs(r: &mut Reader, node: &Node) -> Vec<SeedSpec> {
     let mut seeds = Vec::new();
     for (key, node) in r.names("volumes", node) {
         let _: Option<crate::ServiceName> = key
@@ -246,7 +272,7 @@ fn seed_specs(r: &mut Reader<'_>, node: &Node) -> Vec<SeedSpec> {
             match inner.text.as_str() {
                 "seed" => {
                     if let Some(from) = r.parsed("seed", node, local_path) {
-                        seeds.push(SeedSpec { volume: key.text.clone(), from, line: inner.line });
+                        seeds.push(SeedSpec { volume: key.text.clone(), from, line: inner.place.line });
                     }
                 }
                 _ => r.unknown_key(inner, "a volume of the manifest", &["seed"]),
@@ -256,7 +282,7 @@ fn seed_specs(r: &mut Reader<'_>, node: &Node) -> Vec<SeedSpec> {
     seeds
 }
 
-fn requires(r: &mut Reader<'_>, node: Option<&Node>) -> RequiresSpec {
+fn requires(r: &mut Reader, node: Option<&Node>) -> RequiresSpec {
     let mut requires = RequiresSpec { engine: None, platforms: vec![], memory_bytes: None, disk_bytes: None };
     for (key, node) in node.map(|node| r.map("requires", node)).unwrap_or_default() {
         match key.text.as_str() {
@@ -284,7 +310,7 @@ fn engine_version(text: &str) -> Result<String, String> {
     Ok(version.to_owned())
 }
 
-fn platforms(r: &mut Reader<'_>, node: &Node) -> Vec<Platform> {
+fn platforms(r: &mut Reader, node: &Node) -> Vec<Platform> {
     let items = if node.text().is_some() { std::slice::from_ref(node) } else { r.list("arch", node) };
     let mut platforms = Vec::new();
     for item in items {

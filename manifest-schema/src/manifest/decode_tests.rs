@@ -37,7 +37,7 @@ fn a_whole_manifest() {
     let manifest = Manifest::parse("ferry.yaml", WHOLE).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(manifest.name.as_str(), "plant-monitor");
     assert_eq!(manifest.version, "2.4.0");
-    assert_eq!(manifest.compose.as_str(), "deploy/compose.yaml");
+    assert_eq!(manifest.compose[0].as_str(), "deploy/compose.yaml");
     assert_eq!(manifest.images.len(), 2);
     assert_eq!((manifest.images[0].line, manifest.images[0].preserve), (7, false));
     assert_eq!(
@@ -70,7 +70,7 @@ fn a_whole_manifest() {
 fn the_shortest_manifest_and_its_defaults() {
     let manifest = Manifest::parse("ferry.yaml", "ferry: 1\nname: a\nversion: 1.10\n").unwrap();
     assert_eq!(manifest.version, "1.10");
-    assert_eq!(manifest.compose.as_str(), "compose.yaml");
+    assert_eq!(manifest.compose[0].as_str(), "compose.yaml");
     assert_eq!(manifest.requires.platforms, ["linux/amd64".parse().unwrap()]);
     let one = "ferry: 1\nname: a\nversion: 1\nrequires: { engine: 20.10, arch: arm64 }\n";
     let requires = Manifest::parse("ferry.yaml", one).unwrap().requires;

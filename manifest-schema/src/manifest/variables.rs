@@ -246,7 +246,7 @@ pub fn resolve(
 }
 
 /// Reads the `variables` of a manifest.
-pub(super) fn decode(r: &mut Reader<'_>, node: &Node) -> BTreeMap<String, Variable> {
+pub(super) fn decode(r: &mut Reader, node: &Node) -> BTreeMap<String, Variable> {
     let mut variables = BTreeMap::new();
     for (key, node) in r.names("variables", node) {
         check_name(r, key);
@@ -255,7 +255,7 @@ pub(super) fn decode(r: &mut Reader<'_>, node: &Node) -> BTreeMap<String, Variab
     variables
 }
 
-fn check_name(r: &mut Reader<'_>, key: &Key) {
+fn check_name(r: &mut Reader, key: &Key) {
     let name = &key.text;
     let start = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     if !start || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
@@ -268,7 +268,7 @@ fn check_name(r: &mut Reader<'_>, key: &Key) {
     }
 }
 
-fn variable(r: &mut Reader<'_>, key: &Key, node: &Node) -> Variable {
+fn variable(r: &mut Reader, key: &Key, node: &Node) -> Variable {
     let name = &key.text;
     let mut kind = None;
     let mut default = None;
@@ -280,7 +280,7 @@ fn variable(r: &mut Reader<'_>, key: &Key, node: &Node) -> Variable {
         pattern: None,
         generate: None,
         choices: Vec::new(),
-        line: key.line,
+        line: key.place.line,
     };
     for (inner, node) in r.map(name, node) {
         match inner.text.as_str() {
@@ -324,7 +324,7 @@ fn variable(r: &mut Reader<'_>, key: &Key, node: &Node) -> Variable {
     variable
 }
 
-fn kind_of(r: &mut Reader<'_>, node: &Node) -> Option<VariableKind> {
+fn kind_of(r: &mut Reader, node: &Node) -> Option<VariableKind> {
     let word = r.string("type", node)?;
     let found = KINDS.iter().find(|(known, _)| *known == word).map(|(_, kind)| *kind);
     if found.is_none() {
@@ -348,7 +348,7 @@ fn kind_of(r: &mut Reader<'_>, node: &Node) -> Option<VariableKind> {
     found
 }
 
-fn check_combination(r: &mut Reader<'_>, key: &Key, variable: &Variable) {
+fn check_combination(r: &mut Reader, key: &Key, variable: &Variable) {
     let (name, kind) = (&key.text, variable.kind);
     if kind == VariableKind::Choice && variable.choices.is_empty() {
         r.error(
@@ -375,7 +375,7 @@ fn check_combination(r: &mut Reader<'_>, key: &Key, variable: &Variable) {
     }
 }
 
-fn default_value(r: &mut Reader<'_>, name: &str, variable: &Variable, node: &Node) -> Option<Value> {
+fn default_value(r: &mut Reader, name: &str, variable: &Variable, node: &Node) -> Option<Value> {
     if variable.kind == VariableKind::Secret {
         let message = format!("variable `{name}` is a secret with a `default` that everyone can read");
         r.error(node, message, "write `generate: 32`, or leave it to the site");

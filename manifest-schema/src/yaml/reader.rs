@@ -3,17 +3,16 @@
 //! Each getter returns `None` after it has recorded why; a caller goes on with the next key. The
 //! number of recorded mistakes is bounded, because a hostile file could hold one on each line.
 
-use super::{Key, Node, Place, Value};
+use super::{Key, Node, Placed, Sources, Value};
 use crate::{Diagnostic, Diagnostics};
 
 /// Mistakes shown at once. Nobody reads more, and a program that prints them must end.
 const MAX_MISTAKES: usize = 100;
 
-/// Reads nodes of one text and collects what is wrong with them.
+/// Reads nodes of one or several texts and collects what is wrong with them.
 #[derive(Debug)]
-pub struct Reader<'t> {
-    file: &'t str,
-    text: &'t str,
+pub struct Reader {
+    sources: Sources,
     /// Whether numbers, booleans and such may also come as strings, because they were interpolated.
     lenient: bool,
     errors: Vec<Diagnostic>,
@@ -21,44 +20,51 @@ pub struct Reader<'t> {
     unshown: usize,
 }
 
-impl<'t> Reader<'t> {
-    /// A reader of `text`, called `file` in messages, that takes each value only in its own type.
+impl Reader {
+    /// A reader of `sources` that takes each value only in its own type.
     #[must_use]
-    pub fn strict(file: &'t str, text: &'t str) -> Self {
-        Self { file, text, lenient: false, errors: Vec::new(), warnings: Vec::new(), unshown: 0 }
+    pub const fn strict(sources: Sources) -> Self {
+        Self { sources, lenient: false, errors: Vec::new(), warnings: Vec::new(), unshown: 0 }
     }
 
     /// A reader that also takes numbers and booleans written as strings, as Compose does.
     #[must_use]
-    pub fn lenient(file: &'t str, text: &'t str) -> Self {
-        Self { lenient: true, ..Self::strict(file, text) }
+    pub fn lenient(sources: Sources) -> Self {
+        Self { lenient: true, ..Self::strict(sources) }
     }
 
-    /// A mistake at a place of this text, not recorded.
+    /// The texts that are read.
     #[must_use]
-    pub fn mistake(&self, place: &dyn Place, message: impl Into<String>) -> Diagnostic {
-        let (line, column) = place.place();
-        Diagnostic::new(self.file, message).at(self.text, line, column)
+    pub const fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Adds a text that is read too, and returns its number.
+    pub fn add_source(&mut self, file: impl Into<String>, text: impl Into<String>) -> usize {
+        self.sources.add(file, text)
     }
 
     /// Records a mistake with a hint.
-    pub fn error(&mut self, place: &dyn Place, message: impl Into<String>, hint: impl Into<String>) {
+    pub fn error(&mut self, place: &dyn Placed, message: impl Into<String>, hint: impl Into<String>) {
         self.record(place, message.into(), Some(hint.into()));
     }
 
     /// Records a mistake that says all there is to say.
-    pub fn error_bare(&mut self, place: &dyn Place, message: impl Into<String>) {
+    pub fn error_bare(&mut self, place: &dyn Placed, message: impl Into<String>) {
         self.record(place, message.into(), None);
     }
 
-    fn record(&mut self, place: &dyn Place, message: String, hint: Option<String>) {
-        if self.errors.len() >= MAX_MISTAKES {
+    fn record(&mut self, place: &dyn Placed, message: String, hint: Option<String>) {
+        if self.is_full() {
             self.unshown += 1;
             return;
         }
-        let mut diagnostic = self.mistake(place, message);
+        let mut diagnostic = self.sources.mistake(place, message);
         diagnostic.hint = hint;
-        self.errors.push(diagnostic);
+        // What is read twice, because others extend or alias it, is told once.
+        if !self.errors.contains(&diagnostic) {
+            self.errors.push(diagnostic);
+        }
     }
 
     /// Adds mistakes found elsewhere, for example in a file that this one names.
@@ -73,9 +79,9 @@ impl<'t> Reader<'t> {
     }
 
     /// Records something that does not stop anything.
-    pub fn warn(&mut self, place: &dyn Place, message: impl Into<String>, hint: impl Into<String>) {
+    pub fn warn(&mut self, place: &dyn Placed, message: impl Into<String>, hint: impl Into<String>) {
         if self.warnings.len() < MAX_MISTAKES {
-            let warning = self.mistake(place, message).hint(hint);
+            let warning = self.sources.mistake(place, message).hint(hint);
             self.warnings.push(warning);
         }
     }
@@ -93,20 +99,20 @@ impl<'t> Reader<'t> {
         self.errors.is_empty()
     }
 
-    /// The value and the warnings, or all mistakes in the order of their lines.
+    /// The value and the warnings, or all mistakes in the order of texts and lines.
     ///
     /// # Errors
     /// The mistakes recorded.
     pub fn finish<T>(self, value: T) -> Result<(T, Vec<Diagnostic>), Diagnostics> {
-        let mut errors = self.errors;
-        let mut warnings = self.warnings;
-        warnings.sort_by_key(|d| (d.line, d.column));
+        let (mut errors, mut warnings, sources) = (self.errors, self.warnings, self.sources);
+        let order = |d: &Diagnostic| (sources.number(&d.file).unwrap_or(usize::MAX), d.line, d.column);
+        warnings.sort_by_key(order);
         if errors.is_empty() {
             return Ok((value, warnings));
         }
-        errors.sort_by_key(|d| (d.file != self.file, d.line, d.column));
+        errors.sort_by_key(order);
         if self.unshown > 0 {
-            errors.push(Diagnostic::new(self.file, format!("{} more mistakes are not shown", self.unshown)));
+            errors.push(Diagnostic::new(sources.file(0), format!("{} more mistakes are not shown", self.unshown)));
         }
         Err(Diagnostics(errors))
     }

@@ -4,7 +4,7 @@
 //! the heap), alias bombs (each alias is charged with every node and byte it copies), a node that
 //! contains itself (an alias to an anchor that is still open is refused), huge scalars.
 
-use super::{Key, Node, Value, scalar};
+use super::{Key, Merging, Node, Place, Sources, Value, scalar};
 use crate::{Diagnostic, limits};
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 use std::borrow::Cow;
@@ -19,6 +19,29 @@ const MAX_EXPANDED_BYTES: usize = 4 * limits::MAX_YAML_BYTES;
 /// # Errors
 /// The first mistake of syntax, with its place, the line and a hint.
 pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
+    read(Text { source: 0, file, text, merge_tags: false })
+}
+
+/// Reads one of several texts, in which `!override` and `!reset` may stand (Compose Specification, "Merge
+/// and override").
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_compose(sources: &Sources, source: usize) -> Result<Node, Diagnostic> {
+    read(Text { source, file: sources.file(source), text: sources.text(source), merge_tags: true })
+}
+
+/// A text and how it is read.
+#[derive(Clone, Copy)]
+struct Text<'t> {
+    source: usize,
+    file: &'t str,
+    text: &'t str,
+    merge_tags: bool,
+}
+
+fn read(input: Text<'_>) -> Result<Node, Diagnostic> {
+    let Text { source, file, text, .. } = input;
     if text.len() > limits::MAX_YAML_BYTES {
         return Err(Diagnostic::new(
             file,
@@ -39,17 +62,16 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
         block_nesting_limit: limits::MAX_YAML_DEPTH,
         emit_comments: false,
     };
-    let mut builder = Builder::new(file, text);
+    let mut builder = Builder::new(input);
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|error| builder.syntax(&error))?;
         builder.take(event, span)?;
     }
-    Ok(builder.root.unwrap_or(Node { value: Value::Null, line: 1, column: 1 }))
+    Ok(builder.root.unwrap_or(Node { value: Value::Null, place: Place { source, line: 1, column: 1 }, merging: Merging::Usual }))
 }
 
 struct Builder<'t> {
-    file: &'t str,
-    text: &'t str,
+    input: Text<'t>,
     stack: Vec<Open>,
     anchors: HashMap<usize, Anchored>,
     root: Option<Node>,
@@ -69,8 +91,8 @@ struct Anchored {
 /// A list or map that is not finished.
 struct Open {
     anchor: usize,
-    line: usize,
-    column: usize,
+    place: Place,
+    merging: Merging,
     nodes_before: usize,
     bytes_before: usize,
     /// Levels of lists and maps inside, so that aliases cannot nest past the limit.
@@ -89,10 +111,9 @@ enum Content {
 }
 
 impl<'t> Builder<'t> {
-    fn new(file: &'t str, text: &'t str) -> Self {
+    fn new(input: Text<'t>) -> Self {
         Self {
-            file,
-            text,
+            input,
             stack: Vec::new(),
             anchors: HashMap::new(),
             root: None,
@@ -102,17 +123,23 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn at(&self, (line, column): (usize, usize), message: impl Into<String>) -> Diagnostic {
-        Diagnostic::new(self.file, message).at(self.text, line, column)
+    /// The place of a parser's mark.
+    fn place(&self, mark: &Marker) -> Place {
+        Place { source: self.input.source, line: mark.line().max(1), column: mark.col() + 1 }
+    }
+
+    fn at(&self, place: Place, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(self.input.file, message).at(self.input.text, place.line, place.column)
     }
 
     fn syntax(&self, error: &granit_parser::ScanError) -> Diagnostic {
-        let (mut line, mut column) = place(error.marker());
+        let Place { mut line, mut column, .. } = self.place(error.marker());
         // The end of the text is shown on the last line that exists.
-        let lines = self.text.lines().count();
+        let text = self.input.text;
+        let lines = text.lines().count();
         if line > lines && lines > 0 {
             line = lines;
-            column = self.text.lines().last().map_or(0, |last| last.chars().count()) + 1;
+            column = text.lines().last().map_or(0, |last| last.chars().count()) + 1;
         }
         let info = error.info();
         let mut message = info.trim().to_owned();
@@ -120,15 +147,16 @@ impl<'t> Builder<'t> {
             let first = first.to_lowercase();
             message.replace_range(..1, &first);
         }
-        let source = self.text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-        self.at((line, column), format!("not valid YAML: {message}")).hint(syntax_hint(&message, source))
+        let source = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+        let at = Place { source: self.input.source, line, column };
+        self.at(at, format!("not valid YAML: {message}")).hint(syntax_hint(&message, source))
     }
 
-    fn too_deep(&self, at: (usize, usize)) -> Diagnostic {
+    fn too_deep(&self, at: Place) -> Diagnostic {
         self.at(at, format!("lists and maps are nested more than {} deep", limits::MAX_YAML_DEPTH))
     }
 
-    fn charge(&mut self, at: (usize, usize), nodes: usize, bytes: usize) -> Result<(), Diagnostic> {
+    fn charge(&mut self, at: Place, nodes: usize, bytes: usize) -> Result<(), Diagnostic> {
         self.nodes = self.nodes.saturating_add(nodes);
         self.bytes = self.bytes.saturating_add(bytes);
         if self.nodes > limits::MAX_YAML_NODES {
@@ -145,7 +173,7 @@ impl<'t> Builder<'t> {
     }
 
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Diagnostic> {
-        let at = place(&span.start);
+        let at = self.place(&span.start);
         match event {
             Event::DocumentStart(..) => {
                 self.documents += 1;
@@ -159,8 +187,9 @@ impl<'t> Builder<'t> {
             Event::Scalar(text, style, anchor, tag) => {
                 let (nodes, bytes) = (self.nodes, self.bytes);
                 self.charge(at, 1, text.len())?;
-                let value = self.scalar(at, text, style, tag.as_deref())?;
-                self.finish(Node { value, line: at.0, column: at.1 }, anchor, nodes, bytes, 0)
+                let (merging, tag) = self.merging(tag.as_deref());
+                let value = self.scalar(at, text, style, tag)?;
+                self.finish(Node { value, place: at, merging }, anchor, nodes, bytes, 0)
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.open(at, anchor, tag.as_deref(), "seq", Content::Seq(Vec::new()))
@@ -199,12 +228,13 @@ impl<'t> Builder<'t> {
 
     fn open(
         &mut self,
-        at: (usize, usize),
+        at: Place,
         anchor: usize,
         tag: Option<&Tag>,
         core: &str,
         content: Content,
     ) -> Result<(), Diagnostic> {
+        let (merging, tag) = self.merging(tag);
         if let Some(tag) = tag
             && !tag.is_yaml_core_schema_tag(core)
         {
@@ -215,8 +245,7 @@ impl<'t> Builder<'t> {
         }
         let (nodes_before, bytes_before) = (self.nodes, self.bytes);
         self.charge(at, 1, 0)?;
-        let (line, column) = at;
-        self.stack.push(Open { anchor, line, column, nodes_before, bytes_before, height: 0, content });
+        self.stack.push(Open { anchor, place: at, merging, nodes_before, bytes_before, height: 0, content });
         Ok(())
     }
 
@@ -231,7 +260,7 @@ impl<'t> Builder<'t> {
                 Value::Map(entries)
             }
         };
-        let node = Node { value, line: open.line, column: open.column };
+        let node = Node { value, place: open.place, merging: open.merging };
         self.finish(node, open.anchor, open.nodes_before, open.bytes_before, open.height + 1)
     }
 
@@ -250,12 +279,12 @@ impl<'t> Builder<'t> {
         for map in maps {
             let Value::Map(merged) = map.value else {
                 return Err(self
-                    .at((key.line, key.column), format!("`<<` merges maps, found {}", map.kind()))
+                    .at(key.place, format!("`<<` merges maps, found {}", map.kind()))
                     .hint("write `<<: *name`, where `&name` marks a map"));
             };
             for (key, node) in merged {
                 if !seen.contains_key(&key.text) {
-                    seen.insert(key.text.clone(), key.line);
+                    seen.insert(key.text.clone(), key.place.line);
                     entries.push((key, node));
                 }
             }
@@ -272,7 +301,7 @@ impl<'t> Builder<'t> {
         bytes_before: usize,
         height: usize,
     ) -> Result<(), Diagnostic> {
-        let at = (node.line, node.column);
+        let at = node.place;
         if anchor != 0 {
             let (nodes, bytes) = (self.nodes - nodes_before, self.bytes - bytes_before);
             // The copy kept for aliases counts too: anchors may be nested in anchors.
@@ -283,7 +312,7 @@ impl<'t> Builder<'t> {
     }
 
     /// Puts a finished node into the innermost open list or map. `at` is where it is used.
-    fn put(&mut self, node: Node, at: (usize, usize), height: usize) -> Result<(), Diagnostic> {
+    fn put(&mut self, node: Node, at: Place, height: usize) -> Result<(), Diagnostic> {
         if let Some(open) = self.stack.last_mut() {
             open.height = open.height.max(height);
         }
@@ -310,11 +339,11 @@ impl<'t> Builder<'t> {
                         let message = format!("a key must be a single word or text, found {}", node.kind());
                         return Err(self.at(at, message).hint("write the key in quotes"));
                     };
-                    if let Some(first) = seen.insert(text.clone(), at.0) {
+                    if let Some(first) = seen.insert(text.clone(), at.line) {
                         let message = format!("key `{text}` is written twice; the first is on line {first}");
                         return Err(self.at(at, message).hint("keep one of them"));
                     }
-                    *key = Some(Key { text, line: at.0, column: at.1 });
+                    *key = Some(Key { text, place: at });
                     Ok(())
                 }
             },
@@ -323,7 +352,7 @@ impl<'t> Builder<'t> {
 
     fn scalar(
         &self,
-        at: (usize, usize),
+        at: Place,
         text: Cow<'_, str>,
         style: ScalarStyle,
         tag: Option<&Tag>,
@@ -349,15 +378,20 @@ impl<'t> Builder<'t> {
         value.ok_or_else(|| self.at(at, format!("`{text}` does not fit its tag `{}`", tag.original())))
     }
 
-    fn unknown_tag(&self, at: (usize, usize), tag: &Tag) -> Diagnostic {
+    /// How the value goes over an earlier one, and the tag where it says something else.
+    fn merging<'g>(&self, tag: Option<&'g Tag>) -> (Merging, Option<&'g Tag>) {
+        let original = tag.filter(|_| self.input.merge_tags).map(Tag::original);
+        match original.as_deref() {
+            Some("!override") => (Merging::Override, None),
+            Some("!reset") => (Merging::Reset, None),
+            _ => (Merging::Usual, tag),
+        }
+    }
+
+    fn unknown_tag(&self, at: Place, tag: &Tag) -> Diagnostic {
         self.at(at, format!("the tag `{}` is not supported here", tag.original()))
             .hint("delete the tag and write the value itself")
     }
-}
-
-/// 1-based line and column of a parser's mark.
-fn place(mark: &Marker) -> (usize, usize) {
-    (mark.line().max(1), mark.col() + 1)
 }
 
 /// What to try, from what the parser said and from the line it said it about.

@@ -12,16 +12,16 @@ fn refused(text: &str) -> String {
 #[test]
 fn every_node_knows_its_place() {
     let root = tree("# note\na: 1\nb:\n  - x\n  - { c: 'd' }\nü: \"e\"\n");
-    assert_eq!((root.line, root.column), (2, 1));
+    assert_eq!((root.place.line, root.place.column), (2, 1));
     let b = root.get("b").unwrap();
-    assert_eq!((b.line, b.column), (4, 3));
+    assert_eq!((b.place.line, b.place.column), (4, 3));
     let Value::Seq(items) = &b.value else { panic!() };
-    assert_eq!((items[0].line, items[0].column), (4, 5));
-    assert_eq!((items[1].get("c").unwrap().line, items[1].get("c").unwrap().column), (5, 10));
+    assert_eq!((items[0].place.line, items[0].place.column), (4, 5));
+    assert_eq!((items[1].get("c").unwrap().place.line, items[1].get("c").unwrap().place.column), (5, 10));
     let e = root.get("ü").unwrap();
-    assert_eq!((e.line, e.column), (6, 4));
+    assert_eq!((e.place.line, e.place.column), (6, 4));
     let Value::Map(entries) = &root.value else { panic!() };
-    assert_eq!((entries[1].0.line, entries[1].0.column), (3, 1));
+    assert_eq!((entries[1].0.place.line, entries[1].0.place.column), (3, 1));
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn anchors_aliases_and_merges() {
     assert_eq!(root.get("use").unwrap().to_json(), serde_json::json!({"a": 9, "b": 2, "c": 4}));
     assert_eq!(root.get("copy").unwrap().to_json(), serde_json::json!({"a": 1, "b": 2}));
     // A merged value points at where it was written, which is what one has to change.
-    assert_eq!(root.get("use").unwrap().get("b").unwrap().line, 3);
+    assert_eq!(root.get("use").unwrap().get("b").unwrap().place.line, 3);
 }
 
 #[test]
