@@ -25,6 +25,8 @@ pub struct Pieces {
     pub env_file: Option<FileEntry>,
     /// Files the Compose file names.
     pub compose_files: Vec<ComposeFile>,
+    /// Templates that others name.
+    pub templates: Vec<FileEntry>,
     /// Image configurations by digest.
     pub image_configs: BTreeMap<Digest, FileEntry>,
     /// Layers in the order packed.
@@ -83,6 +85,7 @@ pub fn release(inputs: &Inputs, images: &[FoundImage], pieces: &Pieces) -> Resul
         compose: pieces.compose.clone(),
         env_file: pieces.env_file.clone(),
         compose_files: pieces.compose_files.clone(),
+        templates: pieces.templates.clone(),
         images: described,
         layers: pieces.layers.clone(),
         artifacts: pieces.artifacts.clone(),

@@ -2,16 +2,18 @@
 //! everything that could otherwise only fail on site. No image is touched before this has passed.
 
 use anyhow::Result;
-use manifest_schema::compose::{FileUse, NamedFile, Text, model::Project};
+use manifest_schema::compose::model::{MountSource, Project, Service};
+use manifest_schema::compose::{self, FileUse, NamedFile};
 use manifest_schema::limits;
-use manifest_schema::manifest::{self, ConfigSpec, Manifest, SeedSpec};
-use manifest_schema::site::{self, Values, Written};
+use manifest_schema::manifest::{ConfigSpec, Manifest, SeedSpec, VariableKind};
+use manifest_schema::site::{self, Written};
 use manifest_schema::yaml::{Place, Sources};
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, ImageRef, Platform, ServiceName, render};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::carried::{self, ComposeFile};
+use crate::renderings::{self, Rendering};
 use crate::sources::Wanted;
 
 /// Everything people wrote, read and checked.
@@ -27,14 +29,14 @@ pub struct Inputs {
     pub manifest_text: String,
     /// The first Compose file's text.
     pub compose_text: String,
-    /// The texts that the project was read from, as messages show them.
-    pub sources: Sources,
     /// Text of `.env` beside the Compose file.
     pub env_text: Option<String>,
-    /// The project as it is with the defaults.
-    pub project: Project,
-    /// Files that the Compose file names.
+    /// The release with the defaults, and with each file in `sites/`.
+    pub renderings: Vec<Rendering>,
+    /// Files that the Compose files name.
     pub compose_files: Vec<ComposeFile>,
+    /// Templates that other templates name, by their paths from the manifest's folder.
+    pub templates: Vec<(BundlePath, String)>,
     /// Configs and templates with their content.
     pub configs: Vec<(ConfigSpec, Vec<u8>)>,
     /// Seeds and where they lie.
@@ -42,9 +44,6 @@ pub struct Inputs {
     /// What should be looked at, but stops nothing.
     pub warnings: Vec<Diagnostic>,
 }
-
-/// The host's name while building.
-const HOSTNAME: &str = "host";
 
 /// Reads and checks the manifest at `path` (a file, or a folder that holds `ferry.yaml`).
 ///
@@ -66,76 +65,137 @@ pub fn read(path: &Path) -> Result<Inputs> {
     let compose_folder = folder.join(manifest.compose_folder());
     let mut compose = Vec::new();
     for path in &manifest.compose {
-        let file = folder.join(path.as_str());
-        let text = read_text(&file).map_err(|mistake| {
+        compose.push(read_text(&folder.join(path.as_str())).map_err(|mistake| {
             Diagnostics::from(mistake.hint(format!("the manifest {shown} names it as `compose`")))
-        })?;
-        compose.push((file.display().to_string(), text));
+        })?);
     }
     let env_file = compose_folder.join(".env");
     let env_text =
         if env_file.is_file() { Some(read_text(&env_file).map_err(Diagnostics::from)?) } else { None };
+    let configs = read_configs((&manifest, &shown, &manifest_text), &folder, &mut found);
+    found.or_ok(())?;
+    let contents: Vec<Vec<u8>> = configs.iter().map(|(_, content)| content.clone()).collect();
     let load = |name: &str| {
         let name: BundlePath = name.parse().ok()?;
         std::fs::read(compose_folder.join(name.as_str())).ok()
     };
-    let names = site::names(&manifest, &default_values(&manifest), HOSTNAME);
-    let texts: Vec<Text<'_>> = compose.iter().map(|(file, text)| Text { file, text }).collect();
-    let env_shown = env_file.display().to_string();
-    let dotenv = env_text.as_ref().map(|text| Text { file: &env_shown, text });
-    let mut parsed =
-        Written { manifest: &manifest, compose: &texts, dotenv, load: &load }.project(&names)?;
-    parsed.files.extend(manifest.override_files().map(|path| NamedFile {
-        path: path.to_owned(),
-        place: Place::default(),
-        used_by: "`compose`".to_owned(),
-        kind: FileUse::Compose,
-    }));
-    let compose_text = compose.swap_remove(0).1;
-    for name in &parsed.left_out {
-        let message =
-            format!("service `{name}` has profiles; it is not started on site and its image is left out");
-        parsed.warnings.push(Diagnostic::new(parsed.sources.file(0), message));
-    }
-
-    let configs = read_configs((&manifest, &shown, &manifest_text), &names, &folder, &mut found);
-    let seeds = check_seeds(&manifest, &shown, &manifest_text, &folder, &parsed.project, &mut found);
-    let mut warnings = parsed.warnings;
-    let around = carried::Around {
+    let template = |name: &str| read_text(&folder.join(name)).ok();
+    let written = Written {
         manifest: &manifest,
-        project: &parsed.project,
-        sources: &parsed.sources,
-        folder: &compose_folder,
+        shown_root: &shown_root(&folder),
+        compose: &compose,
+        dotenv: env_text.as_deref(),
+        configs: &contents,
+        load: &load,
+        template: &template,
     };
-    let compose_files = carried::find(&parsed.files, &around, &mut found, &mut warnings);
-    carried::check_places(
-        (&manifest, &shown, &manifest_text),
-        &parsed.files,
-        &compose_files,
-        &around,
-        &mut found,
-    );
-    check_platforms(&manifest, &parsed.sources, &parsed.project, &mut found);
-    warnings.extend(unused_images(&manifest, &shown, &manifest_text, &parsed.project));
+    let mut renderings = renderings::all(&written, &folder)?;
+
+    let mut found = Diagnostics::default();
+    let mut warnings = Vec::new();
+    let seeds = check_seeds((&manifest, &shown, &manifest_text), &folder, &renderings, &mut found);
+    let mut compose_files: BTreeMap<BundlePath, ComposeFile> = BTreeMap::new();
+    for rendering in &mut renderings {
+        let parsed = &mut rendering.made.parsed;
+        parsed.files.extend(manifest.override_files().map(|path| NamedFile {
+            path: path.to_owned(),
+            place: Place::default(),
+            used_by: "`compose`".to_owned(),
+            kind: FileUse::Compose,
+        }));
+        warnings.append(&mut parsed.warnings);
+        let around = carried::Around {
+            manifest: &manifest,
+            project: &parsed.project,
+            sources: &parsed.sources,
+            folder: &compose_folder,
+        };
+        let files = carried::find(&parsed.files, &around, &mut found, &mut warnings);
+        carried::check_places(
+            (&manifest, &shown, &manifest_text),
+            &parsed.files,
+            &files,
+            &around,
+            &mut found,
+        );
+        compose_files.extend(files.into_iter().map(|file| (file.path.clone(), file)));
+        check_platforms(&manifest, &parsed.sources, &parsed.project, &mut found);
+        check_needs(&manifest, &parsed.sources, &parsed.project, &mut found);
+        check_secrets(&manifest, &parsed.sources, &parsed.project, &mut found);
+    }
+    warnings.extend(left_out(&renderings));
+    warnings.extend(unused_images(&manifest, &shown, &manifest_text, &renderings));
+    warnings.extend(unread_override(&manifest, &compose_folder));
+    // Several renderings find the same.
+    let mut said = Vec::new();
+    warnings.retain(|warning| !said.contains(warning) && { said.push(warning.clone()); true });
+    let mut said = Vec::new();
+    found.0.retain(|mistake| !said.contains(mistake) && { said.push(mistake.clone()); true });
     found.or_ok(())?;
+    let templates: BTreeSet<String> =
+        renderings.iter().flat_map(|rendering| rendering.made.templates.iter().cloned()).collect();
+    let templates: Result<Vec<(BundlePath, String)>> = templates
+        .into_iter()
+        .map(|path| Ok((path.parse()?, read_text(&folder.join(&path)).map_err(Diagnostics::from)?)))
+        .collect();
     Ok(Inputs {
         folder,
         manifest_shown: shown,
-        manifest,
         manifest_text,
-        compose_text,
-        sources: parsed.sources,
+        compose_text: compose.swap_remove(0),
         env_text,
-        project: parsed.project,
-        compose_files,
+        renderings,
+        compose_files: compose_files.into_values().collect(),
+        templates: templates?,
         configs,
         seeds,
         warnings,
+        manifest,
     })
 }
 
+/// What messages put before a path that begins in `folder`.
+fn shown_root(folder: &Path) -> String {
+    match folder.display().to_string() {
+        here if here == "." => String::new(),
+        folder => format!("{}/", folder.trim_end_matches('/')),
+    }
+}
+
+/// Services whose profiles no rendering switches on.
+fn left_out(renderings: &[Rendering]) -> Vec<Diagnostic> {
+    let Some(first) = renderings.first() else { return Vec::new() };
+    let started = |name: &ServiceName| {
+        renderings.iter().any(|rendering| rendering.made.parsed.project.services.contains_key(name))
+    };
+    let names = first.made.parsed.left_out.iter().filter(|name| !started(name));
+    names
+        .map(|name| {
+            let message = format!(
+                "service `{name}` has profiles; it is not started on site and its image is left out"
+            );
+            Diagnostic::new(first.made.parsed.sources.file(0), message)
+        })
+        .collect()
+}
+
+/// Compose reads an override file by itself, which is mostly for a developer's desk.
+fn unread_override(manifest: &Manifest, folder: &Path) -> Option<Diagnostic> {
+    if manifest.compose.len() > 1 {
+        return None;
+    }
+    let names = ["compose.override.yaml", "compose.override.yml", "docker-compose.override.yml"];
+    let file = names.into_iter().map(|name| folder.join(name)).find(|file| file.is_file())?;
+    let first = manifest.compose.first()?;
+    let name = file.file_name()?.to_string_lossy().into_owned();
+    Some(
+        Diagnostic::new(file.display().to_string(), "it is not read: the manifest does not name it")
+            .hint(format!("where it shall count on site, write `compose: [{first}, {name}]`")),
+    )
+}
+
 /// Reads a text file that a person wrote.
-fn read_text(file: &Path) -> std::result::Result<String, Diagnostic> {
+pub(crate) fn read_text(file: &Path) -> std::result::Result<String, Diagnostic> {
     let shown = file.display().to_string();
     let size = std::fs::metadata(file).map_err(|error| Diagnostic::new(&shown, plain(&error)))?.len();
     if size > limits::MAX_YAML_BYTES as u64 {
@@ -155,28 +215,8 @@ fn plain(error: &std::io::Error) -> String {
     }
 }
 
-/// The values a template sees at build: defaults, and stand-ins for what is only known on site.
-#[must_use]
-pub fn default_values(manifest: &Manifest) -> Values {
-    let value = |variable: &manifest::Variable| variable.default.clone().unwrap_or_else(|| stand_in(variable));
-    manifest.variables.iter().map(|(name, variable)| (name.clone(), value(variable))).collect()
-}
-
-fn stand_in(variable: &manifest::Variable) -> serde_json::Value {
-    use manifest::VariableKind as Kind;
-    match variable.kind {
-        Kind::Int | Kind::Port => 1.into(),
-        Kind::Bool => false.into(),
-        Kind::List => serde_json::Value::Array(Vec::new()),
-        Kind::Map => serde_json::Value::Object(serde_json::Map::new()),
-        Kind::Choice => variable.choices.first().cloned().into(),
-        Kind::String | Kind::Path | Kind::Address | Kind::Secret => "x".into(),
-    }
-}
-
 fn read_configs(
     manifest: (&Manifest, &str, &str),
-    names: &Values,
     folder: &Path,
     found: &mut Diagnostics,
 ) -> Vec<(ConfigSpec, Vec<u8>)> {
@@ -199,15 +239,11 @@ fn read_configs(
                 continue;
             }
         };
-        if render::is_template(&config.from) {
-            match std::str::from_utf8(&content) {
-                Ok(template) => {
-                    if let Err(mistake) = render::render(&file.display().to_string(), template, names) {
-                        found.push(mistake);
-                    }
-                }
-                Err(_) => found.push(at(format!("the template {} is not UTF-8 text", config.from))),
-            }
+        if render::is_template(&config.from)
+            && let Err(mistake) = site::check_text(&file.display().to_string(), &content)
+        {
+            found.push(mistake);
+            continue;
         }
         configs.push((config.clone(), content));
     }
@@ -215,18 +251,21 @@ fn read_configs(
 }
 
 fn check_seeds(
-    manifest: &Manifest,
-    shown: &str,
-    text: &str,
+    manifest: (&Manifest, &str, &str),
     folder: &Path,
-    project: &Project,
+    renderings: &[Rendering],
     found: &mut Diagnostics,
 ) -> Vec<(SeedSpec, PathBuf)> {
+    let (manifest, shown, text) = manifest;
     let mut seeds = Vec::new();
+    let volumes: BTreeSet<&str> = renderings
+        .iter()
+        .flat_map(|rendering| rendering.made.parsed.project.volumes.keys().map(String::as_str))
+        .collect();
     for seed in &manifest.seeds {
         let at = |message: String| Diagnostic::new(shown, message).at(text, seed.line, 0);
-        if !project.volumes.contains_key(&seed.volume) {
-            let known: Vec<&str> = project.volumes.keys().map(String::as_str).collect();
+        if !volumes.contains(seed.volume.as_str()) {
+            let known: Vec<&str> = volumes.iter().copied().collect();
             let compose = manifest.compose.first().map_or("compose.yaml", |path| path.as_str());
             found.push(at(format!("there is no volume `{}` in {compose}", seed.volume)).hint(
                 format!("volumes there: {}", if known.is_empty() { "none".into() } else { known.join(", ") }),
@@ -278,9 +317,30 @@ fn check_platforms(manifest: &Manifest, sources: &Sources, project: &Project, fo
     }
 }
 
-fn unused_images(manifest: &Manifest, shown: &str, text: &str, project: &Project) -> Vec<Diagnostic> {
+/// What only newer engines can do has to stand in `requires`.
+fn check_needs(manifest: &Manifest, sources: &Sources, project: &Project, found: &mut Diagnostics) {
+    let least = manifest.requires.engine.as_deref().map_or((0, 0), |text| {
+        let mut parts = text.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
+        (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+    });
+    for need in compose::needs(project).into_iter().filter(|need| need.engine > least) {
+        let place = project.services.get(need.service).map(|service| service.place.line());
+        let (major, minor) = need.engine;
+        let message = format!("service `{}`: {} needs Docker Engine {major}.{minor}", need.service, need.key);
+        found.push(sources.mistake(&place.unwrap_or_default(), message).hint(format!(
+            "write `requires: {{ engine: \">={major}.{minor}\" }}` in the manifest, so that older hosts are told"
+        )));
+    }
+}
+
+fn unused_images(
+    manifest: &Manifest,
+    shown: &str,
+    text: &str,
+    renderings: &[Rendering],
+) -> Vec<Diagnostic> {
     let used: BTreeSet<ImageRef> =
-        project.services.values().filter_map(|service| service.image.parse().ok()).collect();
+        image_names(renderings).filter_map(|(.., name)| name.parse().ok()).collect();
     let unused = manifest.images.iter().filter(|image| !used.contains(&image.reference));
     unused
         .map(|image| {
@@ -290,13 +350,51 @@ fn unused_images(manifest: &Manifest, shown: &str, text: &str, project: &Project
         .collect()
 }
 
+/// Every image that a service runs or mounts, in any rendering.
+fn image_names(renderings: &[Rendering]) -> impl Iterator<Item = (&Rendering, &Service, &String)> {
+    renderings.iter().flat_map(|rendering| {
+        rendering.made.parsed.project.services.values().flat_map(move |service| {
+            let mounted = service.mounts.iter().filter_map(|mount| match &mount.source {
+                MountSource::Image(name) => Some(name),
+                _ => None,
+            });
+            std::iter::once(&service.image).chain(mounted).map(move |name| (rendering, service, name))
+        })
+    })
+}
+
+/// A secret that stands in a container's definition can be read by everyone who may ask the engine.
+fn check_secrets(manifest: &Manifest, sources: &Sources, project: &Project, found: &mut Diagnostics) {
+    let secrets = manifest.variables.iter().filter(|(_, variable)| variable.kind == VariableKind::Secret);
+    for (secret, _) in secrets {
+        let marker = renderings::secret(secret);
+        for (name, service) in &project.services {
+            let shown_in = [
+                ("environment", service.environment.values().any(|value| value.contains(&marker))),
+                ("labels", service.labels.values().any(|value| value.contains(&marker))),
+                ("command", service.command.iter().flatten().any(|word| word.contains(&marker))),
+                ("entrypoint", service.entrypoint.iter().flatten().any(|word| word.contains(&marker))),
+            ];
+            for (key, _) in shown_in.into_iter().filter(|(_, shown)| *shown) {
+                let message = format!(
+                    "service `{name}` has the secret `{secret}` in its `{key}`, where `docker inspect` shows it"
+                );
+                let hint = format!(
+                    "mount it: `secrets: {{ {secret}: {{ environment: {secret} }} }}` at the top, `secrets: [{secret}]` in the service; it is the file /run/secrets/{secret}"
+                );
+                found.push(sources.mistake(&service.place.line(), message).hint(hint));
+            }
+        }
+    }
+}
+
 impl Inputs {
     /// The images that the services need, each once, in the order of their names.
     #[must_use]
     pub fn wanted(&self) -> Vec<Wanted> {
         let mut wanted: BTreeMap<ImageRef, Wanted> = BTreeMap::new();
-        for service in self.project.services.values() {
-            let Ok(reference) = service.image.parse::<ImageRef>() else { continue };
+        for (rendering, service, name) in image_names(&self.renderings) {
+            let Ok(reference) = name.parse::<ImageRef>() else { continue };
             let named = self.manifest.images.iter().find(|image| image.reference == reference);
             let pinned = reference.digest().is_some();
             let wanted = wanted.entry(reference.clone()).or_insert_with(|| Wanted {
@@ -305,7 +403,10 @@ impl Inputs {
                 source: named.map(|image| image.source.clone()),
                 place: match named {
                     Some(image) => (self.manifest_shown.clone(), image.line),
-                    None => (self.sources.file(service.place.source).to_owned(), service.place.line),
+                    None => {
+                        let file = rendering.made.parsed.sources.file(service.place.source);
+                        (file.to_owned(), service.place.line)
+                    }
                 },
                 preserve: pinned || named.is_some_and(|image| image.preserve),
             });
@@ -319,7 +420,9 @@ impl Inputs {
     /// Mistakes that know their lines, with the lines themselves.
     #[must_use]
     pub fn shown_in(&self, mistakes: Diagnostics) -> Diagnostics {
-        self.sources.complete(mistakes.in_text(&self.manifest_shown, &self.manifest_text))
+        let mistakes = mistakes.in_text(&self.manifest_shown, &self.manifest_text);
+        let sources = self.renderings.iter().map(|rendering| &rendering.made.parsed.sources);
+        sources.fold(mistakes, |mistakes, sources| sources.complete(mistakes))
     }
 
     /// The platforms to pack images for.

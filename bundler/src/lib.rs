@@ -1,7 +1,8 @@
 //! The connected side: `ferry build` packs images, artifacts, configs and a manifest into one signed
 //! `site.fz`.
 //!
-//! [`build`] reads like the procedure. [`inputs`] is what people wrote, [`carried`] which files it names, [`sources`] where images lie,
+//! [`build`] reads like the procedure. [`inputs`] is what people wrote, [`renderings`] what comes out of it,
+//! [`carried`] which files it names, [`sources`] where images lie,
 //! [`artifacts`] and [`git`] what else goes in, [`describe`] what the bundle says of itself, [`signing`]
 //! who vouches for it. Only [`cli`] speaks to a person.
 
@@ -16,6 +17,7 @@ pub mod git;
 pub mod init;
 pub mod inputs;
 pub mod inspect;
+pub mod renderings;
 pub mod signing;
 pub mod sources;
 pub mod verify;

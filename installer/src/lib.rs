@@ -10,6 +10,7 @@ pub mod engine;
 pub mod failure;
 pub mod health;
 pub mod hint;
+pub mod hooks;
 pub mod host;
 pub mod import;
 pub mod install;

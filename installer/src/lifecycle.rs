@@ -6,6 +6,7 @@
 use crate::engine::containers::{ContainerFacts, Health, LogChunk, RunState};
 use crate::engine::{Engine, EngineError};
 use crate::health::{Outcome, Patience};
+use crate::hooks;
 use crate::parking::{Standing, runs};
 use crate::sequence::{Member, SequenceError, Work, bring_up, in_reverse};
 use crate::service_spec::label;
@@ -130,7 +131,7 @@ pub async fn stop(
             }
             let service = container.labels.get(label::SERVICE).map_or("", String::as_str);
             progress.detail(&format!("stopping {service}"));
-            engine.stop(&container.id).await
+            hooks::stop(engine, container, progress).await
         })
     });
     tokio::select! {
@@ -208,7 +209,7 @@ pub async fn uninstall(
     in_reverse(&containers, |container| {
         Box::pin(async move {
             progress.detail(&format!("removing {}", container.name));
-            engine.stop(&container.id).await?;
+            hooks::stop(engine, container, progress).await?;
             engine.remove_container(&container.id, request.volumes).await
         })
     })

@@ -12,7 +12,9 @@
 
 use crate::engine::containers::{ContainerFacts, RunState};
 use crate::engine::{Engine, EngineError};
-use crate::service_spec::label;
+use crate::hooks;
+use crate::service_spec::{label, place_name};
+use manifest_schema::progress::Progress;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a container's name says about its part.
@@ -49,19 +51,27 @@ pub(crate) fn short_id(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
 
-/// A project's containers by service and part.
+/// The container's place: its service, and from the second on its number.
+#[must_use]
+pub fn place(container: &ContainerFacts) -> Option<String> {
+    let service = container.labels.get(label::SERVICE)?;
+    let number = container.labels.get(label::NUMBER).and_then(|number| number.parse().ok());
+    Some(place_name(service, number.unwrap_or(1)))
+}
+
+/// A project's containers by place and part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// By service; containers without a service label are left out.
+    /// By place; containers without a service label are left out.
     pub services: BTreeMap<String, ServiceStanding>,
 }
 
-/// One service's containers.
+/// The containers of one place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceStanding {
     /// In its place.
     pub current: Option<ContainerFacts>,
-    /// Further ones in places of their own (scaled by another tool).
+    /// Further ones that another tool has put there.
     pub others: Vec<ContainerFacts>,
     /// Replaced ones.
     pub parked: Vec<ContainerFacts>,
@@ -84,15 +94,14 @@ impl Standing {
             // `docker compose run` makes one-off containers, which are not the service's.
             let one_off =
                 container.labels.get("com.docker.compose.oneoff").is_some_and(|value| value == "True");
-            let Some(service) = container.labels.get(label::SERVICE).filter(|_| !one_off).cloned() else {
-                continue;
-            };
-            let entry = services.entry(service.clone()).or_default();
+            let Some(place) = place(&container).filter(|_| !one_off) else { continue };
+            let (service, number) = place.split_once('/').unwrap_or((&place, "1"));
+            let usual = container.name == format!("{project}-{service}-{number}");
+            let entry = services.entry(place).or_default();
             match part(&container).0 {
                 Part::New => entry.new.push(container),
                 Part::Parked | Part::ParkedIdle => entry.parked.push(container),
                 Part::Current => {
-                    let usual = container.name == format!("{project}-{service}-1");
                     if usual || entry.current.is_none() {
                         entry.others.extend(entry.current.replace(container));
                     } else {
@@ -148,13 +157,17 @@ pub(crate) fn runs(container: &ContainerFacts) -> bool {
 ///
 /// # Errors
 /// When the engine fails.
-pub async fn park(engine: &Engine, container: &ContainerFacts) -> Result<(), EngineError> {
+pub async fn park(
+    engine: &Engine,
+    container: &ContainerFacts,
+    progress: &dyn Progress,
+) -> Result<(), EngineError> {
     let (part, own) = part(container);
     if !matches!(part, Part::Parked | Part::ParkedIdle) {
         let word = if runs(container) { "old" } else { "idle" };
         engine.rename(&container.id, &format!("{own}.{word}-{}", short_id(&container.id))).await?;
     }
-    engine.stop(&container.id).await?;
+    hooks::stop(engine, container, progress).await?;
     // Without the label the policy could not be given back.
     if container.labels.contains_key(label::RESTART) {
         engine.set_restart(&container.id, "no").await?;
@@ -206,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_has_one_container_in_its_place() {
+    fn each_place_has_one_container() {
         let names = ["a-web-2", "shop-web-1", "shop-web-1.new", "shop-web-1.old-0123456789ab", "shop-web-2"];
         let standing = Standing::sort("shop", names.map(|name| container(name, "web")).to_vec());
         let web = &standing.services["web"];

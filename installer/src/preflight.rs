@@ -8,7 +8,7 @@ use crate::state::State;
 use bundle_format::check::Broken;
 use ferry_terminal::human;
 use manifest_schema::ServiceName;
-use manifest_schema::compose::model::Project;
+use manifest_schema::compose::model::{MountSource, Project};
 use manifest_schema::release::{Manifests, Release};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -156,8 +156,14 @@ pub fn check_services(project: &Project, images: &BTreeSet<String>) -> Vec<Findi
     let missing: Vec<(&ServiceName, &str)> = project
         .services
         .iter()
-        .filter(|(_, service)| lacks(&service.image))
-        .map(|(name, service)| (name, service.image.as_str()))
+        .flat_map(|(name, service)| {
+            let mounted = service.mounts.iter().filter_map(|mount| match &mount.source {
+                MountSource::Image(image) => Some(image),
+                _ => None,
+            });
+            std::iter::once(&service.image).chain(mounted).map(move |image| (name, image.as_str()))
+        })
+        .filter(|(_, image)| lacks(image))
         .collect();
     missing
         .into_iter()

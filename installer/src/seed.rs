@@ -74,7 +74,7 @@ where
         network_mode: Some("none".to_owned()),
         restart: "no".to_owned(),
         mounts: vec![MountSpec {
-            source: MountFrom::Volume { name: volume.name.clone(), nocopy: true },
+            source: MountFrom::Volume { name: volume.name.clone(), nocopy: true, subpath: None },
             target: TARGET.to_owned(),
             read_only: false,
         }],

@@ -8,9 +8,10 @@ use crate::engine::containers::{ContainerFacts, Health, RunState};
 use crate::engine::{Engine, EngineError};
 use crate::failure::{ServiceFailure, service_failure};
 use crate::health::{Goal, Outcome, Patience, WaitError, Waiting};
-use crate::service_spec::label;
+use crate::hooks;
+use crate::service_spec::{label, place_name};
 use futures_util::future::{BoxFuture, try_join_all};
-use manifest_schema::compose::model::Condition;
+use manifest_schema::compose::model::{Condition, Hook};
 use manifest_schema::progress::Progress;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,12 +37,16 @@ pub enum Work {
 pub struct Member {
     /// Its service.
     pub service: String,
+    /// The service, and from its second container on the number.
+    pub place: String,
     /// Its ID.
     pub container: String,
     /// Services it comes after.
     pub after: BTreeMap<String, Condition>,
     /// Between probes while it starts, where the service says so.
     pub start_interval: Option<Duration>,
+    /// What is run in it once it has started.
+    pub post_start: Vec<Hook>,
     /// What has to be done.
     pub work: Work,
 }
@@ -50,14 +55,18 @@ impl Member {
     /// From a container's labels.
     #[must_use]
     pub fn new(id: &str, labels: &BTreeMap<String, String>, work: Work) -> Self {
+        let service = labels.get(label::SERVICE).cloned().unwrap_or_default();
+        let number = labels.get(label::NUMBER).and_then(|number| number.parse().ok());
         Self {
-            service: labels.get(label::SERVICE).cloned().unwrap_or_default(),
+            place: place_name(&service, number.unwrap_or(1)),
+            service,
             container: id.to_owned(),
             after: dependencies(labels).into_iter().map(|(name, condition, _)| (name, condition)).collect(),
             start_interval: labels
                 .get(label::START_INTERVAL)
                 .and_then(|text| text.parse().ok())
                 .map(Duration::from_millis),
+            post_start: hooks::after_start(labels),
             work,
         }
     }
@@ -227,7 +236,7 @@ pub async fn bring_up(
     Ok(members
         .iter()
         .zip(outcomes)
-        .filter_map(|(member, outcome)| Some((member.service.clone(), outcome?)))
+        .filter_map(|(member, outcome)| Some((member.place.clone(), outcome?)))
         .collect())
 }
 
@@ -248,7 +257,7 @@ impl One<'_> {
         starts: &Semaphore,
         set: &(dyn Fn(Stage) + Send + Sync),
     ) -> Result<Option<Outcome>, SequenceError> {
-        let service = &self.member.service;
+        let service = &self.member.place;
         if self.trusted {
             if let Some(state) = self.engine.inspect(&self.member.container).await?
                 && state.health == Some(Health::Unhealthy)
@@ -262,6 +271,7 @@ impl One<'_> {
             self.progress.detail(&format!("starting {service}"));
             self.start().await?;
         }
+        self.post_start().await?;
         set(Stage::Started);
         self.progress.detail(&format!("waiting for {service}"));
         let outcome = Waiting {
@@ -284,6 +294,21 @@ impl One<'_> {
         Ok(Some(outcome))
     }
 
+    async fn post_start(&self) -> Result<(), SequenceError> {
+        let (engine, container, hooks) =
+            (self.engine, self.member.container.as_str(), &self.member.post_start);
+        if self.member.work == Work::Keep || hooks.is_empty() {
+            return Ok(());
+        }
+        self.progress.detail(&format!("running what {} does after its start", self.member.place));
+        let Some(why) = hooks::run(engine, container, hooks).await? else { return Ok(()) };
+        let state = engine.inspect(container).await?;
+        let reason = format!("failed after its start: {why}");
+        let failure =
+            service_failure(engine, &self.member.place, container, reason, state.as_ref(), &[]).await;
+        Err(SequenceError::Service(Box::new(failure)))
+    }
+
     async fn start(&self) -> Result<(), SequenceError> {
         let (engine, container) = (self.engine, self.member.container.as_str());
         let message = match engine.start(container).await {
@@ -297,7 +322,7 @@ impl One<'_> {
         }
         let reason = format!("could not be started: {}", crate::failure::clean(&message));
         let failure =
-            service_failure(engine, &self.member.service, container, reason, state.as_ref(), &[]).await;
+            service_failure(engine, &self.member.place, container, reason, state.as_ref(), &[]).await;
         Err(SequenceError::Service(Box::new(failure)))
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::engine::container_spec::{ContainerSpec, HealthSpec, MountFrom, MountSpec};
 use crate::engine::networks::Attachment;
+use crate::hooks;
 use manifest_schema::compose::model::{
     Condition, FileMount, HealthCheck, MountSource, Port, Project, Restart, Service,
 };
@@ -20,6 +21,8 @@ pub mod label {
     pub const PROJECT: &str = "com.docker.compose.project";
     /// The service.
     pub const SERVICE: &str = "com.docker.compose.service";
+    /// Which of the service's containers it is, from 1.
+    pub const NUMBER: &str = "com.docker.compose.container-number";
     /// `db:service_healthy:false,…`: the order in which the project starts and stops.
     pub const DEPENDS_ON: &str = "com.docker.compose.depends_on";
     /// Tells whether a service has changed.
@@ -41,6 +44,10 @@ pub mod label {
     pub const START_INTERVAL: &str = "io.ferry.start-interval";
     /// `true` on a service that others wait for to complete: once it has, it is not run again.
     pub const JOB: &str = "io.ferry.job";
+    /// Commands to be run after each start, as JSON.
+    pub const POST_START: &str = "io.ferry.post-start";
+    /// Commands to be run before each stop, as JSON.
+    pub const PRE_STOP: &str = "io.ferry.pre-stop";
     /// On the helper that fills a volume: the volume's name.
     pub const SEED_OF: &str = "io.ferry.seed-of";
     /// Hash of a network's or volume's definition.
@@ -77,6 +84,8 @@ pub struct Placement {
     pub version: String,
     /// The image's ID in the engine, for each service.
     pub images: BTreeMap<ServiceName, String>,
+    /// The IDs of images whose files are mounted, by reference as the model has it.
+    pub mounted_images: BTreeMap<String, String>,
     /// Files of `configs`, by key.
     pub configs: BTreeMap<String, Placed>,
     /// Files of `secrets`, by key.
@@ -122,10 +131,15 @@ pub enum SpecError {
     Cycle(String),
 }
 
-/// The name of the container of `service`.
+/// The name of the container of `service` with this number, counted from 1.
+fn container_name(project: &ProjectName, name: &ServiceName, number: u16, service: &Service) -> String {
+    service.container_name.clone().unwrap_or_else(|| format!("{project}-{name}-{number}"))
+}
+
+/// How messages and reports call a container of a service: the service, and from the second on its number.
 #[must_use]
-pub fn container_name(project: &ProjectName, name: &ServiceName, service: &Service) -> String {
-    service.container_name.clone().unwrap_or_else(|| format!("{project}-{name}-1"))
+pub fn place_name(service: &str, number: u16) -> String {
+    if number <= 1 { service.to_owned() } else { format!("{service}/{number}") }
 }
 
 /// The name of a network or volume in the engine.
@@ -134,7 +148,7 @@ pub fn resource_name(project: &ProjectName, key: &str, name: Option<&str>) -> St
     name.map_or_else(|| format!("{project}_{key}"), str::to_owned)
 }
 
-/// The container that `service` of `project` becomes.
+/// The container that `service` of `project` becomes, the one with this `number`, counted from 1.
 ///
 /// `network_mode`, `ipc` and `pid` of the form `service:x` are kept, since the other container's ID
 /// is not known before it is made.
@@ -144,6 +158,7 @@ pub fn resource_name(project: &ProjectName, key: &str, name: Option<&str>) -> St
 pub fn container_spec(
     project_name: &ProjectName,
     name: &ServiceName,
+    number: u16,
     project: &Project,
     placement: &Placement,
 ) -> Result<ContainerSpec, SpecError> {
@@ -154,7 +169,7 @@ pub fn container_spec(
         .images
         .get(name)
         .ok_or_else(|| SpecError::NoImage { service: name.clone(), image: service.image.clone() })?;
-    let container = container_name(project_name, name, service);
+    let container = container_name(project_name, name, number, service);
     let mut hash = ConfigHash::new(service, image);
 
     let mut mounts = Vec::new();
@@ -164,13 +179,22 @@ pub fn container_spec(
                 let volume = project.volumes.get(key).ok_or_else(|| undefined("volume", key))?;
                 let real = resource_name(project_name, key, volume.name.as_deref());
                 hash.add("volume", key, &real);
-                MountFrom::Volume { name: real, nocopy: mount.nocopy }
+                MountFrom::Volume { name: real, nocopy: mount.nocopy, subpath: mount.subpath.clone() }
+            }
+            MountSource::Image(reference) => {
+                let id = placement.mounted_images.get(reference).ok_or_else(|| SpecError::NoImage {
+                    service: name.clone(),
+                    image: reference.clone(),
+                })?;
+                hash.add("mounted image", reference, id);
+                MountFrom::Image { id: id.clone(), subpath: mount.subpath.clone() }
             }
             MountSource::Anonymous => MountFrom::Anonymous,
             MountSource::Bind { path, create } => MountFrom::Bind {
                 path: place_bind(name, path, placement, &mut hash)?,
                 create: *create,
                 propagation: mount.propagation.clone(),
+                recursive: mount.recursive.clone(),
             },
             MountSource::Tmpfs { size, mode } => MountFrom::Tmpfs { size: *size, mode: *mode },
         };
@@ -183,7 +207,12 @@ pub fn container_spec(
             let file = placed.get(&mount.source).ok_or_else(|| undefined(kind, &mount.source))?;
             hash.add_placed(kind, &mount.source, file);
             mounts.push(MountSpec {
-                source: MountFrom::Bind { path: text(&file.path), create: false, propagation: None },
+                source: MountFrom::Bind {
+                    path: text(&file.path),
+                    create: false,
+                    propagation: None,
+                    recursive: None,
+                },
                 target: mount.target.clone(),
                 read_only: true,
             });
@@ -236,6 +265,17 @@ pub fn container_spec(
         ipc: service.ipc.clone(),
         pid: service.pid.clone(),
         userns: service.userns_mode.clone(),
+        uts: service.uts.clone(),
+        cgroup: service.cgroup.clone(),
+        runtime: service.runtime.clone(),
+        storage_options: service.storage_opt.clone(),
+        volumes_from: service
+            .volumes_from
+            .iter()
+            .map(|(name, read_only)| {
+                (name.to_string(), (if *read_only { "ro" } else { "rw" }).to_owned())
+            })
+            .collect(),
         stop_signal: service.stop_signal.clone(),
         stop_timeout: service.stop_grace_period.unwrap_or(STOP_GRACE),
         name: container,
@@ -245,7 +285,7 @@ pub fn container_spec(
     let mut labels = vec![
         (label::PROJECT, project_name.to_string()),
         (label::SERVICE, name.to_string()),
-        ("com.docker.compose.container-number", "1".to_owned()),
+        (label::NUMBER, number.to_string()),
         ("com.docker.compose.oneoff", "False".to_owned()),
         (label::CONFIG_HASH, config_hash),
         ("com.docker.compose.version", placement.version.clone()),
@@ -267,6 +307,9 @@ pub fn container_spec(
     if job {
         labels.push((label::JOB, "true".to_owned()));
     }
+    for (key, hooks) in [(label::POST_START, &service.post_start), (label::PRE_STOP, &service.pre_stop)] {
+        labels.extend(hooks::to_label(hooks).map(|value| (key, value)));
+    }
     if of_release {
         labels.push((label::FOLDER, placement.folder.clone()));
     }
@@ -274,7 +317,7 @@ pub fn container_spec(
     Ok(spec)
 }
 
-/// The services that `service` shares a namespace with: they come first, and replacing them replaces
+/// The services that `service` shares a namespace or volumes with: they come first, and replacing them replaces
 /// it too.
 pub(crate) fn namespace_owners(service: &Service) -> BTreeSet<String> {
     [&service.network_mode, &service.ipc, &service.pid]
@@ -282,6 +325,7 @@ pub(crate) fn namespace_owners(service: &Service) -> BTreeSet<String> {
         .flatten()
         .filter_map(|mode| mode.strip_prefix("service:"))
         .map(str::to_owned)
+        .chain(service.volumes_from.keys().map(ServiceName::to_string))
         .collect()
 }
 
@@ -359,6 +403,10 @@ fn attachments(
                 aliases,
                 ipv4: attachment.ipv4_address.clone(),
                 ipv6: attachment.ipv6_address.clone(),
+                link_local: attachment.link_local_ips.clone(),
+                mac_address: attachment.mac_address.clone(),
+                options: attachment.driver_opts.clone(),
+                gateway_priority: attachment.gw_priority,
             })
         })
         .collect()

@@ -26,6 +26,8 @@ fn project() -> Project {
                 read_only: false,
                 propagation: None,
                 nocopy: true,
+                subpath: None,
+                recursive: None,
             },
             Mount {
                 source: MountSource::Bind { path: "config/app.conf".to_owned(), create: false },
@@ -33,6 +35,8 @@ fn project() -> Project {
                 read_only: true,
                 propagation: None,
                 nocopy: false,
+                subpath: None,
+                recursive: None,
             },
         ],
         secrets: vec![FileMount {
@@ -85,6 +89,7 @@ fn placement() -> Placement {
         config_files: "/srv/shop/current/compose.yaml".to_owned(),
         version: "0.1.0".to_owned(),
         images: BTreeMap::from([(name("api"), "sha256:aa".to_owned()), (name("db"), "sha256:bb".to_owned())]),
+        mounted_images: BTreeMap::new(),
         configs: BTreeMap::new(),
         secrets: BTreeMap::from([("password".to_owned(), placed("/srv/shop/secrets/password", b"x"))]),
         binds: BTreeMap::from([(
@@ -96,7 +101,7 @@ fn placement() -> Placement {
 }
 
 fn spec(project: &Project, placement: &Placement) -> ContainerSpec {
-    container_spec(&"shop".parse().unwrap(), &name("api"), project, placement).unwrap()
+    container_spec(&"shop".parse().unwrap(), &name("api"), 1, project, placement).unwrap()
 }
 
 fn hash(project: &Project, placement: &Placement) -> String {
@@ -146,11 +151,11 @@ fn a_service_becomes_a_container_of_a_compose_project() {
     assert_eq!(spec.logging.1["max-file"], "3");
     let mounts: Vec<_> =
         spec.mounts.iter().map(|mount| (&mount.source, mount.target.as_str(), mount.read_only)).collect();
-    let bind = |path: &str| MountFrom::Bind { path: path.to_owned(), create: false, propagation: None };
+    let bind = |path: &str| MountFrom::Bind { path: path.to_owned(), create: false, propagation: None, recursive: None };
     assert_eq!(
         mounts,
         [
-            (&MountFrom::Volume { name: "shop_data".to_owned(), nocopy: true }, "/data", false),
+            (&MountFrom::Volume { name: "shop_data".to_owned(), nocopy: true, subpath: None }, "/data", false),
             (&bind("/srv/shop/releases/2.4.0/config/app.conf"), "/etc/app.conf", true),
             (&bind("/srv/shop/secrets/password"), "/run/secrets/password", true),
         ]

@@ -4,11 +4,11 @@
 use crate::host::{self, ProductDir};
 use anyhow::{Context, Result};
 use bundle_format::{Bundle, ReadAt};
-use manifest_schema::compose::{Text, model::FileObject, model::Project};
-use manifest_schema::manifest::{self, Manifest};
+use manifest_schema::compose::{model::FileObject, model::Project};
+use manifest_schema::manifest::{self, Given, Manifest};
 use manifest_schema::release::Release;
 use manifest_schema::site::{self, Written};
-use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, limits, render};
+use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, limits};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -45,7 +45,7 @@ pub struct Site {
 /// Mistakes in values and templates as [`Diagnostics`]; otherwise what is wrong with the bundle.
 pub fn evaluate<S: ReadAt>(
     bundle: &Bundle<S>,
-    given: &Values,
+    given: &Given,
     remembered: &Values,
     hostname: &str,
     random: &mut dyn FnMut(usize) -> String,
@@ -57,33 +57,49 @@ pub fn evaluate<S: ReadAt>(
     };
     let manifest = Manifest::parse("ferry.yaml", &text(&release.manifest)?)?;
     let values = manifest::resolve(&manifest.variables, given, remembered, random)?;
-    let names = site::names(&manifest, &values, hostname);
-    let files = render_files(bundle, release, &names)?;
+    let mut files = carried_files(bundle, release)?;
     let load = |name: &str| {
         let path: BundlePath = name.parse().ok()?;
         files.get(&path).map(|file| file.content.clone())
     };
-    let first = manifest.compose.first().map_or("compose.yaml", |path| path.as_str());
-    let mut compose = vec![(first.to_owned(), text(&release.compose)?)];
+    let mut compose = vec![text(&release.compose)?];
     for name in manifest.override_files() {
         let content = load(name).with_context(|| format!("the Compose file {name} is not in the bundle"))?;
-        let content = String::from_utf8(content).with_context(|| format!("{name} is not UTF-8 text"))?;
-        compose.push((name.to_owned(), content));
+        compose.push(String::from_utf8(content).with_context(|| format!("{name} is not UTF-8 text"))?);
     }
-    let texts: Vec<Text<'_>> = compose.iter().map(|(file, text)| Text { file, text }).collect();
+    let mut configs = Vec::new();
+    for config in &release.configs {
+        configs.push(bundle.small_file(&config.file, limits::MAX_RENDERED_BYTES as u64)?);
+    }
+    let mut templates = BTreeMap::new();
+    for file in &release.templates {
+        let path = file.path.as_str();
+        templates.insert(path.strip_prefix("templates/").unwrap_or(path).to_owned(), text(file)?);
+    }
     let dotenv = release.env_file.as_ref().map(text).transpose()?;
-    let dotenv = dotenv.as_ref().map(|text| Text { file: ".env", text });
-    let written = Written { manifest: &manifest, compose: &texts, dotenv, load: &load };
-    let project = written.project(&names)?.project;
+    let written = Written {
+        manifest: &manifest,
+        shown_root: "",
+        compose: &compose,
+        dotenv: dotenv.as_deref(),
+        configs: &configs,
+        load: &load,
+        template: &|name| templates.get(name).cloned(),
+    };
+    let made = written.make(&site::names(&manifest, &values, hostname))?;
+    let project = made.parsed.project;
+    for (config, content) in release.configs.iter().zip(made.configs) {
+        files.insert(config.to.clone(), RenderedFile { content, mode: config.mode & 0o777 });
+    }
     let configs = objects(&project.configs, &files, "config")?;
     let secrets = objects(&project.secrets, &files, "secret")?;
     Ok(Site { project, values, files, configs, secrets })
 }
 
-fn render_files<S: ReadAt>(
+/// The files that the Compose files name.
+fn carried_files<S: ReadAt>(
     bundle: &Bundle<S>,
     release: &Release,
-    names: &Values,
 ) -> Result<BTreeMap<BundlePath, RenderedFile>> {
     let mut files = BTreeMap::new();
     for named in &release.compose_files {
@@ -94,23 +110,7 @@ fn render_files<S: ReadAt>(
         let mode = if named.executable { 0o755 } else { 0o644 };
         files.insert(path, RenderedFile { content, mode });
     }
-    let mut mistakes = Diagnostics::default();
-    for config in &release.configs {
-        let mut content = bundle.small_file(&config.file, limits::MAX_RENDERED_BYTES as u64)?;
-        if config.template {
-            let template =
-                String::from_utf8(content).with_context(|| format!("{} is not UTF-8 text", config.from))?;
-            content = match render::render(&config.from, &template, names) {
-                Ok(text) => text.into_bytes(),
-                Err(mistake) => {
-                    mistakes.push(mistake);
-                    continue;
-                }
-            };
-        }
-        files.insert(config.to.clone(), RenderedFile { content, mode: config.mode & 0o777 });
-    }
-    Ok(mistakes.or_ok(files)?)
+    Ok(files)
 }
 
 fn objects(
@@ -182,7 +182,10 @@ pub fn remembered(product: &ProductDir, attempt: bool) -> Result<Values> {
 /// # Errors
 /// When they cannot be written.
 pub fn keep_attempted(product: &ProductDir, values: &Values) -> Result<()> {
-    host::write_whole(&product.file(NEW_VALUES), &serde_json::to_vec_pretty(values)?, 0o600)
+    // What is not asked for now may be again: the answer of an earlier time stays.
+    let answered: BTreeMap<&String, &serde_json::Value> =
+        values.iter().filter(|(_, value)| !value.is_null()).collect();
+    host::write_whole(&product.file(NEW_VALUES), &serde_json::to_vec_pretty(&answered)?, 0o600)
 }
 
 /// What becomes of the answers of an attempt that has ended.

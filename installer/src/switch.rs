@@ -22,6 +22,7 @@ use crate::engine::containers::ContainerFacts;
 use crate::engine::{Engine, EngineError};
 use crate::failure::ServiceFailure;
 use crate::health::{Outcome, Patience};
+use crate::hooks;
 use crate::parking::{Standing, park};
 use crate::sequence::{Member, SequenceError, Work, bring_up, in_reverse};
 use crate::service_spec::label;
@@ -100,7 +101,7 @@ pub struct Prepared {
     pub volumes: Vec<String>,
 }
 
-/// What a switch did, by service.
+/// What a switch did, by place: `web`, `web/2`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SwitchReport {
     /// Untouched.
@@ -245,7 +246,7 @@ pub async fn switch(
             return Err(SwitchError::Cancelled);
         }
         let id = make(engine, service, &standing, &new, progress).await?;
-        new.insert(service.name.to_string(), id);
+        new.insert(service.place.clone(), id);
     }
 
     let stops: Vec<ContainerFacts> = plan.parked.iter().chain(&plan.stopped_first).cloned().collect();
@@ -254,7 +255,11 @@ pub async fn switch(
         Box::pin(async move {
             let service = container.labels.get(label::SERVICE).map_or("", String::as_str);
             progress.detail(&format!("stopping {service}"));
-            if stays { engine.stop(&container.id).await } else { park(engine, container).await }
+            if stays {
+                hooks::stop(engine, container, progress).await
+            } else {
+                park(engine, container, progress).await
+            }
         })
     });
     tokio::select! {
@@ -263,7 +268,7 @@ pub async fn switch(
         stopped = stopping => stopped?,
     }
     for service in plan.made(target) {
-        if let Some(id) = new.get(service.name.as_str()) {
+        if let Some(id) = new.get(&service.place) {
             engine.rename(id, &service.container.name).await?;
         }
     }
@@ -272,7 +277,7 @@ pub async fn switch(
         .services
         .iter()
         .filter_map(|service| {
-            let name = service.name.as_str();
+            let name = service.place.as_str();
             let (id, work) = match (new.get(name), plan.changes.get(name)?) {
                 (Some(id), _) => (id.clone(), Work::Start),
                 (None, change) => {
@@ -330,7 +335,7 @@ async fn make(
 ) -> Result<String, SwitchError> {
     let mut spec = service.container.clone();
     progress.detail(&format!("making {}", spec.name));
-    let own = standing.services.get(service.name.as_str());
+    let own = standing.services.get(&service.place);
     let old = own.and_then(|own| own.parked.first().or(own.current.as_ref()));
     if let Some(old) = old
         && let Some(state) = engine.inspect(&old.id).await?
@@ -345,6 +350,12 @@ async fn make(
             if let Some(id) = new.get(owner).or_else(current) {
                 *mode = Some(format!("container:{id}"));
             }
+        }
+    }
+    for (owner, options) in &mut spec.volumes_from {
+        let current = || standing.services.get(owner).and_then(|own| own.current.as_ref()).map(|c| &c.id);
+        if let Some(id) = new.get(owner).or_else(current) {
+            *options = format!("{id}:{options}");
         }
     }
     spec.name.push_str(".new");

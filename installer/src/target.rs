@@ -4,7 +4,7 @@
 use crate::engine::container_spec::ContainerSpec;
 use crate::engine::networks::NetworkSpec;
 use crate::engine::volumes::VolumeSpec;
-use crate::service_spec::{Placement, SpecError, container_spec, label, namespace_owners, resource_name};
+use crate::service_spec::{Placement, SpecError, container_spec, label, namespace_owners, place_name, resource_name};
 use manifest_schema::compose::model::Project;
 use manifest_schema::{Digest, ProjectName, ReleaseId, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ pub struct Target {
     pub folder: String,
     /// Names this attempt.
     pub attempt: String,
-    /// Services in the order in which they start.
+    /// Containers of services in the order in which they start.
     pub services: Vec<ServiceTarget>,
     /// Networks that the services use.
     pub networks: Vec<NetworkSpec>,
@@ -30,11 +30,13 @@ pub struct Target {
     pub done: BTreeSet<String>,
 }
 
-/// The wanted state of a service.
+/// The wanted state of one container of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceTarget {
     /// The service.
     pub name: ServiceName,
+    /// The service, and from its second container on the number: `web`, `web/2`.
+    pub place: String,
     /// Its container.
     pub container: ContainerSpec,
     /// Services whose namespaces it shares.
@@ -60,17 +62,20 @@ impl Target {
         let mut services = Vec::new();
         for service_name in start_order(project)? {
             let Some(service) = project.services.get(&service_name) else { continue };
-            services.push(ServiceTarget {
-                container: container_spec(name, &service_name, project, placement)?,
-                shares: namespace_owners(service),
-                restart_after: service
-                    .depends_on
-                    .iter()
-                    .filter(|(_, dependency)| dependency.restart)
-                    .map(|(name, _)| name.to_string())
-                    .collect(),
-                name: service_name,
-            });
+            for number in 1..=service.containers() {
+                services.push(ServiceTarget {
+                    container: container_spec(name, &service_name, number, project, placement)?,
+                    shares: namespace_owners(service),
+                    restart_after: service
+                        .depends_on
+                        .iter()
+                        .filter(|(_, dependency)| dependency.restart)
+                        .map(|(name, _)| name.to_string())
+                        .collect(),
+                    place: place_name(service_name.as_str(), number),
+                    name: service_name.clone(),
+                });
+            }
         }
         Ok(Self {
             project: name.clone(),
@@ -84,10 +89,10 @@ impl Target {
         })
     }
 
-    /// The service with this name.
+    /// What is wanted at this place.
     #[must_use]
-    pub fn service(&self, name: &str) -> Option<&ServiceTarget> {
-        self.services.iter().find(|service| service.name.as_str() == name)
+    pub fn place(&self, place: &str) -> Option<&ServiceTarget> {
+        self.services.iter().find(|service| service.place == place)
     }
 
     /// Names of the networks in the engine.
@@ -189,6 +194,7 @@ fn networks(name: &ProjectName, project: &Project, placement: &Placement) -> Vec
                 &serde_json::to_vec(network).unwrap_or_default(),
             ),
             ipam_driver: network.ipam_driver.clone(),
+            ipam_options: network.ipam_options.clone(),
             ipam: network.ipam.clone(),
         })
         .collect()

@@ -4,9 +4,11 @@
 
 #[cfg(test)]
 mod engine {
+    mod hooks;
     mod images;
     mod interruption;
     mod lifecycle;
+    mod replicas;
     mod seeding;
     mod support;
     mod switching;

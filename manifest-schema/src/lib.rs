@@ -11,6 +11,7 @@ pub mod limits;
 pub mod manifest;
 pub mod names;
 pub mod oci;
+mod paths;
 pub mod progress;
 pub mod release;
 pub mod render;

@@ -6,12 +6,14 @@
 //! machine. The schema is described in `docs/` by example; keys starting with `x-` are ignored, as
 //! in the Compose Specification.
 
+mod answers;
 mod decode;
 mod sources;
 mod variables;
 
 pub use sources::{ArtifactFrom, SourceSpec};
-pub use variables::{Variable, VariableKind, resolve};
+pub use answers::{Given, in_order, is_asked, resolve};
+pub use variables::{Variable, VariableKind};
 
 use crate::{BundlePath, Diagnostics, ImageRef, Platform, ProjectName};
 use std::collections::BTreeMap;

@@ -37,6 +37,10 @@ pub struct Release {
     /// `compose/` in the payload.
     #[serde(default)]
     pub compose_files: Vec<ComposeFile>,
+    /// Templates that other templates name, under `templates/` in the payload, by their paths from the
+    /// manifest's folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<FileEntry>,
     /// Images, one for each reference and platform, in the order of reference and platform.
     pub images: Vec<Image>,
     /// Every layer blob, once.

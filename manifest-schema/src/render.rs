@@ -2,19 +2,22 @@
 //!
 //! Why: a template is tried while building, with sample values, and rendered on site, with the
 //! site's. What must stay true: the result depends on the text and the values alone. A template has
-//! no clock, no randomness, no environment, no files (`include`, `import` and `extends` find nothing);
-//! an undefined name is a mistake, not an empty text; an endless loop and endless output end. The
+//! no clock, no randomness, no environment; `include`, `import` and `extends` find only templates below
+//! the root folder, by names that stand in the template itself, so that it is known before what a bundle
+//! has to carry; an undefined name is a mistake, not an empty text; an endless loop and endless output end. The
 //! language is that of minijinja, a subset of Jinja 2. Templates are the author's own or come out of a
 //! verified bundle: these limits stop mistakes, while one who doubles a text forty times on purpose
 //! still fills the memory.
 
+mod included;
+
 use crate::yaml::{nearest, shown};
-use crate::{Diagnostic, limits};
-use minijinja::machinery::{Token, tokenize};
+use crate::{Diagnostic, Diagnostics, limits};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 /// Depth of macro calls; each takes some kilobytes of the machine's stack.
@@ -24,39 +27,128 @@ const RECURSION_LIMIT: usize = 100;
 /// stays within the 2 MiB of stack that a thread has.
 const MAX_CHAIN: usize = 500;
 
-/// Renders a template with `values`. `file` names the template in messages. A key with dots,
-/// `ferry.name`, is reached by them. The last newline is kept.
+/// A template with the templates that it includes, imports or extends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// What messages call it.
+    file: String,
+    /// Its path from the root folder.
+    name: String,
+    text: String,
+    included: BTreeMap<String, String>,
+}
+
+impl Template {
+    /// Reads the template at `name`, a path from the root folder, and with `load` those that it names.
+    /// `file` names it in messages. Names that begin with `./` or `../` begin in the folder of the template
+    /// that has them, all others in the root folder.
+    ///
+    /// # Errors
+    /// When it is too large, or names a template that is not there, or one that is only known on site.
+    pub fn read(
+        file: &str,
+        name: &str,
+        text: &str,
+        load: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Diagnostics> {
+        let included = included::collect(file, name, text, load)?;
+        Ok(Self { file: file.to_owned(), name: name.to_owned(), text: text.to_owned(), included })
+    }
+
+    /// The paths of the templates that it needs, from the root folder.
+    pub fn included(&self) -> impl Iterator<Item = &str> {
+        self.included.keys().map(String::as_str)
+    }
+
+    /// Renders it with `values`. A key with dots, `ferry.name`, is reached by them. The last newline is kept.
+    ///
+    /// # Errors
+    /// The first mistake, with its line and, for an undefined name, the nearest known one.
+    pub fn render(&self, values: &BTreeMap<String, Value>) -> Result<String, Diagnostic> {
+        let file = self.file.as_str();
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_syntax(syntax().map_err(|error| Diagnostic::new(file, error.to_string()))?);
+        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        environment.set_fuel(Some(limits::TEMPLATE_FUEL));
+        environment.set_recursion_limit(RECURSION_LIMIT);
+        environment.set_path_join_callback(|name, parent| Cow::Owned(included::resolve(parent, name)));
+        // Positions of expressions are only kept in debug mode.
+        environment.set_debug(true);
+        // It would print every value, secrets too.
+        environment.remove_global("debug");
+        let values = nested(values);
+        let explain = |error: &minijinja::Error| {
+            let cause = innermost(error);
+            let inside = cause.name().and_then(|name| Some((name, self.included.get(name)?)));
+            match inside {
+                Some((name, text)) => explain(&included::shown(file, &self.name, name), text, &values, cause),
+                None => explain(file, &self.text, &values, cause),
+            }
+        };
+        for (name, text) in self.included.iter().chain([(&self.name, &self.text)]) {
+            environment.add_template(name, text).map_err(|error| explain(&error))?;
+        }
+        let template = environment.get_template(&self.name).map_err(|error| explain(&error))?;
+        let mut output = Bounded(Vec::new());
+        template
+            .render_captured_to(minijinja::value::Serde(&values), &mut output)
+            .map_err(|error| explain(&error))?;
+        String::from_utf8(output.0)
+            .map_err(|_| Diagnostic::new(file, "the template makes text that is not UTF-8"))
+    }
+}
+
+/// Renders a template that includes no other.
 ///
 /// # Errors
-/// The first mistake, with its line and, for an undefined name, the nearest known one.
-pub fn render(file: &str, text: &str, values: &BTreeMap<String, Value>) -> Result<String, Diagnostic> {
-    if text.len() > limits::MAX_YAML_BYTES {
-        let message =
-            format!("the template has {} bytes; at most {} are read", text.len(), limits::MAX_YAML_BYTES);
-        return Err(Diagnostic::new(file, message));
-    }
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
-    let syntax = syntax.map_err(|error| Diagnostic::new(file, error.to_string()))?;
-    refuse_chains(file, text, &syntax)?;
-    environment.set_syntax(syntax);
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_fuel(Some(limits::TEMPLATE_FUEL));
-    environment.set_recursion_limit(RECURSION_LIMIT);
-    // Positions of expressions are only kept in debug mode.
-    environment.set_debug(true);
-    // It would print every value, secrets too.
-    environment.remove_global("debug");
+/// As [`Template::read`] and [`Template::render`].
+pub fn render(file: &str, text: &str, values: &BTreeMap<String, Value>) -> Result<String, Diagnostics> {
+    Ok(Template::read(file, file, text, &|_| None)?.render(values)?)
+}
+
+/// Whether an expression holds, as in `{% if … %}`.
+///
+/// # Errors
+/// Why it cannot be evaluated.
+pub fn holds(expression: &str, values: &BTreeMap<String, Value>) -> Result<bool, String> {
+    let environment = Environment::new();
+    let compiled = compiled(&environment, expression)?;
     let values = nested(values);
-    let explain = |error: &minijinja::Error| explain(file, text, &values, error);
-    let template = environment.template_from_named_str(file, text).map_err(|error| explain(&error))?;
-    let mut output = Bounded(Vec::new());
-    template
-        .render_captured_to(minijinja::value::Serde(&values), &mut output)
-        .map_err(|error| explain(&error))?;
-    String::from_utf8(output.0)
-        .map_err(|_| Diagnostic::new(file, "the template makes text that is not UTF-8"))
+    let value = compiled.eval(minijinja::value::Serde(&values)).map_err(|error| error.to_string())?;
+    Ok(value.is_true())
+}
+
+/// The variables that an expression uses.
+///
+/// # Errors
+/// When it is not an expression.
+pub fn names_in(expression: &str) -> Result<BTreeSet<String>, String> {
+    let environment = Environment::new();
+    Ok(compiled(&environment, expression)?.undeclared_variables(false).into_iter().collect())
+}
+
+fn compiled<'e>(
+    environment: &'e Environment<'_>,
+    expression: &'e str,
+) -> Result<minijinja::Expression<'e, 'e>, String> {
+    included::check_chains(&format!("{{{{ {expression} }}}}"))?;
+    environment.compile_expression(expression).map_err(|error| shown(&error.to_string()))
+}
+
+fn syntax() -> Result<SyntaxConfig, minijinja::Error> {
+    SyntaxConfig::builder().keep_trailing_newline(true).build()
+}
+
+/// An error in an included template is the cause of one in the template that includes it.
+fn innermost(error: &minijinja::Error) -> &minijinja::Error {
+    let mut innermost = error;
+    while let Some(cause) =
+        std::error::Error::source(innermost).and_then(|cause| cause.downcast_ref::<minijinja::Error>())
+    {
+        innermost = cause;
+    }
+    innermost
 }
 
 /// Whether a file is a Jinja template: its name says so.
@@ -65,43 +157,6 @@ pub fn is_template(name: &str) -> bool {
     std::path::Path::new(name).extension().is_some_and(|extension| {
         ["j2", "jinja", "jinja2"].iter().any(|known| extension.eq_ignore_ascii_case(known))
     })
-}
-
-/// Refuses expressions and `elif` chains so long that the engine's parser, which bounds brackets and
-/// blocks but not chains of operators, would run out of stack.
-fn refuse_chains(file: &str, text: &str, syntax: &SyntaxConfig) -> Result<(), Diagnostic> {
-    let (mut operators, mut branches) = (0_usize, 0_usize);
-    // What cannot be read is told by the parser itself, with a better message.
-    for (token, span) in tokenize(text, false, syntax.clone()).map_while(Result::ok) {
-        match token {
-            Token::VariableStart | Token::BlockStart => operators = 0,
-            Token::Ident("elif") => branches += 1,
-            Token::Ident("not" | "in" | "is" | "and" | "or" | "if") => operators += 1,
-            Token::TemplateData(_)
-            | Token::Ident(_)
-            | Token::Str(_)
-            | Token::String(_)
-            | Token::Int(_)
-            | Token::Int128(_)
-            | Token::Float(_)
-            | Token::Comma
-            | Token::Colon
-            | Token::BraceOpen
-            | Token::BraceClose
-            | Token::BracketClose
-            | Token::ParenClose
-            | Token::VariableEnd
-            | Token::BlockEnd => {}
-            _ => operators += 1,
-        }
-        if operators > MAX_CHAIN || branches > MAX_CHAIN {
-            let message = format!("more than {MAX_CHAIN} operators in one expression, or as many `elif`");
-            return Err(Diagnostic::new(file, message)
-                .at(text, usize::from(span.start_line), usize::from(span.start_col) + 1)
-                .hint("split it with `set`, or keep the data in a variable"));
-        }
-    }
-    Ok(())
 }
 
 /// `{"ferry.name": …}` as `{"ferry": {"name": …}}`.
@@ -163,9 +218,9 @@ fn explain(file: &str, text: &str, values: &Map<String, Value>, error: &minijinj
             format!("the template makes more than {} bytes", limits::MAX_RENDERED_BYTES),
             Some("look for a loop that repeats too often".to_owned()),
         ),
-        ErrorKind::TemplateNotFound | ErrorKind::BadInclude => (
-            "a template cannot read another file".to_owned(),
-            Some("put the text of the other file here, as a macro where it is used twice".to_owned()),
+        ErrorKind::TemplateNotFound => (
+            format!("the template is not there: {}", detail()),
+            Some("create it, or correct the name: it begins in the folder of the manifest".to_owned()),
         ),
         ErrorKind::UnknownFilter | ErrorKind::UnknownFunction | ErrorKind::UnknownTest => {
             (detail(), Some("templates have minijinja's own filters, functions and tests, without files, clock and environment".to_owned()))
@@ -267,7 +322,9 @@ mod tests {
             ("{{ 1 | nope }}", "filter"),
             ("{{ now() }}", "unknown"),
             ("{{ debug() }}", "unknown"),
-            ("{% include '/etc/passwd' %}", "cannot read another file"),
+            ("{% include '/etc/passwd' %}", "is not below the folder of the manifest"),
+            ("{% include 'gone.j2' %}", "`gone.j2`, which does not exist"),
+            ("{% include plant_name %}", "is only known on site"),
             ("{{ plant_name + 1 }}", "invalid operation"),
         ] {
             assert!(refused(text).contains(part), "{text}: {}", refused(text));

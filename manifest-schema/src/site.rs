@@ -1,4 +1,5 @@
-//! A release as it is on one host: the names that templates see, and the Compose project that comes out.
+//! A release as it is on one host: the names that templates see, the files and the Compose project that
+//! come out.
 //!
 //! Why here: the build tries every release with sample answers, and the site makes it with its own; both
 //! must come to the same. What must stay true: the result depends on the texts, the answers and the
@@ -6,9 +7,10 @@
 
 use crate::compose::{self, Parsed, Text};
 use crate::manifest::Manifest;
-use crate::{Diagnostics, render};
+use crate::render::{self, Template};
+use crate::{Diagnostic, Diagnostics};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Answers by variable.
 pub type Values = BTreeMap<String, Value>;
@@ -18,18 +20,36 @@ pub type Values = BTreeMap<String, Value>;
 pub struct Written<'a> {
     /// The manifest.
     pub manifest: &'a Manifest,
-    /// The Compose files, as many as the manifest names, in its order.
-    pub compose: &'a [Text<'a>],
-    /// `.env` beside the first of them.
-    pub dotenv: Option<Text<'a>>,
+    /// What messages put before paths that begin in the manifest's folder: nothing, or that folder with `/`
+    /// at its end.
+    pub shown_root: &'a str,
+    /// The texts of the Compose files that the manifest names, in its order.
+    pub compose: &'a [String],
+    /// The text of `.env` beside the first of them.
+    pub dotenv: Option<&'a str>,
+    /// The content of the manifest's `configs`, in its order.
+    pub configs: &'a [Vec<u8>],
     /// The bytes of another file, its path beginning in the folder of the first Compose file.
     pub load: &'a dyn Fn(&str) -> Option<Vec<u8>>,
+    /// The text of a template that another one names, its path beginning in the manifest's folder.
+    pub template: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl std::fmt::Debug for Written<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Written").field("compose", &self.compose).finish_non_exhaustive()
+        f.debug_struct("Written").field("shown_root", &self.shown_root).finish_non_exhaustive()
     }
+}
+
+/// What comes out.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// The project.
+    pub parsed: Parsed,
+    /// The content of the manifest's `configs`, in its order, templates filled in.
+    pub configs: Vec<Vec<u8>>,
+    /// Templates that others name, by their paths from the manifest's folder.
+    pub templates: BTreeSet<String>,
 }
 
 /// The names that a template sees: every variable, and `ferry` with `name`, `version` and `hostname`.
@@ -43,14 +63,84 @@ pub fn names(manifest: &Manifest, values: &Values, hostname: &str) -> Values {
 }
 
 impl Written<'_> {
-    /// The project with these `names` (see [`names`]). What `${NAME}` means in a Compose file: the
+    /// The release with these `names` (see [`names`]). What `${NAME}` means in a Compose file: the
     /// manifest's variable of that name where it is one word or number, else what `.env` says.
     ///
     /// # Errors
-    /// All mistakes of the first kind that is found: of `.env`, of templates, of the Compose files.
-    pub fn project(&self, names: &Values) -> Result<Parsed, Diagnostics> {
+    /// All mistakes of the first kind that is found: of templates and `.env`, then of the Compose files.
+    pub fn make(&self, names: &Values) -> Result<Made, Diagnostics> {
+        let mut found = Diagnostics::default();
+        let mut templates = BTreeSet::new();
+        let mut configs = Vec::new();
+        for (config, content) in self.manifest.configs.iter().zip(self.configs) {
+            configs.push(if render::is_template(&config.from) {
+                let text = String::from_utf8_lossy(content);
+                self.rendered(&config.from, &text, names, &mut templates, &mut found).into_bytes()
+            } else {
+                content.clone()
+            });
+        }
+        let mut texts = Vec::new();
+        for (path, text) in self.manifest.compose.iter().zip(self.compose) {
+            let file = format!("{}{path}", self.shown_root);
+            texts.push(if render::is_template(path.as_str()) {
+                // Its lines are not those of the template.
+                let output = self.rendered(path.as_str(), text, names, &mut templates, &mut found);
+                (format!("{file} (rendered)"), output)
+            } else {
+                (file, text.clone())
+            });
+        }
+        let env = match self.env(names) {
+            Ok(env) => env,
+            Err(mistakes) => {
+                found.0.extend(mistakes.0);
+                BTreeMap::new()
+            }
+        };
+        found.or_ok(())?;
+        let texts: Vec<Text<'_>> = texts.iter().map(|(file, text)| Text { file, text }).collect();
+        // On site a config wins over a file of the same path.
+        let load = |path: &str| {
+            let position = self.manifest.configs.iter().position(|config| config.to.as_str() == path);
+            position.and_then(|position| configs.get(position).cloned()).or_else(|| (self.load)(path))
+        };
+        let parsed = compose::parse(&texts, &env, &load)?;
+        Ok(Made { parsed, configs, templates })
+    }
+
+    /// A template filled in; empty where it has a mistake.
+    fn rendered(
+        &self,
+        path: &str,
+        text: &str,
+        names: &Values,
+        templates: &mut BTreeSet<String>,
+        found: &mut Diagnostics,
+    ) -> String {
+        let file = format!("{}{path}", self.shown_root);
+        let template = match Template::read(&file, path, text, self.template) {
+            Ok(template) => template,
+            Err(mistakes) => {
+                found.0.extend(mistakes.0);
+                return String::new();
+            }
+        };
+        templates.extend(template.included().map(str::to_owned));
+        template.render(names).unwrap_or_else(|mistake| {
+            found.push(mistake);
+            String::new()
+        })
+    }
+
+    /// What `${NAME}` means.
+    fn env(&self, names: &Values) -> Result<BTreeMap<String, String>, Diagnostics> {
+        let file = match self.manifest.compose_folder() {
+            "" => format!("{}.env", self.shown_root),
+            folder => format!("{}{folder}/.env", self.shown_root),
+        };
         let mut env = match self.dotenv {
-            Some(dotenv) => compose::parse_dotenv(dotenv.file, dotenv.text)?,
+            Some(text) => compose::parse_dotenv(&file, text)?,
             None => BTreeMap::new(),
         };
         for (name, value) in names {
@@ -61,21 +151,30 @@ impl Written<'_> {
             };
         }
         env.insert("COMPOSE_PROJECT_NAME".to_owned(), self.manifest.name.to_string());
-        let mut found = Diagnostics::default();
-        let mut rendered = Vec::new();
-        for text in self.compose {
-            if !render::is_template(text.file) {
-                rendered.push((text.file.to_owned(), text.text.to_owned()));
-                continue;
-            }
-            match render::render(text.file, text.text, names) {
-                // Its lines are not those of the template.
-                Ok(output) => rendered.push((format!("{} (rendered)", text.file), output)),
-                Err(mistake) => found.push(mistake),
-            }
-        }
-        found.or_ok(())?;
-        let texts: Vec<Text<'_>> = rendered.iter().map(|(file, text)| Text { file, text }).collect();
-        compose::parse(&texts, &env, self.load)
+        Ok(env)
+    }
+}
+
+/// Mistakes of a rendering with the answers of `site`, where several are tried.
+#[must_use]
+pub fn with_answers_of(site: &str, mut mistakes: Diagnostics) -> Diagnostics {
+    for mistake in &mut mistakes.0 {
+        mistake.message = format!("{} (with the answers of {site})", mistake.message);
+    }
+    mistakes
+}
+
+/// That a config template is text, before it is filled in.
+///
+/// # Errors
+/// When it is not UTF-8.
+pub fn check_text(file: &str, content: &[u8]) -> Result<(), Diagnostic> {
+    match std::str::from_utf8(content) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Diagnostic::new(
+            file,
+            format!("the template is not UTF-8 text (byte {})", error.valid_up_to()),
+        )
+        .hint("save it as UTF-8, or take `.j2` from its name to carry it as it is")),
     }
 }

@@ -12,7 +12,11 @@ use manifest_schema::Diagnostics;
 /// Lists every mount that no artifact provides.
 pub fn check_binds(inputs: &Inputs, artifacts: &[ArtifactPlan]) -> Result<(), Diagnostics> {
     let mut found = Diagnostics::default();
-    for (name, service) in &inputs.project.services {
+    let services = inputs.renderings.iter().flat_map(|rendering| {
+        let parsed = &rendering.made.parsed;
+        parsed.project.services.iter().map(move |(name, service)| (&parsed.sources, name, service))
+    });
+    for (sources, name, service) in services {
         for mount in &service.mounts {
             let MountSource::Bind { path, .. } = &mount.source else { continue };
             let Some(below) = path.strip_prefix("artifacts/") else { continue };
@@ -24,8 +28,11 @@ pub fn check_binds(inputs: &Inputs, artifacts: &[ArtifactPlan]) -> Result<(), Di
             });
             if !there {
                 let message = format!("service `{name}` mounts ./{path}, which no artifact provides");
-                let mistake = inputs.sources.mistake(&service.place.line(), message);
-                found.push(mistake.hint("check `to` of the artifacts in the manifest"));
+                let mistake = sources.mistake(&service.place.line(), message);
+                let mistake = mistake.hint("check `to` of the artifacts in the manifest");
+                if !found.0.contains(&mistake) {
+                    found.push(mistake);
+                }
             }
         }
     }

@@ -3,10 +3,11 @@
 
 use super::networks::Attachment;
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
-    MountBindOptions, MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions,
-    NetworkingConfig, PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, DeviceRequest, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
+    MountBindOptions, MountBindOptionsPropagationEnum, MountImageOptions, MountTmpfsOptions, MountType, MountVolumeOptions,
+    NetworkingConfig, PortBinding, ResourcesBlkioWeightDevice, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum, ThrottleDevice,
 };
+use manifest_schema::compose::model;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ pub struct ContainerSpec {
     /// Log driver (`None`: the engine's default) and its options.
     pub logging: (Option<String>, BTreeMap<String, String>),
     /// Limits.
-    pub resources: manifest_schema::compose::model::Resources,
+    pub resources: model::Resources,
     /// Name, soft and hard limit.
     pub ulimits: Vec<(String, i64, i64)>,
     /// Kernel settings.
@@ -93,6 +94,17 @@ pub struct ContainerSpec {
     pub pid: Option<String>,
     /// User namespace.
     pub userns: Option<String>,
+    /// UTS namespace.
+    pub uts: Option<String>,
+    /// Cgroup namespace: `host`, `private`.
+    pub cgroup: Option<String>,
+    /// OCI runtime.
+    pub runtime: Option<String>,
+    /// Options of the image store.
+    pub storage_options: BTreeMap<String, String>,
+    /// Services whose volumes are mounted too, and `rw` or `ro`; before the container is made, the other
+    /// one's ID is put in front: `ID:ro`.
+    pub volumes_from: BTreeMap<String, String>,
     /// Signal for a graceful stop.
     pub stop_signal: Option<String>,
     /// Time for a graceful stop.
@@ -119,6 +131,15 @@ pub enum MountFrom {
         name: String,
         /// Do not fill it from the image.
         nocopy: bool,
+        /// A folder of it; engines before 26 do not know it.
+        subpath: Option<String>,
+    },
+    /// The files of an image, read-only; engines before 28 do not know it.
+    Image {
+        /// The image's ID.
+        id: String,
+        /// A folder of it.
+        subpath: Option<String>,
     },
     /// A new volume without a name.
     Anonymous,
@@ -130,6 +151,8 @@ pub enum MountFrom {
         create: bool,
         /// `rprivate`, `rshared`, …
         propagation: Option<String>,
+        /// What happens to mounts below it: `enabled`, `disabled`, `writable`, `readonly`.
+        recursive: Option<String>,
     },
     /// Memory.
     Tmpfs {
@@ -167,12 +190,12 @@ impl ContainerSpec {
         for (target, name) in old {
             match self.mounts.iter_mut().find(|mount| &mount.target == target) {
                 Some(mount) if mount.source == MountFrom::Anonymous => {
-                    mount.source = MountFrom::Volume { name: name.clone(), nocopy: true };
+                    mount.source = MountFrom::Volume { name: name.clone(), nocopy: true, subpath: None };
                 }
                 Some(_) => {}
                 None if declared.contains(target) && !self.tmpfs.contains_key(target) => {
                     self.mounts.push(MountSpec {
-                        source: MountFrom::Volume { name: name.clone(), nocopy: true },
+                        source: MountFrom::Volume { name: name.clone(), nocopy: true, subpath: None },
                         target: target.clone(),
                         read_only: false,
                     });
@@ -185,6 +208,7 @@ impl ContainerSpec {
     /// The engine's request.
     pub(super) fn request(&self) -> ContainerCreateBody {
         let resources = &self.resources;
+        let blkio = resources.blkio.clone().unwrap_or_default();
         let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
         let (binds, mounts) = self.split_mounts();
         let host = HostConfig {
@@ -217,6 +241,30 @@ impl ContainerSpec {
             cpuset_cpus: resources.cpuset.clone(),
             pids_limit: resources.pids,
             oom_score_adj: resources.oom_score_adj,
+            oom_kill_disable: resources.oom_kill_disable.then_some(true),
+            memory_swappiness: resources.memory_swappiness,
+            cpu_period: resources.cpu_period,
+            cpu_quota: resources.cpu_quota,
+            cpu_realtime_period: resources.cpu_rt_period,
+            cpu_realtime_runtime: resources.cpu_rt_runtime,
+            cgroup_parent: resources.cgroup_parent.clone(),
+            device_cgroup_rules: some(&resources.device_cgroup_rules),
+            device_requests: (!resources.device_requests.is_empty())
+                .then(|| resources.device_requests.iter().map(device_request).collect()),
+            blkio_weight: blkio.weight,
+            blkio_weight_device: (!blkio.weight_device.is_empty()).then(|| {
+                let entries = blkio.weight_device.iter();
+                entries
+                    .map(|(path, weight)| ResourcesBlkioWeightDevice {
+                        path: Some(path.clone()),
+                        weight: Some(usize::from(*weight)),
+                    })
+                    .collect()
+            }),
+            blkio_device_read_bps: throttled(&blkio.read_bps),
+            blkio_device_write_bps: throttled(&blkio.write_bps),
+            blkio_device_read_iops: throttled(&blkio.read_iops),
+            blkio_device_write_iops: throttled(&blkio.write_iops),
             ulimits: (!self.ulimits.is_empty()).then(|| {
                 self.ulimits
                     .iter()
@@ -253,6 +301,13 @@ impl ContainerSpec {
             ipc_mode: self.ipc.clone(),
             pid_mode: self.pid.clone(),
             userns_mode: self.userns.clone(),
+            uts_mode: self.uts.clone(),
+            cgroupns_mode: self.cgroup.as_deref().and_then(|word| word.parse().ok()),
+            runtime: self.runtime.clone(),
+            storage_opt: (!self.storage_options.is_empty())
+                .then(|| self.storage_options.clone().into_iter().collect()),
+            volumes_from: (!self.volumes_from.is_empty())
+                .then(|| self.volumes_from.values().cloned().collect()),
             ..Default::default()
         };
         let anonymous: Vec<String> = self
@@ -304,16 +359,25 @@ impl ContainerSpec {
             match &mount.source {
                 MountFrom::Anonymous if !mount.read_only => continue,
                 MountFrom::Anonymous => request.typ = Some(MountType::VOLUME),
-                MountFrom::Volume { name, nocopy } => {
+                MountFrom::Volume { name, nocopy, subpath } => {
                     request.typ = Some(MountType::VOLUME);
                     request.source = Some(name.clone());
-                    if *nocopy {
-                        request.volume_options =
-                            Some(MountVolumeOptions { no_copy: Some(true), ..Default::default() });
+                    if *nocopy || subpath.is_some() {
+                        request.volume_options = Some(MountVolumeOptions {
+                            no_copy: nocopy.then_some(true),
+                            subpath: subpath.clone(),
+                            ..Default::default()
+                        });
                     }
                 }
-                MountFrom::Bind { path, create, propagation } => {
-                    if *create && !path.contains(':') && !mount.target.contains(':') {
+                MountFrom::Image { id, subpath } => {
+                    request.typ = Some(MountType::IMAGE);
+                    request.source = Some(id.clone());
+                    request.image_options =
+                        subpath.clone().map(|subpath| MountImageOptions { subpath: Some(subpath) });
+                }
+                MountFrom::Bind { path, create, propagation, recursive } => {
+                    if *create && recursive.is_none() && !path.contains(':') && !mount.target.contains(':') {
                         let mut options = vec![if mount.read_only { "ro" } else { "rw" }];
                         options.extend(propagation.as_deref());
                         binds.push(format!("{path}:{}:{}", mount.target, options.join(",")));
@@ -324,11 +388,14 @@ impl ContainerSpec {
                     let propagation = propagation
                         .as_deref()
                         .and_then(|word| word.parse::<MountBindOptionsPropagationEnum>().ok());
-                    if propagation.is_some() || *create {
+                    if propagation.is_some() || *create || recursive.is_some() {
+                        let says = |word: &str| (recursive.as_deref() == Some(word)).then_some(true);
                         request.bind_options = Some(MountBindOptions {
                             propagation,
                             create_mountpoint: create.then_some(true),
-                            ..Default::default()
+                            non_recursive: says("disabled"),
+                            read_only_non_recursive: says("writable"),
+                            read_only_force_recursive: says("readonly"),
                         });
                     }
                 }
@@ -347,6 +414,25 @@ impl ContainerSpec {
         }
         (binds, mounts)
     }
+}
+
+fn device_request(request: &model::DeviceRequest) -> DeviceRequest {
+    DeviceRequest {
+        driver: request.driver.clone(),
+        count: Some(request.count),
+        device_ids: (!request.device_ids.is_empty()).then(|| request.device_ids.clone()),
+        capabilities: Some(vec![request.capabilities.clone()]),
+        options: Some(request.options.clone().into_iter().collect()),
+    }
+}
+
+fn throttled(rates: &BTreeMap<String, i64>) -> Option<Vec<ThrottleDevice>> {
+    (!rates.is_empty()).then(|| {
+        rates
+            .iter()
+            .map(|(path, rate)| ThrottleDevice { path: Some(path.clone()), rate: Some(*rate) })
+            .collect()
+    })
 }
 
 impl HealthSpec {
@@ -381,7 +467,7 @@ mod tests {
 
     fn bind(path: &str, create: bool, read_only: bool) -> MountSpec {
         MountSpec {
-            source: MountFrom::Bind { path: path.to_owned(), create, propagation: None },
+            source: MountFrom::Bind { path: path.to_owned(), create, propagation: None, recursive: None },
             target: "/t".to_owned(),
             read_only,
         }

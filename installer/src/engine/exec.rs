@@ -1,4 +1,5 @@
-//! Running a health check by hand, for engines that cannot probe fast enough or at all.
+//! Running programs in a container: health checks by hand, for engines that cannot probe fast enough or
+//! at all, and hooks.
 
 use super::{Engine, Result, checked, failure};
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
@@ -8,7 +9,7 @@ use std::time::Duration;
 /// Most output kept of one probe, as Docker itself does.
 const MAX_OUTPUT: usize = 4096;
 
-/// How a probe ended.
+/// How a probe, or another program, ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     /// Exit code; `None` when it did not end in time.
@@ -18,11 +19,26 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Whether the probe passed.
+    /// Whether it passed.
     #[must_use]
     pub fn passed(&self) -> bool {
         self.exit_code == Some(0)
     }
+}
+
+/// A program to be run in a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Command {
+    /// The program and its arguments.
+    pub words: Vec<String>,
+    /// `None`: the container's.
+    pub user: Option<String>,
+    /// With all privileges.
+    pub privileged: bool,
+    /// `None`: the container's.
+    pub working_dir: Option<String>,
+    /// `KEY=value`, beside the container's.
+    pub environment: Vec<String>,
 }
 
 impl Engine {
@@ -32,13 +48,22 @@ impl Engine {
     /// # Errors
     /// When the engine fails, or the container does not run.
     pub async fn probe(&self, container: &str, test: &[String], timeout: Duration) -> Result<Probe> {
-        let command: Vec<String> = match test.split_first() {
+        let words: Vec<String> = match test.split_first() {
             Some((kind, rest)) if kind == "CMD-SHELL" => {
                 ["/bin/sh".to_owned(), "-c".to_owned()].into_iter().chain(rest.iter().cloned()).collect()
             }
             Some((kind, rest)) if kind == "CMD" => rest.to_vec(),
             _ => test.to_vec(),
         };
+        self.exec(container, &Command { words, ..Default::default() }, timeout).await
+    }
+
+    /// Runs a program once in a running container. What takes longer than `timeout` counts as not ended; the
+    /// API has no way to end it.
+    ///
+    /// # Errors
+    /// When the engine fails, or the container does not run.
+    pub async fn exec(&self, container: &str, command: &Command, timeout: Duration) -> Result<Probe> {
         let mut output = Vec::new();
         match tokio::time::timeout(timeout, self.run(container, command, &mut output)).await {
             Ok(exit_code) => Ok(Probe { exit_code: exit_code?, output: text(&output) }),
@@ -46,12 +71,16 @@ impl Engine {
         }
     }
 
-    async fn run(&self, container: &str, command: Vec<String>, output: &mut Vec<u8>) -> Result<Option<i64>> {
-        let action = "run a health check";
+    async fn run(&self, container: &str, command: &Command, output: &mut Vec<u8>) -> Result<Option<i64>> {
+        let action = "run a program in a container";
         let options = CreateExecOptions {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            cmd: Some(command),
+            cmd: Some(command.words.clone()),
+            user: command.user.clone(),
+            privileged: command.privileged.then_some(true),
+            working_dir: command.working_dir.clone(),
+            env: (!command.environment.is_empty()).then(|| command.environment.clone()),
             ..Default::default()
         };
         let exec = self

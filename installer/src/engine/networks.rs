@@ -5,6 +5,7 @@ use bollard::models::{
     EndpointIpamConfig, EndpointSettings, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest,
 };
 use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptionsBuilder};
+use manifest_schema::compose::model::Subnet;
 use std::collections::{BTreeMap, HashMap};
 
 /// A network to be made.
@@ -30,8 +31,10 @@ pub struct NetworkSpec {
     pub labels: BTreeMap<String, String>,
     /// Address driver.
     pub ipam_driver: Option<String>,
-    /// Subnet, gateway, range.
-    pub ipam: Vec<(Option<String>, Option<String>, Option<String>)>,
+    /// Options of the address driver.
+    pub ipam_options: BTreeMap<String, String>,
+    /// Ranges of addresses.
+    pub ipam: Vec<Subnet>,
 }
 
 /// A network that exists.
@@ -58,18 +61,29 @@ pub struct Attachment {
     pub ipv4: Option<String>,
     /// Fixed address.
     pub ipv6: Option<String>,
+    /// Link-local addresses.
+    pub link_local: Vec<String>,
+    /// MAC address; engines before 25 do not know it here.
+    pub mac_address: Option<String>,
+    /// Options of the network's driver.
+    pub options: BTreeMap<String, String>,
+    /// The network with the highest gives the default route, on engines that know it.
+    pub gateway_priority: Option<i64>,
 }
 
 impl Attachment {
     pub(super) fn settings(&self) -> EndpointSettings {
-        let fixed = self.ipv4.is_some() || self.ipv6.is_some();
+        let fixed = self.ipv4.is_some() || self.ipv6.is_some() || !self.link_local.is_empty();
         EndpointSettings {
             aliases: Some(self.aliases.clone()),
             ipam_config: fixed.then(|| EndpointIpamConfig {
                 ipv4_address: self.ipv4.clone(),
                 ipv6_address: self.ipv6.clone(),
-                link_local_ips: None,
+                link_local_ips: (!self.link_local.is_empty()).then(|| self.link_local.clone()),
             }),
+            mac_address: self.mac_address.clone(),
+            driver_opts: (!self.options.is_empty()).then(|| self.options.clone().into_iter().collect()),
+            gw_priority: self.gateway_priority,
             ..Default::default()
         }
     }
@@ -127,20 +141,22 @@ impl Engine {
     /// # Errors
     /// When the engine fails or refuses, for example because no address range is left.
     pub async fn create_network(&self, spec: &NetworkSpec) -> Result<()> {
-        let ipam = (spec.ipam_driver.is_some() || !spec.ipam.is_empty()).then(|| Ipam {
+        let asked = spec.ipam_driver.is_some() || !spec.ipam.is_empty() || !spec.ipam_options.is_empty();
+        let ipam = asked.then(|| Ipam {
             driver: Some(spec.ipam_driver.clone().unwrap_or_else(|| "default".to_owned())),
             config: Some(
                 spec.ipam
                     .iter()
-                    .map(|(subnet, gateway, range)| IpamConfig {
-                        subnet: subnet.clone(),
-                        gateway: gateway.clone(),
-                        ip_range: range.clone(),
-                        auxiliary_addresses: None,
+                    .map(|range| IpamConfig {
+                        subnet: range.subnet.clone(),
+                        gateway: range.gateway.clone(),
+                        ip_range: range.ip_range.clone(),
+                        auxiliary_addresses: (!range.aux_addresses.is_empty())
+                            .then(|| range.aux_addresses.clone().into_iter().collect()),
                     })
                     .collect(),
             ),
-            options: None,
+            options: (!spec.ipam_options.is_empty()).then(|| spec.ipam_options.clone().into_iter().collect()),
         });
         let request = NetworkCreateRequest {
             name: checked("network", &spec.name)?.to_owned(),

@@ -17,6 +17,7 @@ use crate::{classify, random, seeding};
 use anyhow::Result;
 use bundle_format::{Bundle, check};
 use ferry_terminal::{Class, Failure};
+use manifest_schema::compose::model::MountSource;
 use manifest_schema::progress::Progress;
 use manifest_schema::release::Release;
 use manifest_schema::{Diagnostics, ReleaseId};
@@ -317,6 +318,13 @@ pub(super) fn target(
             images.insert(name.clone(), id.clone());
         }
     }
+    let mut mounted_images = BTreeMap::new();
+    for mount in site.project.services.values().flat_map(|service| &service.mounts) {
+        if let MountSource::Image(name) = &mount.source {
+            let reference: manifest_schema::ImageRef = name.parse()?;
+            mounted_images.extend(ids.get(&reference.to_string()).map(|id| (name.clone(), id.clone())));
+        }
+    }
     // Labels name the path that lasts: a new release must not look like a change of every service.
     let current = product.file("current");
     let placement = Placement {
@@ -327,6 +335,7 @@ pub(super) fn target(
         config_files: current.join("compose.yaml").display().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         images,
+        mounted_images,
         configs: places.configs,
         secrets: places.secrets,
         binds: places.binds,

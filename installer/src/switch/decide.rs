@@ -3,7 +3,7 @@
 use super::{SwitchError, SwitchReport, foreign_containers, resource_obstacles};
 use crate::engine::containers::{ContainerFacts, RunState};
 use crate::engine::{Engine, EngineError};
-use crate::parking::Standing;
+use crate::parking::{self, Standing};
 use crate::service_spec::label;
 use crate::target::{ServiceTarget, Target};
 use serde::Serialize;
@@ -37,7 +37,7 @@ pub(super) struct Plan {
     pub(super) parked: Vec<ContainerFacts>,
     /// Containers that stay and are stopped before they are started again.
     pub(super) stopped_first: Vec<ContainerFacts>,
-    /// Services that are no longer wanted.
+    /// Places that are no longer wanted.
     orphans: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ impl Plan {
     /// Services that get a new container, in the order in which they start.
     pub(super) fn made<'a>(&'a self, target: &'a Target) -> impl Iterator<Item = &'a ServiceTarget> {
         target.services.iter().filter(|service| {
-            matches!(self.changes.get(service.name.as_str()), Some(Change::Create | Change::Replace))
+            matches!(self.changes.get(&service.place), Some(Change::Create | Change::Replace))
         })
     }
 
@@ -74,7 +74,7 @@ impl Plan {
 /// What a switch would do.
 #[derive(Debug, Clone, Default)]
 pub struct Comparison {
-    /// With each service.
+    /// With each place.
     pub changes: BTreeMap<String, Change>,
     /// Services that it would stop for good.
     pub stopped: Vec<String>,
@@ -102,11 +102,14 @@ pub(super) async fn decide(
 ) -> Result<Plan, EngineError> {
     let mut plan = Plan::default();
     for service in &target.services {
-        let name = service.name.as_str();
-        let own = standing.services.get(name).cloned().unwrap_or_default();
+        let place = &service.place;
+        let own = standing.services.get(place).cloned().unwrap_or_default();
         plan.worthless.extend(own.new);
         plan.parked.extend(own.others);
-        let replaced_again = |other: &String| plan.changes.get(other) == Some(&Change::Replace);
+        let replaced_again = |other: &String| {
+            let mut places = target.services.iter().filter(|service| service.name.as_str() == other);
+            places.any(|service| plan.changes.get(&service.place) == Some(&Change::Replace))
+        };
         let wanted = |container: &&ContainerFacts| {
             container.labels.get(label::CONFIG_HASH).is_some_and(|hash| hash == service.config_hash())
                 && container.name == service.container.name
@@ -130,16 +133,16 @@ pub(super) async fn decide(
                     Some(current) => plan.parked.push(current),
                     None => {}
                 }
-                let predecessor = attempted || plan.parked.iter().any(|old| is_service(old, name));
+                let predecessor = attempted || plan.parked.iter().any(|old| parking::place(old).as_ref() == Some(place));
                 if predecessor { Change::Replace } else { Change::Create }
             }
         };
         // Whatever is parked must be stopped and stay so, also when that was interrupted.
         plan.parked.extend(own.parked);
-        plan.changes.insert(name.to_owned(), change);
+        plan.changes.insert(place.clone(), change);
     }
     for (name, own) in &standing.services {
-        if target.service(name).is_none() {
+        if target.place(name).is_none() {
             if own.current.is_some() || !own.others.is_empty() {
                 plan.orphans.push(name.clone());
             }
@@ -148,10 +151,6 @@ pub(super) async fn decide(
         }
     }
     Ok(plan)
-}
-
-fn is_service(container: &ContainerFacts, service: &str) -> bool {
-    container.labels.get(label::SERVICE).is_some_and(|name| name == service)
 }
 
 /// What to do with a container whose definition is the wanted one.

@@ -5,7 +5,8 @@ use crate::engine::containers::{ContainerFacts, RunState};
 use crate::engine::{Engine, EngineError};
 use crate::failure::ServiceFailure;
 use crate::health::Patience;
-use crate::parking::{Part, Standing, part, restore_policy};
+use crate::hooks;
+use crate::parking::{Part, Standing, part, place, restore_policy};
 use crate::sequence::{Member, SequenceError, Work, bring_up, dependencies, in_reverse};
 use crate::service_spec::label;
 use manifest_schema::ProjectName;
@@ -94,7 +95,7 @@ async fn pass(
     in_reverse(&doomed, |container| {
         Box::pin(async move {
             progress.detail(&format!("removing {}", container.name));
-            engine.stop(&container.id).await?;
+            hooks::stop(engine, container, progress).await?;
             engine.remove_container(&container.id, volumes == Volumes::Remove).await
         })
     })
@@ -171,7 +172,7 @@ async fn put_back(
         .collect();
     // Those that were left alone are part of the order, and some go with what they depend on.
     for container in standing.in_place() {
-        if parked.iter().any(|other| service(other) == service(container)) {
+        if parked.iter().any(|other| place(other) == place(container)) {
             continue;
         }
         let mut after = dependencies(&container.labels).into_iter().filter(|(_, _, again)| *again).peekable();
@@ -182,7 +183,7 @@ async fn put_back(
             && !container.labels.contains_key(label::JOB);
         let restarts = after.any(|(name, ..)| restored.contains(&name));
         if restarts {
-            engine.stop(&container.id).await?;
+            hooks::stop(engine, container, progress).await?;
         }
         let work = if restarts || stopped { Work::Start } else { Work::Keep };
         if engine.inspect(&container.id).await?.is_some() {

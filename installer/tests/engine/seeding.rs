@@ -42,6 +42,8 @@ async fn site(name: &str) -> (Site, VolumeSpec) {
         read_only: false,
         propagation: None,
         nocopy: true,
+        subpath: None,
+        recursive: None,
     }];
     let volume = site.target().volume("data").unwrap().clone();
     (site, volume)

@@ -136,6 +136,7 @@ impl Site {
             config_files: "/srv/compose.yaml".to_owned(),
             version: "0.1.0".to_owned(),
             images: self.project.services.keys().map(|name| (name.clone(), self.image.clone())).collect(),
+            mounted_images: BTreeMap::new(),
             configs: BTreeMap::new(),
             secrets: BTreeMap::new(),
             binds: self.binds(),

@@ -202,6 +202,8 @@ async fn what_belongs_to_others_is_not_touched() {
         read_only: false,
         propagation: None,
         nocopy: false,
+        subpath: None,
+        recursive: None,
     }];
     site.project.volumes.insert(
         "data".to_owned(),
@@ -295,6 +297,8 @@ async fn many_settings_reach_the_container() {
         read_only,
         propagation: None,
         nocopy: false,
+        subpath: None,
+        recursive: None,
     };
     service.mounts = vec![
         bind("config/app.conf", "/etc/app.conf", false, true),

@@ -120,6 +120,28 @@ fn is_kept(project: &Project, name: &str) -> bool {
     name.parse::<ServiceName>().is_ok_and(|name| project.services.contains_key(&name))
 }
 
+/// Several containers of one service share neither a port of the host, nor a name, nor an address.
+pub(super) fn replicas(context: &mut Context<'_>, project: &Project) {
+    for (name, service) in project.services.iter().filter(|(_, service)| service.containers() > 1) {
+        let count = service.containers();
+        let place = service.place.line();
+        let mut refuse = |what: String, hint: &str| {
+            context.r.error(&place, format!("service `{name}` has {count} containers, but {what}"), hint);
+        };
+        if let Some(port) = service.ports.iter().find_map(|port| port.published) {
+            let hint = "put one service in front of them that has the port, or leave the host's port out";
+            refuse(format!("port {port} of the host can be published once"), hint);
+        }
+        if service.container_name.is_some() {
+            refuse("one `container_name`".to_owned(), "delete `container_name`");
+        }
+        if service.networks.values().any(|network| network.ipv4_address.is_some() || network.mac_address.is_some())
+        {
+            refuse("one fixed address".to_owned(), "delete the address: they share the service's name");
+        }
+    }
+}
+
 /// No two containers have the same name.
 pub(super) fn container_names(context: &mut Context<'_>, project: &Project) {
     let own = context.env.get("COMPOSE_PROJECT_NAME");

@@ -83,7 +83,7 @@ pub(super) fn dependencies(
 }
 
 /// The service cannot be without `name`.
-fn needs(depends_on: &mut BTreeMap<ServiceName, Dependency>, name: &str) {
+pub(super) fn needs(depends_on: &mut BTreeMap<ServiceName, Dependency>, name: &str) {
     let Ok(name) = name.parse::<ServiceName>() else { return };
     let started = Dependency { condition: Condition::ServiceStarted, restart: true, required: true };
     depends_on.entry(name).and_modify(|dependency| dependency.required = true).or_insert(started);

@@ -1,24 +1,29 @@
 //! `deploy` and the older keys for limits (Compose Specification, "deploy"). On a single host only
-//! limits and the restart policy mean something; what would mean something else is refused.
+//! limits, the number of containers and the restart policy mean something; what would mean something else is refused.
 
 use super::context::Context;
 use super::model::{Resources, Restart};
-use super::quantity;
+use super::{devices, quantity};
 use crate::yaml::{Key, Node, shown};
 
 /// `deploy`; a restart policy found there is returned.
-pub(super) fn decode(context: &mut Context<'_>, node: &Node, resources: &mut Resources) -> Option<Restart> {
+pub(super) fn decode(
+    context: &mut Context<'_>,
+    node: &Node,
+    resources: &mut Resources,
+    replicas: &mut Option<u16>,
+) -> Option<Restart> {
     let mut restart = None;
     for (key, node) in context.r.map("deploy", node) {
         match key.text.as_str() {
             "resources" => deploy_resources(context, node, resources),
             "restart_policy" => restart = restart_policy(context, node),
-            "replicas" => one(context, key, node),
+            "replicas" => *replicas = self::replicas(context, key, node),
             "mode" => match context.r.string("mode", node).as_deref() {
                 Some("replicated" | "global") | None => {}
                 Some(other) => {
                     let message = format!("the deploy mode `{}` is not supported", shown(other));
-                    context.r.error(node, message, "delete it; a service is one container");
+                    context.r.error(node, message, "delete it");
                 }
             },
             "labels" | "update_config" | "rollback_config" => {
@@ -43,16 +48,17 @@ pub(super) fn decode(context: &mut Context<'_>, node: &Node, resources: &mut Res
     restart
 }
 
-/// `scale` and `replicas`: one container for each service.
-pub(super) fn one(context: &mut Context<'_>, key: &Key, node: &Node) {
-    match context.r.integer(&key.text, node, 0..=i64::MAX) {
-        Some(1) | None => {}
-        Some(count) => context.r.error(
-            node,
-            format!("`{}` is {count}; a service is one container", key.text),
-            "write one service for each",
-        ),
+/// More containers of one service than this on one host are a mistake.
+const MAX_REPLICAS: i64 = 100;
+
+/// `scale` and `replicas`.
+pub(super) fn replicas(context: &mut Context<'_>, key: &Key, node: &Node) -> Option<u16> {
+    let count = context.r.integer(&key.text, node, 0..=MAX_REPLICAS)?;
+    if count == 0 {
+        let message = format!("`{}` is 0: the service would have no container", key.text);
+        context.r.error(node, message, "delete the service, or give it a profile: `profiles: [later]`");
     }
+    u16::try_from(count).ok()
 }
 
 fn deploy_resources(context: &mut Context<'_>, node: &Node, resources: &mut Resources) {
@@ -72,9 +78,8 @@ fn deploy_resources(context: &mut Context<'_>, node: &Node, resources: &mut Reso
                 ("pids", true) => resources.pids = context.r.integer("pids", node, -1..=i64::MAX),
                 ("memory", false) => resources.memory_reservation_bytes = bytes(context, key, node),
                 ("cpus", false) => context.ignored(key, "a single host does not reserve CPUs"),
-                ("devices" | "generic_resources", _) => {
-                    context.unsupported(key, "name device files under `devices`");
-                }
+                ("devices", false) => resources.device_requests.extend(devices::reserved(context, node)),
+                ("generic_resources", _) => context.unsupported(key, "it needs Swarm; delete it"),
                 _ => context.r.unknown_key(key, "`resources`", &["cpus", "memory", "pids"]),
             }
         }
@@ -124,10 +129,36 @@ pub(super) fn limit(context: &mut Context<'_>, key: &Key, node: &Node, resources
         "cpu_shares" => resources.cpu_shares = context.r.integer("cpu_shares", node, 0..=262_144),
         "cpuset" => resources.cpuset = context.r.scalar_text("cpuset", node),
         "pids_limit" => resources.pids = context.r.integer("pids_limit", node, -1..=i64::MAX),
+        "oom_kill_disable" => {
+            resources.oom_kill_disable = context.r.boolean("oom_kill_disable", node).unwrap_or(false);
+        }
+        "mem_swappiness" => {
+            resources.memory_swappiness = context.r.integer("mem_swappiness", node, 0..=100);
+        }
+        "cpu_period" => resources.cpu_period = microseconds(context, key, node),
+        "cpu_quota" => resources.cpu_quota = microseconds(context, key, node),
+        "cpu_rt_period" => resources.cpu_rt_period = microseconds(context, key, node),
+        "cpu_rt_runtime" => resources.cpu_rt_runtime = microseconds(context, key, node),
+        "cgroup_parent" => resources.cgroup_parent = context.r.string("cgroup_parent", node),
+        "device_cgroup_rules" => {
+            resources.device_cgroup_rules = context.r.strings("device_cgroup_rules", node, false);
+        }
         "oom_score_adj" => resources.oom_score_adj = context.r.integer("oom_score_adj", node, -1000..=1000),
         _ => return false,
     }
     true
+}
+
+/// A number of microseconds, or a duration.
+fn microseconds(context: &mut Context<'_>, key: &Key, node: &Node) -> Option<i64> {
+    context.r.parsed(&key.text, node, |text| match text.parse::<i64>() {
+        Ok(number) if number >= -1 => Ok(number),
+        Ok(number) => Err(format!("`{number}` is less than nothing")),
+        Err(_) => {
+            let time = quantity::duration(text)?;
+            i64::try_from(time.as_micros()).map_err(|error| error.to_string())
+        }
+    })
 }
 
 fn bytes(context: &mut Context<'_>, key: &Key, node: &Node) -> Option<i64> {

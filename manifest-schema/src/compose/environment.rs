@@ -55,6 +55,27 @@ pub(super) fn from_files(context: &mut Context<'_>, project: &mut Project) {
     }
 }
 
+/// The labels in `label_file`, for what a service does not say itself.
+pub(super) fn labels_from_files(context: &mut Context<'_>, project: &mut Project) {
+    for (service, node) in std::mem::take(&mut context.label_files) {
+        let Ok(name) = service.parse::<ServiceName>() else { continue };
+        let Some(kept) = project.services.get_mut(&name) else { continue };
+        context.service = service;
+        let items = if node.text().is_some() {
+            std::slice::from_ref(&node)
+        } else {
+            context.r.list("label_file", &node)
+        };
+        let mut values = BTreeMap::new();
+        for item in items {
+            let Some(path) = context.r.string("label_file", item) else { continue };
+            values.extend(file_values(context, "label_file", item, &path, true, false));
+        }
+        values.append(&mut kept.labels);
+        kept.labels = values;
+    }
+}
+
 fn env_file_values(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, String> {
     let (mut path, mut required, mut raw) = (None, true, false);
     if matches!(node.value, Value::Map(_)) {
@@ -78,13 +99,28 @@ fn env_file_values(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, S
     } else {
         path = context.r.string("env_file", node);
     }
-    let Some(path) = path else { return BTreeMap::new() };
+    match path {
+        Some(path) => file_values(context, "env_file", node, &path, required, raw),
+        None => BTreeMap::new(),
+    }
+}
+
+/// The values in one file of lines `NAME=value`.
+fn file_values(
+    context: &mut Context<'_>,
+    what: &str,
+    node: &Node,
+    path: &str,
+    required: bool,
+    raw: bool,
+) -> BTreeMap<String, String> {
     let place = node.place;
-    let name = super::context::normal(&path);
+    let name = super::context::normal(path);
     let Some(bytes) = (context.load)(&name) else {
         if required {
-            let message = format!("env_file `{path}` does not exist beside the Compose file");
-            context.r.error(&place, message, "create it, or write `required: false`");
+            let message = format!("{what} `{path}` does not exist beside the Compose file");
+            let optional = if what == "env_file" { ", or write `required: false`" } else { "" };
+            context.r.error(&place, message, format!("create it{optional}"));
         }
         return BTreeMap::new();
     };
@@ -95,11 +131,11 @@ fn env_file_values(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, S
         return BTreeMap::new();
     }
     let used_by = format!("service `{}`", context.service);
-    if context.relative_file("env_file", &path, place, FileUse::EnvFile, used_by, None).is_none() {
+    if context.relative_file(what, path, place, FileUse::EnvFile, used_by, None).is_none() {
         return BTreeMap::new();
     }
     let Ok(text) = String::from_utf8(bytes) else {
-        context.r.error(&place, format!("env_file `{path}` is not UTF-8 text"), "save it as UTF-8");
+        context.r.error(&place, format!("{what} `{path}` is not UTF-8 text"), "save it as UTF-8");
         return BTreeMap::new();
     };
     if raw {

@@ -6,7 +6,8 @@
 //! project's folder; circles end; the number and size of files and of merged values is bounded.
 
 use super::merge::{self, merge};
-use super::{FileUse, NamedFile, Text, dotenv, interpolate, paths};
+use super::{FileUse, NamedFile, Text, dotenv, interpolate, rebase};
+use crate::paths;
 use crate::yaml::{self, Key, Node, Place, Reader, Sources, Value, nearest, shown};
 use crate::{BundlePath, Diagnostic, limits};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -96,7 +97,7 @@ impl<'a> Loader<'a> {
             return None;
         }
         interpolate::tree(&mut self.r, &mut root, env);
-        paths::rebase(&mut root, folder);
+        rebase::rebase(&mut root, folder);
         Some(Document { root, path })
     }
 

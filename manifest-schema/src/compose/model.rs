@@ -167,9 +167,61 @@ pub struct Service {
     pub stop_grace_period: Option<Duration>,
     /// `profiles`.
     pub profiles: Vec<String>,
+    /// `scale` and `deploy.replicas`: how many containers, 1 where nothing is written. Not part of the config
+    /// hash: another number changes none of those that run.
+    #[serde(skip)]
+    pub replicas: Option<u16>,
+    /// `cgroup`: `host` or `private`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    /// `uts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uts: Option<String>,
+    /// `runtime`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
+    /// `storage_opt`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage_opt: BTreeMap<String, String>,
+    /// `volumes_from`: a service, and whether its volumes are read-only here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes_from: BTreeMap<ServiceName, bool>,
+    /// `post_start`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub post_start: Vec<Hook>,
+    /// `pre_stop`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pre_stop: Vec<Hook>,
     /// Where the service is written, for messages; not part of the config hash.
     #[serde(skip)]
     pub place: Place,
+}
+
+impl Service {
+    /// How many containers it has.
+    #[must_use]
+    pub fn containers(&self) -> u16 {
+        self.replicas.unwrap_or(1)
+    }
+}
+
+/// A command that is run in a container after its start or before its stop.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// The command and its arguments.
+    pub command: Vec<String>,
+    /// User, where it is not the container's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// With all privileges.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub privileged: bool,
+    /// Working directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+    /// Environment beside the container's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
 }
 
 /// A published port.
@@ -198,6 +250,12 @@ pub struct Mount {
     pub propagation: Option<String>,
     /// `volume.nocopy`.
     pub nocopy: bool,
+    /// `volume.subpath` or `image.subpath`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subpath: Option<String>,
+    /// `bind.recursive`: `enabled`, `disabled`, `writable`, `readonly`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recursive: Option<String>,
 }
 
 /// What is mounted.
@@ -208,6 +266,8 @@ pub enum MountSource {
     Volume(String),
     /// An anonymous volume.
     Anonymous,
+    /// The files of an image, by its reference as written.
+    Image(String),
     /// A path on the host. Relative ones (`./config/nginx.conf`) are kept as written, without `./`,
     /// and mean the release folder.
     Bind {
@@ -236,6 +296,18 @@ pub struct NetworkAttachment {
     pub ipv6_address: Option<String>,
     /// `priority`: higher is connected first.
     pub priority: i64,
+    /// `link_local_ips`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub link_local_ips: Vec<String>,
+    /// `mac_address`, of the network or of the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac_address: Option<String>,
+    /// `driver_opts`; `interface_name` is one of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub driver_opts: BTreeMap<String, String>,
+    /// `gw_priority`: the highest gives the default route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gw_priority: Option<i64>,
 }
 
 /// When a dependency is satisfied.
@@ -353,6 +425,68 @@ pub struct Resources {
     pub pids: Option<i64>,
     /// `oom_score_adj`.
     pub oom_score_adj: Option<i64>,
+    /// `oom_kill_disable`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oom_kill_disable: bool,
+    /// `mem_swappiness`, 0 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_swappiness: Option<i64>,
+    /// `cpu_period` in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_period: Option<i64>,
+    /// `cpu_quota` in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_quota: Option<i64>,
+    /// `cpu_rt_period` in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_rt_period: Option<i64>,
+    /// `cpu_rt_runtime` in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_rt_runtime: Option<i64>,
+    /// `cgroup_parent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup_parent: Option<String>,
+    /// `device_cgroup_rules`, `c 188:* rwm`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_cgroup_rules: Vec<String>,
+    /// `gpus` and `deploy.resources.reservations.devices`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_requests: Vec<DeviceRequest>,
+    /// `blkio_config`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blkio: Option<Blkio>,
+}
+
+/// A request for devices that a driver gives, such as GPUs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRequest {
+    /// `driver`.
+    pub driver: Option<String>,
+    /// How many; -1: all, 0: those of `device_ids`.
+    pub count: i64,
+    /// `device_ids`.
+    pub device_ids: Vec<String>,
+    /// `capabilities`, of which a device has to have all.
+    pub capabilities: Vec<String>,
+    /// `options`.
+    pub options: BTreeMap<String, String>,
+}
+
+/// Limits of block devices, by path; rates in bytes or operations a second.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blkio {
+    /// `weight`, 10 to 1000.
+    pub weight: Option<u16>,
+    /// `weight_device`.
+    pub weight_device: BTreeMap<String, u16>,
+    /// `device_read_bps`.
+    pub read_bps: BTreeMap<String, i64>,
+    /// `device_write_bps`.
+    pub write_bps: BTreeMap<String, i64>,
+    /// `device_read_iops`.
+    pub read_iops: BTreeMap<String, i64>,
+    /// `device_write_iops`.
+    pub write_iops: BTreeMap<String, i64>,
 }
 
 /// A network.
@@ -376,8 +510,24 @@ pub struct Network {
     pub labels: BTreeMap<String, String>,
     /// `ipam.driver`.
     pub ipam_driver: Option<String>,
-    /// `ipam.config` as (subnet, gateway, ip_range).
-    pub ipam: Vec<(Option<String>, Option<String>, Option<String>)>,
+    /// `ipam.options`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ipam_options: BTreeMap<String, String>,
+    /// `ipam.config`.
+    pub ipam: Vec<Subnet>,
+}
+
+/// A range of addresses of a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// `subnet`, `172.28.0.0/16`.
+    pub subnet: Option<String>,
+    /// `gateway`.
+    pub gateway: Option<String>,
+    /// `ip_range`.
+    pub ip_range: Option<String>,
+    /// `aux_addresses`: addresses that are somebody else's, by name.
+    pub aux_addresses: BTreeMap<String, String>,
 }
 
 /// A named volume.

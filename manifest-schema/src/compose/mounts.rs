@@ -1,12 +1,14 @@
-//! `volumes`, `tmpfs` and `devices` of a service (Compose Specification, services, "volumes").
+//! `volumes`, `volumes_from` and `tmpfs` of a service (Compose Specification, services, "volumes").
 
 use super::context::{Context, Target, normal};
-use super::model::{Mount, MountSource};
+use super::model::{Mount, MountSource, Service};
 use super::{FileUse, quantity};
 use crate::yaml::{Node, Value, shown};
 use std::collections::BTreeMap;
 
 const PROPAGATION: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+
+const RECURSIVE: [&str; 4] = ["enabled", "disabled", "writable", "readonly"];
 
 /// `volumes`.
 pub(super) fn decode(context: &mut Context<'_>, node: &Node) -> Vec<Mount> {
@@ -48,7 +50,15 @@ fn short(context: &mut Context<'_>, node: &Node, text: &str) -> Option<Mount> {
         Some(source) if source.starts_with(['.', '/', '~']) => bind(context, node, source, true)?,
         Some(source) => named(context, node, source)?,
     };
-    let mut mount = Mount { source, target, read_only: false, propagation: None, nocopy: false };
+    let mut mount = Mount {
+        source,
+        target,
+        read_only: false,
+        propagation: None,
+        nocopy: false,
+        subpath: None,
+        recursive: None,
+    };
     for option in options.unwrap_or_default().split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" => mount.read_only = true,
@@ -68,7 +78,7 @@ fn short(context: &mut Context<'_>, node: &Node, text: &str) -> Option<Mount> {
 fn long(context: &mut Context<'_>, node: &Node) -> Option<Mount> {
     let (mut kind, mut source, mut target) = (None, None, None);
     let (mut read_only, mut propagation, mut nocopy, mut create) = (false, None, false, true);
-    let (mut size, mut mode) = (None, None);
+    let (mut size, mut mode, mut subpath, mut recursive) = (None, None, None, None);
     for (key, node) in context.r.map("volumes", node) {
         match key.text.as_str() {
             "type" => kind = context.r.string("type", node),
@@ -92,11 +102,16 @@ fn long(context: &mut Context<'_>, node: &Node) -> Option<Mount> {
                             create = context.r.boolean("create_host_path", node).unwrap_or(true);
                         }
                         "selinux" => context.ignored(key, "label the files on the host"),
-                        "recursive" => context.unsupported(key, "delete it"),
+                        "recursive" => {
+                            recursive = context.r.parsed("recursive", node, |text| {
+                                let known = RECURSIVE.contains(&text).then(|| text.to_owned());
+                                known.ok_or_else(|| format!("it is one of {}", RECURSIVE.join(", ")))
+                            });
+                        }
                         _ => context.r.unknown_key(
                             key,
                             "`bind`",
-                            &["propagation", "create_host_path", "selinux"],
+                            &["propagation", "create_host_path", "recursive", "selinux"],
                         ),
                     }
                 }
@@ -105,13 +120,11 @@ fn long(context: &mut Context<'_>, node: &Node) -> Option<Mount> {
                 for (key, node) in context.r.map("volume", node) {
                     match key.text.as_str() {
                         "nocopy" => nocopy = context.r.boolean("nocopy", node).unwrap_or(false),
-                        "subpath" => {
-                            context.unsupported(key, "engines before 26 cannot do it; mount the whole volume")
-                        }
+                        "subpath" => subpath = below(context, "subpath", node),
                         "labels" => {
                             context.ignored(key, "put labels on the volume under the top-level `volumes`")
                         }
-                        _ => context.r.unknown_key(key, "`volume`", &["nocopy"]),
+                        _ => context.r.unknown_key(key, "`volume`", &["nocopy", "subpath"]),
                     }
                 }
             }
@@ -124,11 +137,18 @@ fn long(context: &mut Context<'_>, node: &Node) -> Option<Mount> {
                     }
                 }
             }
-            "image" => context.unsupported(key, "copy the files into a volume or a config"),
+            "image" => {
+                for (key, node) in context.r.map("image", node) {
+                    match key.text.as_str() {
+                        "subpath" => subpath = below(context, "subpath", node),
+                        _ => context.r.unknown_key(key, "`image`", &["subpath"]),
+                    }
+                }
+            }
             _ => context.r.unknown_key(
                 key,
                 "a volume",
-                &["type", "source", "target", "read_only", "bind", "volume", "tmpfs", "consistency"],
+                &["type", "source", "target", "read_only", "bind", "volume", "tmpfs", "image", "consistency"],
             ),
         }
     }
@@ -144,6 +164,20 @@ fn long(context: &mut Context<'_>, node: &Node) -> Option<Mount> {
         (Some("volume"), Some((name, node))) => named(context, node, &name)?,
         (Some("bind"), Some((path, node))) => bind(context, node, &path, create)?,
         (Some("tmpfs"), _) => MountSource::Tmpfs { size, mode },
+        (Some("image"), Some((name, node))) => {
+            context.r.name::<crate::ImageRef>("source", node)?;
+            read_only = true;
+            MountSource::Image(name)
+        }
+        (Some("image"), None) => {
+            context.r.error(node, "the volume of type `image` has no `source`", "name the image");
+            return None;
+        }
+        (Some(kind @ ("npipe" | "cluster")), _) => {
+            let why = if kind == "npipe" { "it is for Windows containers" } else { "it needs Swarm" };
+            context.r.error(node, format!("a volume of type `{kind}` is not supported"), format!("delete it; {why}"));
+            return None;
+        }
         (Some("bind"), None) => {
             context.r.error(node, "the bind mount has no `source`", "add the path on the host");
             return None;
@@ -159,11 +193,11 @@ fn long(context: &mut Context<'_>, node: &Node) -> Option<Mount> {
         }
         (Some(other), _) => {
             let message = format!("`{}` is not a supported type of volume", shown(other));
-            context.r.error(node, message, "it is one of volume, bind, tmpfs");
+            context.r.error(node, message, "it is one of volume, bind, tmpfs, image");
             return None;
         }
     };
-    Some(Mount { source, target: target?, read_only, propagation, nocopy })
+    Some(Mount { source, target: target?, read_only, propagation, nocopy, subpath, recursive })
 }
 
 /// An absolute path in a container, with `/` at its end taken away.
@@ -175,6 +209,32 @@ pub(super) fn container_path(context: &mut Context<'_>, node: &Node, text: &str)
         return None;
     }
     Some(path)
+}
+
+/// A relative path that stays where it begins.
+fn below(context: &mut Context<'_>, what: &str, node: &Node) -> Option<String> {
+    context.r.parsed(what, node, |text| match normal(text).parse::<crate::BundlePath>() {
+        Ok(path) if !text.starts_with('/') => Ok(path.as_str().to_owned()),
+        _ => Err(format!("`{}` is not a relative path without `..`", shown(text))),
+    })
+}
+
+/// `volumes_from`: `service[:ro]`.
+pub(super) fn volumes_from(context: &mut Context<'_>, node: &Node, service: &mut Service) {
+    for item in context.r.list("volumes_from", node) {
+        let Some(text) = context.r.string("volumes_from", item) else { continue };
+        let (name, mode) = text.split_once(':').unwrap_or((&text, "rw"));
+        if name == "container" || !matches!(mode, "ro" | "rw") {
+            let message = format!("`{}` is not supported for `volumes_from`", shown(&text));
+            context.r.error(item, message, "write `service` or `service:ro`");
+            continue;
+        }
+        context.refer(Target::Service, name, item.place);
+        super::depends::needs(&mut service.depends_on, name);
+        if let Ok(name) = name.parse() {
+            service.volumes_from.insert(name, mode == "ro");
+        }
+    }
 }
 
 fn named(context: &mut Context<'_>, node: &Node, name: &str) -> Option<MountSource> {
@@ -225,40 +285,4 @@ pub(super) fn tmpfs(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, 
         }
     }
     mounts
-}
-
-/// `devices`: `host[:container[:permissions]]`, or the same as a map.
-pub(super) fn devices(context: &mut Context<'_>, node: &Node) -> Vec<(String, String, String)> {
-    let mut devices = Vec::new();
-    for item in context.r.list("devices", node) {
-        let (mut source, mut target, mut permissions) = (None, None, None);
-        if matches!(item.value, Value::Map(_)) {
-            for (key, node) in context.r.map("devices", item) {
-                match key.text.as_str() {
-                    "source" => source = context.r.string("source", node),
-                    "target" => target = context.r.string("target", node),
-                    "permissions" => permissions = context.r.string("permissions", node),
-                    _ => context.r.unknown_key(key, "a device", &["source", "target", "permissions"]),
-                }
-            }
-        } else if let Some(text) = context.r.string("devices", item) {
-            let mut parts = text.splitn(3, ':').map(str::to_owned);
-            (source, target, permissions) = (parts.next(), parts.next(), parts.next());
-        } else {
-            continue;
-        }
-        let source = source.unwrap_or_default();
-        let target = target.unwrap_or_else(|| source.clone());
-        let permissions = permissions.unwrap_or_else(|| "rwm".to_owned());
-        let good = source.starts_with('/')
-            && target.starts_with('/')
-            && !permissions.is_empty()
-            && permissions.chars().all(|c| "rwm".contains(c));
-        if good {
-            devices.push((source, target, permissions));
-        } else {
-            context.r.error(item, "not a device", "write it like /dev/ttyUSB0:/dev/ttyUSB0:rw");
-        }
-    }
-    devices
 }

@@ -1,9 +1,12 @@
 //! `networks`, of services and at the top (Compose Specification, "networks").
 
 use super::context::{Context, Target};
-use super::model::{Network, NetworkAttachment};
+use super::model::{Network, NetworkAttachment, Subnet};
 use crate::yaml::{Key, Node, Value, shown};
 use std::collections::BTreeMap;
+
+/// What Docker calls the name of an interface among the options of a driver.
+pub(super) const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
 
 /// `networks` of a service: a list of names or a map.
 pub(super) fn attachments(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, NetworkAttachment> {
@@ -49,17 +52,49 @@ fn attachment(context: &mut Context<'_>, name: &str, node: &Node) -> NetworkAtta
                 attachment.priority =
                     context.r.integer("priority", node, -1_000_000..=1_000_000).unwrap_or_default();
             }
-            "link_local_ips" | "mac_address" | "driver_opts" | "gw_priority" | "interface_name" => {
-                context.unsupported(key, "delete it");
+            "link_local_ips" => {
+                attachment.link_local_ips = context.r.strings("link_local_ips", node, false);
+            }
+            "mac_address" => attachment.mac_address = mac_address(context, node),
+            "driver_opts" => attachment.driver_opts.extend(context.string_map("driver_opts", node)),
+            "gw_priority" => {
+                attachment.gw_priority = context.r.integer("gw_priority", node, -1_000_000..=1_000_000);
+            }
+            "interface_name" => {
+                if let Some(name) = context.r.string("interface_name", node) {
+                    attachment.driver_opts.insert(INTERFACE_NAME.to_owned(), name);
+                }
             }
             _ => context.r.unknown_key(
                 key,
                 "a network of a service",
-                &["aliases", "ipv4_address", "ipv6_address", "priority"],
+                &[
+                    "aliases",
+                    "ipv4_address",
+                    "ipv6_address",
+                    "priority",
+                    "link_local_ips",
+                    "mac_address",
+                    "driver_opts",
+                    "gw_priority",
+                    "interface_name",
+                ],
             ),
         }
     }
     attachment
+}
+
+/// `02:42:ac:11:65:43`.
+pub(super) fn mac_address(context: &mut Context<'_>, node: &Node) -> Option<String> {
+    context.r.parsed("mac_address", node, |text| {
+        let parts: Vec<&str> = text.split([':', '-']).collect();
+        let byte = |part: &&str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
+        if parts.len() == 6 && parts.iter().all(byte) {
+            return Ok(parts.join(":").to_ascii_lowercase());
+        }
+        Err(format!("`{}` is not a MAC address like 02:42:ac:11:65:43", shown(text)))
+    })
 }
 
 /// The top-level `networks`.
@@ -121,7 +156,11 @@ fn network(context: &mut Context<'_>, node: &Node) -> Network {
             "enable_ipv6" => network.enable_ipv6 = context.r.boolean("enable_ipv6", node).unwrap_or(false),
             "labels" => network.labels = context.string_map("labels", node),
             "ipam" => ipam(context, node, &mut network),
-            "enable_ipv4" => context.unsupported(key, "delete it; IPv4 is always on"),
+            "enable_ipv4" => {
+                if context.r.boolean("enable_ipv4", node) == Some(false) {
+                    context.r.error(key, "`enable_ipv4: false` is not supported", "delete it; IPv4 is always on");
+                }
+            }
             _ => context.r.unknown_key(
                 key,
                 "a network",
@@ -148,32 +187,34 @@ fn ipam(context: &mut Context<'_>, node: &Node, network: &mut Network) {
             "driver" => network.ipam_driver = context.r.string("driver", node),
             "config" => {
                 for item in context.r.list("config", node) {
-                    let (mut subnet, mut gateway, mut range) = (None, None, None);
+                    let mut range = Subnet::default();
                     for (key, node) in context.r.map("ipam.config", item) {
                         match key.text.as_str() {
-                            "subnet" => subnet = context.r.parsed("subnet", node, cidr),
-                            "ip_range" => range = context.r.parsed("ip_range", node, cidr),
+                            "subnet" => range.subnet = context.r.parsed("subnet", node, cidr),
+                            "ip_range" => range.ip_range = context.r.parsed("ip_range", node, cidr),
                             "gateway" => {
-                                gateway = context.r.parsed("gateway", node, |text| {
+                                range.gateway = context.r.parsed("gateway", node, |text| {
                                     let address = text.parse::<std::net::IpAddr>();
                                     address
                                         .map(|a| a.to_string())
                                         .map_err(|_| format!("`{}` is not an IP address", shown(text)))
                                 });
                             }
-                            "aux_addresses" => context.unsupported(key, "delete it"),
+                            "aux_addresses" => {
+                                range.aux_addresses = context.string_map("aux_addresses", node);
+                            }
                             _ => context.r.unknown_key(
                                 key,
                                 "`ipam.config`",
-                                &["subnet", "gateway", "ip_range"],
+                                &["subnet", "gateway", "ip_range", "aux_addresses"],
                             ),
                         }
                     }
-                    network.ipam.push((subnet, gateway, range));
+                    network.ipam.push(range);
                 }
             }
-            "options" => context.unsupported(key, "delete it"),
-            _ => context.r.unknown_key(key, "`ipam`", &["driver", "config"]),
+            "options" => network.ipam_options = context.string_map("options", node),
+            _ => context.r.unknown_key(key, "`ipam`", &["driver", "config", "options"]),
         }
     }
 }

@@ -34,6 +34,7 @@ pub(super) fn parse(
         load,
         files: read.collect(),
         env_files: Vec::new(),
+        label_files: Vec::new(),
         mounted: Vec::new(),
         references: Vec::new(),
         ports: Vec::new(),
@@ -56,10 +57,12 @@ pub(super) fn parse(
     }
     warn_of_unused(&mut context, &root, project.leave_out_unused());
     environment::from_files(&mut context, &mut project);
+    environment::labels_from_files(&mut context, &mut project);
     default_network(&mut project);
     check::waits(&mut context, &project);
     check::ports(&mut context, &project);
     check::container_names(&mut context, &project);
+    check::replicas(&mut context, &project);
     check::mounted_files(&mut context, &project);
     check::cycles(&mut context, &project);
     let files = needed_files(std::mem::take(&mut context.files), &project);

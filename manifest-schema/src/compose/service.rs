@@ -4,14 +4,16 @@
 //! difference here, or refused with a reason; nothing is dropped in silence.
 
 use super::context::{Context, Target};
-use super::model::{Logging, Service};
-use super::{depends, deploy, environment, files, health, mounts, networks, ports, quantity, words};
+use super::model::{Logging, NetworkAttachment, Service};
+use super::{
+    depends, deploy, devices, environment, files, health, hooks, mounts, networks, ports, quantity, words,
+};
 use crate::yaml::{Key, Node, Value, shown};
 use crate::{ImageRef, Platform, ServiceName};
 use std::collections::BTreeMap;
 
 /// Keys that are read, for "did you mean".
-const KEYS: [&str; 66] = [
+const KEYS: [&str; 83] = [
     "cap_add",
     "cap_drop",
     "command",
@@ -78,36 +80,34 @@ const KEYS: [&str; 66] = [
     "develop",
     "volumes_from",
     "gpus",
+    "blkio_config",
+    "cgroup",
+    "cgroup_parent",
+    "cpu_period",
+    "cpu_quota",
+    "cpu_rt_period",
+    "cpu_rt_runtime",
+    "device_cgroup_rules",
+    "label_file",
+    "mac_address",
+    "mem_swappiness",
+    "oom_kill_disable",
+    "post_start",
+    "pre_stop",
+    "runtime",
+    "storage_opt",
+    "uts",
 ];
 
 /// Keys that are known and refused, each with what to do instead.
-const UNSUPPORTED: [(&str, &str); 26] = [
-    ("blkio_config", "delete it"),
-    ("cgroup", "delete it"),
-    ("cgroup_parent", "delete it"),
-    ("cpu_count", "write `cpus`"),
-    ("cpu_percent", "write `cpus`"),
-    ("cpu_period", "write `cpus`, which is quota divided by period"),
-    ("cpu_quota", "write `cpus`, which is quota divided by period"),
-    ("cpu_rt_period", "delete it"),
-    ("cpu_rt_runtime", "delete it"),
+const UNSUPPORTED: [(&str, &str); 7] = [
+    ("cpu_count", "write `cpus`; it is for Windows containers"),
+    ("cpu_percent", "write `cpus`; it is for Windows containers"),
     ("credential_spec", "delete it; it is for Windows containers"),
-    ("device_cgroup_rules", "name device files under `devices`"),
     ("external_links", "put both containers on an external network"),
-    ("gpus", "name device files under `devices`"),
     ("isolation", "delete it; it is for Windows containers"),
-    ("label_file", "write the labels under `labels`"),
-    ("mac_address", "delete it"),
-    ("mem_swappiness", "write `memswap_limit`"),
     ("models", "delete it"),
-    ("oom_kill_disable", "write `oom_score_adj`"),
-    ("post_start", "write a service that runs once, with `service_completed_successfully`"),
-    ("pre_stop", "handle the stop signal in the program"),
     ("provider", "delete it"),
-    ("runtime", "set the runtime as the engine's default on the host"),
-    ("storage_opt", "delete it"),
-    ("uts", "delete it"),
-    ("volumes_from", "name the same volume in both services"),
 ];
 
 /// Reads the service called `name`.
@@ -116,14 +116,18 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
     let mut service = Service { place: name.place, ..Service::default() };
     let mut deploy_restart = None;
     let mut restart = None;
+    let mut mac_address = None;
     service.environment = environment::decode(context, node.get("environment"));
     if let Some(node) = node.get("env_file") {
         context.env_files.push((name.text.clone(), node.clone()));
     }
+    if let Some(node) = node.get("label_file") {
+        context.label_files.push((name.text.clone(), node.clone()));
+    }
     for (key, node) in context.r.map(&format!("services.{}", shown(&name.text)), node) {
         let what = key.text.as_str();
         match what {
-            "environment" | "env_file" | "extends" | "build" => {}
+            "environment" | "env_file" | "label_file" | "extends" | "build" => {}
             "image" => image(context, node, &mut service),
             "platform" => service.platform = context.r.name::<Platform>(what, node),
             "container_name" => service.container_name = container_name(context, node),
@@ -133,7 +137,7 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
             "expose" => service.expose = ports::expose(context, node),
             "volumes" => service.mounts = mounts::decode(context, node),
             "tmpfs" => service.tmpfs = mounts::tmpfs(context, node),
-            "devices" => service.devices = mounts::devices(context, node),
+            "devices" => service.devices = devices::devices(context, node),
             "networks" => service.networks = networks::attachments(context, node),
             "network_mode" => {
                 service.network_mode = depends::shared(context, what, node, &mut service.depends_on)
@@ -144,8 +148,11 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
             "links" => depends::links(context, key, node, &mut service.depends_on),
             "healthcheck" => service.healthcheck = health::health(context, node),
             "restart" => restart = health::restart_word(context, node),
-            "deploy" => deploy_restart = deploy::decode(context, node, &mut service.resources),
-            "scale" => deploy::one(context, key, node),
+            "deploy" => {
+                let Service { resources, replicas, .. } = &mut service;
+                deploy_restart = deploy::decode(context, node, resources, replicas);
+            }
+            "scale" => service.replicas = deploy::replicas(context, key, node),
             "labels" => service.labels = context.string_map(what, node),
             "logging" => service.logging = Some(logging(context, node)),
             "configs" => service.configs = files::mounts(context, node, Target::Config),
@@ -172,6 +179,16 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
             "privileged" => service.privileged = context.r.boolean(what, node).unwrap_or(false),
             "tty" => service.tty = context.r.boolean(what, node).unwrap_or(false),
             "stdin_open" => service.stdin_open = context.r.boolean(what, node).unwrap_or(false),
+            "gpus" => service.resources.device_requests.extend(devices::gpus(context, node)),
+            "blkio_config" => service.resources.blkio = Some(devices::blkio(context, node)),
+            "cgroup" => service.cgroup = one_of(context, what, node, &["host", "private"]),
+            "uts" => service.uts = one_of(context, what, node, &["host"]),
+            "runtime" => service.runtime = context.r.string(what, node),
+            "storage_opt" => service.storage_opt = context.string_map(what, node),
+            "mac_address" => mac_address = networks::mac_address(context, node),
+            "volumes_from" => mounts::volumes_from(context, node, &mut service),
+            "post_start" => service.post_start = hooks::decode(context, what, node),
+            "pre_stop" => service.pre_stop = hooks::decode(context, what, node),
             "shm_size" => service.shm_bytes = context.r.parsed(what, node, quantity::bytes),
             "stop_grace_period" => {
                 service.stop_grace_period = context.r.parsed(what, node, quantity::duration);
@@ -189,6 +206,18 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
         }
     }
     service.restart = restart.or(deploy_restart).unwrap_or_default();
+    if mac_address.is_some() {
+        // It is that of the first network.
+        let first = service.networks.iter_mut().max_by_key(|(_, attachment)| attachment.priority);
+        match first {
+            Some((_, attachment)) => attachment.mac_address = attachment.mac_address.take().or(mac_address),
+            None if service.network_mode.is_none() => {
+                let attachment = NetworkAttachment { mac_address, ..Default::default() };
+                service.networks.insert("default".to_owned(), attachment);
+            }
+            None => {}
+        }
+    }
     if node.get("image").is_none() {
         missing_image(context, name, node);
     } else if let Some(key) = key_of(node, "build") {
@@ -249,8 +278,18 @@ fn container_name(context: &mut Context<'_>, node: &Node) -> Option<String> {
     })
 }
 
+fn one_of(context: &mut Context<'_>, what: &str, node: &Node, known: &[&str]) -> Option<String> {
+    let text = context.r.string(what, node)?;
+    if known.contains(&text.as_str()) {
+        return Some(text);
+    }
+    let message = format!("`{}` is not supported for `{what}`", shown(&text));
+    context.r.error(node, message, format!("it is one of {}", known.join(", ")));
+    None
+}
+
 /// A command: a list, or a text that is split as Compose splits it.
-fn command(context: &mut Context<'_>, what: &str, node: &Node) -> Option<Vec<String>> {
+pub(super) fn command(context: &mut Context<'_>, what: &str, node: &Node) -> Option<Vec<String>> {
     match &node.value {
         Value::Null => None,
         Value::Seq(_) => Some(context.r.strings(what, node, false)),

@@ -111,6 +111,8 @@ fn volume_syntaxes() {
         read_only: false,
         propagation: None,
         nocopy: false,
+        subpath: None,
+        recursive: None,
     };
     let bind = |path: &str, create| MountSource::Bind { path: path.to_owned(), create };
     let data = MountSource::Volume("data".to_owned());
@@ -200,7 +202,8 @@ fn networks_and_the_default_one() {
     assert!(networks("d").is_empty());
     let back = &parsed.project.networks["back"];
     assert!(back.internal);
-    assert_eq!(back.ipam, [(Some("10.1.0.0/24".into()), Some("10.1.0.1".into()), None)]);
+    let range = Subnet { subnet: Some("10.1.0.0/24".into()), gateway: Some("10.1.0.1".into()), ..Default::default() };
+    assert_eq!(back.ipam, [range]);
     assert!(parsed.project.networks.contains_key("default"));
     assert_eq!(
         (parsed.project.networks["out"].external, parsed.project.networks["out"].name.as_deref()),

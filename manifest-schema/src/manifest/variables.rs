@@ -4,8 +4,8 @@
 //! pattern; all that is missing or wrong is told at once; a secret is never repeated in a message,
 //! and never stands in a manifest.
 
+use crate::render;
 use crate::yaml::{self, Key, Node, Reader, nearest};
-use crate::{Diagnostic, Diagnostics};
 use regex_lite::Regex;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -34,6 +34,10 @@ pub enum VariableKind {
     /// `secret`: a string that is never shown.
     Secret,
 }
+
+/// The keys of a variable.
+pub(crate) const KEYS: [&str; 10] =
+    ["type", "prompt", "help", "default", "pattern", "generate", "choices", "min", "max", "when"];
 
 const KINDS: [(&str, VariableKind); 10] = [
     ("string", VariableKind::String),
@@ -71,6 +75,12 @@ pub struct Variable {
     pub generate: Option<usize>,
     /// `choices`.
     pub choices: Vec<String>,
+    /// `min`: least number, or least length of a list or text.
+    pub min: Option<i64>,
+    /// `max`: greatest number, or greatest length of a list or text.
+    pub max: Option<i64>,
+    /// `when`: an expression over variables above it; it is asked only where that is true.
+    pub when: Option<String>,
     /// 1-based line in the manifest.
     pub line: usize,
 }
@@ -94,6 +104,48 @@ impl Variable {
     /// # Errors
     /// Why the value does not fit; a secret is not repeated.
     pub fn check(&self, value: &Value) -> Result<Value, String> {
+        let value = self.of_kind(value)?;
+        let (size, what) = match &value {
+            Value::Number(number) => (number.as_i64().unwrap_or_default(), ""),
+            Value::String(text) => (i64::try_from(text.chars().count()).unwrap_or(i64::MAX), " characters"),
+            Value::Array(items) => (i64::try_from(items.len()).unwrap_or(i64::MAX), " entries"),
+            Value::Object(entries) => (i64::try_from(entries.len()).unwrap_or(i64::MAX), " entries"),
+            _ => return Ok(value),
+        };
+        let found = if what.is_empty() { "found" } else { "has" };
+        match (self.min, self.max) {
+            (Some(min), _) if size < min => Err(format!("at least {min}{what} are asked for, {found} {size}")),
+            (_, Some(max)) if size > max => Err(format!("at most {max}{what} are allowed, {found} {size}")),
+            _ => Ok(value),
+        }
+    }
+
+    /// A question for people: `prompt`, else `help`, else nothing.
+    #[must_use]
+    pub fn question(&self) -> Option<&str> {
+        self.prompt.as_deref().or(self.help.as_deref())
+    }
+
+    /// What is expected, in a few words: `port`, `one of north, south`, `string, matching ^[A-Z]+$`.
+    #[must_use]
+    pub fn expected(&self) -> String {
+        let kind = match self.kind {
+            VariableKind::Choice => format!("one of {}", self.choices.join(", ")),
+            VariableKind::Bool => "yes or no".to_owned(),
+            VariableKind::List => "list, separated by commas".to_owned(),
+            kind => kind.word().to_owned(),
+        };
+        let pattern = self.pattern.as_ref().map(|p| format!(", matching {p}")).unwrap_or_default();
+        let range = match (self.min, self.max) {
+            (Some(min), Some(max)) => format!(", {min} to {max}"),
+            (Some(min), None) => format!(", at least {min}"),
+            (None, Some(max)) => format!(", at most {max}"),
+            (None, None) => String::new(),
+        };
+        format!("{kind}{pattern}{range}")
+    }
+
+    fn of_kind(&self, value: &Value) -> Result<Value, String> {
         let text = match value {
             Value::String(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
@@ -183,68 +235,6 @@ fn is_address(text: &str) -> bool {
             && text.bytes().any(|b| b.is_ascii_alphabetic()))
 }
 
-/// Gives each variable its value: given, else remembered, else the default, else generated.
-/// `random` makes that many random characters.
-///
-/// # Errors
-/// Every missing or bad value, and every given name that is no variable, at once.
-pub fn resolve(
-    variables: &BTreeMap<String, Variable>,
-    given: &BTreeMap<String, Value>,
-    remembered: &BTreeMap<String, Value>,
-    random: &mut dyn FnMut(usize) -> String,
-) -> Result<BTreeMap<String, Value>, Diagnostics> {
-    let mut found = Diagnostics::default();
-    let mut values = BTreeMap::new();
-    for name in given.keys().filter(|name| !variables.contains_key(*name)) {
-        let hint = match nearest(name, variables.keys().map(String::as_str)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if variables.is_empty() => "the manifest declares no variables".to_owned(),
-            None => {
-                let names: Vec<&str> = variables.keys().map(String::as_str).take(12).collect();
-                format!("variables of this bundle: {}", names.join(", "))
-            }
-        };
-        found.push(
-            Diagnostic::new("variables", format!("`{}` is not a variable", yaml::shown(name))).hint(hint),
-        );
-    }
-    for (name, variable) in variables {
-        let source = match (given.get(name), remembered.get(name), &variable.default, variable.generate) {
-            (Some(value), ..) => Some((value.clone(), "")),
-            (None, Some(value), ..) => Some((value.clone(), " remembered on this host")),
-            (None, None, Some(value), _) => Some((value.clone(), " by default")),
-            (None, None, None, Some(length)) => Some((Value::String(random(length)), " generated")),
-            (None, None, None, None) => None,
-        };
-        let what = variable.prompt.as_deref().or(variable.help.as_deref());
-        let Some((value, origin)) = source else {
-            let kind = match variable.kind {
-                VariableKind::Choice => format!("one of {}", variable.choices.join(", ")),
-                kind => kind.word().to_owned(),
-            };
-            let pattern = variable.pattern.as_ref().map(|p| format!(", matching {p}")).unwrap_or_default();
-            let question = what.map(|what| format!("{what}: ")).unwrap_or_default();
-            found.push(
-                Diagnostic::new("variables", format!("`{name}` has no value"))
-                    .hint(format!("{question}{kind}{pattern}")),
-            );
-            continue;
-        };
-        match variable.check(&value) {
-            Ok(value) => {
-                values.insert(name.clone(), value);
-            }
-            Err(why) => {
-                let mut diagnostic = Diagnostic::new("variables", format!("`{name}`{origin}: {why}"));
-                diagnostic.hint = what.map(str::to_owned);
-                found.push(diagnostic);
-            }
-        }
-    }
-    found.or_ok(values)
-}
-
 /// Reads the `variables` of a manifest.
 pub(super) fn decode(r: &mut Reader, node: &Node) -> BTreeMap<String, Variable> {
     let mut variables = BTreeMap::new();
@@ -252,7 +242,36 @@ pub(super) fn decode(r: &mut Reader, node: &Node) -> BTreeMap<String, Variable> 
         check_name(r, key);
         variables.insert(key.text.clone(), variable(r, key, node));
     }
+    check_conditions(r, node, &variables);
     variables
+}
+
+/// `when` is an expression over variables that stand above.
+fn check_conditions(r: &mut Reader, node: &Node, variables: &BTreeMap<String, Variable>) {
+    let mut above: Vec<&str> = Vec::new();
+    for (key, node) in r.names("variables", node) {
+        let when = variables.get(&key.text).and_then(|variable| variable.when.as_ref());
+        if let (Some(when), Some(node)) = (when, node.get("when")) {
+            match render::names_in(when) {
+                Err(why) => r.error(node, format!("`when` is not an expression: {why}"), "write it like `when: tls`, or `when: mode == 'pair'`"),
+                Ok(names) => {
+                    for name in names.iter().filter(|name| !above.contains(&name.as_str())) {
+                        let message = if variables.contains_key(name) {
+                            format!("`when` of `{}` uses `{}`, which is asked later", key.text, yaml::shown(name))
+                        } else {
+                            format!("`when` of `{}` uses `{}`, which is no variable", key.text, yaml::shown(name))
+                        };
+                        let hint = match nearest(name, above.iter().copied()) {
+                            Some(near) => format!("did you mean `{near}`?"),
+                            None => "use variables that stand above it".to_owned(),
+                        };
+                        r.error(node, message, hint);
+                    }
+                }
+            }
+        }
+        above.push(&key.text);
+    }
 }
 
 fn check_name(r: &mut Reader, key: &Key) {
@@ -280,6 +299,9 @@ fn variable(r: &mut Reader, key: &Key, node: &Node) -> Variable {
         pattern: None,
         generate: None,
         choices: Vec::new(),
+        min: None,
+        max: None,
+        when: None,
         line: key.place.line,
     };
     for (inner, node) in r.map(name, node) {
@@ -305,11 +327,10 @@ fn variable(r: &mut Reader, key: &Key, node: &Node) -> Variable {
                 let items = r.list("choices", node);
                 variable.choices = items.iter().filter_map(|item| r.scalar_text("choices", item)).collect();
             }
-            _ => r.unknown_key(
-                inner,
-                &format!("variable `{name}`"),
-                &["type", "prompt", "help", "default", "pattern", "generate", "choices"],
-            ),
+            "min" => variable.min = r.integer("min", node, i64::MIN..=i64::MAX),
+            "max" => variable.max = r.integer("max", node, i64::MIN..=i64::MAX),
+            "when" => variable.when = r.string("when", node),
+            _ => r.unknown_key(inner, &format!("variable `{name}`"), &KEYS),
         }
     }
     variable.kind = match kind {
@@ -368,6 +389,22 @@ fn check_combination(r: &mut Reader, key: &Key, variable: &Variable) {
     if variable.generate.is_some() && !matches!(kind, VariableKind::Secret | VariableKind::String) {
         let message = format!("variable `{name}` has `generate`, but its type is {}", kind.word());
         r.error(key, message, "only a secret or a string can be generated");
+    }
+    if let (Some(min), Some(max)) = (variable.min, variable.max)
+        && min > max
+    {
+        r.error(key, format!("variable `{name}` has `min` {min} above `max` {max}"), "swap them");
+    }
+    let counted = !matches!(kind, VariableKind::Bool | VariableKind::Choice);
+    if (variable.min.is_some() || variable.max.is_some()) && !counted {
+        let message = format!("variable `{name}` has a range, but its type is {}", kind.word());
+        r.error(key, message, "`min` and `max` are for numbers, and for the length of texts and lists");
+    }
+    if let Some(length) = variable.generate.and_then(|length| i64::try_from(length).ok())
+        && (variable.min.is_some_and(|min| length < min) || variable.max.is_some_and(|max| length > max))
+    {
+        let message = format!("variable `{name}` is generated with {length} characters, outside its range");
+        r.error(key, message, "change `generate`, or the range");
     }
     if variable.generate.is_some() && variable.pattern.is_some() {
         let message = format!("variable `{name}` has both `generate` and `pattern`");

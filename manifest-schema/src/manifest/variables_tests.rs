@@ -1,5 +1,5 @@
 use super::*;
-use crate::manifest::Manifest;
+use crate::manifest::{Given, Manifest, resolve};
 use serde_json::json;
 
 fn variables(text: &str) -> BTreeMap<String, Variable> {

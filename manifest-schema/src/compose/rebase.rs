@@ -2,31 +2,8 @@
 //! "include", "extends"): they begin in its own folder, and are rewritten to begin in that of the
 //! project.
 
+use crate::paths::join;
 use crate::yaml::{Node, Value};
-
-/// A path below the project's folder, or one that leaves it and begins with `../`, from `folder` and a path
-/// relative to it. Absolute paths and URLs stay as they are.
-pub(super) fn join(folder: &str, path: &str) -> String {
-    if path.starts_with('/') || path.contains("://") {
-        return path.to_owned();
-    }
-    let mut parts: Vec<&str> = Vec::new();
-    for part in folder.split('/').chain(path.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
-}
-
-/// The folder of a file, without `/` at the end; empty for the project's folder.
-pub(super) fn folder(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(folder, _)| folder)
-}
 
 /// Rewrites all paths of a document that lies in `folder`.
 pub(super) fn rebase(root: &mut Node, folder: &str) {
@@ -95,25 +72,5 @@ fn mount(node: &mut Node, folder: &str) {
         && let Some(source) = node.get_mut("source")
     {
         at(source, folder);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_joined_as_text() {
-        for (folder, path, expected) in [
-            ("", "a/b", "a/b"),
-            ("sub", "./a", "sub/a"),
-            ("sub/deep", "../a", "sub/a"),
-            ("sub", "../../a", "../a"),
-            ("sub", "/etc/a", "/etc/a"),
-            ("sub", ".", "sub"),
-            ("sub", "..", ""),
-        ] {
-            assert_eq!(join(folder, path), expected, "{folder} + {path}");
-        }
     }
 }

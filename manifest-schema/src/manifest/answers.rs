@@ -1,0 +1,160 @@
+//! Answers to the variables: where each comes from, whether it fits, and what is missing.
+//!
+//! What must stay true: all that is missing or wrong is told at once, with the file and line where it was
+//! given; a secret is never repeated in a message; what is only asked under a condition that does not hold is
+//! `null`, and no answer to it is lost.
+
+use super::Variable;
+use crate::site::Values;
+use crate::yaml::{self, Key, Node, Sources, Value as YamlValue, nearest};
+use crate::{Diagnostic, Diagnostics, render};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Answers that were given for this run, and where.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Given {
+    values: Values,
+    /// A mistake without a message, at the place where the answer was given.
+    places: BTreeMap<String, Diagnostic>,
+}
+
+impl Given {
+    /// Reads a values file: a map of names and values. `file` names it in messages.
+    ///
+    /// # Errors
+    /// When it is no YAML, or no map.
+    pub fn from_file(file: &str, text: &str) -> Result<Self, Diagnostics> {
+        let root = yaml::parse(file, text)?;
+        let sources = Sources::one(file, text);
+        let entries: Vec<(Key, Node)> = match root.value {
+            YamlValue::Map(entries) => entries,
+            YamlValue::Null => Vec::new(),
+            _ => {
+                let mistake = sources.mistake(&root, format!("expected a map of answers, found {}", root.kind()));
+                return Err(mistake.hint("write one `name: value` a line").into());
+            }
+        };
+        let mut given = Self::default();
+        for (key, node) in entries {
+            given.places.insert(key.text.clone(), sources.mistake(&key, ""));
+            // `1.10` is the text as written, where the variable is a text.
+            let value = match node.text() {
+                Some(text) if !matches!(node.value, YamlValue::Bool(_)) => Value::from(text),
+                _ => node.to_json(),
+            };
+            given.values.insert(key.text, value);
+        }
+        Ok(given)
+    }
+
+    /// Adds an answer, over one of the same name. `origin` says how it was given: `--set`.
+    pub fn set(&mut self, name: &str, value: Value, origin: &str) {
+        self.values.insert(name.to_owned(), value);
+        self.places.insert(name.to_owned(), Diagnostic::new(origin, ""));
+    }
+
+    /// Adds all answers of `other` over these.
+    pub fn extend(&mut self, other: Self) {
+        self.values.extend(other.values);
+        self.places.extend(other.places);
+    }
+
+    /// The answers.
+    #[must_use]
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+
+    fn mistake(&self, name: &str, message: String) -> Diagnostic {
+        let place = self.places.get(name).cloned().unwrap_or_else(|| Diagnostic::new("variables", ""));
+        Diagnostic { message, ..place }
+    }
+
+    /// Names that are no variables.
+    fn unknown(&self, variables: &BTreeMap<String, Variable>) -> Vec<Diagnostic> {
+        let names = self.values.keys().filter(|name| !variables.contains_key(*name));
+        names
+            .take(100)
+            .map(|name| {
+                let hint = match nearest(name, variables.keys().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if variables.is_empty() => "the manifest declares no variables".to_owned(),
+                    None => {
+                        let names: Vec<&str> = variables.keys().map(String::as_str).take(12).collect();
+                        format!("variables of this bundle: {}", names.join(", "))
+                    }
+                };
+                self.mistake(name, format!("`{}` is not a variable", yaml::shown(name))).hint(hint)
+            })
+            .collect()
+    }
+}
+
+/// Variables in the order in which they stand in the manifest.
+#[must_use]
+pub fn in_order(variables: &BTreeMap<String, Variable>) -> Vec<(&String, &Variable)> {
+    let mut ordered: Vec<_> = variables.iter().collect();
+    ordered.sort_by_key(|(_, variable)| variable.line);
+    ordered
+}
+
+/// Whether a variable is asked for, with the values of those above it.
+#[must_use]
+pub fn is_asked(variable: &Variable, values: &Values) -> bool {
+    // What is wrong with the expression was told when the manifest was read.
+    variable.when.as_ref().is_none_or(|when| render::holds(when, values).unwrap_or(true))
+}
+
+/// Gives each variable its value: given, else remembered, else the default, else generated.
+/// `random` makes that many random characters.
+///
+/// # Errors
+/// Every missing or bad value, and every given name that is no variable, at once.
+pub fn resolve(
+    variables: &BTreeMap<String, Variable>,
+    given: &Given,
+    remembered: &Values,
+    random: &mut dyn FnMut(usize) -> String,
+) -> Result<Values, Diagnostics> {
+    let mut found = Diagnostics(given.unknown(variables));
+    let mut values = Values::new();
+    for (name, variable) in in_order(variables) {
+        if !is_asked(variable, &values) {
+            values.insert(name.clone(), Value::Null);
+            continue;
+        }
+        let source = match (given.values.get(name), remembered.get(name).filter(|value| !value.is_null())) {
+            (Some(value), _) => Some((value.clone(), "")),
+            (None, Some(value)) => Some((value.clone(), " remembered on this host")),
+            (None, None) => match (&variable.default, variable.generate) {
+                (Some(value), _) => Some((value.clone(), " by default")),
+                (None, Some(length)) => Some((Value::String(random(length)), " generated")),
+                (None, None) => None,
+            },
+        };
+        let question = variable.question();
+        let Some((value, origin)) = source else {
+            let question = question.map(|what| format!("{what}: ")).unwrap_or_default();
+            found.push(
+                Diagnostic::new("variables", format!("`{name}` has no value"))
+                    .hint(format!("{question}{}", variable.expected())),
+            );
+            continue;
+        };
+        match variable.check(&value) {
+            Ok(value) => {
+                values.insert(name.clone(), value);
+            }
+            Err(why) => {
+                let mut diagnostic = given.mistake(name, format!("`{name}`{origin}: {why}"));
+                if !origin.is_empty() {
+                    diagnostic = Diagnostic::new("variables", diagnostic.message);
+                }
+                diagnostic.hint = question.map(str::to_owned);
+                found.push(diagnostic);
+            }
+        }
+    }
+    found.or_ok(values)
+}

@@ -1,0 +1,148 @@
+//! Templates that a template names: found before anything is rendered, so that the build knows what to
+//! carry and the site has it.
+
+use super::{MAX_CHAIN, syntax};
+use crate::yaml::shown as short;
+use crate::{BundlePath, Diagnostic, Diagnostics, limits, paths};
+use minijinja::machinery::{Span, Token, tokenize};
+use std::collections::BTreeMap;
+
+/// Templates that one template may need, and their bytes.
+const MAX_TEMPLATES: usize = 256;
+const MAX_BYTES: usize = 4 * limits::MAX_YAML_BYTES;
+
+/// The path of `name`, as the template at `parent` writes it, from the root folder.
+pub(super) fn resolve(parent: &str, name: &str) -> String {
+    let relative = name.starts_with("./") || name.starts_with("../");
+    paths::join(if relative { paths::folder(parent) } else { "" }, name)
+}
+
+/// What messages call an included template, beside `file`, which is the template at `own`.
+pub(super) fn shown(file: &str, own: &str, name: &str) -> String {
+    let root = file.strip_suffix(own).unwrap_or_default();
+    format!("{root}{name}")
+}
+
+/// All templates that the one at `name` needs, by their paths from the root folder.
+pub(super) fn collect(
+    file: &str,
+    name: &str,
+    text: &str,
+    load: &dyn Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, String>, Diagnostics> {
+    let mut found = Diagnostics::default();
+    let mut included = BTreeMap::new();
+    let mut bytes = 0;
+    let mut waiting = vec![(file.to_owned(), name.to_owned(), text.to_owned())];
+    while let Some((file, parent, text)) = waiting.pop() {
+        bytes += text.len();
+        if text.len() > limits::MAX_YAML_BYTES || bytes > MAX_BYTES || included.len() > MAX_TEMPLATES {
+            let message = format!(
+                "the template has {bytes} bytes with all that it includes; {} of one, {MAX_BYTES} of all, and {MAX_TEMPLATES} templates are the most",
+                limits::MAX_YAML_BYTES
+            );
+            found.push(Diagnostic::new(&file, message));
+            break;
+        }
+        if let Err(mistake) = refuse_chains(&file, &text) {
+            found.push(mistake);
+            continue;
+        }
+        for (wanted, span) in named(&text) {
+            let at = |message: String| {
+                let (line, column) = (usize::from(span.start_line), usize::from(span.start_col) + 1);
+                Diagnostic::new(&file, message).at(&text, line, column)
+            };
+            let Some(wanted) = wanted else {
+                let mistake = at("which template this names is only known on site".to_owned());
+                found.push(mistake.hint("write its name in quotes, one `include` in each branch of an `if`"));
+                continue;
+            };
+            let path = resolve(&parent, &wanted);
+            if included.contains_key(&path) || path == name {
+                continue;
+            }
+            let here = short(&wanted);
+            if path.parse::<BundlePath>().is_err() {
+                let message = format!("this names `{here}`, which is not below the folder of the manifest");
+                found.push(at(message).hint("put the template there"));
+                continue;
+            }
+            match load(&path) {
+                Some(content) => {
+                    waiting.push((shown(&file, &parent, &path), path.clone(), content.clone()));
+                    included.insert(path, content);
+                }
+                None => {
+                    let message = format!("this names the template `{here}`, which does not exist");
+                    let hint = "names begin in the folder of the manifest; with `./` in that of the template";
+                    found.push(at(message).hint(hint));
+                }
+            }
+        }
+    }
+    found.or_ok(included)
+}
+
+/// Every template that a text names; `None` where it is not a name in quotes.
+fn named(text: &str) -> Vec<(Option<String>, Span)> {
+    let Ok(syntax) = syntax() else { return Vec::new() };
+    // What cannot be read is told when it is rendered.
+    let tokens: Vec<(Token<'_>, Span)> = tokenize(text, false, syntax).map_while(Result::ok).collect();
+    let mut names = Vec::new();
+    for window in tokens.windows(3) {
+        let [(Token::BlockStart, _), (Token::Ident(word), span), (name, _)] = window else { continue };
+        if !matches!(*word, "include" | "import" | "from" | "extends") {
+            continue;
+        }
+        names.push(match name {
+            Token::Str(name) => (Some((*name).to_owned()), *span),
+            Token::String(name) => (Some(name.to_string()), *span),
+            _ => (None, *span),
+        });
+    }
+    names
+}
+
+/// That no expression is too long for the engine's parser.
+pub(super) fn check_chains(text: &str) -> Result<(), String> {
+    refuse_chains("", text).map_err(|mistake| mistake.message)
+}
+
+/// Refuses expressions and `elif` chains so long that the engine's parser, which bounds brackets and
+/// blocks but not chains of operators, would run out of stack.
+fn refuse_chains(file: &str, text: &str) -> Result<(), Diagnostic> {
+    let syntax = syntax().map_err(|error| Diagnostic::new(file, error.to_string()))?;
+    let (mut operators, mut branches) = (0_usize, 0_usize);
+    // What cannot be read is told by the parser itself, with a better message.
+    for (token, span) in tokenize(text, false, syntax).map_while(Result::ok) {
+        match token {
+            Token::VariableStart | Token::BlockStart => operators = 0,
+            Token::Ident("elif") => branches += 1,
+            Token::Ident("not" | "in" | "is" | "and" | "or" | "if") => operators += 1,
+            Token::TemplateData(_)
+            | Token::Ident(_)
+            | Token::Str(_)
+            | Token::String(_)
+            | Token::Int(_)
+            | Token::Int128(_)
+            | Token::Float(_)
+            | Token::Comma
+            | Token::Colon
+            | Token::BraceOpen
+            | Token::BraceClose
+            | Token::BracketClose
+            | Token::ParenClose
+            | Token::VariableEnd
+            | Token::BlockEnd => {}
+            _ => operators += 1,
+        }
+        if operators > MAX_CHAIN || branches > MAX_CHAIN {
+            let message = format!("more than {MAX_CHAIN} operators in one expression, or as many `elif`");
+            return Err(Diagnostic::new(file, message)
+                .at(text, usize::from(span.start_line), usize::from(span.start_col) + 1)
+                .hint("split it with `set`, or keep the data in a variable"));
+        }
+    }
+    Ok(())
+}
