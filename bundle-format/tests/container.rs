@@ -54,6 +54,7 @@ fn release(manifest: FileEntry, layers: Vec<Layer>) -> Release {
         manifest,
         env_file: None,
         compose_files: Vec::new(),
+        templates: Vec::new(),
         images: Vec::new(),
         layers,
         artifacts: Vec::new(),

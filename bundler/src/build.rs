@@ -6,6 +6,7 @@
 
 mod failed;
 mod layers;
+mod texts;
 mod watched;
 
 use self::layers::{PlannedLayer, unique_layers};
@@ -22,7 +23,7 @@ use bundle_format::tarball::Kind;
 use bundle_format::{FormatError, PackOptions, Packer, Reserve};
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
-use manifest_schema::release::{Artifact, ComposeFile, Layer, Release, Seed, Span, ZstdBlob};
+use manifest_schema::release::{Artifact, Layer, Release, Seed, Span, ZstdBlob};
 use manifest_schema::{BundlePath, Digest, limits};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -211,6 +212,9 @@ impl Job<'_> {
         for named in &inputs.compose_files {
             reserve.add_file(named.bytes, named.path.as_str().len());
         }
+        for (path, text) in &inputs.templates {
+            reserve.add_file(text.len() as u64, path.as_str().len());
+        }
         for (config, content) in &inputs.configs {
             reserve.add_file(content.len() as u64, config.to.as_str().len());
         }
@@ -311,38 +315,7 @@ impl Job<'_> {
 
     fn pack_contents(&self, packer: &mut Packer<File>) -> Result<Contents> {
         let inputs = self.inputs;
-        let manifest =
-            packer.small_file(&describe::MANIFEST_PATH.parse()?, inputs.manifest_text.as_bytes())?;
-        let compose = packer.small_file(&describe::COMPOSE_PATH.parse()?, inputs.compose_text.as_bytes())?;
-        let env_file = match &inputs.env_text {
-            Some(text) => Some(packer.small_file(&describe::compose_path(".env")?, text.as_bytes())?),
-            None => None,
-        };
-        let mut compose_files = Vec::new();
-        for named in &inputs.compose_files {
-            let path = describe::compose_path(named.path.as_str())?;
-            let mut executable = named.executable;
-            let file = match &env_file {
-                // It is there already: `.env` is also somebody's `env_file`.
-                Some(env_file) if env_file.path == path => {
-                    executable = false;
-                    env_file.clone()
-                }
-                _ => {
-                    let mut content = File::open(&named.place)
-                        .with_context(|| format!("opening {}", named.place.display()))?;
-                    packer
-                        .file(&path, named.bytes, executable, &mut content)
-                        .with_context(|| format!("packing {}", named.place.display()))?
-                }
-            };
-            compose_files.push(ComposeFile { file, executable });
-        }
-        let mut configs = Vec::new();
-        for (config, content) in &inputs.configs {
-            let file = packer.small_file(&describe::config_path(&config.to)?, content)?;
-            configs.push(describe::config_file(config, file));
-        }
+        let texts = texts::pack(packer, inputs)?;
         let mut image_configs = BTreeMap::new();
         for image in self.images {
             let digest = Digest::of(&image.config);
@@ -371,14 +344,15 @@ impl Job<'_> {
         Ok(Contents {
             layers,
             pieces: Pieces {
-                manifest,
-                compose,
-                env_file,
-                compose_files,
+                manifest: texts.manifest,
+                compose: texts.compose,
+                env_file: texts.env_file,
+                compose_files: texts.compose_files,
+                templates: texts.templates,
                 image_configs,
                 layers: Vec::new(),
                 artifacts: packed_artifacts,
-                configs,
+                configs: texts.configs,
                 seeds,
             },
         })

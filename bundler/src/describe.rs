@@ -254,6 +254,11 @@ pub fn largest_pieces(
         compose: entry(COMPOSE_PATH.parse()?),
         env_file: inputs.env_text.as_ref().map(|_| compose_path(".env")).transpose()?.map(entry),
         compose_files,
+        templates: inputs
+            .templates
+            .iter()
+            .map(|(path, _)| template_path(path).map(entry))
+            .collect::<Result<_>>()?,
         image_configs,
         layers: layers
             .iter()
@@ -286,6 +291,14 @@ pub const COMPOSE_PATH: &str = "compose.yaml";
 /// When the path is too long.
 pub fn compose_path(path: &str) -> Result<BundlePath> {
     Ok(format!("compose/{path}").parse()?)
+}
+
+/// Where a template that another one names stands in the payload.
+///
+/// # Errors
+/// When the path is too long.
+pub fn template_path(path: &BundlePath) -> Result<BundlePath> {
+    Ok(format!("templates/{path}").parse()?)
 }
 
 /// Where a config stands in the payload.

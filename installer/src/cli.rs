@@ -12,6 +12,7 @@ use crate::{classify, trust, verify};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
+use manifest_schema::manifest::Given;
 use manifest_schema::ProjectName;
 use manifest_schema::progress::Progress;
 use std::io::{BufRead, IsTerminal, Write};
@@ -227,6 +228,12 @@ async fn run_with(cli: Cli, output: Output, progress: &Arc<dyn Progress>) -> Res
     }
 }
 
+/// The environment, as far as it is text.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 async fn run_install(
     args: InstallArgs,
     common: &Common,
@@ -246,7 +253,7 @@ async fn run_install(
         engine: common.engine.clone(),
         trust: args.trust,
         dry_run: args.dry_run,
-        values: answers::read(args.values.as_deref(), &args.set)?,
+        values: answers::read(environment(), args.values.as_deref(), &args.set)?,
         patience,
         replace_fz: args.replace_fz,
     };
@@ -328,7 +335,7 @@ async fn run_verify(
         engine: None,
         trust,
         dry_run: true,
-        values: install::no_answers(),
+        values: Given::default(),
         patience: Patience::default(),
         replace_fz: false,
     };

@@ -18,7 +18,7 @@ use crate::host::{self, Root};
 use crate::import::{self};
 use crate::lay_out;
 use crate::plan::Plan;
-use crate::site::{self, Site, Values};
+use crate::site::{self, Site};
 use crate::state::{self, Journal, Phase};
 use crate::switch::{self, SwitchReport};
 use crate::target::Target;
@@ -28,6 +28,7 @@ use anyhow::{Context, Result};
 use bundle_format::{Bundle, UnverifiedBundle};
 use ferry_terminal::{Class, Failure};
 use manifest_schema::ReleaseId;
+use manifest_schema::manifest::Given;
 use manifest_schema::progress::Progress;
 use prepare::{Prepared, prepare, target};
 use serde::Serialize;
@@ -51,7 +52,7 @@ pub struct Request {
     /// Only say what would be done.
     pub dry_run: bool,
     /// Answers.
-    pub values: Values,
+    pub values: Given,
     /// How long to wait for services.
     pub patience: Patience,
     /// Whether this program replaces the one that is kept on the host.
@@ -296,10 +297,4 @@ fn published(site: &Site) -> Vec<String> {
         }
     }
     addresses
-}
-
-/// No answers, where a request needs none.
-#[must_use]
-pub const fn no_answers() -> Values {
-    Values::new()
 }

@@ -1,42 +1,48 @@
-//! Answers to the site's variables, from `--values` and `--set`.
+//! Answers to the site's variables, from the environment, `--values` and `--set`.
 
 use crate::host;
-use crate::site::Values;
 use anyhow::{Context, Result};
 use ferry_terminal::{Class, Failure};
-use manifest_schema::{limits, yaml};
+use manifest_schema::limits;
+use manifest_schema::manifest::Given;
 use std::path::Path;
 
-/// Reads the values file and puts the single answers over it.
+/// What stands before a variable's name in the environment.
+const PREFIX: &str = "FERRY_VAR_";
+
+/// The answers of the environment, over them those of the values file, over them the single ones.
 ///
 /// # Errors
 /// When the file cannot be read or is not a map, or an answer has no `=`.
-pub(super) fn read(file: Option<&Path>, single: &[String]) -> Result<Values> {
-    let mut values = match file {
-        Some(path) => from_file(path)?,
-        None => Values::new(),
-    };
+pub(super) fn read(
+    environment: impl Iterator<Item = (String, String)>,
+    file: Option<&Path>,
+    single: &[String],
+) -> Result<Given> {
+    let mut given = Given::default();
+    for (key, value) in environment {
+        if let Some(name) = key.strip_prefix(PREFIX) {
+            given.set(name, value.into(), &key);
+        }
+    }
+    if let Some(path) = file {
+        given.extend(from_file(path)?);
+    }
     for answer in single {
         let Some((name, value)) = answer.split_once('=') else {
             return Err(Failure::new(Class::Usage, format!("--set {answer} has no `=`"))
                 .hint("write --set NAME=VALUE")
                 .into());
         };
-        values.insert(name.trim().to_owned(), serde_json::Value::String(value.to_owned()));
+        given.set(name.trim(), value.into(), "--set");
     }
-    Ok(values)
+    Ok(given)
 }
 
-fn from_file(path: &Path) -> Result<Values> {
+fn from_file(path: &Path) -> Result<Given> {
     let shown = path.display().to_string();
     let bytes = host::read_bounded(path, limits::MAX_YAML_BYTES as u64)?;
     let bytes = bytes.ok_or_else(|| Failure::new(Class::Files, format!("there is no file {shown}")))?;
     let text = String::from_utf8(bytes).with_context(|| format!("{shown} is not UTF-8 text"))?;
-    match yaml::parse(&shown, &text).map_err(manifest_schema::Diagnostics::from)?.to_json() {
-        serde_json::Value::Object(map) => Ok(map.into_iter().collect()),
-        serde_json::Value::Null => Ok(Values::new()),
-        _ => Err(Failure::new(Class::Input, format!("{shown} is not a map of names and values"))
-            .hint("write one `name: value` a line")
-            .into()),
-    }
+    Ok(Given::from_file(&shown, &text)?)
 }

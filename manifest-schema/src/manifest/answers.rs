@@ -91,6 +91,12 @@ impl Given {
     }
 }
 
+impl From<Values> for Given {
+    fn from(values: Values) -> Self {
+        Self { values, places: BTreeMap::new() }
+    }
+}
+
 /// Variables in the order in which they stand in the manifest.
 #[must_use]
 pub fn in_order(variables: &BTreeMap<String, Variable>) -> Vec<(&String, &Variable)> {

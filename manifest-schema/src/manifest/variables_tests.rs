@@ -65,6 +65,15 @@ fn mistakes_in_variables() {
         ("  a: text\n", "expected a map for `a`, found a string `text`"),
         ("  a: { type: path, default: srv }\n", "an absolute path"),
         ("  a: { type: address, default: 'a b' }\n", "an IP address or a host name"),
+        ("  a: { type: int, min: 5, default: 3 }\n", "at least 5 are asked for, found 3"),
+        ("  a: { max: 2, default: abc }\n", "at most 2 characters are allowed, has 3"),
+        ("  a: { type: list, min: 1, default: [] }\n", "at least 1 entries are asked for, has 0"),
+        ("  a: { type: int, min: 5, max: 3 }\n", "has `min` 5 above `max` 3"),
+        ("  a: { type: bool, min: 5 }\n", "has a range, but its type is bool"),
+        ("  a: { type: secret, generate: 8, min: 12 }\n", "is generated with 8 characters, outside its range"),
+        ("  a: { when: 'b ==' }\n", "`when` is not an expression"),
+        ("  a: { type: bool }\n  b: { when: aa }\n", "`when` of `b` uses `aa`, which is no variable"),
+        ("  a: { when: b }\n  b: { type: bool }\n", "`when` of `a` uses `b`, which is asked later"),
     ] {
         assert!(refused(text).contains(part), "{text}: {}", refused(text));
     }
@@ -78,7 +87,7 @@ fn values_come_from_the_first_that_has_one() {
     );
     let given = values(&[("given", json!("g"))]);
     let remembered = values(&[("given", json!("r")), ("kept", json!("r")), ("gone", json!(1))]);
-    let resolved = resolve(&variables, &given, &remembered, &mut letters).unwrap();
+    let resolved = resolve(&variables, &Given::from(given), &remembered, &mut letters).unwrap();
     assert_eq!(
         resolved,
         values(&[
@@ -102,7 +111,7 @@ fn text_from_a_prompt_becomes_the_kind() {
         ("s", json!(8)),
         ("t", json!("80")),
     ]);
-    let resolved = resolve(&variables, &given, &BTreeMap::new(), &mut letters).unwrap();
+    let resolved = resolve(&variables, &Given::from(given), &BTreeMap::new(), &mut letters).unwrap();
     assert_eq!(
         resolved,
         values(&[
@@ -122,13 +131,52 @@ fn everything_missing_or_bad_is_told_at_once() {
          key: { type: secret, pattern: '^x' }\n  side: { choices: [a, b] }\n",
     );
     let given = values(&[("port", json!(0)), ("key", json!("hunter2")), ("plnat", json!("x"))]);
-    let error = resolve(&variables, &given, &BTreeMap::new(), &mut letters).unwrap_err();
+    let error = resolve(&variables, &Given::from(given), &BTreeMap::new(), &mut letters).unwrap_err();
     assert_eq!(
         error.to_string(),
         "variables: `plnat` is not a variable\n  hint: did you mean `plant`?\n\
-         variables: `key`: the given value does not match the pattern ^x\n\
          variables: `plant` has no value\n  hint: Name of this plant: string, matching ^[A-Z]{3}-[0-9]+$\n\
          variables: `port`: expected a port between 1 and 65535, found `0`\n\
+         variables: `key`: the given value does not match the pattern ^x\n\
          variables: `side` has no value\n  hint: one of a, b"
     );
+}
+
+#[test]
+fn a_condition_decides_what_is_asked() {
+    let variables = variables(
+        "  tls: { type: bool, default: false }\n  mode: { choices: [one, pair], default: one }\n  \
+         cert: { type: path, when: tls }\n  peer: { type: address, when: mode == 'pair' and tls }\n",
+    );
+    let resolve = |given: &[(&str, Value)], remembered: &[(&str, Value)]| {
+        resolve(&variables, &Given::from(values(given)), &values(remembered), &mut letters)
+    };
+    let plain = resolve(&[], &[("cert", json!("/old"))]).unwrap();
+    assert_eq!((&plain["cert"], &plain["peer"]), (&Value::Null, &Value::Null));
+    let error = resolve(&[("tls", json!(true)), ("mode", json!("pair"))], &[]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "variables: `cert` has no value\n  hint: path\nvariables: `peer` has no value\n  hint: address"
+    );
+    let tls = resolve(&[("tls", json!(true))], &[("cert", json!("/old"))]).unwrap();
+    assert_eq!(tls["cert"], json!("/old"));
+}
+
+#[test]
+fn answers_of_a_file_are_told_with_their_line() {
+    let variables = variables("  version: {}\n  port: { type: port }\n  cameras: { type: list, default: [] }\n");
+    let file = "version: 1.10\nprot: 80\nport: 99999\ncameras: [{ name: gate }]\n";
+    let mut given = Given::from_file("sites/north.yaml", file).unwrap();
+    let error = resolve(&variables, &given, &BTreeMap::new(), &mut letters).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "sites/north.yaml:2:1: `prot` is not a variable\n  2 | prot: 80\n    | ^\n  hint: did you mean `port`?\n\
+         sites/north.yaml:3:1: `port`: expected a port between 1 and 65535, found `99999`\n  3 | port: 99999\n    | ^"
+    );
+    given = Given::from_file("sites/north.yaml", "version: 1.10\nport: 80\n").unwrap();
+    given.set("port", json!("81"), "--set");
+    let resolved = resolve(&variables, &given, &BTreeMap::new(), &mut letters).unwrap();
+    assert_eq!((&resolved["version"], &resolved["port"]), (&json!("1.10"), &json!(81)));
+    assert!(Given::from_file("v.yaml", "- a\n").unwrap_err().to_string().contains("expected a map of answers"));
+    assert_eq!(Given::from_file("v.yaml", "").unwrap(), Given::default());
 }
