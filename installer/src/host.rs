@@ -6,6 +6,7 @@
 //! ROOT/<product>/state.json           what is installed
 //! ROOT/<product>/journal.jsonl        every step, before and after
 //! ROOT/<product>/values.json          answers and generated secrets of what runs, root only
+//! ROOT/<product>/external/           configs and secrets that whoever runs the host provides
 //! ROOT/<product>/values.new.json      those of an install under way
 //! ROOT/<product>/releases/<release>-<answers>/
 //!                                     compose.yaml, rendered configs, secrets, artifacts
@@ -133,6 +134,12 @@ impl ProductDir {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.path.join("data")
+    }
+
+    /// Where whoever runs the host puts external configs and secrets.
+    #[must_use]
+    pub fn external(&self) -> PathBuf {
+        self.path.join("external")
     }
 
     /// The folder of all releases.

@@ -10,7 +10,7 @@ use manifest_schema::release::Release;
 use manifest_schema::site::{self, Written};
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, limits};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use manifest_schema::site::Values;
 
@@ -39,6 +39,25 @@ pub struct Site {
     pub secrets: BTreeMap<String, Vec<u8>>,
 }
 
+/// A config or secret that whoever runs the host provides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct External {
+    /// Where it has to lie.
+    pub path: PathBuf,
+    /// Its content, where it is there.
+    pub content: Option<Vec<u8>>,
+}
+
+/// Looks an external config or secret up: `kind` is `config` or `secret`.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn external(product: &ProductDir, kind: &str, name: &str) -> Result<External> {
+    let path = product.external().join(format!("{kind}s")).join(name);
+    let content = host::read_bounded(&path, limits::MAX_RENDERED_BYTES as u64)?;
+    Ok(External { path, content })
+}
+
 /// Evaluates the release of `bundle` with the answers in `given`, then those in `remembered`.
 ///
 /// # Errors
@@ -48,6 +67,7 @@ pub fn evaluate<S: ReadAt>(
     given: &Given,
     remembered: &Values,
     hostname: &str,
+    external: &dyn Fn(&str, &str) -> Result<External>,
     random: &mut dyn FnMut(usize) -> String,
 ) -> Result<Site> {
     let release = bundle.release();
@@ -91,8 +111,8 @@ pub fn evaluate<S: ReadAt>(
     for (config, content) in release.configs.iter().zip(made.configs) {
         files.insert(config.to.clone(), RenderedFile { content, mode: config.mode & 0o777 });
     }
-    let configs = objects(&project.configs, &files, "config")?;
-    let secrets = objects(&project.secrets, &files, "secret")?;
+    let configs = objects(&project.configs, &files, "config", external)?;
+    let secrets = objects(&project.secrets, &files, "secret", external)?;
     Ok(Site { project, values, files, configs, secrets })
 }
 
@@ -117,6 +137,7 @@ fn objects(
     objects: &BTreeMap<String, FileObject>,
     files: &BTreeMap<BundlePath, RenderedFile>,
     kind: &str,
+    external: &dyn Fn(&str, &str) -> Result<External>,
 ) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut found = BTreeMap::new();
     let mut missing = Diagnostics::default();
@@ -128,6 +149,16 @@ fn objects(
                 .ok()
                 .and_then(|path: BundlePath| files.get(&path))
                 .map(|file| file.content.clone()),
+            FileObject::External(name) => {
+                let External { path, content } = external(kind, name)?;
+                if content.is_none() {
+                    let message = format!("the external {kind} `{key}` is not on this host");
+                    let hint = format!("put it into {} as root, with mode 0600", path.display());
+                    missing.push(Diagnostic::new("compose.yaml", message).hint(hint));
+                    continue;
+                }
+                content
+            }
         };
         match content {
             Some(content) => {

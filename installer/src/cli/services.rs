@@ -261,9 +261,12 @@ pub(super) async fn uninstall(
 }
 
 /// Removes the product's folder, but for what belongs to data that stays: the answers (with the passwords
-/// that open it) and the folders of the site's own. Gives what was kept.
+/// that open it) and the folders of the site's own. What the site has put there by hand stays in any case. Gives what was kept.
 fn remove_files(product: &ProductDir, data_too: bool) -> Result<Vec<PathBuf>> {
-    let keep = if data_too { vec![] } else { vec![product.file(site::VALUES), product.data()] };
+    let mut keep = vec![product.external()];
+    if !data_too {
+        keep.extend([product.file(site::VALUES), product.data()]);
+    }
     let mut kept = Vec::new();
     let doing = |path: &Path| format!("removing {}", path.display());
     for entry in std::fs::read_dir(product.path()).with_context(|| doing(product.path()))? {

@@ -218,7 +218,8 @@ fn evaluate(
     let remembered = site::remembered(product, attempted)?;
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut random = |length: usize| random::name(length);
-    match site::evaluate(bundle, &request.values, &remembered, &hostname, &mut random) {
+    let external = |kind: &str, name: &str| site::external(product, kind, name);
+    match site::evaluate(bundle, &request.values, &remembered, &hostname, &external, &mut random) {
         Ok(site) => Ok(Some(site)),
         Err(error) => match error.downcast::<Diagnostics>() {
             Ok(mistakes) => {

@@ -18,30 +18,33 @@ pub(super) fn objects(context: &mut Context<'_>, node: &Node, kind: Target) -> B
             break;
         }
         let mut found = Vec::new();
+        let mut name = None;
         let mut mistakes = false;
         for (inner, node) in context.r.map(section, node) {
             let object = match inner.text.as_str() {
                 "file" => file(context, node, kind, &key.text),
-                "content" if kind == Target::Config => {
+                "content" => {
+                    if kind == Target::Secret {
+                        let message = format!("whoever has the bundle can read the secret `{}`", shown(&key.text));
+                        let hint = "let the site make it: a variable of type `secret` with `generate`, and `environment: NAME` here";
+                        context.r.warn(node, message, hint);
+                    }
                     context.r.string("content", node).map(FileObject::Content)
                 }
-                "content" => {
-                    context.unsupported(
-                        inner,
-                        "a secret does not stand in the file; use `file` or `environment`",
-                    );
-                    None
-                }
                 "environment" => variable(context, node),
-                "external" => {
-                    context.unsupported(inner, "it needs Swarm; use `file`");
-                    None
-                }
+                "external" => match external(context, node, &mut name) {
+                    true => Some(FileObject::External(key.text.clone())),
+                    false => continue,
+                },
                 "name" => {
-                    context.ignored(inner, "the name in the engine is made from the key");
+                    name = context.r.string("name", node);
                     continue;
                 }
-                "labels" | "driver" | "driver_opts" | "template_driver" => {
+                "labels" => {
+                    context.ignored(inner, "it only means something to Swarm");
+                    continue;
+                }
+                "driver" | "driver_opts" | "template_driver" => {
                     context.unsupported(inner, "it needs Swarm; delete it");
                     None
                 }
@@ -49,7 +52,7 @@ pub(super) fn objects(context: &mut Context<'_>, node: &Node, kind: Target) -> B
                     context.r.unknown_key(
                         inner,
                         &format!("a {word}"),
-                        &["file", "content", "environment", "name"],
+                        &["file", "content", "environment", "external", "name"],
                     );
                     None
                 }
@@ -58,6 +61,15 @@ pub(super) fn objects(context: &mut Context<'_>, node: &Node, kind: Target) -> B
             found.extend(object);
         }
         match (found.pop(), found.is_empty()) {
+            (Some(FileObject::External(key_text)), true) => {
+                let name = name.unwrap_or(key_text);
+                if name.parse::<crate::ServiceName>().is_ok() {
+                    objects.insert(key.text.clone(), FileObject::External(name));
+                } else {
+                    let message = format!("`{}` cannot be the name of an external {word}", shown(&name));
+                    context.r.error(key, message, "use letters, digits, `.`, `_` and `-`");
+                }
+            }
             (Some(object), true) => {
                 objects.insert(key.text.clone(), object);
             }

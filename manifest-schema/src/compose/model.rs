@@ -404,6 +404,8 @@ pub enum FileObject {
     Content(String),
     /// `environment`: the variable's value, already looked up.
     Environment(String),
+    /// `external`: a file of this name that whoever runs the host has put there.
+    External(String),
 }
 
 /// Limits and reservations.
