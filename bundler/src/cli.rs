@@ -1,5 +1,7 @@
 //! What a person types: parsed by clap, checked into requests, run, and reported.
 
+mod site;
+
 use crate::build::{self, Request, Summary};
 use crate::cancel::Cancel;
 use crate::signing::{self, SigningKey};
@@ -21,6 +23,8 @@ use std::path::PathBuf;
     after_help = "Examples:
   ferry init                                 write a commented ferry.yaml beside compose.yaml
   ferry keygen release                       make a signing key: release and release.pub
+  ferry lint                                 what is wrong, and what runs badly on site
+  ferry render --values sites/north.yaml     exactly the files that this site gets
   ferry build --key release -o site.fz       pack everything into one signed file
   ferry inspect site.fz                      what is in it
   ferry verify site.fz                       is every byte as it was signed
@@ -69,6 +73,23 @@ enum Command {
         #[arg(long)]
         passphrase: bool,
     },
+    /// Show exactly the files that a site with these answers gets
+    #[command(after_help = "Examples:
+  ferry render --values sites/north.yaml                  all files, one after another
+  ferry render --values sites/north.yaml -o /tmp/north    the same, as files
+  ferry render --values sites/north.yaml --diff sites/south.yaml
+  ferry render --set plant_name=ABC-1 --hostname plc-7")]
+    Render(site::RenderArgs),
+    /// Look for mistakes, and for what runs badly on site
+    #[command(after_help = "Example:\n  ferry lint --strict && ferry build --key release")]
+    Lint(site::LintArgs),
+    /// Print a JSON Schema, so that editors complete and check ferry.yaml and values files
+    #[command(after_help = "Examples:
+  ferry schema > ferry.schema.json
+  ferry schema values > sites/values.schema.json
+
+Put this at the top of ferry.yaml: # yaml-language-server: $schema=./ferry.schema.json")]
+    Schema(site::SchemaArgs),
     /// Pack images, artifacts and configs into one signed bundle
     #[command(after_help = "Examples:
   ferry build --key release
@@ -160,6 +181,9 @@ fn run_with(command: Command, output: Output, progress: &TerminalProgress) -> Re
     match command {
         Command::Init { folder } => run_init(&folder, output),
         Command::Keygen { file, comment, passphrase } => run_keygen(&file, &comment, passphrase, output),
+        Command::Render(args) => site::run_render(&args, output),
+        Command::Lint(args) => site::run_lint(&args, output),
+        Command::Schema(args) => site::run_schema(&args, output),
         Command::Build(args) => {
             let request = build_request(args)?;
             let cancel = cancel_on_ctrl_c();

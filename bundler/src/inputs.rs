@@ -4,17 +4,16 @@
 use anyhow::Result;
 use manifest_schema::compose::model::{MountSource, Project, Service};
 use manifest_schema::compose::{self, FileUse, NamedFile};
-use manifest_schema::limits;
 use manifest_schema::manifest::{ConfigSpec, Manifest, SeedSpec, VariableKind};
-use manifest_schema::site::{self, Written};
 use manifest_schema::yaml::{Place, Sources};
-use manifest_schema::{BundlePath, Diagnostic, Diagnostics, ImageRef, Platform, ServiceName, render};
+use manifest_schema::{BundlePath, Diagnostic, Diagnostics, ImageRef, Platform, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::carried::{self, ComposeFile};
 use crate::renderings::{self, Rendering};
 use crate::sources::Wanted;
+use crate::texts::{Texts, plain, read_text};
 
 /// Everything people wrote, read and checked.
 #[derive(Debug)]
@@ -50,46 +49,10 @@ pub struct Inputs {
 /// # Errors
 /// All mistakes found, as [`Diagnostics`].
 pub fn read(path: &Path) -> Result<Inputs> {
-    let file = if path.is_dir() { path.join("ferry.yaml") } else { path.to_path_buf() };
-    let shown = file.display().to_string();
-    let folder = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    let manifest_text = read_text(&file).map_err(|mistake| {
-        Diagnostics::from(mistake.hint("run `ferry init` in the folder of your compose.yaml to make one"))
-    })?;
-    let manifest = Manifest::parse(&shown, &manifest_text)?;
-    let mut found = Diagnostics::default();
-
+    let texts = Texts::read(path)?;
+    let mut renderings = renderings::all(&texts)?;
+    let Texts { folder, shown, manifest_text, manifest, mut compose, env_text, configs } = texts;
     let compose_folder = folder.join(manifest.compose_folder());
-    let mut compose = Vec::new();
-    for path in &manifest.compose {
-        compose.push(read_text(&folder.join(path.as_str())).map_err(|mistake| {
-            Diagnostics::from(mistake.hint(format!("the manifest {shown} names it as `compose`")))
-        })?);
-    }
-    let env_file = compose_folder.join(".env");
-    let env_text =
-        if env_file.is_file() { Some(read_text(&env_file).map_err(Diagnostics::from)?) } else { None };
-    let configs = read_configs((&manifest, &shown, &manifest_text), &folder, &mut found);
-    found.or_ok(())?;
-    let contents: Vec<Vec<u8>> = configs.iter().map(|(_, content)| content.clone()).collect();
-    let load = |name: &str| {
-        let name: BundlePath = name.parse().ok()?;
-        std::fs::read(compose_folder.join(name.as_str())).ok()
-    };
-    let template = |name: &str| read_text(&folder.join(name)).ok();
-    let written = Written {
-        manifest: &manifest,
-        shown_root: &shown_root(&folder),
-        compose: &compose,
-        dotenv: env_text.as_deref(),
-        configs: &contents,
-        load: &load,
-        template: &template,
-    };
-    let mut renderings = renderings::all(&written, &folder)?;
 
     let mut found = Diagnostics::default();
     let mut warnings = Vec::new();
@@ -154,14 +117,6 @@ pub fn read(path: &Path) -> Result<Inputs> {
     })
 }
 
-/// What messages put before a path that begins in `folder`.
-fn shown_root(folder: &Path) -> String {
-    match folder.display().to_string() {
-        here if here == "." => String::new(),
-        folder => format!("{}/", folder.trim_end_matches('/')),
-    }
-}
-
 /// Services whose profiles no rendering switches on.
 fn left_out(renderings: &[Rendering]) -> Vec<Diagnostic> {
     let Some(first) = renderings.first() else { return Vec::new() };
@@ -192,62 +147,6 @@ fn unread_override(manifest: &Manifest, folder: &Path) -> Option<Diagnostic> {
         Diagnostic::new(file.display().to_string(), "it is not read: the manifest does not name it")
             .hint(format!("where it shall count on site, write `compose: [{first}, {name}]`")),
     )
-}
-
-/// Reads a text file that a person wrote.
-pub(crate) fn read_text(file: &Path) -> std::result::Result<String, Diagnostic> {
-    let shown = file.display().to_string();
-    let size = std::fs::metadata(file).map_err(|error| Diagnostic::new(&shown, plain(&error)))?.len();
-    if size > limits::MAX_YAML_BYTES as u64 {
-        return Err(Diagnostic::new(&shown, format!("it has {size} bytes; 4 MiB are the most")));
-    }
-    let bytes = std::fs::read(file).map_err(|error| Diagnostic::new(&shown, plain(&error)))?;
-    String::from_utf8(bytes).map_err(|error| {
-        Diagnostic::new(&shown, format!("it is not UTF-8 text (byte {})", error.utf8_error().valid_up_to()))
-    })
-}
-
-fn plain(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "it may not be read by this user".to_owned(),
-        _ => format!("it cannot be read: {error}"),
-    }
-}
-
-fn read_configs(
-    manifest: (&Manifest, &str, &str),
-    folder: &Path,
-    found: &mut Diagnostics,
-) -> Vec<(ConfigSpec, Vec<u8>)> {
-    let (manifest, shown, text) = manifest;
-    let mut configs = Vec::new();
-    for config in &manifest.configs {
-        let file = folder.join(&config.from);
-        let at = |message: String| Diagnostic::new(shown, message).at(text, config.line, 0);
-        let size = std::fs::metadata(&file).map(|metadata| metadata.len()).unwrap_or_default();
-        if size > limits::MAX_RENDERED_BYTES as u64 {
-            let message = format!("the config {} has {size} bytes; carry it as an artifact", config.from);
-            found.push(at(message));
-            continue;
-        }
-        let content = match std::fs::read(&file) {
-            Ok(content) => content,
-            Err(error) => {
-                let mistake = at(format!("the config {}: {}", config.from, plain(&error)));
-                found.push(mistake.hint("paths in the manifest start at its own folder"));
-                continue;
-            }
-        };
-        if render::is_template(&config.from)
-            && let Err(mistake) = site::check_text(&file.display().to_string(), &content)
-        {
-            found.push(mistake);
-            continue;
-        }
-        configs.push((config.clone(), content));
-    }
-    configs
 }
 
 fn check_seeds(

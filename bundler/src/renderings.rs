@@ -3,9 +3,10 @@
 //!
 //! What only a site knows has a stand-in of its kind. What any of the renderings needs is carried.
 
+use crate::texts::{Texts, read_text, shown_root};
 use anyhow::Result;
 use manifest_schema::manifest::{self, Given, Manifest, Variable, VariableKind};
-use manifest_schema::site::{self, Made, Values, Written};
+use manifest_schema::site::{self, Made, Values};
 use manifest_schema::{Diagnostic, Diagnostics};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,22 +30,22 @@ pub struct Rendering {
 ///
 /// # Errors
 /// All mistakes, in values files, templates and Compose files.
-pub fn all(written: &Written<'_>, folder: &Path) -> Result<Vec<Rendering>> {
-    let manifest = written.manifest;
+pub fn all(texts: &Texts) -> Result<Vec<Rendering>> {
+    let manifest = &texts.manifest;
     let mut found = Diagnostics::default();
     let mut renderings = Vec::new();
     let mut tried = vec![("the defaults".to_owned(), stand_ins(manifest))];
-    for file in values_files(&folder.join(SITES))? {
-        let shown = file.display().to_string();
-        let read = crate::inputs::read_text(&file).map_err(Diagnostics::from);
+    for file in values_files(&texts.folder.join(SITES))? {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let shown = format!("{}{SITES}/{name}", shown_root(&texts.folder));
+        let read = read_text(&file).map_err(Diagnostics::from);
         match read.and_then(|text| answers(manifest, &Given::from_file(&shown, &text)?)) {
             Ok(values) => tried.push((shown, values)),
             Err(mistakes) => found.0.extend(mistakes.0),
         }
     }
-    let several = tried.len() > 1;
-    for (name, values) in tried {
-        match written.make(&site::names(manifest, &values, HOSTNAME)) {
+    for (number, (name, values)) in tried.into_iter().enumerate() {
+        match texts.make(&values, HOSTNAME) {
             Ok(made) => renderings.push(Rendering { name, made }),
             Err(mistakes) => {
                 let known = |mistake: &Diagnostic| {
@@ -54,7 +55,7 @@ pub fn all(written: &Written<'_>, folder: &Path) -> Result<Vec<Rendering>> {
                 };
                 let new: Vec<Diagnostic> = mistakes.0.into_iter().filter(|one| !known(one)).collect();
                 let new = Diagnostics(new);
-                found.0.extend(if several { site::with_answers_of(&name, new) } else { new }.0);
+                found.0.extend(if number > 0 { site::with_answers_of(&name, new) } else { new }.0);
             }
         }
     }

@@ -105,9 +105,7 @@ pub fn lay_out<S: ReadAt>(
         write_file(&making.join(path.as_str()), &file.content, file.mode)?;
     }
     write_objects(site, &making)?;
-    let compose =
-        bundle.small_file(&bundle.release().compose, manifest_schema::limits::MAX_YAML_BYTES as u64)?;
-    write_file(&making.join("compose.yaml"), &compose, 0o644)?;
+    write_file(&making.join("compose.yaml"), site.compose.as_bytes(), 0o644)?;
     for artifact in &bundle.release().artifacts {
         progress.detail(artifact.to.as_str());
         let entries = SpanReader::new(bundle, artifact.entries)?;
@@ -145,7 +143,7 @@ const STAMP: &str = ".ferry-complete";
 
 /// Digest of all that depends on the answers of the site.
 fn stamp(site: &Site) -> Digest {
-    let mut listing = String::new();
+    let mut listing = format!("compose.yaml\t{}\n", Digest::of(site.compose.as_bytes()));
     for (path, file) in &site.files {
         listing.push_str(&format!("{path}\t{:o}\t{}\n", file.mode, Digest::of(&file.content)));
     }

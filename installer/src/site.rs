@@ -28,6 +28,8 @@ pub struct RenderedFile {
 pub struct Site {
     /// The project.
     pub project: Project,
+    /// All Compose files as one, filled in, for people and for `docker compose`.
+    pub compose: String,
     /// All answers, defaults and generated secrets.
     pub values: Values,
     /// Small files of the release folder by path: rendered configs, and the files that the Compose
@@ -107,13 +109,13 @@ pub fn evaluate<S: ReadAt>(
         template: &|name| templates.get(name).cloned(),
     };
     let made = written.make(&site::names(&manifest, &values, hostname))?;
-    let project = made.parsed.project;
+    let (project, compose) = (made.parsed.project, made.parsed.merged);
     for (config, content) in release.configs.iter().zip(made.configs) {
         files.insert(config.to.clone(), RenderedFile { content, mode: config.mode & 0o777 });
     }
     let configs = objects(&project.configs, &files, "config", external)?;
     let secrets = objects(&project.secrets, &files, "secret", external)?;
-    Ok(Site { project, values, files, configs, secrets })
+    Ok(Site { project, compose, values, files, configs, secrets })
 }
 
 /// The files that the Compose files name.

@@ -15,6 +15,7 @@ mod paths;
 pub mod progress;
 pub mod release;
 pub mod render;
+pub mod schema;
 pub mod site;
 pub mod yaml;
 

@@ -13,6 +13,10 @@ mod variables;
 
 pub use sources::{ArtifactFrom, SourceSpec};
 pub use answers::{Given, in_order, is_asked, resolve};
+#[cfg(test)]
+pub(crate) use decode::KEYS;
+#[cfg(test)]
+pub(crate) use variables::KEYS as VARIABLE_KEYS;
 pub use variables::{Variable, VariableKind};
 
 use crate::{BundlePath, Diagnostics, ImageRef, Platform, ProjectName};

@@ -27,6 +27,10 @@ const RECURSION_LIMIT: usize = 100;
 /// stays within the 2 MiB of stack that a thread has.
 const MAX_CHAIN: usize = 500;
 
+/// What a template can call.
+const FUNCTIONS: &str =
+    "templates have minijinja's own filters, functions and tests, without files, clock and environment";
+
 /// A template with the templates that it includes, imports or extends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
@@ -63,8 +67,8 @@ impl Template {
     /// Renders it with `values`. A key with dots, `ferry.name`, is reached by them. The last newline is kept.
     ///
     /// # Errors
-    /// The first mistake, with its line and, for an undefined name, the nearest known one.
-    pub fn render(&self, values: &BTreeMap<String, Value>) -> Result<String, Diagnostic> {
+    /// Every name that is not known, with its line and the nearest known one; else the first mistake.
+    pub fn render(&self, values: &BTreeMap<String, Value>) -> Result<String, Diagnostics> {
         let file = self.file.as_str();
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -90,12 +94,14 @@ impl Template {
             environment.add_template(name, text).map_err(|error| explain(&error))?;
         }
         let template = environment.get_template(&self.name).map_err(|error| explain(&error))?;
+        let unknown = template.undeclared_variables(false);
+        included::check_names(file, &self.text, &unknown, &values)?;
         let mut output = Bounded(Vec::new());
         template
             .render_captured_to(minijinja::value::Serde(&values), &mut output)
             .map_err(|error| explain(&error))?;
         String::from_utf8(output.0)
-            .map_err(|_| Diagnostic::new(file, "the template makes text that is not UTF-8"))
+            .map_err(|_| Diagnostic::new(file, "the template makes text that is not UTF-8").into())
     }
 }
 
@@ -104,7 +110,7 @@ impl Template {
 /// # Errors
 /// As [`Template::read`] and [`Template::render`].
 pub fn render(file: &str, text: &str, values: &BTreeMap<String, Value>) -> Result<String, Diagnostics> {
-    Ok(Template::read(file, file, text, &|_| None)?.render(values)?)
+    Template::read(file, file, text, &|_| None)?.render(values)
 }
 
 /// Whether an expression holds, as in `{% if … %}`.
@@ -223,7 +229,7 @@ fn explain(file: &str, text: &str, values: &Map<String, Value>, error: &minijinj
             Some("create it, or correct the name: it begins in the folder of the manifest".to_owned()),
         ),
         ErrorKind::UnknownFilter | ErrorKind::UnknownFunction | ErrorKind::UnknownTest => {
-            (detail(), Some("templates have minijinja's own filters, functions and tests, without files, clock and environment".to_owned()))
+            (detail(), Some(FUNCTIONS.to_owned()))
         }
         kind => (format!("{kind}: {}", detail()), None),
     };
@@ -320,8 +326,9 @@ mod tests {
             ("a\n{{ x", "t.j2:2"),
             ("{% for c in cameras %}", "not a valid template"),
             ("{{ 1 | nope }}", "filter"),
-            ("{{ now() }}", "unknown"),
-            ("{{ debug() }}", "unknown"),
+            ("{{ now() }}", "`now` is not a function of templates"),
+            ("{{ debug() }}", "`debug` is not a function"),
+            ("{% if false %}{{ nope }}{% endif %}", "`nope` is undefined"),
             ("{% include '/etc/passwd' %}", "is not below the folder of the manifest"),
             ("{% include 'gone.j2' %}", "`gone.j2`, which does not exist"),
             ("{% include plant_name %}", "is only known on site"),
@@ -329,6 +336,39 @@ mod tests {
         ] {
             assert!(refused(text).contains(part), "{text}: {}", refused(text));
         }
+    }
+
+    #[test]
+    fn names_that_a_template_asks_about_may_be_unknown() {
+        let text = "{% if zebra is defined %}{{ zebra }}{% endif %}{{ zebra | default('none') }}{{ {'zebra': 1}.zebra }}";
+        assert_eq!(render("t.j2", "{% if zebra is not defined %}x{% endif %}", &values()).unwrap(), "x");
+        assert_eq!(render("t.j2", text, &values()).unwrap(), "none1");
+        let all = refused("{{ zebra }}\n{{ plant_nam }} {{ zebra }}\n");
+        assert_eq!(all.matches("is undefined").count(), 2, "{all}");
+    }
+
+    #[test]
+    fn templates_include_others() {
+        let files = BTreeMap::from([
+            ("macros/cam.j2", "{% macro cam(c) %}{% include './dot.j2' %}{{ c.name }}{% endmacro %}"),
+            ("macros/dot.j2", "*"),
+            ("base.j2", "<{% block body %}{% endblock %}>"),
+            ("loop.j2", "{% include 'loop.j2' %}"),
+            ("bad.j2", "one\n{{ nope }}"),
+        ]);
+        let load = |path: &str| files.get(path).map(|text| (*text).to_owned());
+        let read = |text: &str| Template::read("site/t/main.j2", "t/main.j2", text, &load);
+        let text = "{% extends 'base.j2' %}{% from \"../macros/cam.j2\" import cam %}{% block body %}{{ cam(cameras[0]) }}{% endblock %}";
+        let template = read(text).unwrap();
+        assert_eq!(template.included().collect::<Vec<_>>(), ["base.j2", "macros/cam.j2", "macros/dot.j2"]);
+        assert_eq!(template.render(&values()).unwrap(), "<*gate>");
+        let error = read("{% include 'bad.j2' %}").unwrap().render(&values()).unwrap_err().to_string();
+        assert!(error.starts_with("site/bad.j2:2:4: `nope` is undefined\n  2 | {{ nope }}"), "{error}");
+        let error = read("{% include 'loop.j2' %}").unwrap().render(&values()).unwrap_err().to_string();
+        assert!(error.contains("recursion limit"), "{error}");
+        let error = read("a\n{% include '../../x.j2' %}").unwrap_err().to_string();
+        assert!(error.contains("site/t/main.j2:2:4: this names `../../x.j2`, which is not below"), "{error}");
+        assert!(read("{% include ['a.j2', 'b.j2'] %}").unwrap_err().to_string().contains("only known on site"));
     }
 
     #[test]

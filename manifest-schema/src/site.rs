@@ -127,8 +127,8 @@ impl Written<'_> {
             }
         };
         templates.extend(template.included().map(str::to_owned));
-        template.render(names).unwrap_or_else(|mistake| {
-            found.push(mistake);
+        template.render(names).unwrap_or_else(|mistakes| {
+            found.0.extend(mistakes.0);
             String::new()
         })
     }
@@ -155,11 +155,11 @@ impl Written<'_> {
     }
 }
 
-/// Mistakes of a rendering with the answers of `site`, where several are tried.
+/// Mistakes of a rendering with the answers in `site`, a values file.
 #[must_use]
 pub fn with_answers_of(site: &str, mut mistakes: Diagnostics) -> Diagnostics {
     for mistake in &mut mistakes.0 {
-        mistake.message = format!("{} (with the answers of {site})", mistake.message);
+        mistake.message = format!("{} (with the answers in {site})", mistake.message);
     }
     mistakes
 }

@@ -11,11 +11,13 @@ mod reader;
 mod scalar;
 mod sources;
 mod tree;
+mod write;
 
 pub(crate) use reader::shown;
 pub use reader::{Reader, nearest};
 pub use sources::Sources;
 pub use tree::{parse, parse_compose};
+pub use write::write;
 
 /// A node and its place.
 #[derive(Debug, Clone, PartialEq)]

@@ -42,6 +42,8 @@ use std::collections::BTreeMap;
 /// A Compose file, read and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parsed {
+    /// All files as one, interpolated, as text that Compose reads: what `docker compose config` shows.
+    pub merged: String,
     /// The project, without what [`Parsed::left_out`] names and without configs and secrets that no
     /// service uses.
     pub project: model::Project,

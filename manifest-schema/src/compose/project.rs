@@ -4,7 +4,7 @@ use super::context::{Context, Mention, Target};
 use super::model::{NetworkAttachment, Project};
 use super::load::Loader;
 use super::{NamedFile, Parsed, Text, check, environment, files, networks, service};
-use crate::yaml::{Node, Place, Value, shown};
+use crate::yaml::{self, Node, Place, Value, shown};
 use crate::{Diagnostics, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,9 +66,11 @@ pub(super) fn parse(
     check::mounted_files(&mut context, &project);
     check::cycles(&mut context, &project);
     let files = needed_files(std::mem::take(&mut context.files), &project);
+    // What Compose would interpolate again.
+    let merged = yaml::write(&root, &|text| text.replace('$', "$$"));
     let sources = context.r.sources().clone();
     let (project, warnings) = context.r.finish(project)?;
-    Ok(Parsed { project, left_out, sources, warnings, files })
+    Ok(Parsed { merged, project, left_out, sources, warnings, files })
 }
 
 /// Who would wait for whom, and where it is written.

@@ -10,7 +10,7 @@ use crate::yaml::{self, Key, Node, Reader, Sources, Value, nearest};
 use crate::{BundlePath, Diagnostic, Diagnostics, ImageRef, Platform};
 use std::collections::BTreeMap;
 
-const KEYS: [&str; 10] = [
+pub(crate) const KEYS: [&str; 10] = [
     "ferry",
     "name",
     "version",

@@ -1,11 +1,12 @@
-//! Templates that a template names: found before anything is rendered, so that the build knows what to
-//! carry and the site has it.
+//! What a template names, read before anything is rendered: other templates, so that the build knows what
+//! to carry and the site has it; variables, so that a slip shows in branches that are not taken today, too.
 
 use super::{MAX_CHAIN, syntax};
-use crate::yaml::shown as short;
+use crate::yaml::{nearest, shown as short};
 use crate::{BundlePath, Diagnostic, Diagnostics, limits, paths};
 use minijinja::machinery::{Span, Token, tokenize};
-use std::collections::BTreeMap;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, HashSet};
 
 /// Templates that one template may need, and their bytes.
 const MAX_TEMPLATES: usize = 256;
@@ -102,6 +103,68 @@ fn named(text: &str) -> Vec<(Option<String>, Span)> {
         });
     }
     names
+}
+
+/// What the engine gives every template.
+const GLOBALS: [&str; 3] = ["range", "dict", "namespace"];
+
+/// Refuses names that nothing defines, also in branches that are not taken now. A name that the template
+/// itself asks about (`x is defined`, `x | default('')`) may be unknown.
+pub(super) fn check_names(
+    file: &str,
+    text: &str,
+    used: &HashSet<String>,
+    values: &Map<String, Value>,
+) -> Result<(), Diagnostics> {
+    let mut found = Diagnostics::default();
+    let is_known = |name: &str| values.contains_key(name) || GLOBALS.contains(&name);
+    let Ok(syntax) = syntax() else { return Ok(()) };
+    let tokens: Vec<(Token<'_>, Span)> = tokenize(text, false, syntax).map_while(Result::ok).collect();
+    let at = |index: usize| tokens.get(index).map(|(token, _)| token);
+    let asked: HashSet<&str> = tokens
+        .iter()
+        .enumerate()
+        .filter_map(|(index, (token, _))| match (token, at(index + 1), at(index + 2), at(index + 3)) {
+            (Token::Ident(name), Some(Token::Ident("is")), Some(Token::Ident("not")), Some(Token::Ident(test)))
+            | (Token::Ident(name), Some(Token::Ident("is")), Some(Token::Ident(test)), _)
+                if matches!(*test, "defined" | "undefined") =>
+            {
+                Some(*name)
+            }
+            (Token::Ident(name), Some(Token::Pipe), Some(Token::Ident("default" | "d")), _) => Some(*name),
+            _ => None,
+        })
+        .collect();
+    let mut told = HashSet::new();
+    for (index, (token, span)) in tokens.iter().enumerate() {
+        let Token::Ident(name) = token else { continue };
+        if !used.contains(*name) || is_known(name) || asked.contains(name) || told.contains(name) {
+            continue;
+        }
+        // `a.name` and `f(name=…)` are not the name.
+        let before = index.checked_sub(1).and_then(at);
+        if matches!(before, Some(Token::Dot)) || matches!(at(index + 1), Some(Token::Assign)) {
+            continue;
+        }
+        told.insert(*name);
+        let (line, column) = (usize::from(span.start_line), usize::from(span.start_col) + 1);
+        if matches!(at(index + 1), Some(Token::ParenOpen)) {
+            let message = format!("`{}` is not a function of templates", short(name));
+            found.push(Diagnostic::new(file, message).at(text, line, column).hint(super::FUNCTIONS));
+            continue;
+        }
+        let hint = match nearest(name, values.keys().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("declare it under `variables`, or write `{{{{ {name} | default('') }}}}`"),
+        };
+        found.push(
+            Diagnostic::new(file, format!("`{}` is undefined", short(name))).at(text, line, column).hint(hint),
+        );
+        if found.0.len() >= 100 {
+            break;
+        }
+    }
+    found.or_ok(())
 }
 
 /// That no expression is too long for the engine's parser.

@@ -1,0 +1,167 @@
+//! `ferry render`, `lint` and `schema`: what a site gets, and what is wrong with it, before anything is built.
+
+use crate::{inputs, lint, render};
+use anyhow::{Context, Result};
+use clap::Args;
+use ferry_terminal::{Class, Failure, Output, human};
+use manifest_schema::manifest::{Given, Manifest};
+use manifest_schema::{Diagnostics, schema};
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+pub(super) struct RenderArgs {
+    /// The manifest, or the folder that holds ferry.yaml
+    #[arg(default_value = ".")]
+    manifest: PathBuf,
+    /// Answers of the site: a map of names and values
+    #[arg(long, value_name = "FILE")]
+    values: Option<PathBuf>,
+    /// One answer, over those of the file (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// The host's name, as templates see it
+    #[arg(long, default_value = crate::renderings::HOSTNAME)]
+    hostname: String,
+    /// Show what another site gets instead, as a unified diff
+    #[arg(long, value_name = "FILE")]
+    diff: Option<PathBuf>,
+    /// Write the files into this folder instead of showing them
+    #[arg(long, short, value_name = "FOLDER", conflicts_with = "diff")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(super) struct LintArgs {
+    /// The manifest, or the folder that holds ferry.yaml
+    #[arg(default_value = ".")]
+    manifest: PathBuf,
+    /// Fail where there is any advice, too
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Args)]
+pub(super) struct SchemaArgs {
+    /// Of what: `manifest` (ferry.yaml), or `values` (the answers to the variables of a manifest)
+    #[arg(default_value = "manifest", value_parser = ["manifest", "values"])]
+    of: String,
+    /// The manifest whose variables are meant, or the folder that holds ferry.yaml
+    #[arg(default_value = ".")]
+    manifest: PathBuf,
+}
+
+pub(super) fn run_render(args: &RenderArgs, output: Output) -> Result<()> {
+    let given = answers(args.values.as_deref(), &args.set)?;
+    let rendered = render::render(&args.manifest, &given, &args.hostname)?;
+    for warning in &rendered.warnings {
+        output.error_line(&format!("{} {warning}", output.for_stderr().yellow("warning:")));
+    }
+    for (name, value) in &rendered.stand_ins {
+        let value = human::printable(&value.to_string());
+        output.error_line(&format!(
+            "{} `{name}` has no answer; {value} stands for it",
+            output.for_stderr().yellow("note:")
+        ));
+    }
+    if let Some(file) = &args.diff {
+        let mut other = render::answers_file(file)?;
+        add(&mut other, &args.set)?;
+        let other = render::render(&args.manifest, &other, &args.hostname)?;
+        let name = args.values.as_deref().map_or_else(|| "defaults".to_owned(), shown);
+        let diff = render::diff(&rendered, &name, &other, &shown(file));
+        if output.json {
+            output.line(&serde_json::json!({ "diff": diff }).to_string());
+        } else if !diff.is_empty() {
+            output.line(&human::printable_lines(diff.trim_end()));
+        }
+        return Ok(());
+    }
+    if let Some(folder) = &args.output {
+        render::write(&rendered, folder).with_context(|| format!("writing into {}", folder.display()))?;
+        let files: Vec<&String> = rendered.files.keys().collect();
+        if output.json {
+            output.line(&serde_json::json!({ "folder": folder, "files": files }).to_string());
+        } else {
+            output.line(&format!("wrote {} into {}", human::count(files.len(), "file"), folder.display()));
+        }
+        return Ok(());
+    }
+    if output.json {
+        output.line(&serde_json::to_string_pretty(&rendered)?);
+        return Ok(());
+    }
+    for (path, file) in &rendered.files {
+        output.line(&output.bold(&format!("==> {path} ({}) <==", file.mode)));
+        match &file.text {
+            Some(text) => output.line(human::printable_lines(text).trim_end_matches('\n')),
+            None => output.line(&format!("({} that are no text)", human::bytes(file.bytes.len() as u64))),
+        }
+    }
+    Ok(())
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn answers(file: Option<&Path>, single: &[String]) -> Result<Given> {
+    let mut given = match file {
+        Some(file) => render::answers_file(file)?,
+        None => Given::default(),
+    };
+    add(&mut given, single)?;
+    Ok(given)
+}
+
+fn add(given: &mut Given, single: &[String]) -> Result<()> {
+    for answer in single {
+        let Some((name, value)) = answer.split_once('=') else {
+            return Err(Failure::new(Class::Usage, format!("--set {answer} has no `=`"))
+                .hint("write --set NAME=VALUE")
+                .into());
+        };
+        given.set(name.trim(), value.into(), "--set");
+    }
+    Ok(())
+}
+
+pub(super) fn run_lint(args: &LintArgs, output: Output) -> Result<()> {
+    let inputs = inputs::read(&args.manifest)?;
+    let advice = lint::advice(&inputs);
+    if output.json {
+        let report = serde_json::json!({ "warnings": inputs.warnings, "advice": advice });
+        output.line(&serde_json::to_string_pretty(&report)?);
+    } else {
+        for (word, list) in [("warning:", &inputs.warnings), ("advice:", &advice)] {
+            for one in list {
+                output.line(&format!("{} {one}", output.yellow(word)));
+            }
+        }
+        let tried = inputs.renderings.len();
+        let summary = match (inputs.warnings.len(), advice.len()) {
+            (0, 0) => "nothing to say".to_owned(),
+            (warnings, advice) => format!(
+                "{}, {advice} of advice, no mistakes",
+                human::count(warnings, "warning")
+            ),
+        };
+        let sites = human::count(tried - 1, "file");
+        output.line(&format!("{} {summary} (tried with the defaults and {sites} in sites/)", output.green("✓")));
+    }
+    if args.strict && !(advice.is_empty() && inputs.warnings.is_empty()) {
+        return Err(Failure::new(Class::Input, "there is advice, and --strict was given").into());
+    }
+    Ok(())
+}
+
+pub(super) fn run_schema(args: &SchemaArgs, output: Output) -> Result<()> {
+    let schema = if args.of == "manifest" {
+        schema::manifest()
+    } else {
+        let file = if args.manifest.is_dir() { args.manifest.join("ferry.yaml") } else { args.manifest.clone() };
+        let text = crate::texts::read_text(&file).map_err(Diagnostics::from)?;
+        schema::values(&Manifest::parse(&file.display().to_string(), &text)?)
+    };
+    output.line(&serde_json::to_string_pretty(&schema)?);
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! `ferry lint`: everything that `ferry build` would refuse or warn of, and advice on what runs badly in a
+//! server room although nothing forbids it.
+
+use crate::inputs::Inputs;
+use manifest_schema::compose::model::{Condition, HealthCheck, MountSource, Restart, Service};
+use manifest_schema::yaml::{Place, Sources};
+use manifest_schema::{Diagnostic, ImageRef, ServiceName};
+use std::collections::BTreeSet;
+
+/// Advice on a release that can be built, each with its place and what to do.
+#[must_use]
+pub fn advice(inputs: &Inputs) -> Vec<Diagnostic> {
+    let mut found: Vec<Diagnostic> = Vec::new();
+    for rendering in &inputs.renderings {
+        let parsed = &rendering.made.parsed;
+        let jobs: BTreeSet<&ServiceName> = parsed
+            .project
+            .services
+            .values()
+            .flat_map(|service| &service.depends_on)
+            .filter(|(_, wait)| wait.condition == Condition::ServiceCompletedSuccessfully)
+            .map(|(name, _)| name)
+            .collect();
+        for (name, service) in &parsed.project.services {
+            let told = About { name, service, sources: &parsed.sources };
+            let mut of_service = told.image();
+            if !jobs.contains(name) {
+                of_service.extend(told.running());
+            }
+            of_service.extend(told.access());
+            for (other, wait) in &service.depends_on {
+                let checked = parsed.project.services.get(other).and_then(|other| other.healthcheck.as_ref());
+                if wait.condition == Condition::ServiceStarted
+                    && matches!(checked, Some(HealthCheck::Probe { .. }))
+                {
+                    of_service.push(told.say(
+                        format!("does not wait until `{other}` is healthy, although that has a health check"),
+                        format!("write `depends_on: {{ {other}: {{ condition: service_healthy }} }}`"),
+                    ));
+                }
+            }
+            for advice in of_service {
+                if !found.contains(&advice) {
+                    found.push(advice);
+                }
+            }
+        }
+    }
+    found.extend(variables(inputs));
+    found
+}
+
+struct About<'a> {
+    name: &'a ServiceName,
+    service: &'a Service,
+    sources: &'a Sources,
+}
+
+impl About<'_> {
+    fn say(&self, fact: String, hint: impl Into<String>) -> Diagnostic {
+        let place: Place = self.service.place.line();
+        self.sources.mistake(&place, format!("service `{}` {fact}", self.name)).hint(hint)
+    }
+
+    /// An image whose name says nothing about its version.
+    fn image(&self) -> Vec<Diagnostic> {
+        let Ok(image) = self.service.image.parse::<ImageRef>() else { return Vec::new() };
+        if image.digest().is_some() || !image.to_string().ends_with(":latest") {
+            return Vec::new();
+        }
+        vec![self.say(
+            "runs an image without a version: nobody on site can tell which it is".to_owned(),
+            "name the version, as in `image: acme/api:2.4.0`",
+        )]
+    }
+
+    /// What keeps a service up.
+    fn running(&self) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        if self.service.restart == Restart::No {
+            found.push(self.say(
+                "does not come back after it crashed, or after the machine was switched off".to_owned(),
+                "write `restart: unless-stopped`",
+            ));
+        }
+        match self.service.healthcheck {
+            None => found.push(self.say(
+                "has no `healthcheck`: unless its image has one, an install only sees that it stays running"
+                    .to_owned(),
+                "write one, as in `healthcheck: { test: [CMD, /bin/check], interval: 10s }`",
+            )),
+            Some(HealthCheck::Disabled) => found.push(self.say(
+                "has its health check switched off: an install only sees that it stays running".to_owned(),
+                "give it a `test` that tells whether it serves",
+            )),
+            Some(HealthCheck::Probe { .. }) => {}
+        }
+        if self.service.resources.memory_bytes.is_none() {
+            found.push(self.say(
+                "has no memory limit: a leak takes all other services down with it".to_owned(),
+                "write `mem_limit: 512m`, or what it needs",
+            ));
+        }
+        found
+    }
+
+    /// What lets a service do to the host whatever it likes.
+    fn access(&self) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        if self.service.privileged {
+            found.push(self.say(
+                "is privileged: it can do to the host whatever root can".to_owned(),
+                "name what it needs under `cap_add` and `devices`",
+            ));
+        }
+        let socket = |path: &str| path.ends_with("/docker.sock") || path.ends_with("/podman.sock");
+        for mount in &self.service.mounts {
+            if let MountSource::Bind { path, .. } = &mount.source
+                && socket(path)
+            {
+                found.push(self.say(
+                    format!("has the engine's socket {path}: whoever gets into it owns the host"),
+                    "leave it out, or put a proxy before it that allows only what is needed",
+                ));
+            }
+        }
+        found
+    }
+}
+
+/// Questions that nobody on site could answer.
+fn variables(inputs: &Inputs) -> Vec<Diagnostic> {
+    let open = inputs.manifest.variables.iter().filter(|(_, variable)| {
+        variable.default.is_none() && variable.generate.is_none() && variable.question().is_none()
+    });
+    open.map(|(name, variable)| {
+        Diagnostic::new(
+            &inputs.manifest_shown,
+            format!("variable `{name}` is asked on site without a question that people understand"),
+        )
+        .at(&inputs.manifest_text, variable.line, 0)
+        .hint("write `prompt: …`, and `help: …` for what a technician may not know")
+    })
+    .collect()
+}

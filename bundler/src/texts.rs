@@ -1,0 +1,154 @@
+//! The texts that people wrote, read once: manifest, Compose files, `.env`, configs and templates.
+
+use anyhow::Result;
+use manifest_schema::manifest::{ConfigSpec, Manifest};
+use manifest_schema::site::{self, Made, Values, Written};
+use manifest_schema::{BundlePath, Diagnostic, Diagnostics, limits, render};
+use std::path::{Path, PathBuf};
+
+/// What lies in the manifest's folder, as far as the release is made from it.
+#[derive(Debug, Clone)]
+pub struct Texts {
+    /// Folder of the manifest.
+    pub folder: PathBuf,
+    /// The manifest's file as messages name it.
+    pub shown: String,
+    /// Its text.
+    pub manifest_text: String,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The Compose files that it names, in its order; at least one.
+    pub compose: Vec<String>,
+    /// `.env` beside the first of them.
+    pub env_text: Option<String>,
+    /// Configs and templates with their content.
+    pub configs: Vec<(ConfigSpec, Vec<u8>)>,
+}
+
+impl Texts {
+    /// Reads the manifest at `path` (a file, or a folder that holds `ferry.yaml`) and what it names.
+    ///
+    /// # Errors
+    /// All mistakes found, as [`Diagnostics`].
+    pub fn read(path: &Path) -> Result<Self> {
+        let file = if path.is_dir() { path.join("ferry.yaml") } else { path.to_path_buf() };
+        let shown = file.display().to_string();
+        let folder = match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        let manifest_text = read_text(&file).map_err(|mistake| {
+            Diagnostics::from(mistake.hint("run `ferry init` in the folder of your compose.yaml to make one"))
+        })?;
+        let manifest = Manifest::parse(&shown, &manifest_text)?;
+        let mut found = Diagnostics::default();
+        let mut compose = Vec::new();
+        for path in &manifest.compose {
+            match read_text(&folder.join(path.as_str())) {
+                Ok(text) => compose.push(text),
+                Err(mistake) => found.push(mistake.hint(format!("the manifest {shown} names it as `compose`"))),
+            }
+        }
+        let env_file = folder.join(manifest.compose_folder()).join(".env");
+        let env_text = match env_file.is_file().then(|| read_text(&env_file)) {
+            Some(Ok(text)) => Some(text),
+            Some(Err(mistake)) => {
+                found.push(mistake);
+                None
+            }
+            None => None,
+        };
+        let configs = read_configs((&manifest, &shown, &manifest_text), &folder, &mut found);
+        found.or_ok(())?;
+        Ok(Self { folder, shown, manifest_text, manifest, compose, env_text, configs })
+    }
+
+    /// The release with these answers, on a host called `hostname`.
+    ///
+    /// # Errors
+    /// All mistakes of templates and Compose files.
+    pub fn make(&self, values: &Values, hostname: &str) -> Result<Made, Diagnostics> {
+        let contents: Vec<Vec<u8>> = self.configs.iter().map(|(_, content)| content.clone()).collect();
+        let compose_folder = self.folder.join(self.manifest.compose_folder());
+        let load = |name: &str| {
+            let name: BundlePath = name.parse().ok()?;
+            std::fs::read(compose_folder.join(name.as_str())).ok()
+        };
+        let template = |name: &str| read_text(&self.folder.join(name)).ok();
+        let written = Written {
+            manifest: &self.manifest,
+            shown_root: &shown_root(&self.folder),
+            compose: &self.compose,
+            dotenv: self.env_text.as_deref(),
+            configs: &contents,
+            load: &load,
+            template: &template,
+        };
+        written.make(&site::names(&self.manifest, values, hostname))
+    }
+}
+
+/// What messages put before a path that begins in `folder`.
+pub(crate) fn shown_root(folder: &Path) -> String {
+    match folder.display().to_string() {
+        here if here == "." => String::new(),
+        folder => format!("{}/", folder.trim_end_matches('/')),
+    }
+}
+
+/// Reads a text file that a person wrote.
+pub(crate) fn read_text(file: &Path) -> std::result::Result<String, Diagnostic> {
+    let shown = file.display().to_string();
+    let size = std::fs::metadata(file).map_err(|error| Diagnostic::new(&shown, plain(&error)))?.len();
+    if size > limits::MAX_YAML_BYTES as u64 {
+        return Err(Diagnostic::new(&shown, format!("it has {size} bytes; 4 MiB are the most")));
+    }
+    let bytes = std::fs::read(file).map_err(|error| Diagnostic::new(&shown, plain(&error)))?;
+    String::from_utf8(bytes).map_err(|error| {
+        Diagnostic::new(&shown, format!("it is not UTF-8 text (byte {})", error.utf8_error().valid_up_to()))
+    })
+}
+
+/// An error of the file system in plain words.
+pub(crate) fn plain(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "it may not be read by this user".to_owned(),
+        _ => format!("it cannot be read: {error}"),
+    }
+}
+
+fn read_configs(
+    manifest: (&Manifest, &str, &str),
+    folder: &Path,
+    found: &mut Diagnostics,
+) -> Vec<(ConfigSpec, Vec<u8>)> {
+    let (manifest, shown, text) = manifest;
+    let mut configs = Vec::new();
+    for config in &manifest.configs {
+        let file = folder.join(&config.from);
+        let at = |message: String| Diagnostic::new(shown, message).at(text, config.line, 0);
+        let size = std::fs::metadata(&file).map(|metadata| metadata.len()).unwrap_or_default();
+        if size > limits::MAX_RENDERED_BYTES as u64 {
+            let message = format!("the config {} has {size} bytes; carry it as an artifact", config.from);
+            found.push(at(message));
+            continue;
+        }
+        let content = match std::fs::read(&file) {
+            Ok(content) => content,
+            Err(error) => {
+                let mistake = at(format!("the config {}: {}", config.from, plain(&error)));
+                found.push(mistake.hint("paths in the manifest start at its own folder"));
+                continue;
+            }
+        };
+        if render::is_template(&config.from)
+            && let Err(mistake) = site::check_text(&file.display().to_string(), &content)
+        {
+            found.push(mistake);
+            continue;
+        }
+        configs.push((config.clone(), content));
+    }
+    configs
+}

@@ -1,0 +1,290 @@
+//! JSON Schemas (draft 2020-12) of what people write, for editors that complete and check while typing.
+//!
+//! The parser is what decides: a schema says what it can of the same rules, and a test holds the two
+//! together. What only the parser knows (a file that is missing, a name that is used twice) is left out.
+
+use crate::manifest::{Manifest, Variable, VariableKind, in_order};
+use serde_json::{Map, Value, json};
+
+const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// The schema of `ferry.yaml`.
+#[must_use]
+pub fn manifest() -> Value {
+    json!({
+        "$schema": DRAFT,
+        "title": "ferry.yaml",
+        "description": "What goes into one signed bundle, beside an ordinary compose.yaml",
+        "type": "object",
+        "required": ["ferry", "name", "version"],
+        "patternProperties": { "^x-": true },
+        "additionalProperties": false,
+        "properties": {
+            "ferry": { "const": 1, "description": "Version of this file's format" },
+            "name": {
+                "type": "string",
+                "pattern": "^[a-z0-9][a-z0-9_-]*$",
+                "description": "Product name, also the Compose project's name"
+            },
+            "version": {
+                "type": ["string", "number"],
+                "description": "As the release engineer writes it, 2.4.0"
+            },
+            "compose": {
+                "description": "The Compose file, or several, later ones over earlier ones; compose.yaml where nothing is written",
+                "oneOf": [
+                    { "type": "string" },
+                    { "type": "array", "items": { "type": "string" }, "minItems": 1, "uniqueItems": true }
+                ]
+            },
+            "images": {
+                "description": "Where images lie that Compose's image names alone cannot find",
+                "type": ["object", "null"],
+                "additionalProperties": {
+                    "oneOf": [
+                        source(),
+                        {
+                            "type": "object",
+                            "required": ["from"],
+                            "patternProperties": { "^x-": true },
+                            "additionalProperties": false,
+                            "properties": {
+                                "from": source(),
+                                "preserve": {
+                                    "type": "boolean",
+                                    "description": "Keep manifest and layers byte for byte"
+                                }
+                            }
+                        }
+                    ]
+                }
+            },
+            "artifacts": {
+                "description": "Build artifacts: files, folders, archives, .deb, .jar, and paths of git repositories",
+                "type": ["array", "null"],
+                "items": {
+                    "oneOf": [
+                        { "type": "string" },
+                        {
+                            "type": "object",
+                            "required": ["from"],
+                            "patternProperties": { "^x-": true },
+                            "additionalProperties": false,
+                            "properties": {
+                                "from": {
+                                    "type": "string",
+                                    "description": "A path beside the manifest, or git:REPOSITORY@REF[:PATH]"
+                                },
+                                "to": {
+                                    "type": "string",
+                                    "description": "Place below the release's artifacts/; with / at its end a folder"
+                                }
+                            }
+                        }
+                    ]
+                }
+            },
+            "configs": {
+                "description": "Config files; those that end in .j2 are Jinja templates, filled in on site",
+                "type": ["array", "null"],
+                "items": {
+                    "type": "object",
+                    "required": ["from", "to"],
+                    "patternProperties": { "^x-": true },
+                    "additionalProperties": false,
+                    "properties": {
+                        "from": { "type": "string", "description": "The file, beside the manifest" },
+                        "to": { "type": "string", "description": "Place in the release's folder" },
+                        "mode": {
+                            "type": ["string", "integer"],
+                            "description": "Permission bits in octal, 0644 where nothing is written"
+                        }
+                    }
+                }
+            },
+            "volumes": {
+                "description": "First content of named volumes",
+                "type": ["object", "null"],
+                "additionalProperties": {
+                    "type": "object",
+                    "patternProperties": { "^x-": true },
+                    "additionalProperties": false,
+                    "properties": {
+                        "seed": {
+                            "type": "string",
+                            "description": "A folder or a tar file, for a volume that is empty"
+                        }
+                    }
+                }
+            },
+            "variables": {
+                "description": "What a site is asked once, remembered and checked",
+                "type": ["object", "null"],
+                "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,63}$" },
+                "additionalProperties": variable()
+            },
+            "requires": {
+                "description": "What the host must offer",
+                "type": ["object", "null"],
+                "patternProperties": { "^x-": true },
+                "additionalProperties": false,
+                "properties": {
+                    "engine": { "type": ["string", "number"], "description": "Lowest engine, \">=20.10\"" },
+                    "arch": {
+                        "description": "Architectures that images are packed for; amd64 where nothing is written",
+                        "oneOf": [
+                            { "type": "string" },
+                            { "type": "array", "items": { "type": "string" }, "uniqueItems": true }
+                        ]
+                    },
+                    "memory": { "type": ["string", "integer"], "description": "Memory, 4GiB" },
+                    "disk": {
+                        "type": ["string", "integer"],
+                        "description": "Free disk beyond what the bundle itself needs"
+                    }
+                }
+            }
+        }
+    })
+}
+
+fn source() -> Value {
+    json!({
+        "type": "string",
+        "pattern": "^(docker-archive|oci|oci-archive|docker-daemon|docker):",
+        "description": "As skopeo names it: docker-archive:PATH, oci:PATH, oci-archive:PATH, docker-daemon:NAME, docker://NAME"
+    })
+}
+
+fn variable() -> Value {
+    json!({
+        "type": ["object", "null"],
+        "patternProperties": { "^x-": true },
+        "additionalProperties": false,
+        "properties": {
+            "type": {
+                "enum": ["string", "int", "bool", "choice", "list", "map", "path", "port", "address", "secret"],
+                "description": "What kind of answer; string where nothing is written"
+            },
+            "prompt": { "type": "string", "description": "The question" },
+            "help": { "type": "string", "description": "More about it, shown for ?" },
+            "default": { "description": "The answer where none is given" },
+            "pattern": { "type": "string", "description": "A regular expression that the text must match" },
+            "generate": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 256,
+                "description": "This many random characters where no answer is given"
+            },
+            "choices": {
+                "type": "array",
+                "items": { "type": ["string", "number", "boolean"] },
+                "description": "What can be answered"
+            },
+            "min": { "type": "integer", "description": "Least number, or least length" },
+            "max": { "type": "integer", "description": "Greatest number, or greatest length" },
+            "when": {
+                "type": "string",
+                "description": "An expression over variables above: it is asked only where that is true"
+            }
+        }
+    })
+}
+
+/// The schema of a values file for the variables of `manifest`.
+#[must_use]
+pub fn values(manifest: &Manifest) -> Value {
+    let properties: Map<String, Value> = in_order(&manifest.variables)
+        .into_iter()
+        .map(|(name, variable)| (name.clone(), answer(variable)))
+        .collect();
+    json!({
+        "$schema": DRAFT,
+        "title": format!("Answers for {} {}", manifest.name, manifest.version),
+        "type": ["object", "null"],
+        "additionalProperties": false,
+        "properties": properties,
+    })
+}
+
+fn answer(variable: &Variable) -> Value {
+    let mut schema = Map::new();
+    if let Some(question) = variable.question() {
+        schema.insert("description".to_owned(), question.into());
+    }
+    if let Some(default) = &variable.default {
+        schema.insert("default".to_owned(), default.clone());
+    }
+    let (low, high) = match variable.kind {
+        VariableKind::Int | VariableKind::Port => ("minimum", "maximum"),
+        VariableKind::List => ("minItems", "maxItems"),
+        VariableKind::Map => ("minProperties", "maxProperties"),
+        _ => ("minLength", "maxLength"),
+    };
+    let (mut min, mut max) = (variable.min, variable.max);
+    let kind = match variable.kind {
+        VariableKind::Int => json!("integer"),
+        VariableKind::Port => {
+            min = Some(min.unwrap_or(1).max(1));
+            max = Some(max.unwrap_or(65_535).min(65_535));
+            json!("integer")
+        }
+        VariableKind::Bool => json!("boolean"),
+        VariableKind::List => json!("array"),
+        VariableKind::Map => json!("object"),
+        VariableKind::Choice => {
+            schema.insert("enum".to_owned(), variable.choices.clone().into());
+            Value::Null
+        }
+        // `version: 1.10` is the text as written.
+        VariableKind::String => json!(["string", "number"]),
+        VariableKind::Path | VariableKind::Address | VariableKind::Secret => json!("string"),
+    };
+    if !kind.is_null() {
+        schema.insert("type".to_owned(), kind);
+    }
+    for (key, bound) in [(low, min), (high, max)] {
+        if let Some(bound) = bound {
+            schema.insert(key.to_owned(), bound.into());
+        }
+    }
+    if let Some(pattern) = &variable.pattern {
+        schema.insert("pattern".to_owned(), pattern.clone().into());
+    }
+    Value::Object(schema)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn keys(schema: &Value) -> BTreeSet<&str> {
+        schema["properties"].as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn the_schema_has_the_keys_that_the_parser_has() {
+        let manifest = manifest();
+        assert_eq!(keys(&manifest), crate::manifest::KEYS.into_iter().collect());
+        let variable = &manifest["properties"]["variables"]["additionalProperties"];
+        assert_eq!(keys(variable), crate::manifest::VARIABLE_KEYS.into_iter().collect());
+        let kinds = variable["properties"]["type"]["enum"].as_array().unwrap();
+        for kind in kinds {
+            let choices = if kind == "choice" { ", choices: [a]" } else { "" };
+            let text = format!("ferry: 1\nname: a\nversion: 1\nvariables: {{ v: {{ type: {kind}{choices} }} }}\n");
+            Manifest::parse("ferry.yaml", &text.replace('"', "")).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+
+    #[test]
+    fn answers_are_described_as_they_are_checked() {
+        let text = "ferry: 1\nname: a\nversion: 1\nvariables:\n  plant: { prompt: Name, pattern: '^[A-Z]+$' }\n  web: { type: port, default: 80 }\n  side: { choices: [north, south] }\n  cameras: { type: list, max: 4, default: [] }\n";
+        let schema = values(&Manifest::parse("ferry.yaml", text).unwrap());
+        let of = |name: &str| schema["properties"][name].clone();
+        assert_eq!(of("plant"), json!({ "description": "Name", "type": ["string", "number"], "pattern": "^[A-Z]+$" }));
+        assert_eq!(of("web"), json!({ "default": 80, "type": "integer", "minimum": 1, "maximum": 65535 }));
+        assert_eq!(of("side"), json!({ "enum": ["north", "south"] }));
+        assert_eq!(of("cameras"), json!({ "default": [], "type": "array", "maxItems": 4 }));
+    }
+}
