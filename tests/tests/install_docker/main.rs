@@ -5,6 +5,7 @@
 mod host_files;
 mod interruption;
 mod main_path;
+mod many_sites;
 mod nothing_lost;
 mod preflight;
 mod trust;
