@@ -70,7 +70,7 @@ impl UnverifiedBundle {
     /// just behind the head.
     ///
     /// # Errors
-    /// [`FormatError::Untrusted`] without a trusted signature; otherwise what is damaged.
+    /// [`FormatError::Unsigned`] or [`FormatError::Untrusted`] without a trusted signature; otherwise what is damaged.
     pub fn verify(self, trust: &Trust, reader: &mut dyn Read) -> Result<Verified> {
         let signers = signature::verify(&self.head.index, &self.head.signatures, trust)?;
         let index = Index::decode(&self.head.index)?;

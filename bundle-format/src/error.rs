@@ -41,7 +41,10 @@ pub enum FormatError {
         /// Offset in the file, in bytes.
         offset: u64,
     },
-    /// No signature, a wrong one, or one that nobody here trusts.
+    /// No signature that is valid: the bundle was damaged or changed.
+    #[error("{0}")]
+    Unsigned(&'static str),
+    /// Signed by nobody who is trusted here.
     #[error("{0}")]
     Untrusted(String),
     /// Signed, but contradicting itself: a fault in the program that wrote it.

@@ -58,7 +58,8 @@ impl Trust {
 /// Checks `signatures` over `index` and returns the valid signers that `trust` covers.
 ///
 /// # Errors
-/// [`FormatError::Untrusted`], saying what was found, when there is none.
+/// [`FormatError::Unsigned`] when no signature is valid, [`FormatError::Untrusted`] when nobody who signed is
+/// trusted.
 pub(crate) fn verify(index: &[u8], signatures: &[Vec<u8>], trust: &Trust) -> Result<Vec<Signer>> {
     let signers = valid_signers(index, signatures);
     if signers.is_empty() {
@@ -67,7 +68,7 @@ pub(crate) fn verify(index: &[u8], signatures: &[Vec<u8>], trust: &Trust) -> Res
             1 => "the bundle's signature is not valid",
             _ => "none of the bundle's signatures is valid",
         };
-        return Err(FormatError::Untrusted(text.into()));
+        return Err(FormatError::Unsigned(text));
     }
     let trusted: Vec<Signer> =
         signers.iter().filter(|signer| trust.covers(signer.key.key_data())).cloned().collect();

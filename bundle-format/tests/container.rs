@@ -215,9 +215,9 @@ fn signatures_by_others_or_for_other_purposes_do_not_count() {
     let for_git = signer.sign("git", HashAlg::Sha512, &head.index).unwrap().to_pem(LineEnding::LF).unwrap();
     let over_other = sign(&signer, b"another index");
     for wrong in [by_other.clone(), for_git.into_bytes(), over_other, b"nonsense".to_vec()] {
-        assert!(matches!(resigned(vec![wrong]), Err(FormatError::Untrusted(_))));
+        assert!(matches!(resigned(vec![wrong]), Err(FormatError::Unsigned(_))));
     }
-    assert!(matches!(resigned(Vec::new()), Err(FormatError::Untrusted(_))));
+    assert!(matches!(resigned(Vec::new()), Err(FormatError::Unsigned(_))));
     // A further signature does not move the payload, and one trusted signature is enough.
     resigned(vec![by_other, sign(&signer, &head.index)]).unwrap();
 }

@@ -93,6 +93,7 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
         .output
         .clone()
         .unwrap_or_else(|| PathBuf::from(format!("{}-{}.fz", inputs.manifest.name, inputs.manifest.version)));
+    overwrites_a_bundle_only(&output)?;
     progress.begin("finding", None);
     let images = sources::resolve(
         &inputs.wanted(),
@@ -146,6 +147,25 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
         artifacts: release.artifacts.len(),
         signed_by: request.keys.iter().map(SigningKey::fingerprint).collect(),
     })
+}
+
+/// Refuses to write over what is no bundle: a slip of the finger must not cost a key or a Compose file.
+fn overwrites_a_bundle_only(output: &Path) -> Result<()> {
+    let mut file = match File::open(output) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("writing {}", output.display())),
+    };
+    let mut begins = Vec::new();
+    let read = file.by_ref().take(bundle_format::frame::EMPTY_FRAME.len() as u64).read_to_end(&mut begins);
+    if file.metadata().is_ok_and(|metadata| metadata.is_file())
+        && read.is_ok()
+        && (begins.is_empty() || begins == bundle_format::frame::EMPTY_FRAME)
+    {
+        return Ok(());
+    }
+    let fact = format!("{} is there already, and is no bundle", output.display());
+    Err(Failure::new(Class::Files, fact).hint("write the bundle to another file, as in `-o site.fz`").into())
 }
 
 /// What to do about a damaged copy in `images/`.

@@ -235,7 +235,11 @@ fn run_init(folder: &std::path::Path, output: Output) -> Result<()> {
             output.for_stderr().yellow("warning:")
         ));
     }
-    output.line("next: ferry keygen release && ferry build --key release");
+    let there = match folder.to_str() {
+        Some(".") => String::new(),
+        _ => format!("cd {} && ", folder.display()),
+    };
+    output.line(&format!("next: {there}ferry keygen release && ferry build --key release"));
     Ok(())
 }
 
@@ -350,7 +354,7 @@ fn all_cores(threads: Option<usize>) -> usize {
     threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
 }
 
-/// Ctrl-C ends the work in good order (temporary files removed); a second one at once.
+/// Ctrl-C or TERM ends the work in good order (temporary files removed); a second one at once.
 fn cancel_on_ctrl_c() -> Cancel {
     let cancel = Cancel::default();
     let flag = cancel.clone();
@@ -358,7 +362,7 @@ fn cancel_on_ctrl_c() -> Cancel {
     std::thread::spawn(move || {
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
-            while tokio::signal::ctrl_c().await.is_ok() {
+            while asked_to_end().await.is_ok() {
                 if flag.asked() {
                     std::process::exit(i32::from(Class::Cancelled.code()));
                 }
@@ -367,4 +371,18 @@ fn cancel_on_ctrl_c() -> Cancel {
         });
     });
     cancel
+}
+
+/// Waits for Ctrl-C, and for TERM where the system has it.
+async fn asked_to_end() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
 }

@@ -116,6 +116,10 @@ pub fn classified(error: bundle_format::FormatError, path: &Path) -> anyhow::Err
     let shown = path.display();
     match &error {
         E::Io { .. } => anyhow::Error::new(error).context(format!("reading {shown}")),
+        E::Unsigned(_) => Failure::new(Class::Trust, format!("{shown} cannot be trusted"))
+            .because(error)
+            .hint("it was damaged or changed on its way: copy it again from where it was built")
+            .into(),
         E::Untrusted(_) => Failure::new(Class::Trust, format!("{shown} cannot be trusted"))
             .because(error)
             .hint("compare the fingerprint with the delivery note; name it with --trust SHA256:… if it is right")

@@ -16,7 +16,7 @@ pub fn bundle(error: FormatError, path: &Path) -> anyhow::Error {
             format!("{shown} cannot be read"),
             "is the stick still plugged in? try another port, or copy the bundle again",
         ),
-        FormatError::Untrusted(_) => (
+        FormatError::Untrusted(_) | FormatError::Unsigned(_) => (
             Class::Trust,
             format!("{shown} cannot be trusted"),
             "fetch the bundle again from where it was built",

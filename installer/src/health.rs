@@ -50,6 +50,14 @@ impl Default for Patience {
     }
 }
 
+impl Patience {
+    /// For a release that ran before and is put back: a deadline that was set for the new one is not its own.
+    #[must_use]
+    pub fn for_what_ran(&self) -> Self {
+        Self { timeout: None, ..self.clone() }
+    }
+}
+
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {

@@ -178,6 +178,15 @@ impl ProductDir {
             .into())
     }
 
+    /// Whether somebody holds the lock now.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        File::open(self.file("lock")).is_ok_and(|file| {
+            // Held only for this look.
+            matches!(FileExt::try_lock_shared(&file), Ok(false))
+        })
+    }
+
     /// Points `current` at the folder of a release, atomically.
     ///
     /// # Errors

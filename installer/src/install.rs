@@ -157,9 +157,9 @@ async fn carry_out(
     let report = match done {
         Ok(report) => report,
         Err(error) => {
-            let (patience, progress) = (&request.patience, progress.as_ref());
+            let (patience, progress) = (request.patience.for_what_ran(), progress.as_ref());
             return Err(
-                finish::step_back(name, patience, prepared, &mut journal, step, error, progress).await
+                finish::step_back(name, &patience, prepared, &mut journal, step, error, progress).await
             );
         }
     };

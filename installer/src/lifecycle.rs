@@ -7,7 +7,7 @@ use crate::engine::containers::{ContainerFacts, Health, LogChunk, RunState};
 use crate::engine::{Engine, EngineError};
 use crate::health::{Outcome, Patience};
 use crate::hooks;
-use crate::parking::{Standing, runs};
+use crate::parking::{Standing, runs, place};
 use crate::sequence::{Member, SequenceError, Work, bring_up, in_reverse};
 use crate::service_spec::label;
 use futures_util::{Stream, StreamExt as _, stream};
@@ -34,6 +34,8 @@ pub struct ServiceStatus {
     pub state: RunState,
     /// What its health check says, where it has one that the engine runs.
     pub health: Option<Health>,
+    /// The service, and from its second container on the number.
+    pub place: String,
     /// Exit code, where it does not run.
     pub exit_code: Option<i64>,
     /// How often the engine has restarted it.
@@ -95,6 +97,7 @@ async fn one_status(
     let since = if up { state.started_at } else { state.finished_at };
     Ok(Some(ServiceStatus {
         service: container.labels.get(label::SERVICE).cloned().unwrap_or_default(),
+        place: place(&container).unwrap_or_default(),
         container: container.name,
         state: state.state,
         health,

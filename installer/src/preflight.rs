@@ -179,6 +179,34 @@ pub fn check_services(project: &Project, images: &BTreeSet<String>) -> Vec<Findi
         .collect()
 }
 
+/// Devices and folders of this machine that services need and that are not there.
+#[must_use]
+pub fn check_paths(project: &Project) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, service) in &project.services {
+        for (device, ..) in service.devices.iter().filter(|(device, ..)| !Path::new(device).exists()) {
+            let device = human::printable(device);
+            findings.push(Finding::new(
+                format!("service {name} needs the device {device}, which is not there"),
+                "plug it in, or load its driver; `ls /dev` shows what is there",
+            ));
+        }
+        for mount in &service.mounts {
+            if let MountSource::Bind { path, create: false } = &mount.source
+                && path.starts_with('/')
+                && !Path::new(path).exists()
+            {
+                let path = human::printable(path);
+                findings.push(Finding::new(
+                    format!("service {name} mounts {path}, which is not there"),
+                    format!("make it as the service needs it, for example with `mkdir -p {path}`"),
+                ));
+            }
+        }
+    }
+    findings
+}
+
 /// Published ports that someone else holds. `own` are the project's own containers.
 #[must_use]
 pub fn check_ports(project: &Project, own: &[ContainerFacts]) -> Vec<Finding> {
@@ -207,7 +235,7 @@ pub fn check_ports(project: &Project, own: &[ContainerFacts]) -> Vec<Finding> {
             match tried.map_err(|error| error.kind()) {
                 Err(ErrorKind::AddrInUse) => findings.push(Finding::new(
                     format!("port {number}/{} of service {name} is taken on {host}", port.protocol),
-                    format!("see who has it with `ss -lnp | grep :{number}` and stop that, or publish another port"),
+                    format!("see who has it with `ss -lnp | grep :{number}` and stop that, or ask the sender for a bundle with another port"),
                 )),
                 Err(ErrorKind::AddrNotAvailable) => findings.push(Finding::new(
                     format!("service {name} publishes on {host}, which is no address of this machine"),

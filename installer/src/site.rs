@@ -210,6 +210,14 @@ pub fn remembered(product: &ProductDir, attempt: bool) -> Result<Values> {
     Ok(values)
 }
 
+/// Whether there is any answer to keep for a later install.
+///
+/// # Errors
+/// When the file is damaged.
+pub fn has_answers(product: &ProductDir) -> Result<bool> {
+    Ok(!read_values(&product.file(VALUES))?.is_empty())
+}
+
 /// Keeps the answers of an attempt, apart from those of what runs.
 ///
 /// # Errors

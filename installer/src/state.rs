@@ -85,9 +85,23 @@ pub struct Installed {
     /// Services that had done their work and ended when it was installed: they are not run again.
     #[serde(default)]
     pub done: BTreeSet<String>,
+    /// Where containers have to be: `web`, `web/2`.
+    #[serde(default)]
+    pub places: BTreeSet<String>,
+    /// Names of `images` that were in the engine before Ferry brought any: they are somebody else's.
+    #[serde(default)]
+    pub found: BTreeSet<String>,
 }
 
 impl State {
+    /// Names of images that this product has brought, and nobody else.
+    #[must_use]
+    pub fn own_images(&self) -> BTreeSet<String> {
+        let releases = || self.current.iter().chain(&self.previous);
+        let found: BTreeSet<&String> = releases().flat_map(|release| &release.found).collect();
+        releases().flat_map(|release| release.images.keys()).filter(|name| !found.contains(name)).cloned().collect()
+    }
+
     /// Reads the state of a product; empty where there is none.
     ///
     /// # Errors

@@ -71,13 +71,19 @@ fn choose(
         return Ok(Decision { trust, pins, vouched: false });
     } else if !pins.is_empty() {
         // A stranger's key where a key is expected is no first meeting: nobody is asked to wave it through.
-        let keys: Vec<String> = pins.iter().map(|pin| fingerprint(pin.key.key_data())).collect();
+        let keys: Vec<String> = pins
+            .iter()
+            .map(|pin| {
+                let products = human::printable(&pin.principals);
+                format!("{} for {products}", fingerprint(pin.key.key_data()))
+            })
+            .collect();
         return Err(refused(
             format!(
                 "{shown} is signed by {by}, which is not pinned on this host; pinned is {}",
                 keys.join(" and ")
             ),
-            "do not install it before the sender has told you by phone that the key has changed; only then name the new key with --trust SHA256:…",
+            "a product that is new here: name the key that its delivery note names, with --trust SHA256:…; one that runs here: do not install it before the sender has told you by phone that the key has changed",
         ));
     } else {
         match confirm(&found) {

@@ -46,7 +46,7 @@ fn checks_are_made_in_the_order_of_the_book() {
     assert!(matches!(error(sizes), FormatError::Foreign(_)));
     let mut index = spoil_metadata(bytes.clone());
     index[17 + 12..17 + 12 + 72].fill(0xee);
-    assert!(matches!(error(index), FormatError::Untrusted(_)), "the index is not read before its signature");
+    assert!(matches!(error(index), FormatError::Unsigned(_)), "the index is not read before its signature");
     let version = spoil_metadata(book::with_index(&bytes, |index| index[8] = 9));
     assert!(matches!(error(version), FormatError::Version { found: 9, .. }));
     let length = spoil_metadata(book::with_index(&bytes, |index| index[12] ^= 1));

@@ -272,7 +272,7 @@ impl Search<'_> {
         }
         let candidates = self.people.as_deref().unwrap_or_default();
         let whence = if candidates.is_empty() {
-            "images/ holds no archive".to_owned()
+            "images/ holds no archive that people put there".to_owned()
         } else {
             format!("images/ holds {}", list_names(candidates))
         };
@@ -336,16 +336,16 @@ impl Search<'_> {
             .and_then(Result::ok)
             .unwrap_or_default();
         let answer = engine.inspect(names);
-        let candidates = match answer {
+        let candidates = match &answer {
             Ok(Some(image)) if kept_candidates.iter().any(|candidate| candidate.has_id(&image.id)) => {
                 kept_candidates
             }
             Ok(Some(image)) => {
-                if let Some(why) = no_use(&image, hunt) {
+                if let Some(why) = no_use(image, hunt) {
                     hunt.tried.push(format!("{engine} {why}"));
                     return Ok(());
                 }
-                let saved = engine.save(&image, &path, self.progress);
+                let saved = engine.save(image, &path, self.progress);
                 saved.and_then(|()| kept::read_images(&path, self.cancel)).map_err(|error| {
                     Diagnostics::from(at(
                         hunt.wanted,
@@ -356,7 +356,16 @@ impl Search<'_> {
                     ))
                 })?
             }
-            Ok(None) | Err(_) if !kept_candidates.is_empty() && !self.options.refresh => kept_candidates,
+            Ok(None) | Err(_) if !kept_candidates.is_empty() && !self.options.refresh => {
+                if let Err(error) = &answer {
+                    // It may have been built anew since.
+                    self.progress.warn(&format!(
+                        "{engine} does not answer ({}): the copy of {short} that an earlier build kept in images/ is used",
+                        human::printable(&format!("{error:#}"))
+                    ));
+                }
+                kept_candidates
+            }
             Ok(None) => {
                 hunt.tried.push(format!("{engine} does not have it"));
                 return Ok(());

@@ -5,7 +5,7 @@ use crate::classify;
 use crate::engine::{Engine, EngineError, containers::RunState};
 use crate::health::Patience;
 use crate::host::{ProductDir, Root};
-use crate::lifecycle::{self, Uninstall};
+use crate::lifecycle::{self, ServiceStatus, Uninstall};
 use crate::sequence::SequenceError;
 use crate::site::{self, Answers};
 use crate::state::{Phase, State};
@@ -15,6 +15,7 @@ use ferry_terminal::{Class, Failure, Output, human};
 use futures_util::StreamExt;
 use manifest_schema::ProjectName;
 use manifest_schema::progress::Progress;
+use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,8 +74,15 @@ pub(super) async fn status(which: &Which, common: &Common, output: Output) -> Re
     let (engine, name, product) = connect(which, common).await?;
     let state = State::load(&product)?;
     let services = lifecycle::status(&engine, &name).await?;
+    let changing = state.attempt.is_some() && product.is_locked();
+    let places = state.current.as_ref().map(|current| current.places.clone()).unwrap_or_default();
+    let missing = if changing { Vec::new() } else { missing(&places, &services) };
     if output.json {
-        let value = serde_json::json!({ "product": name, "current": state.current, "services": services });
+        let value = serde_json::json!({
+            "product": name, "current": state.current, "services": services, "missing": missing,
+            "interrupted": state.attempt.as_ref().filter(|_| !changing).map(|attempt| &attempt.release),
+            "installing": state.attempt.as_ref().filter(|_| changing).map(|attempt| &attempt.release),
+        });
         output.line(&serde_json::to_string_pretty(&value)?);
         return Ok(());
     }
@@ -89,9 +97,13 @@ pub(super) async fn status(which: &Which, common: &Common, output: Output) -> Re
         None => output.line(&format!("{} is not installed", name.as_str())),
     }
     if let Some(attempt) = &state.attempt {
-        output.line(&format!("an install of {} was interrupted: run it again to finish it", attempt.release));
+        output.line(&if changing {
+            format!("an install of {} is going on", attempt.release)
+        } else {
+            format!("an install of {} was interrupted: run it again to finish it", attempt.release)
+        });
     }
-    if services.is_empty() {
+    if services.is_empty() && missing.is_empty() {
         output.line("no containers");
     }
     for service in &services {
@@ -104,11 +116,27 @@ pub(super) async fn status(which: &Which, common: &Common, output: Output) -> Re
             service.health.as_ref().map(|health| format!("{health:?}").to_lowercase()).unwrap_or_default();
         output.line(&format!(
             "  {:<16} {state:<14} {health:<10} {}",
-            human::printable(&service.service),
+            human::printable(&service.place),
             human::printable(&service.ports.join(", "))
         ));
     }
+    for place in &missing {
+        output.line(&format!("  {:<16} missing        its container was removed: install the bundle again", human::printable(place)));
+    }
     Ok(())
+}
+
+/// Places where a container should be and none is.
+fn missing(places: &BTreeSet<String>, found: &[ServiceStatus]) -> Vec<String> {
+    let there: BTreeSet<&String> = found.iter().map(|service| &service.place).collect();
+    places.iter().filter(|place| !there.contains(place)).cloned().collect()
+}
+
+fn were(places: &[String]) -> String {
+    match places {
+        [one] => format!("the container of {one} was"),
+        several => format!("the containers of {} were", several.join(", ")),
+    }
 }
 
 /// Stops all services, in order.
@@ -149,12 +177,13 @@ pub(super) async fn start(
     let patience = Patience::default();
     let up = lifecycle::start(&engine, &name, &current.done, &patience, progress.as_ref(), cancel).await;
     let up = up.map_err(of_sequence)?;
-    if up.is_empty() {
-        return Err(Failure::new(Class::Preflight, format!("{name} has no containers here"))
-            .hint("install its bundle again")
-            .into());
+    let missing = missing(&current.places, &lifecycle::status(&engine, &name).await?);
+    if !missing.is_empty() {
+        let fact = format!("{name} does not run whole: {} removed by somebody", were(&missing));
+        return Err(Failure::new(Class::Preflight, fact).hint("install its bundle again").into());
     }
-    progress.end(&human::count(up.len(), "service"));
+    let started = human::count(up.len(), "service");
+    progress.end(if up.is_empty() { "all run already" } else { &started });
     report(output, &serde_json::json!({ "started": up }), || format!("{name} runs"))
 }
 
@@ -226,8 +255,7 @@ pub(super) async fn uninstall(
     if cancel.is_cancelled() {
         return Err(Failure::new(Class::Cancelled, "nothing was removed").into());
     }
-    let installed = state.current.iter().chain(&state.previous);
-    let images = installed.flat_map(|release| release.images.keys().cloned()).collect();
+    let images = state.own_images().into_iter().collect();
     progress.begin("removing", None);
     let stopped = || {
         Failure::new(Class::Cancelled, format!("stopped by Ctrl-C; {name} is removed in part"))
@@ -249,6 +277,9 @@ pub(super) async fn uninstall(
     progress.end(&human::count(removed.containers.len(), "container"));
     report(output, &serde_json::json!({ "removed": removed }), || {
         let mut text = format!("{name} is removed");
+        if !removed.images.is_empty() {
+            text.push_str(&format!("\n  with its images: {}", removed.images.join(", ")));
+        }
         if !removed.kept_volumes.is_empty() {
             text.push_str(&format!("\n  kept with their data: {}", removed.kept_volumes.join(", ")));
         }
@@ -265,7 +296,10 @@ pub(super) async fn uninstall(
 fn remove_files(product: &ProductDir, data_too: bool) -> Result<Vec<PathBuf>> {
     let mut keep = vec![product.external()];
     if !data_too {
-        keep.extend([product.file(site::VALUES), product.data()]);
+        if site::has_answers(product)? {
+            keep.push(product.file(site::VALUES));
+        }
+        keep.push(product.data());
     }
     let mut kept = Vec::new();
     let doing = |path: &Path| format!("removing {}", path.display());

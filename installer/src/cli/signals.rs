@@ -30,6 +30,10 @@ fn cancel_on(hears_hangup: bool) -> std::io::Result<CancellationToken> {
                 () = received(hangup.as_mut()) => false,
             };
             if again {
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "\nstopped midway: run the same command again, or install the bundle that ran before, to put things right"
+                );
                 std::process::exit(i32::from(Class::Cancelled.code()));
             }
             if !cancel.is_cancelled() {

@@ -10,9 +10,10 @@ use crate::switch::{self, SwitchReport};
 use crate::target::Target;
 use anyhow::Result;
 use bundle_format::{Bundle, Signer};
-use manifest_schema::ProjectName;
+use manifest_schema::release::Image;
+use manifest_schema::{ImageRef, ProjectName};
 use manifest_schema::progress::Progress;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
 /// Records the release as the one that runs. From here on nothing is undone.
@@ -43,6 +44,8 @@ pub(super) async fn commit(
         folder: target.folder.clone(),
         networks: target.network_names(),
         done: services.filter(|service| completed(service) || before(service)).collect(),
+        places: target.services.iter().map(|service| service.place.clone()).collect(),
+        found: found(prepared),
     };
     // Only a state that was written counts: until then a failure is undone.
     let mut next = prepared.state.clone();
@@ -55,6 +58,24 @@ pub(super) async fn commit(
     next.save(&prepared.product)?;
     prepared.state = next;
     Ok(())
+}
+
+/// Names of images that were there before this product brought any.
+fn found(prepared: &Prepared) -> BTreeSet<String> {
+    let own = prepared.state.own_images();
+    let is_there = |image: &Image, id: &String| {
+        let facts = prepared.inventory.images.iter().find(|facts| facts.id == *id);
+        let mut names = facts.into_iter().flat_map(|facts| &facts.repo_tags);
+        names.any(|name| name.parse::<ImageRef>().is_ok_and(|name| name == image.reference))
+    };
+    prepared
+        .images
+        .present
+        .iter()
+        .filter(|(image, id)| is_there(image, id))
+        .map(|(image, _)| import::kept_name(image))
+        .filter(|name| !own.contains(name))
+        .collect()
 }
 
 /// Puts things back after a failure and gives the error, with how things stand now where that is not as

@@ -98,7 +98,7 @@ pub(super) async fn prepare(
             &mut state,
             &id,
             engine,
-            &request.patience,
+            &request.patience.for_what_ran(),
             progress.as_ref(),
         )
         .await?
@@ -158,14 +158,21 @@ impl Host<'_> {
         let wanted = release.images_for(&facts.platform);
         let images = import::plan(bundle, &wanted, &inventory, import::takes_zstd(engine));
         let names: BTreeSet<String> = wanted.iter().map(|image| image.reference.to_string()).collect();
-        findings.extend(preflight::check_services(&site.project, &names));
-        findings.extend(preflight::check_images(facts, &images));
+        let of_images: Vec<Finding> = preflight::check_services(&site.project, &names)
+            .into_iter()
+            .chain(preflight::check_images(facts, &images))
+            .collect();
+        let placeable = of_images.is_empty();
+        findings.extend(of_images);
+        if facts.local {
+            findings.extend(preflight::check_paths(&site.project));
+        }
         findings.extend(taken_ports(engine, release, &site, state.attempt.is_some()).await?);
         let lay_out = !lay_out::is_laid_out(&site, product, id);
         let seeds = seeding::needed(engine, &site, release, state).await?;
         let seeding = !seeds.is_empty();
         findings.extend(preflight::check_space(facts, &images, release, root.path(), lay_out, seeding));
-        let changes = if findings.is_empty() {
+        let changes = if placeable {
             let ids = images.expected_ids(facts.store);
             let target = target(product, id, &attempt.name, &site, release, engine, &ids, state)?;
             let (changes, obstacles) = switch::compare(engine, &target).await?;

@@ -46,8 +46,9 @@ pub(super) async fn tidy(
 async fn remove_images(engine: &Engine, state: &State, dropped: &[Installed]) -> Result<(), EngineError> {
     let kept: BTreeSet<&String> =
         state.current.iter().chain(&state.previous).flat_map(|release| release.images.values()).collect();
+    let found: BTreeSet<&String> = dropped.iter().flat_map(|release| &release.found).collect();
     for (name, id) in dropped.iter().flat_map(|release| &release.images) {
-        if kept.contains(id) {
+        if kept.contains(id) || found.contains(name) {
             continue;
         }
         // The name may have gone to a later image.

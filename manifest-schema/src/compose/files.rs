@@ -196,6 +196,10 @@ pub(super) fn volumes(context: &mut Context<'_>, node: &Node) -> BTreeMap<String
                 ),
             }
         }
+        if volume.external {
+            // It has no prefix: somebody else has made it.
+            volume.name.get_or_insert_with(|| key.text.clone());
+        }
         volumes.insert(key.text.clone(), volume);
     }
     volumes

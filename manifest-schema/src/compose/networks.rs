@@ -102,7 +102,11 @@ pub(super) fn decode(context: &mut Context<'_>, node: &Node) -> BTreeMap<String,
     let mut networks = BTreeMap::new();
     for (key, node) in context.r.names("networks", node) {
         check_key(context, key, "network");
-        let network = network(context, node);
+        let mut network = network(context, node);
+        if network.external {
+            // It has no prefix: somebody else has made it.
+            network.name.get_or_insert_with(|| key.text.clone());
+        }
         networks.insert(key.text.clone(), network);
     }
     networks

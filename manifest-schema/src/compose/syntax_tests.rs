@@ -378,6 +378,7 @@ fn volumes_and_warnings() {
     );
     assert_eq!(parsed.project.volumes["v"].name.as_deref(), Some("plant-v"));
     assert!(parsed.project.volumes["w"].external);
+    assert_eq!(parsed.project.volumes["w"].name.as_deref(), Some("w"), "no prefix");
     let text: Vec<&str> = parsed.warnings.iter().map(|w| w.message.as_str()).collect();
     assert_eq!(
         text,

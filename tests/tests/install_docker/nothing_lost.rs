@@ -247,7 +247,7 @@ fn what_was_stopped_with_an_exit_code_of_0_is_started_again() {
     let _ = host.docker_text(&["stop", "small-ticker-1"]);
     let _ = host.run(&[built.path()]).succeeds().says("started    ticker");
     let _ = host.docker_text(&["rm", "--force", "small-ticker-1", "small-front-1"]);
-    let _ = host.run(&["start"]).exits(7).says("has no containers here");
+    let _ = host.run(&["start"]).exits(7).says("removed by somebody");
 }
 
 #[test]
