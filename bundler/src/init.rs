@@ -25,7 +25,8 @@ pub fn init(folder: &Path) -> Result<(PathBuf, Option<manifest_schema::Diagnosti
     let target = folder.join("ferry.yaml");
     let text = std::fs::read_to_string(folder.join(name)).with_context(|| format!("reading {name}"))?;
     let env = std::fs::read_to_string(folder.join(".env")).unwrap_or_default();
-    let env = compose::parse_dotenv(".env", &env).unwrap_or_default();
+    let mut env = compose::parse_dotenv(".env", &env).unwrap_or_default();
+    env.insert("COMPOSE_PROJECT_NAME".to_owned(), product_name(folder));
     let shown = folder.join(name).display().to_string();
     let load = |file: &str| std::fs::read(folder.join(file)).ok();
     let (images, volumes, mistakes) = match compose::parse(&[Text { file: &shown, text: &text }], &env, &load) {

@@ -66,7 +66,8 @@ pub fn switch(error: SwitchError) -> anyhow::Error {
         SwitchError::Cancelled => Failure::new(Class::Cancelled, "stopped by Ctrl-C"),
         SwitchError::Service(service) => {
             let mut fact = format!("service {}: {}", service.service, service.reason);
-            if let Some(code) = service.exit_code {
+            let said = |code: i64| service.reason.contains(&format!("with code {code}"));
+            if let Some(code) = service.exit_code.filter(|code| !said(*code)) {
                 fact.push_str(&format!(" (exit code {code})"));
             }
             for (title, lines) in

@@ -4,6 +4,9 @@
 //! Follows the Compose Specification for the members of a service, and Docker Compose's labels, so
 //! that `docker compose ps` and dashboards see an ordinary project.
 
+mod config_hash;
+
+use self::config_hash::ConfigHash;
 use crate::engine::container_spec::{ContainerSpec, HealthSpec, MountFrom, MountSpec};
 use crate::engine::networks::Attachment;
 use crate::hooks;
@@ -468,41 +471,6 @@ fn restart_text(restart: &Restart) -> String {
 
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
-}
-
-/// Collects what decides whether a running container still is what the release wants: the service's
-/// definition, the image, real names, and the content of mounted files, but not where the release lies.
-struct ConfigHash<'a> {
-    service: &'a Service,
-    extra: Vec<(String, String)>,
-    /// Whether anything is mounted from the release's folder.
-    of_release: bool,
-}
-
-impl<'a> ConfigHash<'a> {
-    fn new(service: &'a Service, image: &str) -> Self {
-        Self { service, extra: vec![("image".to_owned(), image.to_owned())], of_release: false }
-    }
-
-    fn add(&mut self, kind: &str, key: &str, value: &str) {
-        self.extra.push((format!("{kind}:{key}"), value.to_owned()));
-    }
-
-    fn add_placed(&mut self, kind: &str, key: &str, placed: &Placed) {
-        self.of_release |= placed.digest.is_some();
-        match placed.digest {
-            Some(digest) => self.add(kind, key, &digest.to_string()),
-            None => self.add(kind, key, &text(&placed.path)),
-        }
-    }
-
-    fn finish(mut self) -> String {
-        self.extra.sort();
-        self.extra.dedup();
-        let extra: Vec<(&str, &str)> =
-            self.extra.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        manifest_schema::compose::config_hash(self.service, &extra)
-    }
 }
 
 #[cfg(test)]

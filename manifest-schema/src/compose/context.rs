@@ -70,6 +70,8 @@ pub(super) struct Context<'a> {
     pub(super) files: Vec<Mention>,
     /// `env_file` of each service that has one.
     pub(super) env_files: Vec<(String, Node)>,
+    /// Services and further names that `links` give them.
+    pub(super) link_aliases: Vec<(String, String)>,
     /// `label_file` of each service that has one.
     pub(super) label_files: Vec<(String, Node)>,
     pub(super) mounted: Vec<MountedFile>,

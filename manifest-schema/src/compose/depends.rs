@@ -29,7 +29,11 @@ pub(super) fn shared(
         return Some(text);
     }
     let message = format!("`{}` is not supported for `{what}`", shown(&text));
-    context.r.error(node, message, format!("it is one of {}, service:NAME", known.join(", ")));
+    let hint = match text.strip_prefix("container:") {
+        Some(_) => "write `service:NAME`, where that container is a service of this file".to_owned(),
+        None => format!("it is one of {}, service:NAME", known.join(", ")),
+    };
+    context.r.error(node, message, hint);
     None
 }
 
@@ -89,7 +93,8 @@ pub(super) fn needs(depends_on: &mut BTreeMap<ServiceName, Dependency>, name: &s
     depends_on.entry(name).and_modify(|dependency| dependency.required = true).or_insert(started);
 }
 
-/// `links: [db]` says no more than `depends_on` does; `db:alias` says something we cannot keep.
+/// `links: [db]` says no more than `depends_on` does; `db:alias` gives the other service one more name on its
+/// networks.
 pub(super) fn links(
     context: &mut Context<'_>,
     key: &Key,
@@ -98,13 +103,12 @@ pub(super) fn links(
 ) {
     for item in context.r.list("links", node) {
         let Some(text) = context.r.string("links", item) else { continue };
-        if text.contains(':') {
-            let message = format!("`{}`: a link with another name is not supported", shown(&text));
-            context.r.error(item, message, "give the other service the name under `networks.NAME.aliases`");
-            continue;
+        let (name, alias) = text.split_once(':').unwrap_or((&text, &text));
+        context.refer(Target::Service, name, item.place);
+        needs(depends_on, name);
+        if alias != name {
+            context.link_aliases.push((name.to_owned(), alias.to_owned()));
         }
-        context.refer(Target::Service, &text, item.place);
-        needs(depends_on, &text);
     }
     context.r.warn(
         key,

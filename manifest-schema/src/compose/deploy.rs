@@ -26,10 +26,9 @@ pub(super) fn decode(
                     context.r.error(node, message, "delete it");
                 }
             },
-            "labels" | "update_config" | "rollback_config" => {
+            "labels" | "update_config" | "rollback_config" | "placement" | "endpoint_mode" => {
                 context.ignored(key, "it only means something to Swarm");
             }
-            "placement" | "endpoint_mode" => context.unsupported(key, "it needs Swarm; delete it"),
             _ => context.r.unknown_key(
                 key,
                 "`deploy`",

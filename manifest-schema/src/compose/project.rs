@@ -35,6 +35,7 @@ pub(super) fn parse(
         files: read.collect(),
         env_files: Vec::new(),
         label_files: Vec::new(),
+        link_aliases: Vec::new(),
         mounted: Vec::new(),
         references: Vec::new(),
         ports: Vec::new(),
@@ -58,7 +59,7 @@ pub(super) fn parse(
     warn_of_unused(&mut context, &root, project.leave_out_unused());
     environment::from_files(&mut context, &mut project);
     environment::labels_from_files(&mut context, &mut project);
-    default_network(&mut project);
+    default_network(&mut project, &context.link_aliases);
     check::waits(&mut context, &project);
     check::ports(&mut context, &project);
     check::container_names(&mut context, &project);
@@ -169,11 +170,19 @@ fn services(context: &mut Context<'_>, node: &Node, project: &mut Project) {
     }
 }
 
-/// Services that name no network share `default`.
-fn default_network(project: &mut Project) {
+/// Services that name no network share `default`; names that `links` give hold on all networks.
+fn default_network(project: &mut Project, aliases: &[(String, String)]) {
     for service in project.services.values_mut() {
         if service.networks.is_empty() && service.network_mode.is_none() {
             service.networks.insert("default".to_owned(), NetworkAttachment::default());
+        }
+    }
+    for (name, alias) in aliases {
+        let target = name.parse::<ServiceName>().ok().and_then(|name| project.services.get_mut(&name));
+        for attachment in target.into_iter().flat_map(|service| service.networks.values_mut()) {
+            if !attachment.aliases.contains(alias) {
+                attachment.aliases.push(alias.clone());
+            }
         }
     }
     if project.services.values().any(|service| service.networks.contains_key("default")) {

@@ -219,7 +219,7 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
         }
     }
     if node.get("image").is_none() {
-        missing_image(context, name, node);
+        missing_image(context, name, node, &mut service);
     } else if let Some(key) = key_of(node, "build") {
         context.ignored(key, "the image named by `image` is carried as it is");
     }
@@ -237,7 +237,23 @@ fn key_of<'n>(node: &'n Node, name: &str) -> Option<&'n Key> {
     }
 }
 
-fn missing_image(context: &mut Context<'_>, name: &Key, node: &Node) {
+/// A service without `image` runs what `docker compose build` makes: an image named after the project and
+/// the service.
+fn missing_image(context: &mut Context<'_>, name: &Key, node: &Node, service: &mut Service) {
+    let project = context.env.get("COMPOSE_PROJECT_NAME");
+    match (key_of(node, "build"), project) {
+        (Some(key), Some(project)) => {
+            let image = format!("{project}-{}", name.text);
+            if image.parse::<ImageRef>().is_ok() {
+                let message = format!("`build` is not run here: the image `{image}` has to be there");
+                let hint = format!("run `docker compose --project-name {project} build` first, or name the image: `image: …`");
+                context.r.warn(key, message, hint);
+                service.image = image;
+                return;
+            }
+        }
+        _ => {}
+    }
     match key_of(node, "build") {
         Some(key) => context.r.error(
             key,

@@ -192,7 +192,7 @@ fn stop_start_status_logs_and_uninstall() {
     assert_eq!(
         gone.stdout,
         format!(
-            "small is removed\n  kept with their data: small_ticks\n  kept for the next install: {}\n",
+            "small is removed\n  with its images: small/front:1.0.0, small/ticker:1\n  kept with their data: small_ticks\n  kept for the next install: {}\n",
             values.display()
         )
     );
