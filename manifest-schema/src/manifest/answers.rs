@@ -66,6 +66,17 @@ impl Given {
         &self.values
     }
 
+    /// Whether every answer is one to a variable and fits it, as far as can be told before the questions
+    /// are answered: a variable with a condition may not be asked for at all.
+    #[must_use]
+    pub fn fits(&self, variables: &BTreeMap<String, Variable>) -> bool {
+        self.values.iter().all(|(name, value)| {
+            variables
+                .get(name)
+                .is_some_and(|variable| variable.when.is_some() || variable.check(value).is_ok())
+        })
+    }
+
     fn mistake(&self, name: &str, message: String) -> Diagnostic {
         let place = self.places.get(name).cloned().unwrap_or_else(|| Diagnostic::new("variables", ""));
         Diagnostic { message, ..place }

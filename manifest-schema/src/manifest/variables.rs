@@ -126,7 +126,8 @@ impl Variable {
         self.prompt.as_deref().or(self.help.as_deref())
     }
 
-    /// What is expected, in a few words: `port`, `one of north, south`, `string, matching ^[A-Z]+$`.
+    /// What is expected, in a few words: `port`, `one of north, south`, `string, matching ^[A-Z]+$`,
+    /// `list, separated by commas, at least 2 entries`.
     #[must_use]
     pub fn expected(&self) -> String {
         let kind = match self.kind {
@@ -136,10 +137,15 @@ impl Variable {
             kind => kind.word().to_owned(),
         };
         let pattern = self.pattern.as_ref().map(|p| format!(", matching {p}")).unwrap_or_default();
+        let unit = match self.kind {
+            VariableKind::List | VariableKind::Map => " entries",
+            kind if kind.is_text() => " characters",
+            _ => "",
+        };
         let range = match (self.min, self.max) {
-            (Some(min), Some(max)) => format!(", {min} to {max}"),
-            (Some(min), None) => format!(", at least {min}"),
-            (None, Some(max)) => format!(", at most {max}"),
+            (Some(min), Some(max)) => format!(", {min} to {max}{unit}"),
+            (Some(min), None) => format!(", at least {min}{unit}"),
+            (None, Some(max)) => format!(", at most {max}{unit}"),
             (None, None) => String::new(),
         };
         format!("{kind}{pattern}{range}")

@@ -180,3 +180,26 @@ fn answers_of_a_file_are_told_with_their_line() {
     assert!(Given::from_file("v.yaml", "- a\n").unwrap_err().to_string().contains("expected a map of answers"));
     assert_eq!(Given::from_file("v.yaml", "").unwrap(), Given::default());
 }
+
+#[test]
+fn what_is_expected_has_its_unit() {
+    let variables = variables(
+        "  i: { type: int, min: 1, max: 9 }\n  s: { pattern: '^[a-z]+$', min: 8 }\n  l: { type: list, max: 3 }\n  \
+         c: { choices: [a, b] }\n  b: { type: bool }\n",
+    );
+    let expected = |name: &str| variables[name].expected();
+    assert_eq!(expected("i"), "int, 1 to 9");
+    assert_eq!(expected("s"), "string, matching ^[a-z]+$, at least 8 characters");
+    assert_eq!(expected("l"), "list, separated by commas, at most 3 entries");
+    assert_eq!(expected("c"), "one of a, b");
+    assert_eq!(expected("b"), "yes or no");
+}
+
+#[test]
+fn answers_that_cannot_be_right_are_known_before_anything_is_asked() {
+    let variables = variables("  tls: { type: bool }\n  port: { type: port, when: tls }\n");
+    let fits = |pairs: &[(&str, Value)]| Given::from(values(pairs)).fits(&variables);
+    assert!(fits(&[]) && fits(&[("tls", json!("yes"))]));
+    assert!(!fits(&[("tls", json!("perhaps"))]) && !fits(&[("tsl", json!(true))]));
+    assert!(fits(&[("port", json!("x"))]), "it may not be asked for");
+}
