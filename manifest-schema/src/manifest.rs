@@ -11,8 +11,8 @@ mod decode;
 mod sources;
 mod variables;
 
-pub use sources::{ArtifactFrom, SourceSpec};
 pub use answers::{Given, in_order, is_asked, resolve};
+pub use sources::{ArtifactFrom, SourceSpec};
 pub use variables::{Variable, VariableKind};
 
 use crate::{BundlePath, Diagnostics, ImageRef, Platform, ProjectName};

@@ -31,7 +31,8 @@ impl Given {
             YamlValue::Map(entries) => entries,
             YamlValue::Null => Vec::new(),
             _ => {
-                let mistake = sources.mistake(&root, format!("expected a map of answers, found {}", root.kind()));
+                let mistake =
+                    sources.mistake(&root, format!("expected a map of answers, found {}", root.kind()));
                 return Err(mistake.hint("write one `name: value` a line").into());
             }
         };
