@@ -29,7 +29,8 @@ pub fn init(folder: &Path) -> Result<(PathBuf, Option<manifest_schema::Diagnosti
     env.insert("COMPOSE_PROJECT_NAME".to_owned(), product_name(folder));
     let shown = folder.join(name).display().to_string();
     let load = |file: &str| std::fs::read(folder.join(file)).ok();
-    let (images, volumes, mistakes) = match compose::parse(&[Text { file: &shown, text: &text }], &env, &load) {
+    let (images, volumes, mistakes) = match compose::parse(&[Text { file: &shown, text: &text }], &env, &load)
+    {
         Ok(parsed) => {
             let images: BTreeSet<String> =
                 parsed.project.services.values().map(|service| service.image.clone()).collect();

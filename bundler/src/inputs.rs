@@ -91,9 +91,19 @@ pub fn read(path: &Path) -> Result<Inputs> {
     warnings.extend(unread_override(&manifest, &compose_folder));
     // Several renderings find the same.
     let mut said = Vec::new();
-    warnings.retain(|warning| !said.contains(warning) && { said.push(warning.clone()); true });
+    warnings.retain(|warning| {
+        !said.contains(warning) && {
+            said.push(warning.clone());
+            true
+        }
+    });
     let mut said = Vec::new();
-    found.0.retain(|mistake| !said.contains(mistake) && { said.push(mistake.clone()); true });
+    found.0.retain(|mistake| {
+        !said.contains(mistake) && {
+            said.push(mistake.clone());
+            true
+        }
+    });
     found.or_ok(())?;
     let templates: BTreeSet<String> =
         renderings.iter().flat_map(|rendering| rendering.made.templates.iter().cloned()).collect();
@@ -126,9 +136,8 @@ fn left_out(renderings: &[Rendering]) -> Vec<Diagnostic> {
     let names = first.made.parsed.left_out.iter().filter(|name| !started(name));
     names
         .map(|name| {
-            let message = format!(
-                "service `{name}` has profiles; it is not started on site and its image is left out"
-            );
+            let message =
+                format!("service `{name}` has profiles; it is not started on site and its image is left out");
             Diagnostic::new(first.made.parsed.sources.file(0), message)
         })
         .collect()
@@ -166,9 +175,10 @@ fn check_seeds(
         if !volumes.contains(seed.volume.as_str()) {
             let known: Vec<&str> = volumes.iter().copied().collect();
             let compose = manifest.compose.first().map_or("compose.yaml", |path| path.as_str());
-            found.push(at(format!("there is no volume `{}` in {compose}", seed.volume)).hint(
-                format!("volumes there: {}", if known.is_empty() { "none".into() } else { known.join(", ") }),
-            ));
+            found.push(at(format!("there is no volume `{}` in {compose}", seed.volume)).hint(format!(
+                "volumes there: {}",
+                if known.is_empty() { "none".into() } else { known.join(", ") }
+            )));
         }
         let path = folder.join(&seed.from);
         match std::fs::metadata(&path) {
@@ -232,12 +242,7 @@ fn check_needs(manifest: &Manifest, sources: &Sources, project: &Project, found:
     }
 }
 
-fn unused_images(
-    manifest: &Manifest,
-    shown: &str,
-    text: &str,
-    renderings: &[Rendering],
-) -> Vec<Diagnostic> {
+fn unused_images(manifest: &Manifest, shown: &str, text: &str, renderings: &[Rendering]) -> Vec<Diagnostic> {
     let used: BTreeSet<ImageRef> =
         image_names(renderings).filter_map(|(.., name)| name.parse().ok()).collect();
     let unused = manifest.images.iter().filter(|image| !used.contains(&image.reference));

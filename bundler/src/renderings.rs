@@ -50,7 +50,8 @@ pub fn all(texts: &Texts) -> Result<Vec<Rendering>> {
             Err(mistakes) => {
                 let known = |mistake: &Diagnostic| {
                     found.0.iter().any(|other| {
-                        (&other.file, other.line, other.column) == (&mistake.file, mistake.line, mistake.column)
+                        (&other.file, other.line, other.column)
+                            == (&mistake.file, mistake.line, mistake.column)
                     })
                 };
                 let new: Vec<Diagnostic> = mistakes.0.into_iter().filter(|one| !known(one)).collect();

@@ -4,18 +4,20 @@
 mod answers;
 mod services;
 mod signals;
+mod wizard;
 
 use crate::health::Patience;
 use crate::host::DEFAULT_ROOT;
-use crate::install::{self, Ending, Request};
+use crate::install::{self, Ask, Ending, Questions, Request};
 use crate::{classify, trust, verify};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
-use manifest_schema::manifest::Given;
 use manifest_schema::ProjectName;
+use manifest_schema::manifest::Given;
 use manifest_schema::progress::Progress;
-use std::io::{BufRead, IsTerminal, Write};
+use std::cell::RefCell;
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +34,7 @@ use tokio_util::sync::CancellationToken;
   ./install site.fz                          verify, import, start, wait until healthy
   ./install --trust SHA256:… site.fz         the first time, with the fingerprint of the delivery note
   ./install --dry-run site.fz                only say what would be done
+  ./install --no-input --set a=b site.fz     from a script: asks nothing
   ./install verify site.fz                   check every byte, change nothing
   ./install status                           how the services are doing
 
@@ -93,6 +96,9 @@ struct InstallArgs {
     /// File with answers, YAML
     #[arg(long, value_name = "FILE")]
     values: Option<PathBuf>,
+    /// Never ask: fail, and list what is missing
+    #[arg(long)]
+    no_input: bool,
     /// Wait this long for each service, instead of what its health check gives
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -104,12 +110,13 @@ struct InstallArgs {
 impl InstallArgs {
     /// What was given that only an install understands: no command may ignore a `--dry-run`.
     fn given(&self) -> Option<String> {
-        let Self { bundle, trust, dry_run, set, values, timeout, replace_fz } = self;
+        let Self { bundle, trust, dry_run, set, values, no_input, timeout, replace_fz } = self;
         let flags = [
             ("--trust", !trust.is_empty()),
             ("--dry-run", *dry_run),
             ("--set", !set.is_empty()),
             ("--values", values.is_some()),
+            ("--no-input", *no_input),
             ("--timeout", timeout.is_some()),
             ("--replace-fz", *replace_fz),
         ];
@@ -257,7 +264,18 @@ async fn run_install(
         patience,
         replace_fz: args.replace_fz,
     };
-    let ending = install::install(&request, &|found| confirm(found, output), progress, cancel).await?;
+    let possible = wizard::is_possible(output) && !args.no_input;
+    let confirm = |found: &[String]| if possible { confirm(found, output) } else { None };
+    let again = RefCell::new(Vec::new());
+    let ask = |questions: &Questions<'_>| wizard::ask(questions, output, cancel, &again);
+    // A dry run changes nothing, and so remembers nothing: answers would be typed for no use.
+    let ask: Option<Ask<'_>> = if possible && !request.dry_run { Some(&ask) } else { None };
+    let ending = install::install(&request, &confirm, ask, progress, cancel).await;
+    let again = again.take();
+    if ending.is_err() && !again.is_empty() {
+        progress.warn(&format!("to give the same answers again, add {}", again.join(" ")));
+    }
+    let ending = ending?;
     if output.json {
         output.line(&serde_json::to_string_pretty(&ending)?);
         return Ok(());
@@ -306,9 +324,6 @@ async fn run_install(
 
 /// Shows the fingerprint and takes it only when it is typed: a `y` is typed too easily.
 fn confirm(found: &[String], output: Output) -> Option<String> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() || output.json {
-        return None;
-    }
     output.error_line("No key is pinned on this host yet. The bundle is signed by");
     for fingerprint in found {
         output.error_line(&format!("  {}", output.for_stderr().bold(fingerprint)));
@@ -347,7 +362,9 @@ async fn run_verify(
     });
     let progress = Arc::clone(progress);
     let report = tokio::task::spawn_blocking(move || {
-        verify::verify(&request, &|found| confirm(found, output), progress.as_ref(), &stop)
+        let possible = wizard::is_possible(output);
+        let confirm = |found: &[String]| if possible { confirm(found, output) } else { None };
+        verify::verify(&request, &confirm, progress.as_ref(), &stop)
     })
     .await??;
     if output.json {

@@ -8,6 +8,7 @@
 //! again: after a crash the next run resumes the same attempt, or undoes it where another release is
 //! wanted.
 
+mod asking;
 mod finish;
 mod interrupted;
 mod prepare;
@@ -25,6 +26,7 @@ use crate::target::Target;
 use crate::trust::{self, Origin};
 use crate::{classify, seeding};
 use anyhow::{Context, Result};
+pub use asking::{Ask, Questions};
 use bundle_format::{Bundle, UnverifiedBundle};
 use ferry_terminal::{Class, Failure};
 use manifest_schema::ReleaseId;
@@ -112,19 +114,20 @@ pub fn open(request: &Request, root: &Root, confirm: trust::Confirm<'_>) -> Resu
     Ok(Opened { bundle: Arc::new(bundle), origin })
 }
 
-/// Installs a bundle.
+/// Installs a bundle. Where there is somebody to `ask`, answers that are missing come from them.
 ///
 /// # Errors
 /// What stood in the way; the release that ran before runs again.
 pub async fn install(
     request: &Request,
     confirm: trust::Confirm<'_>,
+    ask: Option<Ask<'_>>,
     progress: &Arc<dyn Progress>,
     cancel: &CancellationToken,
 ) -> Result<Ending> {
     let root = Root::new(&request.root)?;
     let Opened { bundle, origin } = open(request, &root, confirm)?;
-    let prepared = prepare(request, &root, &bundle, progress, cancel).await?;
+    let prepared = prepare(request, &root, &bundle, ask, progress, cancel).await?;
     if request.dry_run {
         return Ok(Ending::Planned { plan: Box::new(prepared.plan) });
     }

@@ -185,10 +185,10 @@ pub fn container_spec(
                 MountFrom::Volume { name: real, nocopy: mount.nocopy, subpath: mount.subpath.clone() }
             }
             MountSource::Image(reference) => {
-                let id = placement.mounted_images.get(reference).ok_or_else(|| SpecError::NoImage {
-                    service: name.clone(),
-                    image: reference.clone(),
-                })?;
+                let id = placement
+                    .mounted_images
+                    .get(reference)
+                    .ok_or_else(|| SpecError::NoImage { service: name.clone(), image: reference.clone() })?;
                 hash.add("mounted image", reference, id);
                 MountFrom::Image { id: id.clone(), subpath: mount.subpath.clone() }
             }
@@ -275,9 +275,7 @@ pub fn container_spec(
         volumes_from: service
             .volumes_from
             .iter()
-            .map(|(name, read_only)| {
-                (name.to_string(), (if *read_only { "ro" } else { "rw" }).to_owned())
-            })
+            .map(|(name, read_only)| (name.to_string(), (if *read_only { "ro" } else { "rw" }).to_owned()))
             .collect(),
         stop_signal: service.stop_signal.clone(),
         stop_timeout: service.stop_grace_period.unwrap_or(STOP_GRACE),

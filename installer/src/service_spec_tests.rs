@@ -151,11 +151,20 @@ fn a_service_becomes_a_container_of_a_compose_project() {
     assert_eq!(spec.logging.1["max-file"], "3");
     let mounts: Vec<_> =
         spec.mounts.iter().map(|mount| (&mount.source, mount.target.as_str(), mount.read_only)).collect();
-    let bind = |path: &str| MountFrom::Bind { path: path.to_owned(), create: false, propagation: None, recursive: None };
+    let bind = |path: &str| MountFrom::Bind {
+        path: path.to_owned(),
+        create: false,
+        propagation: None,
+        recursive: None,
+    };
     assert_eq!(
         mounts,
         [
-            (&MountFrom::Volume { name: "shop_data".to_owned(), nocopy: true, subpath: None }, "/data", false),
+            (
+                &MountFrom::Volume { name: "shop_data".to_owned(), nocopy: true, subpath: None },
+                "/data",
+                false
+            ),
             (&bind("/srv/shop/releases/2.4.0/config/app.conf"), "/etc/app.conf", true),
             (&bind("/srv/shop/secrets/password"), "/run/secrets/password", true),
         ]
@@ -216,7 +225,8 @@ fn a_bind_cannot_leave_the_release_folder() {
     let mut project = project();
     let service = project.services.get_mut(&name("api")).unwrap();
     service.mounts[1].source = MountSource::Bind { path: "config/../../../etc".to_owned(), create: true };
-    let error = container_spec(&"shop".parse().unwrap(), &name("api"), 1, &project, &placement()).unwrap_err();
+    let error =
+        container_spec(&"shop".parse().unwrap(), &name("api"), 1, &project, &placement()).unwrap_err();
     assert!(matches!(error, SpecError::Outside { .. }), "{error}");
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use bundle_format::{Bundle, ReadAt};
 use manifest_schema::compose::{model::FileObject, model::Project};
 use manifest_schema::manifest::{self, Given, Manifest};
-use manifest_schema::release::Release;
+use manifest_schema::release::{FileEntry, Release};
 use manifest_schema::site::{self, Written};
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, limits};
 use std::collections::BTreeMap;
@@ -73,11 +73,8 @@ pub fn evaluate<S: ReadAt>(
     random: &mut dyn FnMut(usize) -> String,
 ) -> Result<Site> {
     let release = bundle.release();
-    let text = |file: &manifest_schema::release::FileEntry| -> Result<String> {
-        let bytes = bundle.small_file(file, limits::MAX_YAML_BYTES as u64)?;
-        String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", file.path))
-    };
-    let manifest = Manifest::parse("ferry.yaml", &text(&release.manifest)?)?;
+    let text = |file: &FileEntry| text_of(bundle, file);
+    let manifest = manifest(bundle)?;
     let values = manifest::resolve(&manifest.variables, given, remembered, random)?;
     let mut files = carried_files(bundle, release)?;
     let load = |name: &str| {
@@ -116,6 +113,19 @@ pub fn evaluate<S: ReadAt>(
     let configs = objects(&project.configs, &files, "config", external)?;
     let secrets = objects(&project.secrets, &files, "secret", external)?;
     Ok(Site { project, compose, values, files, configs, secrets })
+}
+
+/// The manifest that `bundle` carries.
+///
+/// # Errors
+/// When it cannot be read, or is none.
+pub fn manifest<S: ReadAt>(bundle: &Bundle<S>) -> Result<Manifest> {
+    Ok(Manifest::parse("ferry.yaml", &text_of(bundle, &bundle.release().manifest)?)?)
+}
+
+fn text_of<S: ReadAt>(bundle: &Bundle<S>, file: &FileEntry) -> Result<String> {
+    let bytes = bundle.small_file(file, limits::MAX_YAML_BYTES as u64)?;
+    String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", file.path))
 }
 
 /// The files that the Compose files name.

@@ -11,10 +11,10 @@ mod decode;
 mod sources;
 mod variables;
 
-pub use sources::{ArtifactFrom, SourceSpec};
 pub use answers::{Given, in_order, is_asked, resolve};
 #[cfg(test)]
 pub(crate) use decode::KEYS;
+pub use sources::{ArtifactFrom, SourceSpec};
 #[cfg(test)]
 pub(crate) use variables::KEYS as VARIABLE_KEYS;
 pub use variables::{Variable, VariableKind};

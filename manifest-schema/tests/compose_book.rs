@@ -103,7 +103,9 @@ mod book {
     #[test]
     fn keys_of_ones_own_are_allowed_and_unknown_ones_are_not() {
         let load = |_: &str| None;
-        let parse = |text: &str| compose::parse(&[compose::Text { file: "compose.yaml", text }], &BTreeMap::new(), &load);
+        let parse = |text: &str| {
+            compose::parse(&[compose::Text { file: "compose.yaml", text }], &BTreeMap::new(), &load)
+        };
         let own = parse("x-mine: 1\nservices: { a: { image: a, x-mine: 2 } }\n").unwrap();
         assert!(own.warnings.is_empty(), "{:?}", own.warnings);
         let unknown = parse("services: { a: { image: a, mine: 2 } }\n").unwrap_err();

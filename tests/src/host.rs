@@ -97,6 +97,20 @@ impl Host {
         Running::start(self.installer().arg("--json").args(arguments))
     }
 
+    /// Starts `install` on a terminal, to be typed to. All that it shows is standard output then; a prompt
+    /// is no line, so wait for the line before it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[track_caller]
+    #[must_use]
+    pub fn on_terminal(&self, arguments: &[&str]) -> Running {
+        let mut command = self.command(&programs::stock("script"));
+        let line = format!("{} {}", programs::install().display(), arguments.join(" "));
+        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        Running::start_with_input(&mut command)
+    }
+
     /// Installs a bundle, trusting its key, and demands success.
     ///
     /// # Panics

@@ -3,8 +3,8 @@
 
 use super::ArtifactPlan;
 use crate::inputs::Inputs;
-use manifest_schema::compose::model::MountSource;
 use manifest_schema::Diagnostics;
+use manifest_schema::compose::model::MountSource;
 
 /// Holds the services' mounts against the artifacts.
 ///

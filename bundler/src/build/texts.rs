@@ -36,8 +36,8 @@ pub(super) fn pack(packer: &mut Packer<File>, inputs: &Inputs) -> Result<Texts> 
                 env_file.clone()
             }
             _ => {
-                let mut content = File::open(&named.place)
-                    .with_context(|| format!("opening {}", named.place.display()))?;
+                let mut content =
+                    File::open(&named.place).with_context(|| format!("opening {}", named.place.display()))?;
                 packer
                     .file(&path, named.bytes, executable, &mut content)
                     .with_context(|| format!("packing {}", named.place.display()))?

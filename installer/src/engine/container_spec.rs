@@ -4,8 +4,9 @@
 use super::networks::Attachment;
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, DeviceRequest, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
-    MountBindOptions, MountBindOptionsPropagationEnum, MountImageOptions, MountTmpfsOptions, MountType, MountVolumeOptions,
-    NetworkingConfig, PortBinding, ResourcesBlkioWeightDevice, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum, ThrottleDevice,
+    MountBindOptions, MountBindOptionsPropagationEnum, MountImageOptions, MountTmpfsOptions, MountType,
+    MountVolumeOptions, NetworkingConfig, PortBinding, ResourcesBlkioWeightDevice, ResourcesUlimits,
+    RestartPolicy, RestartPolicyNameEnum, ThrottleDevice,
 };
 use manifest_schema::compose::model;
 use std::collections::{BTreeMap, HashMap};

@@ -1,5 +1,6 @@
 //! Preflight and plan: looks at everything, and changes nothing while anything stands in the way.
 
+use super::asking::{self, Ask};
 use super::{Request, interrupted};
 use crate::engine::Engine;
 use crate::engine::inventory::Inventory;
@@ -9,7 +10,7 @@ use crate::lay_out;
 use crate::plan::Plan;
 use crate::preflight::{self, About, Finding};
 use crate::service_spec::{Placement, label};
-use crate::site::{self, Site};
+use crate::site::{self, Site, Values};
 use crate::state::{Attempt, Phase, State};
 use crate::switch::{self, Volumes};
 use crate::target::Target;
@@ -58,6 +59,7 @@ pub(super) async fn prepare(
     request: &Request,
     root: &Root,
     bundle: &Arc<Bundle<File>>,
+    ask: Option<Ask<'_>>,
     progress: &Arc<dyn Progress>,
     cancel: &CancellationToken,
 ) -> Result<Prepared> {
@@ -79,7 +81,21 @@ pub(super) async fn prepare(
             None
         }
     };
-    let host = Host { request, root, bundle, product: &product, id: &id, engine: engine.as_ref() };
+    // Nobody is asked anything for an install that cannot be.
+    let refused = !findings.is_empty();
+    let (ask, give) = match ask {
+        Some(_) if refused => (None, GIVE_LATER),
+        ask => (ask, GIVE),
+    };
+    let values = match ask {
+        Some(ask) => {
+            let remembered = site::remembered(&product, own_attempt(&state, &id).is_some())?;
+            asking::with_answers(&request.values, bundle, &remembered, ask)?
+        }
+        None => request.values.clone(),
+    };
+    let request = &Request { values, ..request.clone() };
+    let host = Host { request, root, bundle, product: &product, id: &id, engine: engine.as_ref(), give };
     let known = host.survey(&state, &mut findings).await;
     // What cannot be read may be one of many broken places: then all are told.
     let reads = !matches!(&known, Ok(Some(known)) if !known.plan.reads_payload());
@@ -123,6 +139,19 @@ struct Host<'a> {
     product: &'a ProductDir,
     id: &'a ReleaseId,
     engine: Option<&'a Engine>,
+    /// How an answer that is missing can be given.
+    give: &'static str,
+}
+
+const GIVE: &str = "give it with --set NAME=VALUE, --values FILE or FERRY_VAR_NAME in the environment";
+const GIVE_LATER: &str =
+    "you are asked for it once the rest is mended; or give it with --set NAME=VALUE or --values FILE";
+
+/// The attempt that an install of `id` goes on with.
+fn own_attempt<'a>(state: &'a State, id: &ReleaseId) -> Option<&'a Attempt> {
+    // A committed attempt only has to be tidied up; its answers are those of what runs.
+    let own = |attempt: &&Attempt| attempt.release == *id || attempt.phase == Phase::Committed;
+    state.attempt.as_ref().filter(own)
 }
 
 /// What was found, where an engine answers and all variables have good answers.
@@ -137,12 +166,11 @@ struct Known {
 impl Host<'_> {
     /// Looks at everything and changes nothing.
     async fn survey(&self, state: &State, findings: &mut Vec<Finding>) -> Result<Option<Known>> {
-        let Self { request, root, bundle, product, id, engine } = *self;
+        let Self { request, root, bundle, product, id, engine, give } = *self;
         let release = bundle.release();
-        // A committed attempt only has to be tidied up; its answers are those of what runs.
-        let own = |attempt: &&Attempt| attempt.release == *id || attempt.phase == Phase::Committed;
-        let attempted = state.attempt.as_ref().filter(own);
-        let site = evaluate(request, bundle, product, attempted.is_some(), findings)?;
+        let attempted = own_attempt(state, id);
+        let remembered = site::remembered(product, attempted.is_some())?;
+        let site = evaluate(request, bundle, product, &remembered, give, findings)?;
         let (Some(engine), Some(site)) = (engine, site) else { return Ok(None) };
         let resumed = attempted.filter(|attempt| attempt.phase != Phase::Committed);
         let attempt = resumed.cloned().unwrap_or_else(|| Attempt {
@@ -219,18 +247,17 @@ fn evaluate(
     request: &Request,
     bundle: &Bundle<File>,
     product: &ProductDir,
-    attempted: bool,
+    remembered: &Values,
+    give: &str,
     findings: &mut Vec<Finding>,
 ) -> Result<Option<Site>> {
-    let remembered = site::remembered(product, attempted)?;
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut random = |length: usize| random::name(length);
     let external = |kind: &str, name: &str| site::external(product, kind, name);
-    match site::evaluate(bundle, &request.values, &remembered, &hostname, &external, &mut random) {
+    match site::evaluate(bundle, &request.values, remembered, &hostname, &external, &mut random) {
         Ok(site) => Ok(Some(site)),
         Err(error) => match error.downcast::<Diagnostics>() {
             Ok(mistakes) => {
-                let give = "give it with --set NAME=VALUE or --values FILE";
                 findings.extend(mistakes.0.into_iter().map(|mut mistake| {
                     let hint = mistake.hint.take();
                     let (fact, fix) = match hint {

@@ -133,7 +133,8 @@ pub(super) async fn decide(
                     Some(current) => plan.parked.push(current),
                     None => {}
                 }
-                let predecessor = attempted || plan.parked.iter().any(|old| parking::place(old).as_ref() == Some(place));
+                let predecessor =
+                    attempted || plan.parked.iter().any(|old| parking::place(old).as_ref() == Some(place));
                 if predecessor { Change::Replace } else { Change::Create }
             }
         };

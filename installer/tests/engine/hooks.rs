@@ -73,7 +73,9 @@ async fn a_failing_hook_fails_the_service_and_the_old_one_comes_back() {
     let error = site.try_switch(&CancellationToken::new()).await.unwrap_err();
     let SwitchError::Service(failure) = error else { panic!("{error}") };
     assert!(
-        failure.reason.starts_with("failed after its start: `/bin/sh -c echo no licence; exit 7` ended with code 7: no licence"),
+        failure.reason.starts_with(
+            "failed after its start: `/bin/sh -c echo no licence; exit 7` ended with code 7: no licence"
+        ),
         "{}",
         failure.reason
     );
@@ -83,7 +85,8 @@ async fn a_failing_hook_fails_the_service_and_the_old_one_comes_back() {
     assert_eq!(site.id("web").await, before);
 
     site.attempt = "third".to_owned();
-    site.service("web").post_start = vec![Hook { command: vec!["/no/such".to_owned()], ..Default::default() }];
+    site.service("web").post_start =
+        vec![Hook { command: vec!["/no/such".to_owned()], ..Default::default() }];
     let error = site.try_switch(&CancellationToken::new()).await.unwrap_err().to_string();
     assert!(error.contains("failed after its start: `/no/such`"), "{error}");
     site.undo().await;

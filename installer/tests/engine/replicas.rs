@@ -22,9 +22,8 @@ async fn a_service_has_as_many_containers_as_it_says() {
     let all = ["ferry-scale-proxy-1", "ferry-scale-web-1", "ferry-scale-web-2", "ferry-scale-web-3"];
     assert_eq!(running(&site).await, all);
     // Whoever waits for the service waits for all of them.
-    let started = async |place: &str| {
-        site.engine.inspect(&site.id(place).await).await.unwrap().unwrap().started_at
-    };
+    let started =
+        async |place: &str| site.engine.inspect(&site.id(place).await).await.unwrap().unwrap().started_at;
     for place in ["web", "web/2", "web/3"] {
         assert!(started(place).await < started("proxy").await, "{place}");
     }

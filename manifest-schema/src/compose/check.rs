@@ -135,7 +135,10 @@ pub(super) fn replicas(context: &mut Context<'_>, project: &Project) {
         if service.container_name.is_some() {
             refuse("one `container_name`".to_owned(), "delete `container_name`");
         }
-        if service.networks.values().any(|network| network.ipv4_address.is_some() || network.mac_address.is_some())
+        if service
+            .networks
+            .values()
+            .any(|network| network.ipv4_address.is_some() || network.mac_address.is_some())
         {
             refuse("one fixed address".to_owned(), "delete the address: they share the service's name");
         }

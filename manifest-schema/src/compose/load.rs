@@ -167,7 +167,8 @@ impl<'a> Loader<'a> {
         self.bytes = self.bytes.saturating_add(bytes.len());
         if self.files.len() >= MAX_FILES || self.bytes > 4 * limits::MAX_YAML_BYTES {
             let most = 4 * limits::MAX_YAML_BYTES;
-            let message = format!("the project has more than {MAX_FILES} Compose files, or {most} bytes of them");
+            let message =
+                format!("the project has more than {MAX_FILES} Compose files, or {most} bytes of them");
             self.r.error(&at, message, "split the product into several bundles");
             return None;
         }
@@ -212,7 +213,8 @@ impl<'a> Loader<'a> {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "add that service there".to_owned(),
             };
-            let place = if there.path == document.path { String::new() } else { format!(" in {}", there.path) };
+            let place =
+                if there.path == document.path { String::new() } else { format!(" in {}", there.path) };
             self.r.error(extends, format!("service `{}` does not exist{place}", shown(&base_name)), hint);
             return None;
         }
@@ -391,7 +393,9 @@ impl<'a> Loader<'a> {
                 let empty = Node { value: Value::Map(Vec::new()), ..node };
                 set(root, section.clone(), empty);
             }
-            let Some(Value::Map(own)) = root.get_mut(&section.text).map(|node| &mut node.value) else { continue };
+            let Some(Value::Map(own)) = root.get_mut(&section.text).map(|node| &mut node.value) else {
+                continue;
+            };
             for (key, object) in objects {
                 match own.iter().find(|(other, _)| other.text == key.text) {
                     None => own.push((key, object)),

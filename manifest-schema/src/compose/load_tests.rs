@@ -1,14 +1,15 @@
 //! Several files as one project: override files, `extends` from elsewhere, `include`.
 
 use super::model::{MountSource, Service};
-use super::syntax_tests::{try_read_all, try_read};
+use super::syntax_tests::{try_read, try_read_all};
 use super::{FileUse, Parsed};
 use proptest::prelude::*;
 
 const MAIN: &str = "services:\n  web:\n    image: web:1\n    command: [a, b]\n    environment: { A: 1, B: 2 }\n    ports: ['80:80', '443:443']\n    dns: 10.0.0.1\n    volumes: ['data:/data', './conf:/etc/conf:ro']\n    labels: [x=1]\n    depends_on: [db]\n    logging: { driver: json-file, options: { max-size: 1m } }\n    healthcheck: { test: [CMD, a], interval: 5s }\n    cap_add: [NET_ADMIN]\n  db: { image: db:1 }\nvolumes: { data: }\n";
 
 fn over(text: &str) -> Parsed {
-    try_read_all(&[("compose.yaml", MAIN), ("site.yaml", text)], &[], &[]).unwrap_or_else(|error| panic!("{error}"))
+    try_read_all(&[("compose.yaml", MAIN), ("site.yaml", text)], &[], &[])
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn web(parsed: &Parsed) -> &Service {
@@ -26,13 +27,17 @@ fn an_override_file_goes_over_the_first() {
     );
     let web = web(&parsed);
     assert_eq!((web.image.as_str(), web.command.clone()), ("web:2", Some(words(&["c"]))));
-    let environment: Vec<(&str, &str)> = web.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let environment: Vec<(&str, &str)> =
+        web.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     assert_eq!(environment, [("A", "1"), ("B", "3"), ("C", "4")]);
     let ports: Vec<Option<u16>> = web.ports.iter().map(|port| port.published).collect();
     assert_eq!(ports, [Some(80), Some(443), Some(8080)]);
     assert_eq!(web.dns, ["10.0.0.1", "10.0.0.2"]);
-    let mounts: Vec<(&str, bool)> =
-        web.mounts.iter().map(|m| (m.target.as_str(), m.source == MountSource::Volume("other".to_owned()))).collect();
+    let mounts: Vec<(&str, bool)> = web
+        .mounts
+        .iter()
+        .map(|m| (m.target.as_str(), m.source == MountSource::Volume("other".to_owned())))
+        .collect();
     assert_eq!(mounts, [("/data", true), ("/etc/conf", false), ("/more", false)]);
     assert_eq!(web.labels.len(), 2);
     assert_eq!(web.depends_on.len(), 2);
@@ -53,14 +58,22 @@ fn what_is_reset_is_gone_and_what_overrides_stands_alone() {
     assert_eq!((logging.driver.as_deref(), logging.options.len()), (Some("none"), 0));
     assert_eq!(web.depends_on.len(), 1, "nothing says nothing");
     // In a file of its own there is nothing to go over.
-    let alone = try_read("services: { web: { image: a, dns: !reset [1.1.1.1], ports: !override ['1:1'] } }\n", &[], &[]).unwrap();
+    let alone = try_read(
+        "services: { web: { image: a, dns: !reset [1.1.1.1], ports: !override ['1:1'] } }\n",
+        &[],
+        &[],
+    )
+    .unwrap();
     assert!(self::web(&alone).dns.is_empty() && self::web(&alone).ports.len() == 1);
 }
 
 #[test]
 fn mistakes_name_the_file_they_are_in() {
     let error = try_read_all(
-        &[("plant/compose.yaml", MAIN), ("plant/site.yaml", "services:\n  web:\n    imgae: x\n  api: { image: a, ports: ['80:1'] }\n")],
+        &[
+            ("plant/compose.yaml", MAIN),
+            ("plant/site.yaml", "services:\n  web:\n    imgae: x\n  api: { image: a, ports: ['80:1'] }\n"),
+        ],
         &[],
         &[],
     )
@@ -96,7 +109,8 @@ fn a_service_of_another_file_is_extended_and_its_paths_are_its_own() {
         })
         .collect();
     assert_eq!(sources, ["common/conf", "shared"]);
-    let files: Vec<(&str, FileUse)> = parsed.files.iter().map(|file| (file.path.as_str(), file.kind)).collect();
+    let files: Vec<(&str, FileUse)> =
+        parsed.files.iter().map(|file| (file.path.as_str(), file.kind)).collect();
     for expected in [
         ("common/base.yaml", FileUse::Compose),
         ("more/root.yaml", FileUse::Compose),
@@ -116,7 +130,11 @@ fn an_included_project_has_its_own_folder_and_values() {
         ("extra.yaml", "services: { watch: { image: watch:9 } }\n"),
     ];
     let read = |include: &str, env: &[(&str, &str)]| {
-        try_read(&format!("include: [{include}]\nservices: {{ web: {{ image: a, depends_on: [watch] }} }}\n"), env, &files)
+        try_read(
+            &format!("include: [{include}]\nservices: {{ web: {{ image: a, depends_on: [watch] }} }}\n"),
+            env,
+            &files,
+        )
     };
     let watch = |parsed: &Parsed| parsed.project.services[&"watch".parse().unwrap()].clone();
     let parsed = read("monitoring/compose.yaml", &[]).unwrap_or_else(|error| panic!("{error}"));
@@ -146,17 +164,29 @@ fn what_cannot_be_read_is_told_with_its_place() {
         ("c.yaml", "services:\n  p: { extends: { service: q } }\n  q: { extends: { service: p } }\n"),
     ];
     for (text, expected) in [
-        ("include: [a.yaml]\n", "b.yaml:1:11: `a.yaml` includes itself: compose.yaml → a.yaml → b.yaml → a.yaml"),
+        (
+            "include: [a.yaml]\n",
+            "b.yaml:1:11: `a.yaml` includes itself: compose.yaml → a.yaml → b.yaml → a.yaml",
+        ),
         ("include: [gone.yaml]\n", "compose.yaml:1:11: `include` names `gone.yaml`, which does not exist"),
-        ("include: [../up.yaml]\n", "`include` names `../up.yaml`, which is not below the Compose file's folder"),
+        (
+            "include: [../up.yaml]\n",
+            "`include` names `../up.yaml`, which is not below the Compose file's folder",
+        ),
         ("include: [/etc/passwd]\n", "`include` names `/etc/passwd`, which is not below"),
         ("include: ['https://example.com/c.yaml']\n", "would be fetched from elsewhere"),
         ("include: [empty.yaml]\n", "empty.yaml: the Compose file is empty"),
         ("include: [bad.yaml]\n", "bad.yaml:1:"),
         ("include: [{ paht: a.yaml }]\n", "unknown key `paht` in `include`"),
         ("include: [{ env_file: a.env }]\n", "`include` names no file"),
-        ("services: { x: { extends: { file: c.yaml, service: p } } }\n", "c.yaml:3:17: services extend each other in a circle: p → q → p"),
-        ("services: { x: { extends: { file: c.yaml, service: pp } } }\n", "service `pp` does not exist in c.yaml"),
+        (
+            "services: { x: { extends: { file: c.yaml, service: p } } }\n",
+            "c.yaml:3:17: services extend each other in a circle: p → q → p",
+        ),
+        (
+            "services: { x: { extends: { file: c.yaml, service: pp } } }\n",
+            "service `pp` does not exist in c.yaml",
+        ),
         ("services: { x: { extends: { file: c.yaml } } }\n", "`extends` names no service"),
         ("services: { x: { extends: { srvice: c } } }\n", "unknown key `srvice` in `extends`"),
     ] {

@@ -24,7 +24,9 @@ enum Rule {
 fn rule(path: &Path<'_>, base: &Node, over: &Node) -> Rule {
     match path {
         ["services", _, "command" | "entrypoint"] | ["services", _, "healthcheck", "test"] => Rule::Replace,
-        ["services", _, "logging"] if driver(base).is_some() && driver(over).is_some_and(|d| Some(d) != driver(base)) => {
+        ["services", _, "logging"]
+            if driver(base).is_some() && driver(over).is_some_and(|d| Some(d) != driver(base)) =>
+        {
             Rule::Replace
         }
         [

@@ -175,7 +175,11 @@ fn long(context: &mut Context<'_>, node: &Node) -> Option<Mount> {
         }
         (Some(kind @ ("npipe" | "cluster")), _) => {
             let why = if kind == "npipe" { "it is for Windows containers" } else { "it needs Swarm" };
-            context.r.error(node, format!("a volume of type `{kind}` is not supported"), format!("delete it; {why}"));
+            context.r.error(
+                node,
+                format!("a volume of type `{kind}` is not supported"),
+                format!("delete it; {why}"),
+            );
             return None;
         }
         (Some("bind"), None) => {

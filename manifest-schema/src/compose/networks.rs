@@ -162,7 +162,11 @@ fn network(context: &mut Context<'_>, node: &Node) -> Network {
             "ipam" => ipam(context, node, &mut network),
             "enable_ipv4" => {
                 if context.r.boolean("enable_ipv4", node) == Some(false) {
-                    context.r.error(key, "`enable_ipv4: false` is not supported", "delete it; IPv4 is always on");
+                    context.r.error(
+                        key,
+                        "`enable_ipv4: false` is not supported",
+                        "delete it; IPv4 is always on",
+                    );
                 }
             }
             _ => context.r.unknown_key(

@@ -1,8 +1,8 @@
 //! The whole file (Compose Specification, "Compose file").
 
 use super::context::{Context, Mention, Target};
-use super::model::{NetworkAttachment, Project};
 use super::load::Loader;
+use super::model::{NetworkAttachment, Project};
 use super::{NamedFile, Parsed, Text, check, environment, files, networks, service};
 use crate::yaml::{self, Node, Place, Value, shown};
 use crate::{Diagnostics, ServiceName};

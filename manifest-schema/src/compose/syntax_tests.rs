@@ -202,7 +202,8 @@ fn networks_and_the_default_one() {
     assert!(networks("d").is_empty());
     let back = &parsed.project.networks["back"];
     assert!(back.internal);
-    let range = Subnet { subnet: Some("10.1.0.0/24".into()), gateway: Some("10.1.0.1".into()), ..Default::default() };
+    let range =
+        Subnet { subnet: Some("10.1.0.0/24".into()), gateway: Some("10.1.0.1".into()), ..Default::default() };
     assert_eq!(back.ipam, [range]);
     assert!(parsed.project.networks.contains_key("default"));
     assert_eq!(

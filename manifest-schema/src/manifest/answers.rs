@@ -31,7 +31,8 @@ impl Given {
             YamlValue::Map(entries) => entries,
             YamlValue::Null => Vec::new(),
             _ => {
-                let mistake = sources.mistake(&root, format!("expected a map of answers, found {}", root.kind()));
+                let mistake =
+                    sources.mistake(&root, format!("expected a map of answers, found {}", root.kind()));
                 return Err(mistake.hint("write one `name: value` a line").into());
             }
         };
@@ -64,6 +65,17 @@ impl Given {
     #[must_use]
     pub fn values(&self) -> &Values {
         &self.values
+    }
+
+    /// Whether every answer is one to a variable and fits it, as far as can be told before the questions
+    /// are answered: a variable with a condition may not be asked for at all.
+    #[must_use]
+    pub fn fits(&self, variables: &BTreeMap<String, Variable>) -> bool {
+        self.values.iter().all(|(name, value)| {
+            variables
+                .get(name)
+                .is_some_and(|variable| variable.when.is_some() || variable.check(value).is_ok())
+        })
     }
 
     fn mistake(&self, name: &str, message: String) -> Diagnostic {

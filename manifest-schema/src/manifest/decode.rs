@@ -80,7 +80,8 @@ fn compose_files(r: &mut Reader, node: Option<&Node>) -> Option<Vec<BundlePath>>
         if let Some((folder, _)) = files.first().and_then(|first| first.as_str().rsplit_once('/'))
             && !crate::release::Release::lies_in(file.as_str(), folder)
         {
-            let message = format!("the Compose file `{file}` does not lie in the folder of the first, `{folder}`");
+            let message =
+                format!("the Compose file `{file}` does not lie in the folder of the first, `{folder}`");
             r.error(item, message, "put it there: all paths in Compose files begin in that folder");
             return None;
         }

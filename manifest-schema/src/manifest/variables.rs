@@ -114,7 +114,9 @@ impl Variable {
         };
         let found = if what.is_empty() { "found" } else { "has" };
         match (self.min, self.max) {
-            (Some(min), _) if size < min => Err(format!("at least {min}{what} are asked for, {found} {size}")),
+            (Some(min), _) if size < min => {
+                Err(format!("at least {min}{what} are asked for, {found} {size}"))
+            }
             (_, Some(max)) if size > max => Err(format!("at most {max}{what} are allowed, {found} {size}")),
             _ => Ok(value),
         }
@@ -126,7 +128,8 @@ impl Variable {
         self.prompt.as_deref().or(self.help.as_deref())
     }
 
-    /// What is expected, in a few words: `port`, `one of north, south`, `string, matching ^[A-Z]+$`.
+    /// What is expected, in a few words: `port`, `one of north, south`, `string, matching ^[A-Z]+$`,
+    /// `list, separated by commas, at least 2 entries`.
     #[must_use]
     pub fn expected(&self) -> String {
         let kind = match self.kind {
@@ -136,10 +139,15 @@ impl Variable {
             kind => kind.word().to_owned(),
         };
         let pattern = self.pattern.as_ref().map(|p| format!(", matching {p}")).unwrap_or_default();
+        let unit = match self.kind {
+            VariableKind::List | VariableKind::Map => " entries",
+            kind if kind.is_text() => " characters",
+            _ => "",
+        };
         let range = match (self.min, self.max) {
-            (Some(min), Some(max)) => format!(", {min} to {max}"),
-            (Some(min), None) => format!(", at least {min}"),
-            (None, Some(max)) => format!(", at most {max}"),
+            (Some(min), Some(max)) => format!(", {min} to {max}{unit}"),
+            (Some(min), None) => format!(", at least {min}{unit}"),
+            (None, Some(max)) => format!(", at most {max}{unit}"),
             (None, None) => String::new(),
         };
         format!("{kind}{pattern}{range}")
@@ -178,7 +186,7 @@ impl Variable {
             VariableKind::Bool => match text.trim().to_ascii_lowercase().as_str() {
                 "true" | "yes" | "y" => Ok(Value::Bool(true)),
                 "false" | "no" | "n" => Ok(Value::Bool(false)),
-                _ => expected("true or false"),
+                _ => expected("yes or no"),
             },
             VariableKind::Choice if !self.choices.contains(&text) => {
                 expected(&format!("one of {}", self.choices.join(", ")))
@@ -253,13 +261,25 @@ fn check_conditions(r: &mut Reader, node: &Node, variables: &BTreeMap<String, Va
         let when = variables.get(&key.text).and_then(|variable| variable.when.as_ref());
         if let (Some(when), Some(node)) = (when, node.get("when")) {
             match render::names_in(when) {
-                Err(why) => r.error(node, format!("`when` is not an expression: {why}"), "write it like `when: tls`, or `when: mode == 'pair'`"),
+                Err(why) => r.error(
+                    node,
+                    format!("`when` is not an expression: {why}"),
+                    "write it like `when: tls`, or `when: mode == 'pair'`",
+                ),
                 Ok(names) => {
                     for name in names.iter().filter(|name| !above.contains(&name.as_str())) {
                         let message = if variables.contains_key(name) {
-                            format!("`when` of `{}` uses `{}`, which is asked later", key.text, yaml::shown(name))
+                            format!(
+                                "`when` of `{}` uses `{}`, which is asked later",
+                                key.text,
+                                yaml::shown(name)
+                            )
                         } else {
-                            format!("`when` of `{}` uses `{}`, which is no variable", key.text, yaml::shown(name))
+                            format!(
+                                "`when` of `{}` uses `{}`, which is no variable",
+                                key.text,
+                                yaml::shown(name)
+                            )
                         };
                         let hint = match nearest(name, above.iter().copied()) {
                             Some(near) => format!("did you mean `{near}`?"),

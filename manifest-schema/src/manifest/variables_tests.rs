@@ -70,7 +70,10 @@ fn mistakes_in_variables() {
         ("  a: { type: list, min: 1, default: [] }\n", "at least 1 entries are asked for, has 0"),
         ("  a: { type: int, min: 5, max: 3 }\n", "has `min` 5 above `max` 3"),
         ("  a: { type: bool, min: 5 }\n", "has a range, but its type is bool"),
-        ("  a: { type: secret, generate: 8, min: 12 }\n", "is generated with 8 characters, outside its range"),
+        (
+            "  a: { type: secret, generate: 8, min: 12 }\n",
+            "is generated with 8 characters, outside its range",
+        ),
         ("  a: { when: 'b ==' }\n", "`when` is not an expression"),
         ("  a: { type: bool }\n  b: { when: aa }\n", "`when` of `b` uses `aa`, which is no variable"),
         ("  a: { when: b }\n  b: { type: bool }\n", "`when` of `a` uses `b`, which is asked later"),
@@ -164,7 +167,8 @@ fn a_condition_decides_what_is_asked() {
 
 #[test]
 fn answers_of_a_file_are_told_with_their_line() {
-    let variables = variables("  version: {}\n  port: { type: port }\n  cameras: { type: list, default: [] }\n");
+    let variables =
+        variables("  version: {}\n  port: { type: port }\n  cameras: { type: list, default: [] }\n");
     let file = "version: 1.10\nprot: 80\nport: 99999\ncameras: [{ name: gate }]\n";
     let mut given = Given::from_file("sites/north.yaml", file).unwrap();
     let error = resolve(&variables, &given, &BTreeMap::new(), &mut letters).unwrap_err().to_string();
@@ -177,6 +181,31 @@ fn answers_of_a_file_are_told_with_their_line() {
     given.set("port", json!("81"), "--set");
     let resolved = resolve(&variables, &given, &BTreeMap::new(), &mut letters).unwrap();
     assert_eq!((&resolved["version"], &resolved["port"]), (&json!("1.10"), &json!(81)));
-    assert!(Given::from_file("v.yaml", "- a\n").unwrap_err().to_string().contains("expected a map of answers"));
+    assert!(
+        Given::from_file("v.yaml", "- a\n").unwrap_err().to_string().contains("expected a map of answers")
+    );
     assert_eq!(Given::from_file("v.yaml", "").unwrap(), Given::default());
+}
+
+#[test]
+fn what_is_expected_has_its_unit() {
+    let variables = variables(
+        "  i: { type: int, min: 1, max: 9 }\n  s: { pattern: '^[a-z]+$', min: 8 }\n  l: { type: list, max: 3 }\n  \
+         c: { choices: [a, b] }\n  b: { type: bool }\n",
+    );
+    let expected = |name: &str| variables[name].expected();
+    assert_eq!(expected("i"), "int, 1 to 9");
+    assert_eq!(expected("s"), "string, matching ^[a-z]+$, at least 8 characters");
+    assert_eq!(expected("l"), "list, separated by commas, at most 3 entries");
+    assert_eq!(expected("c"), "one of a, b");
+    assert_eq!(expected("b"), "yes or no");
+}
+
+#[test]
+fn answers_that_cannot_be_right_are_known_before_anything_is_asked() {
+    let variables = variables("  tls: { type: bool }\n  port: { type: port, when: tls }\n");
+    let fits = |pairs: &[(&str, Value)]| Given::from(values(pairs)).fits(&variables);
+    assert!(fits(&[]) && fits(&[("tls", json!("yes"))]));
+    assert!(!fits(&[("tls", json!("perhaps"))]) && !fits(&[("tsl", json!(true))]));
+    assert!(fits(&[("port", json!("x"))]), "it may not be asked for");
 }

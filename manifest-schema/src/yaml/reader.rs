@@ -112,7 +112,10 @@ impl Reader {
         }
         errors.sort_by_key(order);
         if self.unshown > 0 {
-            errors.push(Diagnostic::new(sources.file(0), format!("{} more mistakes are not shown", self.unshown)));
+            errors.push(Diagnostic::new(
+                sources.file(0),
+                format!("{} more mistakes are not shown", self.unshown),
+            ));
         }
         Err(Diagnostics(errors))
     }

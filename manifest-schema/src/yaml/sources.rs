@@ -59,6 +59,10 @@ impl Sources {
     #[must_use]
     pub fn mistake(&self, placed: &dyn Placed, message: impl Into<String>) -> Diagnostic {
         let place = placed.place();
-        Diagnostic::new(self.file(place.source), message).at(self.text(place.source), place.line, place.column)
+        Diagnostic::new(self.file(place.source), message).at(
+            self.text(place.source),
+            place.line,
+            place.column,
+        )
     }
 }

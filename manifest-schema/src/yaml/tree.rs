@@ -67,7 +67,11 @@ fn read(input: Text<'_>) -> Result<Node, Diagnostic> {
         let (event, span) = event.map_err(|error| builder.syntax(&error))?;
         builder.take(event, span)?;
     }
-    Ok(builder.root.unwrap_or(Node { value: Value::Null, place: Place { source, line: 1, column: 1 }, merging: Merging::Usual }))
+    Ok(builder.root.unwrap_or(Node {
+        value: Value::Null,
+        place: Place { source, line: 1, column: 1 },
+        merging: Merging::Usual,
+    }))
 }
 
 struct Builder<'t> {

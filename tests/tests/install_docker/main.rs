@@ -12,6 +12,7 @@ mod preflight;
 mod trust;
 mod upgrade;
 mod volumes;
+mod wizard;
 
 /// The port that the small site publishes: every host has a loopback of its own.
 const PORT: u16 = 18080;

@@ -95,7 +95,7 @@ fn an_engine_out_of_reach_a_missing_answer_and_a_read_only_folder_are_listed_tog
     let missing = host.run(&[trust, fingerprint, built.path()]).exits(3);
     let _ = missing
         .says("`site_name` has no value (Name of this site")
-        .says("fix: give it with --set NAME=VALUE or --values FILE");
+        .says("fix: give it with --set NAME=VALUE, --values FILE or FERRY_VAR_NAME in the environment");
     let _ = host.run(&[trust, fingerprint, "--set", "site_name=x", built.path()]).succeeds();
     let _ = host.run(&[built.path()]).succeeds().says("unchanged");
 }

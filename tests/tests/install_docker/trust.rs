@@ -7,8 +7,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use tests::bundle::{self, Built};
 use tests::host::Host;
 use tests::outcome::Outcome;
-use tests::programs::stock;
-use tests::running::Running;
 use tests::snapshot::assert_unchanged;
 
 #[test]
@@ -76,11 +74,7 @@ fn pins_that_cannot_be_read_are_not_taken_for_none() {
 
 /// `install` on a terminal, with `answer` typed at the prompt.
 fn asked(host: &Host, built: &Built, answer: &str) -> Outcome {
-    let mut command = host.command(&stock("script"));
-    let program = tests::programs::install();
-    let line = format!("{} {}", program.display(), built.path());
-    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-    let mut running = Running::start_with_input(&mut command);
+    let mut running = host.on_terminal(&["--set", "site_name=x", built.path()]);
     assert!(running.wait_for_output(|line| line.contains("type its")), "no prompt: {}", running.end());
     running.type_line(answer);
     running.end()
@@ -100,6 +94,9 @@ fn a_person_at_a_terminal_is_shown_the_fingerprint_and_types_its_end() {
         let _ = refused.says("No key is pinned on this host yet");
         assert_unchanged(&before, &host.snapshot(), &format!("the answer `{wrong}`"));
     }
+    let never = host.on_terminal(&["--no-input", built.path()]).end().exits(5);
+    let _ = never.says(fingerprint).does_not_say("type its");
+    assert_unchanged(&before, &host.snapshot(), "--no-input");
     let _ = asked(&host, &built, end).succeeds().says("small 1.0.0 runs");
     assert_eq!(host.page(PORT), "hello from the small site");
     assert!(host.root.join("trust/allowed_signers").is_file());

@@ -1,0 +1,114 @@
+//! The person at the terminal. Lines go to standard error, as all that is no result.
+//!
+//! What must stay true: the first Ctrl-C ends a question, though a read cannot be interrupted; and the
+//! terminal shows again what is typed, however a hidden question ends.
+
+use super::{Person, Tone};
+use anyhow::{Context as _, Result};
+use ferry_terminal::{Class, Failure, Output};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use std::io::{self, BufRead as _, Write as _};
+use std::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Standard input and standard error, where both are terminals.
+pub(super) struct Terminal<'a> {
+    output: Output,
+    cancel: &'a CancellationToken,
+}
+
+enum Event {
+    Read(io::Result<Option<String>>),
+    Stopped,
+}
+
+impl<'a> Terminal<'a> {
+    pub(super) fn new(output: Output, cancel: &'a CancellationToken) -> Self {
+        Self { output: output.for_stderr(), cancel }
+    }
+
+    /// Waits for a line, or for a signal that asks for an end. Needs the runtime.
+    fn wait(&self) -> Result<io::Result<Option<String>>> {
+        let (sender, events) = mpsc::channel();
+        let (stopped, cancel) = (sender.clone(), self.cancel.clone());
+        let watch = tokio::spawn(async move {
+            cancel.cancelled().await;
+            let _ = stopped.send(Event::Stopped);
+        });
+        // After a signal this thread still waits for a line; it ends with the process.
+        std::thread::spawn(move || sender.send(Event::Read(line())));
+        let event = events.recv().context("reading from the terminal")?;
+        watch.abort();
+        match event {
+            Event::Read(line) => Ok(line),
+            Event::Stopped => {
+                Err(Failure::new(Class::Cancelled, "stopped by Ctrl-C; nothing was changed").into())
+            }
+        }
+    }
+}
+
+impl Person for Terminal<'_> {
+    fn say(&mut self, tone: Tone, line: &str) {
+        let painted = match tone {
+            Tone::Title => self.output.bold(line),
+            Tone::Plain => line.to_owned(),
+            Tone::Note => self.output.dim(line),
+            Tone::Wrong => self.output.yellow(line),
+        };
+        self.output.error_line(&painted);
+    }
+
+    fn read(&mut self, prompt: &str, hidden: bool) -> Result<Option<String>> {
+        // Before the prompt: what is typed as soon as it stands there is hidden, too.
+        let _hidden = if hidden { Some(Hidden::begin().context("hiding what is typed")?) } else { None };
+        loop {
+            let _ = write!(io::stderr(), "{prompt}").and_then(|()| io::stderr().flush());
+            let line = self.wait();
+            // Without echo, Enter moves no line. And after the end of the input, nothing did.
+            if hidden || matches!(line, Ok(Ok(None))) {
+                self.output.error_line("");
+            }
+            match line? {
+                Ok(line) => return Ok(line),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    self.say(Tone::Wrong, "     that was not UTF-8 text: type it again");
+                }
+                Err(error) => return Err(error).context("reading from the terminal"),
+            }
+        }
+    }
+}
+
+/// A line without its end; nothing at the end of the input.
+fn line() -> io::Result<Option<String>> {
+    let mut typed = String::new();
+    if io::stdin().lock().read_line(&mut typed)? == 0 {
+        return Ok(None);
+    }
+    let end = typed.trim_end_matches(['\n', '\r']).len();
+    typed.truncate(end);
+    Ok(Some(typed))
+}
+
+/// While it lives, the terminal does not show what is typed.
+struct Hidden {
+    before: Termios,
+}
+
+impl Hidden {
+    fn begin() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        // Now, and nothing is thrown away: what was typed ahead counts.
+        tcsetattr(io::stdin(), OptionalActions::Now, &quiet)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+    }
+}

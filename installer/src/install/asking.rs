@@ -1,0 +1,49 @@
+//! The questions of a bundle, put to a person before anything is judged by their answers.
+//!
+//! What must stay true: they come from a bundle that was verified and is trusted, and nothing is changed
+//! while they are asked.
+
+use crate::site::{self, Values};
+use anyhow::Result;
+use bundle_format::Bundle;
+use manifest_schema::manifest::{Given, Manifest};
+use std::fs::File;
+
+/// What there is to be asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Questions<'a> {
+    /// The manifest of the verified bundle, with its variables.
+    pub manifest: &'a Manifest,
+    /// Answers given for this run. As far as can be told, they fit.
+    pub given: &'a Values,
+    /// Answers of earlier installs. They may not fit this bundle.
+    pub remembered: &'a Values,
+}
+
+/// Asks a person for the answers that are missing; gives those that were typed.
+pub type Ask<'a> = &'a dyn Fn(&Questions<'_>) -> Result<Values>;
+
+/// The answers `given`, and over them those that a person gives.
+///
+/// # Errors
+/// What `ask` says: somebody wants to stop, or cannot answer.
+pub(super) fn with_answers(
+    given: &Given,
+    bundle: &Bundle<File>,
+    remembered: &Values,
+    ask: Ask<'_>,
+) -> Result<Given> {
+    let mut given = given.clone();
+    // What cannot be read is told with all other broken places of the bundle.
+    let Ok(manifest) = site::manifest(bundle) else { return Ok(given) };
+    // A mistake on the command line is told before twenty questions, not after.
+    if !given.fits(&manifest.variables) {
+        return Ok(given);
+    }
+    let questions = Questions { manifest: &manifest, given: given.values(), remembered };
+    let answers = ask(&questions)?;
+    for (name, value) in answers {
+        given.set(&name, value, "answers");
+    }
+    Ok(given)
+}

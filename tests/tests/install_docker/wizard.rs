@@ -1,0 +1,147 @@
+//! Questions, asked at a terminal.
+
+use fixtures::small_site::SmallSite;
+use std::fs;
+use std::path::Path;
+use tests::bundle::{self, Built};
+use tests::host::Host;
+use tests::outcome::Outcome;
+use tests::running::Running;
+use tests::snapshot::assert_unchanged;
+
+const VARIABLES: &str = r#"  site_name: { prompt: "Name of this site", help: "As on the map", pattern: "^[A-Z]{3}-[0-9]+$" }
+  side: { prompt: "Which side", choices: [north, south], default: north }
+  password: { type: secret, prompt: "Password of the controller", min: 4 }
+  token: { type: secret, generate: 16 }
+  backup: { type: bool, prompt: "Is there a backup host?", default: false }
+  backup_host: { type: address, prompt: "Its address", when: backup }
+"#;
+
+/// The small site with these questions and `more`; its banner shows the answers.
+fn asking(folder: &Path, version: &str, more: &str) -> Built {
+    let site = SmallSite { version: version.to_owned(), ..SmallSite::default() };
+    bundle::changed(folder, &site, |site| {
+        let old = "  site_name: { prompt: \"Name of this site\", default: \"nowhere\" }\n";
+        bundle::replace(&site.join("ferry.yaml"), old, &format!("{VARIABLES}{more}"));
+        let banner = "{{ site_name }} {{ side }} {{ password }} {{ token | length }} {{ backup_host }}\n";
+        fs::write(site.join("templates/banner.txt.j2"), banner).unwrap();
+    })
+}
+
+fn banner(host: &Host) -> String {
+    host.docker_text(&["exec", "small-front-1", "cat", "/www/banner.txt"])
+}
+
+/// Waits for each line, then types what stands beside it.
+#[track_caller]
+fn types(mut running: Running, lines: &[(&str, &str)]) -> Outcome {
+    for (wanted, typed) in lines {
+        if !running.wait_for_output(|line| line.contains(wanted)) {
+            panic!("`{wanted}` never came: {}", running.end());
+        }
+        running.type_line(typed);
+    }
+    running.end()
+}
+
+const NAME: &str = "     string, matching";
+const SIDE: &str = "     a number or a name of the list";
+const SECRET: &str = "     what you type is not shown";
+const AGAIN: &str = "     once more, to be sure";
+const BACKUP: &str = "     yes or no";
+const REVIEW: &str = "Enter = install";
+
+#[test]
+fn the_questions_of_a_bundle_are_asked_once_and_reach_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = asking(folder.path(), "1.0.0", "");
+    let host = Host::docker("wizard");
+    let [trust, fingerprint] = built.trust();
+    let arguments = [trust, fingerprint, built.path()];
+    let installed = types(
+        host.on_terminal(&arguments),
+        &[
+            (NAME, "plant1"),
+            ("     `plant1` does not match the pattern ^[A-Z]{3}-[0-9]+$", "?"),
+            ("     As on the map", "ABC-7"),
+            (SIDE, "2"),
+            (SECRET, "hunter2"),
+            (AGAIN, "hunter3"),
+            ("     the two are not the same", "hunter2"),
+            (AGAIN, "hunter2"),
+            (BACKUP, "<"),
+            (SECRET, "<"),
+            (SIDE, "south"),
+            (BACKUP, "y"),
+            ("5/5  Its address", "backup.local"),
+            (REVIEW, "1"),
+            (NAME, "XYZ-9"),
+            (REVIEW, ""),
+        ],
+    );
+    let installed = installed.succeeds().says("small 1.0.0 runs").does_not_say("hunter");
+    let installed =
+        installed.says("small 1.0.0 has 4 questions about this site").says("4/4  Is there a backup");
+    let _ = installed
+        .says("   3  Password of the controller  ••••")
+        .says("   4  token                       generated");
+    assert_eq!(banner(&host), "XYZ-9 south hunter2 16 backup.local");
+
+    // Nothing is asked a second time, also where there is a terminal.
+    let again = host.on_terminal(&[built.path()]).end().succeeds();
+    let _ = again.says("unchanged: nothing to do").does_not_say("question");
+    // A later bundle asks what is new.
+    let next =
+        asking(folder.path(), "1.1.0", "  shift: { prompt: \"Hours of a shift\", type: int, default: 8 }\n");
+    let lines = [("     int", "12"), (REVIEW, "")];
+    let next = types(host.on_terminal(&[next.path()]), &lines).succeeds().says("small 1.1.0 runs");
+    let next = next.says("small 1.1.0 has 1 question about this site").says("1/1  Hours of a shift");
+    let _ = next.says("6 answers remembered on this host");
+    assert_eq!(banner(&host), "XYZ-9 south hunter2 16 backup.local");
+}
+
+#[test]
+fn who_stops_before_the_end_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = asking(folder.path(), "1.0.0", "");
+    let host = Host::docker("stops");
+    let [trust, fingerprint] = built.trust();
+    let arguments = [trust, fingerprint, built.path()];
+    let before = host.snapshot();
+    let unchanged = |what: &str| {
+        assert_unchanged(&before, &host.snapshot(), what);
+        assert!(!host.root.exists(), "{what}");
+    };
+    let answers = [(NAME, "ABC-7"), (SIDE, ""), (SECRET, "hunter2"), (AGAIN, "hunter2"), (BACKUP, "")];
+
+    let lines: Vec<_> = answers.into_iter().chain([(REVIEW, "q")]).collect();
+    let stopped = types(host.on_terminal(&arguments), &lines).exits(130).says("stopped at the review");
+    let again = "to give the same answers again, add --set site_name=ABC-7 --set side=north --set backup=no";
+    let _ = stopped.says(again).does_not_say("hunter");
+    unchanged("q at the review");
+
+    // One Ctrl-C is enough, also while nothing is shown.
+    let _ = types(host.on_terminal(&arguments), &[(NAME, "\x03")]).exits(130).says("nothing was changed");
+    unchanged("Ctrl-C");
+    let lines: Vec<_> = answers[..2].iter().copied().chain([(SECRET, "\x03")]).collect();
+    let _ = types(host.on_terminal(&arguments), &lines).exits(130).says("stopped by Ctrl-C");
+    unchanged("Ctrl-C at a password");
+
+    let ended = types(host.on_terminal(&arguments), &[(NAME, "ABC-7"), (SIDE, "\x04")]).exits(3);
+    let _ = ended.says("the input ended before the answers were confirmed").says("hint: run it again");
+    unchanged("the end of the input");
+
+    // Nobody is asked: all that is missing is told at once.
+    let no_input: Vec<&str> = std::iter::once("--no-input").chain(arguments).collect();
+    for refused in [host.on_terminal(&no_input).end(), host.run(&arguments)] {
+        let refused = refused.exits(3).says("`site_name` has no value").says("`password` has no value");
+        let refused = refused.says("fix: give it with --set NAME=VALUE, --values FILE or FERRY_VAR_NAME");
+        let _ = refused.does_not_say("question");
+    }
+    let dry: Vec<&str> = std::iter::once("--dry-run").chain(arguments).collect();
+    let _ = host.on_terminal(&dry).end().exits(3).does_not_say("question");
+    // A mistake on the command line is told before anything is asked.
+    let wrong: Vec<&str> = ["--set", "side=west"].into_iter().chain(arguments).collect();
+    let _ = host.on_terminal(&wrong).end().exits(3).says("found `west`").does_not_say("question");
+    unchanged("nothing was asked");
+}
