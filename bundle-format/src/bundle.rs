@@ -133,7 +133,7 @@ fn check_spans(index: &Index, release: &Release) -> Result<()> {
     let files = [&release.manifest, &release.compose].into_iter();
     let files = files.chain(&release.env_file).chain(release.compose_files.iter().map(|named| &named.file));
     let files = files.chain(release.images.iter().map(|image| &image.config));
-    let files = files.chain(release.configs.iter().map(|config| &config.file));
+    let files = files.chain(release.configs.iter().map(|config| &config.file)).chain(&release.templates);
     for file in files.chain(release.seeds.iter().map(|seed| &seed.file)) {
         inside(file.path.as_str(), &file.span)?;
     }

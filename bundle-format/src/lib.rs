@@ -25,6 +25,7 @@ pub mod read_at;
 pub mod reserve;
 pub mod seek_table;
 pub mod signature;
+pub mod slim;
 pub mod tarball;
 
 pub use bundle::{Bundle, UnverifiedBundle, Verified};

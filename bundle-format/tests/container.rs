@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 use bundle_format::check;
+use bundle_format::slim;
 use bundle_format::pack::MetadataFile;
 use bundle_format::read_ahead::ReadAhead;
 use bundle_format::signature::NAMESPACE;
@@ -215,7 +216,8 @@ fn signatures_by_others_or_for_other_purposes_do_not_count() {
     let for_git = signer.sign("git", HashAlg::Sha512, &head.index).unwrap().to_pem(LineEnding::LF).unwrap();
     let over_other = sign(&signer, b"another index");
     for wrong in [by_other.clone(), for_git.into_bytes(), over_other, b"nonsense".to_vec()] {
-        assert!(matches!(resigned(vec![wrong]), Err(FormatError::Unsigned(_))));
+        let refused = resigned(vec![wrong]);
+        assert!(matches!(refused, Err(FormatError::Unsigned(_) | FormatError::Untrusted(_))));
     }
     assert!(matches!(resigned(Vec::new()), Err(FormatError::Unsigned(_))));
     // A further signature does not move the payload, and one trusted signature is enough.
@@ -394,4 +396,34 @@ fn keys_of_other_kinds_sign_too() {
 
 fn raw(key: &impl ssh_key::SigningKey, data: &[u8]) -> ssh_key::Signature {
     key.try_sign(data).unwrap()
+}
+
+#[test]
+fn a_bundle_without_its_layers_has_everything_else() {
+    let Built { bytes, key } = build(&layers(), 2);
+    let whole = Bundle::open(bytes.clone(), &trusting(&key)).unwrap();
+    let mut out = Cursor::new(Vec::new());
+    slim::write(&whole, &mut out).unwrap();
+    let slim_bytes = out.into_inner();
+    assert_eq!(slim_bytes.len(), bytes.len());
+    let zeros = slim_bytes.iter().filter(|byte| **byte == 0).count() as u64;
+    assert!(slim::bytes(&whole).unwrap() + zeros >= bytes.len() as u64, "what was left out are holes");
+
+    let kept = Bundle::open(slim_bytes.clone(), &trusting(&key)).unwrap();
+    assert_eq!(kept.verified().id(), whole.verified().id());
+    assert_eq!(kept.small_file(&kept.release().manifest, 100).unwrap(), b"hello");
+    let mut buffer = Vec::new();
+    let layer = kept.layer_frames(&kept.release().layers[0]).unwrap().start;
+    assert!(matches!(kept.read_frame(layer, &mut buffer), Err(FormatError::Damaged { .. })), "never zeros");
+    let small = (0..layer).find(|frame| whole.read_frame(*frame, &mut buffer).is_ok()).unwrap();
+    kept.read_frame(small, &mut buffer).unwrap();
+    // It is checked as the bundle is.
+    assert!(matches!(Bundle::open(slim_bytes, &trusting(&self::key(9))), Err(FormatError::Untrusted(_))));
+    // A frame that is not the one that was signed is not kept.
+    let mut damaged = bytes;
+    let offset = whole.verified().index().file_offset(small).unwrap() as usize;
+    damaged[offset + 20] ^= 1;
+    if let Ok(damaged) = Bundle::open(damaged, &trusting(&key)) {
+        assert!(slim::write(&damaged, &mut Cursor::new(Vec::new())).is_err());
+    }
 }

@@ -2,13 +2,15 @@
 //! in the errors themselves.
 
 mod answers;
+mod ending;
+mod reconfigure;
 mod services;
 mod signals;
 mod wizard;
 
 use crate::health::Patience;
 use crate::host::DEFAULT_ROOT;
-use crate::install::{self, Ask, Ending, Questions, Request};
+use crate::install::{self, Ask, Questions, Request};
 use crate::{classify, trust, verify};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -100,7 +102,7 @@ struct InstallArgs {
     #[arg(long)]
     no_input: bool,
     /// Wait this long for each service, instead of what its health check gives
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
     /// Keep this program on the host as fz also where another build of it is kept
     #[arg(long)]
@@ -158,6 +160,16 @@ enum Command {
         #[arg(long, default_value_t = 100)]
         tail: usize,
     },
+    /// Give what runs other answers: shows what will change, and restarts only what it touches
+    #[command(after_help = "Examples:
+  fz reconfigure --set web_port=8081 --dry-run
+  fz reconfigure --values site.yaml --yes
+
+What does not come up with the new answers is put back.")]
+    Reconfigure(reconfigure::ReconfigureArgs),
+    /// List secrets, and give them other values
+    #[command(subcommand)]
+    Secret(reconfigure::SecretCommand),
     /// Remove the services, networks, images and files; data volumes stay unless asked
     #[command(after_help = "Examples:\n  fz uninstall\n  fz uninstall --volumes --yes")]
     Uninstall {
@@ -229,6 +241,12 @@ async fn run_with(cli: Cli, output: Output, progress: &Arc<dyn Progress>) -> Res
         Some(Command::Logs { service, which, follow, tail }) => {
             services::logs(&which, &common, service.as_deref(), (tail, follow), output, &cancel).await
         }
+        Some(Command::Reconfigure(args)) => {
+            reconfigure::reconfigure(args, &common, output, progress, &cancel).await
+        }
+        Some(Command::Secret(command)) => {
+            reconfigure::secret(command, &common, output, progress, &cancel).await
+        }
         Some(Command::Uninstall { which, volumes, yes }) => {
             services::uninstall(&which, volumes, yes, &common, output, progress, &cancel).await
         }
@@ -263,6 +281,7 @@ async fn run_install(
         values: answers::read(environment(), args.values.as_deref(), &args.set)?,
         patience,
         replace_fz: args.replace_fz,
+        kept: false,
     };
     let possible = wizard::is_possible(output) && !args.no_input;
     let confirm = |found: &[String]| if possible { confirm(found, output) } else { None };
@@ -276,50 +295,7 @@ async fn run_install(
         progress.warn(&format!("to give the same answers again, add {}", again.join(" ")));
     }
     let ending = ending?;
-    if output.json {
-        output.line(&serde_json::to_string_pretty(&ending)?);
-        return Ok(());
-    }
-    match ending {
-        Ending::Planned { plan } => {
-            output.line(plan.to_string().trim_end());
-            output.line("nothing was changed (--dry-run)");
-        }
-        Ending::Unchanged { release } => {
-            output.line(&format!(
-                "{} {release} is installed, runs and is unchanged: nothing to do",
-                output.green("✓")
-            ));
-        }
-        Ending::Installed { release, plan, report, published } => {
-            output.line(&format!(
-                "{} {} {} runs ({release})",
-                output.green("✓"),
-                output.bold(&plan.name),
-                human::printable(&plan.version)
-            ));
-            let groups = [
-                ("new", &report.created),
-                ("replaced", &report.replaced),
-                ("started", &report.started),
-                ("restarted", &report.restarted),
-                ("removed", &report.stopped),
-                ("unchanged", &report.unchanged),
-            ];
-            for (word, services) in groups {
-                if !services.is_empty() {
-                    output.line(&format!("  {word:<10} {}", services.join(", ")));
-                }
-            }
-            for address in published {
-                output.line(&format!("  listens    {}", human::printable(&address)));
-            }
-            let folder = common.root().join(&plan.name).join("current");
-            output.line(&format!("  files      {}", folder.display()));
-            output.line(&format!("  next       {} status", common.root().join("bin/fz").display()));
-        }
-    }
-    Ok(())
+    ending::report(ending, common, output)
 }
 
 /// Shows the fingerprint and takes it only when it is typed: a `y` is typed too easily.
@@ -353,6 +329,7 @@ async fn run_verify(
         values: Given::default(),
         patience: Patience::default(),
         replace_fz: false,
+        kept: false,
     };
     let stop = Arc::new(AtomicBool::new(false));
     let (flag, token) = (Arc::clone(&stop), cancel.clone());

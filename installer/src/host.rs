@@ -10,6 +10,7 @@
 //! ROOT/<product>/values.new.json      those of an install under way
 //! ROOT/<product>/releases/<release>-<answers>/
 //!                                     compose.yaml, rendered configs, secrets, artifacts
+//! ROOT/<product>/bundles/<release>.fz  the bundle without its layers
 //! ROOT/<product>/current              link to the running release, switched atomically
 //! ROOT/<product>/data/                relative bind mounts that the bundle does not fill: the site's
 //!                                     own, the same for every release
@@ -19,7 +20,7 @@
 use anyhow::{Context, Result};
 use ferry_terminal::{Class, Failure};
 use fs4::fs_std::FileExt;
-use manifest_schema::ProjectName;
+use manifest_schema::{ProjectName, ReleaseId};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt as _;
@@ -140,6 +141,18 @@ impl ProductDir {
     #[must_use]
     pub fn external(&self) -> PathBuf {
         self.path.join("external")
+    }
+
+    /// Where the bundles of installed releases are kept, without their layers.
+    #[must_use]
+    pub fn bundles(&self) -> PathBuf {
+        self.path.join("bundles")
+    }
+
+    /// The kept bundle of a release.
+    #[must_use]
+    pub fn kept_bundle(&self, release: &ReleaseId) -> PathBuf {
+        self.bundles().join(format!("{release}.fz"))
     }
 
     /// The folder of all releases.

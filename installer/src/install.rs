@@ -17,6 +17,7 @@ mod tidy;
 use crate::health::Patience;
 use crate::host::{self, Root};
 use crate::import::{self};
+use crate::kept;
 use crate::lay_out;
 use crate::plan::Plan;
 use crate::site::{self, Site};
@@ -59,6 +60,8 @@ pub struct Request {
     pub patience: Patience,
     /// Whether this program replaces the one that is kept on the host.
     pub replace_fz: bool,
+    /// Whether the bundle is the one that is kept on the host, which has no layers.
+    pub kept: bool,
 }
 
 /// How it ended.
@@ -239,6 +242,7 @@ async fn stage(
         engine.sync_data().await?;
     }
     lay_out::lay_out(bundle, site, product, id, progress.as_ref())?;
+    kept::keep(bundle, product, id)?;
     let target = target(product, id, &attempt.name, site, release, engine, &ids, &prepared.state)?;
     switch::prepare_networks_volumes(engine, &target, progress.as_ref()).await.map_err(classify::switch)?;
     let seeds = prepared.plan.seeds.clone();

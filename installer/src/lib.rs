@@ -4,6 +4,7 @@
 //! The modules here are the procedure's verbs and nouns. Only [`engine`] talks to Docker or Podman;
 //! everything else works on plain values, so that plans can be printed and compared.
 
+pub mod changes;
 pub mod classify;
 pub mod cli;
 pub mod engine;
@@ -14,6 +15,7 @@ pub mod hooks;
 pub mod host;
 pub mod import;
 pub mod install;
+pub mod kept;
 pub mod lay_out;
 pub mod lifecycle;
 pub mod parking;

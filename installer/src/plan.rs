@@ -1,5 +1,6 @@
 //! What an install will do. Pure data: `--dry-run` prints it, the install follows it, tests compare it.
 
+use crate::changes::FileChange;
 use crate::import::ImportPlan;
 use crate::state::State;
 use crate::switch::{Change, Comparison};
@@ -39,11 +40,14 @@ pub struct Plan {
     pub stopped: Vec<String>,
     /// Whether an interrupted install is being finished.
     pub resumes: bool,
+    /// Files of the release that will be other than those of what runs.
+    pub files: Vec<FileChange>,
 }
 
 impl Plan {
     /// The plan from its parts.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "each is a different thing")]
     pub fn new(
         release: &Release,
         id: &ReleaseId,
@@ -52,6 +56,7 @@ impl Plan {
         lay_out: bool,
         seeds: Vec<String>,
         switch: Comparison,
+        files: Vec<FileChange>,
     ) -> Self {
         Self {
             name: release.name.to_string(),
@@ -71,6 +76,7 @@ impl Plan {
             services: switch.changes,
             stopped: switch.stopped,
             resumes: state.attempt.is_some(),
+            files,
         }
     }
 
@@ -114,6 +120,9 @@ impl fmt::Display for Plan {
         writeln!(f, "  files     {files}")?;
         if !self.seeds.is_empty() {
             writeln!(f, "  volumes   filled if empty: {}", human::printable(&self.seeds.join(", ")))?;
+        }
+        for file in &self.files {
+            writeln!(f, "  file      {}: changed", human::printable(&file.path))?;
         }
         for (service, change) in &self.services {
             let word = match change {

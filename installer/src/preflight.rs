@@ -179,6 +179,20 @@ pub fn check_services(project: &Project, images: &BTreeSet<String>) -> Vec<Findi
         .collect()
 }
 
+/// Images that a kept bundle cannot bring.
+#[must_use]
+pub fn check_kept(images: &ImportPlan) -> Vec<Finding> {
+    let missing = images.missing.iter();
+    missing
+        .map(|image| {
+            Finding::new(
+                format!("the image {} is no longer in the engine", image.reference),
+                "install the bundle itself, which brings it",
+            )
+        })
+        .collect()
+}
+
 /// Devices and folders of this machine that services need and that are not there.
 #[must_use]
 pub fn check_paths(project: &Project) -> Vec<Finding> {
@@ -302,8 +316,10 @@ pub fn check_space(
     root: &Path,
     lay_out: bool,
     seed: bool,
+    kept_bytes: u64,
 ) -> Vec<Finding> {
-    let needs = needs(facts, plan, release, lay_out, seed);
+    let mut needs = needs(facts, plan, release, lay_out, seed);
+    needs.root = needs.root.saturating_add(kept_bytes);
     let mut wanted = Vec::new();
     if let Some(data_root) = facts.data_root.as_deref().filter(|_| facts.local) {
         wanted.push((data_root, needs.engine, "this release"));
@@ -430,7 +446,7 @@ mod tests {
         // What fits for one engine does not for the other.
         let free = free_bytes(folder.path()).unwrap();
         let plan = ImportPlan { unpacked_bytes: free / 2, ..ImportPlan::default() };
-        let check = |facts| check_space(facts, &plan, &release, folder.path(), false, false);
+        let check = |facts| check_space(facts, &plan, &release, folder.path(), false, false, 0);
         assert_eq!(check(&docker), []);
         if device(folder.path()) == device(Path::new(SPOOL)) {
             assert_eq!(check(&podman).len(), 1);

@@ -5,7 +5,7 @@ use crate::host::{self, ProductDir};
 use anyhow::{Context, Result};
 use bundle_format::{Bundle, ReadAt};
 use manifest_schema::compose::{model::FileObject, model::Project};
-use manifest_schema::manifest::{self, Given, Manifest};
+use manifest_schema::manifest::{self, Given, Manifest, Variable, VariableKind};
 use manifest_schema::release::{FileEntry, Release};
 use manifest_schema::site::{self, Written};
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, limits};
@@ -32,6 +32,8 @@ pub struct Site {
     pub compose: String,
     /// All answers, defaults and generated secrets.
     pub values: Values,
+    /// Values that are never shown.
+    pub hidden: Vec<String>,
     /// Small files of the release folder by path: rendered configs, and the files that the Compose
     /// file names. Artifacts are not among them.
     pub files: BTreeMap<BundlePath, RenderedFile>,
@@ -112,7 +114,14 @@ pub fn evaluate<S: ReadAt>(
     }
     let configs = objects(&project.configs, &files, "config", external)?;
     let secrets = objects(&project.secrets, &files, "secret", external)?;
-    Ok(Site { project, compose, values, files, configs, secrets })
+    // Also the values that they have now.
+    let is_secret = |(_, variable): &(&String, &Variable)| variable.kind == VariableKind::Secret;
+    let secrets = manifest.variables.iter().filter(is_secret);
+    let hidden = secrets
+        .flat_map(|(name, _)| [values.get(name), remembered.get(name)])
+        .filter_map(|value| value?.as_str().filter(|text| !text.is_empty()).map(str::to_owned))
+        .collect();
+    Ok(Site { project, compose, hidden, values, files, configs, secrets })
 }
 
 /// The manifest that `bundle` carries.

@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// The engine, the product that is meant, and what is recorded of it.
-async fn connect(which: &Which, common: &Common) -> Result<(Engine, ProjectName, ProductDir)> {
+/// The product that is meant, and its folder.
+pub(super) fn product_of(which: &Which, common: &Common) -> Result<(ProjectName, ProductDir)> {
     let root = Root::new(&common.root())?;
     let name = match &which.product {
         // Another project of this name may run here, which is nobody's business.
@@ -57,6 +57,12 @@ async fn connect(which: &Which, common: &Common) -> Result<(Engine, ProjectName,
         }
     };
     let product = root.product(&name);
+    Ok((name, product))
+}
+
+/// The engine, the product that is meant, and what is recorded of it.
+async fn connect(which: &Which, common: &Common) -> Result<(Engine, ProjectName, ProductDir)> {
+    let (name, product) = product_of(which, common)?;
     let remembered = State::load(&product)?.engine;
     let host = common.engine.clone().or(remembered);
     let engine = Engine::connect(host.as_deref()).await.map_err(|error| {

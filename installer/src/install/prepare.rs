@@ -14,9 +14,9 @@ use crate::site::{self, Site, Values};
 use crate::state::{Attempt, Phase, State};
 use crate::switch::{self, Volumes};
 use crate::target::Target;
-use crate::{classify, random, seeding};
+use crate::{changes, classify, random, seeding};
 use anyhow::Result;
-use bundle_format::{Bundle, check};
+use bundle_format::{Bundle, check, slim};
 use ferry_terminal::{Class, Failure};
 use manifest_schema::compose::model::MountSource;
 use manifest_schema::progress::Progress;
@@ -99,7 +99,8 @@ pub(super) async fn prepare(
     let known = host.survey(&state, &mut findings).await;
     // What cannot be read may be one of many broken places: then all are told.
     let reads = !matches!(&known, Ok(Some(known)) if !known.plan.reads_payload());
-    if reads || !findings.is_empty() {
+    // Of a kept one the layers are missing on purpose.
+    if (reads || !findings.is_empty()) && !request.kept {
         findings.extend(broken_places(request, bundle, progress, cancel).await?);
     }
     if !findings.is_empty() {
@@ -191,6 +192,9 @@ impl Host<'_> {
             .chain(preflight::check_images(facts, &images))
             .collect();
         let placeable = of_images.is_empty();
+        if request.kept {
+            findings.extend(preflight::check_kept(&images));
+        }
         findings.extend(of_images);
         if facts.local {
             findings.extend(preflight::check_paths(&site.project));
@@ -199,21 +203,24 @@ impl Host<'_> {
         let lay_out = !lay_out::is_laid_out(&site, product, id);
         let seeds = seeding::needed(engine, &site, release, state).await?;
         let seeding = !seeds.is_empty();
-        findings.extend(preflight::check_space(facts, &images, release, root.path(), lay_out, seeding));
-        let changes = if placeable {
+        let kept = if product.kept_bundle(id).is_file() { 0 } else { slim::bytes(bundle)? };
+        findings.extend(preflight::check_space(facts, &images, release, root.path(), lay_out, seeding, kept));
+        let comparison = if placeable {
             let ids = images.expected_ids(facts.store);
             let target = target(product, id, &attempt.name, &site, release, engine, &ids, state)?;
-            let (changes, obstacles) = switch::compare(engine, &target).await?;
+            let (comparison, obstacles) = switch::compare(engine, &target).await?;
             findings.extend(obstacles.into_iter().map(|obstacle| {
                 let fix =
                     obstacle.hint().unwrap_or_else(|| "look at it with the engine's own tools".to_owned());
                 Finding::new(obstacle.to_string(), fix)
             }));
-            changes
+            comparison
         } else {
             switch::Comparison::default()
         };
-        let plan = Plan::new(release, id, state, &images, lay_out, seeds, changes);
+        let current = state.current.as_ref().map(|current| product.release(&current.folder));
+        let files = current.map(|folder| changes::files(&site, &folder)).unwrap_or_default();
+        let plan = Plan::new(release, id, state, &images, lay_out, seeds, comparison, files);
         Ok(Some(Known { attempt, site, images, inventory, plan }))
     }
 }

@@ -12,6 +12,7 @@ use manifest_schema::ProjectName;
 use manifest_schema::progress::Progress;
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 /// Releases that are kept beside the one that runs.
 const KEPT_RELEASES: usize = 2;
@@ -62,17 +63,24 @@ async fn remove_images(engine: &Engine, state: &State, dropped: &[Installed]) ->
     Ok(())
 }
 
-/// Removes release folders that are neither kept nor mounted by any container.
+/// Removes kept bundles of releases that are no longer kept, and release folders that are neither kept nor mounted by any container.
 async fn remove_folders(
     product: &ProductDir,
     name: &ProjectName,
     state: &State,
     engine: &Engine,
 ) -> Result<()> {
+    let recorded = || state.current.iter().chain(&state.previous);
+    let bundles: Vec<PathBuf> = recorded().map(|release| product.kept_bundle(&release.release)).collect();
+    for entry in fs::read_dir(product.bundles()).into_iter().flatten() {
+        let path = entry?.path();
+        if !bundles.contains(&path) {
+            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
     let containers = engine.containers(label::PROJECT, name.as_str()).await?;
     let mounted = containers.iter().filter_map(|container| container.labels.get(label::FOLDER));
-    let recorded = state.current.iter().chain(&state.previous).map(|release| &release.folder);
-    let kept: BTreeSet<&String> = recorded.chain(mounted).collect();
+    let kept: BTreeSet<&String> = recorded().map(|release| &release.folder).chain(mounted).collect();
     for entry in fs::read_dir(product.releases())? {
         let entry = entry?;
         let is_kept = entry.file_name().to_str().is_some_and(|name| kept.iter().any(|kept| *kept == name));

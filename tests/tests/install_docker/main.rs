@@ -9,6 +9,7 @@ mod main_path;
 mod many_sites;
 mod nothing_lost;
 mod preflight;
+mod reconfigure;
 mod trust;
 mod upgrade;
 mod volumes;

@@ -1,0 +1,53 @@
+//! How an install ended, told to a person or a program.
+
+use super::Common;
+use crate::install::Ending;
+use anyhow::Result;
+use ferry_terminal::{Output, human};
+
+pub(super) fn report(ending: Ending, common: &Common, output: Output) -> Result<()> {
+    if output.json {
+        output.line(&serde_json::to_string_pretty(&ending)?);
+        return Ok(());
+    }
+    match ending {
+        Ending::Planned { plan } => {
+            output.line(plan.to_string().trim_end());
+            output.line("nothing was changed (--dry-run)");
+        }
+        Ending::Unchanged { release } => {
+            output.line(&format!(
+                "{} {release} is installed, runs and is unchanged: nothing to do",
+                output.green("✓")
+            ));
+        }
+        Ending::Installed { release, plan, report, published } => {
+            output.line(&format!(
+                "{} {} {} runs ({release})",
+                output.green("✓"),
+                output.bold(&plan.name),
+                human::printable(&plan.version)
+            ));
+            let groups = [
+                ("new", &report.created),
+                ("replaced", &report.replaced),
+                ("started", &report.started),
+                ("restarted", &report.restarted),
+                ("removed", &report.stopped),
+                ("unchanged", &report.unchanged),
+            ];
+            for (word, services) in groups {
+                if !services.is_empty() {
+                    output.line(&format!("  {word:<10} {}", services.join(", ")));
+                }
+            }
+            for address in published {
+                output.line(&format!("  listens    {}", human::printable(&address)));
+            }
+            let folder = common.root().join(&plan.name).join("current");
+            output.line(&format!("  files      {}", folder.display()));
+            output.line(&format!("  next       {} status", common.root().join("bin/fz").display()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! `fz reconfigure` and `fz secret`: other answers for what runs, without the stick.
+
+use super::services::product_of;
+use super::{Common, Which, answers, ending, environment};
+use crate::health::Patience;
+use crate::host::{ProductDir, Root};
+use crate::install::{self, Ending, Request};
+use crate::plan::Plan;
+use crate::state::State;
+use crate::{random, site};
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use ferry_terminal::{Class, Failure, Output, human};
+use manifest_schema::limits;
+use manifest_schema::manifest::{Given, Manifest, VariableKind, in_order};
+use manifest_schema::progress::Progress;
+use serde::Serialize;
+use std::io::{BufRead, IsTerminal, Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Args)]
+pub(super) struct ReconfigureArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Answer to a variable of the site (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// File with answers, YAML
+    #[arg(long, value_name = "FILE")]
+    values: Option<PathBuf>,
+    /// Show what will change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Wait this long for each service, instead of what its health check gives
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: Option<u64>,
+}
+
+#[derive(Subcommand)]
+pub(super) enum SecretCommand {
+    /// List the secrets of what runs, without their values
+    List(Which),
+    /// Give a secret another value, and restart what uses it
+    #[command(after_help = "Examples:\n  fz secret rotate db_password            a new generated one\n  fz secret rotate api_key < key.txt      one that is given")]
+    Rotate {
+        /// The variable
+        name: String,
+        #[command(flatten)]
+        which: Which,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// What is to be done with which answers.
+struct Task {
+    product: ProductDir,
+    request: Request,
+    yes: bool,
+}
+
+pub(super) async fn reconfigure(
+    args: ReconfigureArgs,
+    common: &Common,
+    output: Output,
+    progress: &Arc<dyn Progress>,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let given = answers::read(environment(), args.values.as_deref(), &args.set)?;
+    let patience = Patience { timeout: args.timeout.map(Duration::from_secs), ..Patience::default() };
+    let mut task = task(&args.which, given, common)?;
+    task.request.patience = patience;
+    task.request.dry_run = args.dry_run;
+    task.yes = args.yes;
+    carry_out(task, common, output, progress, cancel).await
+}
+
+fn task(which: &Which, values: Given, common: &Common) -> Result<Task> {
+    let (name, product) = product_of(which, common)?;
+    let state = State::load(&product)?;
+    let Some(current) = &state.current else {
+        return Err(Failure::new(Class::Preflight, format!("{name} is not installed"))
+            .hint("install its bundle first")
+            .into());
+    };
+    let bundle = product.kept_bundle(&current.release);
+    if !bundle.is_file() {
+        let fact = format!("the bundle of {} is not kept on this host", current.release);
+        return Err(Failure::new(Class::Preflight, fact)
+            .hint("install the bundle itself with the new answers: `./install --set NAME=VALUE site.fz`")
+            .into());
+    }
+    let request = Request {
+        bundle,
+        root: common.root(),
+        engine: common.engine.clone(),
+        trust: Vec::new(),
+        dry_run: false,
+        values,
+        patience: Patience::default(),
+        replace_fz: false,
+        kept: true,
+    };
+    Ok(Task { product, request, yes: false })
+}
+
+/// Shows what will change, asks, and does it.
+async fn carry_out(
+    task: Task,
+    common: &Common,
+    output: Output,
+    progress: &Arc<dyn Progress>,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let look = Request { dry_run: true, ..task.request.clone() };
+    let nobody = |_: &[String]| None;
+    let planned = install::install(&look, &nobody, None, progress, cancel).await?;
+    let Ending::Planned { plan } = planned else { return ending::report(planned, common, output) };
+    if task.request.dry_run {
+        if output.json {
+            return ending::report(Ending::Planned { plan }, common, output);
+        }
+        show(&plan, output);
+        output.line("nothing was changed (--dry-run)");
+        return Ok(());
+    }
+    if plan.is_empty(&State::load(&task.product)?) && plan.files.is_empty() {
+        return ending::report(Ending::Unchanged { release: plan.release.clone() }, common, output);
+    }
+    if !output.json {
+        show(&plan, output);
+    }
+    if !task.yes && !agrees(output, cancel).await? {
+        return Err(Failure::new(Class::Cancelled, "nothing was changed").into());
+    }
+    let done = install::install(&task.request, &nobody, None, progress, cancel).await?;
+    ending::report(done, common, output)
+}
+
+fn show(plan: &Plan, output: Output) {
+    for file in &plan.files {
+        match &file.diff {
+            Some(diff) => output.line(human::printable_lines(diff).trim_end_matches('\n')),
+            None => output.line(&format!("{}: changed", human::printable(&file.path))),
+        }
+    }
+    output.line(plan.to_string().trim_end());
+}
+
+async fn agrees(output: Output, cancel: &CancellationToken) -> Result<bool> {
+    if !std::io::stdin().is_terminal() || output.json {
+        return Err(Failure::new(Class::Usage, "other answers need a yes")
+            .hint("look with --dry-run, then run it again with --yes")
+            .into());
+    }
+    let _ = write!(std::io::stderr(), "Go on? [y/N] ");
+    let _ = std::io::stderr().flush();
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut typed = String::new();
+        std::io::stdin().lock().read_line(&mut typed).map(|_| typed)
+    });
+    let typed = tokio::select! {
+        typed = answer => typed?.context("reading the answer")?,
+        () = cancel.cancelled() => String::new(),
+    };
+    Ok(matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// One secret of a product.
+#[derive(Serialize)]
+struct Secret {
+    name: String,
+    /// Whether there is a value.
+    set: bool,
+    /// Characters of a generated one.
+    generated: Option<usize>,
+    /// The question for one that is given.
+    prompt: Option<String>,
+}
+
+pub(super) async fn secret(
+    command: SecretCommand,
+    common: &Common,
+    output: Output,
+    progress: &Arc<dyn Progress>,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    match command {
+        SecretCommand::List(which) => list(&which, common, output),
+        SecretCommand::Rotate { name, which, yes } => {
+            let mut task = task(&which, Given::default(), common)?;
+            let manifest = manifest(&task)?;
+            let length = match manifest.variables.get(&name) {
+                Some(variable) if variable.kind == VariableKind::Secret => variable.generate,
+                _ => {
+                    let fact = format!("{} is no secret of this product", human::printable(&name));
+                    return Err(Failure::new(Class::Usage, fact).hint("`fz secret list` shows them").into());
+                }
+            };
+            let value = match typed_secret()? {
+                Some(value) => value,
+                None => match length {
+                    Some(length) => random::name(length),
+                    None => {
+                        return Err(Failure::new(Class::Usage, format!("{name} is not generated: it has to be given"))
+                            .hint(format!("write it to standard input: `fz secret rotate {name} < file`"))
+                            .into());
+                    }
+                },
+            };
+            task.request.values.set(&name, value.into(), "fz secret rotate");
+            task.yes = yes;
+            carry_out(task, common, output, progress, cancel).await
+        }
+    }
+}
+
+/// The secret on standard input, without the newline at its end; `None` at a terminal or where it is empty.
+fn typed_secret() -> Result<Option<String>> {
+    if std::io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().take(limits::MAX_YAML_BYTES as u64).read_to_end(&mut bytes)?;
+    let text = String::from_utf8(bytes).context("the secret on standard input is not UTF-8 text")?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
+fn manifest(task: &Task) -> Result<Manifest> {
+    let root = Root::new(&task.request.root)?;
+    let opened = install::open(&task.request, &root, &|_| None)?;
+    let release = opened.bundle.release();
+    let bytes = opened.bundle.small_file(&release.manifest, limits::MAX_YAML_BYTES as u64)?;
+    Ok(Manifest::parse("ferry.yaml", &String::from_utf8(bytes).context("ferry.yaml is not UTF-8 text")?)?)
+}
+
+fn list(which: &Which, common: &Common, output: Output) -> Result<()> {
+    let task = task(which, Given::default(), common)?;
+    let manifest = manifest(&task)?;
+    let values = site::remembered(&task.product, false)?;
+    let secrets: Vec<Secret> = in_order(&manifest.variables)
+        .into_iter()
+        .filter(|(_, variable)| variable.kind == VariableKind::Secret)
+        .map(|(name, variable)| Secret {
+            name: name.clone(),
+            set: values.get(name).is_some_and(|value| !value.is_null()),
+            generated: variable.generate,
+            prompt: variable.prompt.clone(),
+        })
+        .collect();
+    if output.json {
+        output.line(&serde_json::to_string_pretty(&secrets)?);
+        return Ok(());
+    }
+    if secrets.is_empty() {
+        output.line("no variable of this product is a secret");
+    }
+    for secret in secrets {
+        let value = if secret.set { "set" } else { "not set" };
+        let origin = match secret.generated {
+            Some(length) => format!("generated, {length} characters"),
+            None => secret.prompt.map(|prompt| human::printable(&prompt)).unwrap_or_default(),
+        };
+        output.line(&format!("  {:<20} {value:<8} {origin}", human::printable(&secret.name)));
+    }
+    Ok(())
+}

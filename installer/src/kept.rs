@@ -1,0 +1,31 @@
+//! The bundle of what runs, kept on the host without its layers: what other answers need, without the stick.
+//!
+//! It has the bundle's own signature and index, so it is opened and checked as the stick was. The images
+//! themselves are in the engine.
+
+use crate::host::{self, ProductDir};
+use anyhow::{Context, Result};
+use bundle_format::{Bundle, slim};
+use manifest_schema::ReleaseId;
+use std::fs::File;
+
+/// Keeps the bundle of `id`, unless it is kept already.
+///
+/// # Errors
+/// When the bundle cannot be read, or the file not written.
+pub fn keep(bundle: &Bundle<File>, product: &ProductDir, id: &ReleaseId) -> Result<()> {
+    let path = product.kept_bundle(id);
+    let doing = || format!("keeping {}", path.display());
+    let whole = bundle.verified().file_bytes();
+    // Whole or not there: it gets its name last.
+    if path.metadata().is_ok_and(|metadata| metadata.len() == whole) {
+        return Ok(());
+    }
+    let folder = product.bundles();
+    host::make_private_dir(&folder)?;
+    let mut file = tempfile::Builder::new().prefix(".keeping-").tempfile_in(&folder).with_context(doing)?;
+    slim::write(bundle, file.as_file_mut())?;
+    file.as_file().sync_all().with_context(doing)?;
+    file.persist(&path).with_context(doing)?;
+    host::sync_dir(&folder)
+}
