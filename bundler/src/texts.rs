@@ -83,6 +83,7 @@ impl Texts {
             configs: &contents,
             load: &load,
             template: &template,
+            over: None,
         };
         written.make(&site::names(&self.manifest, values, hostname))
     }

@@ -6,6 +6,7 @@
 //! ROOT/<product>/state.json           what is installed
 //! ROOT/<product>/journal.jsonl        every step, before and after
 //! ROOT/<product>/values.json          answers and generated secrets of what runs, root only
+//! ROOT/<product>/override.yaml         a Compose file of the site's own, over those of every release
 //! ROOT/<product>/external/           configs and secrets that whoever runs the host provides
 //! ROOT/<product>/values.new.json      those of an install under way
 //! ROOT/<product>/releases/<release>-<answers>/

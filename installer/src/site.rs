@@ -4,7 +4,7 @@
 use crate::host::{self, ProductDir};
 use anyhow::{Context, Result};
 use bundle_format::{Bundle, ReadAt};
-use manifest_schema::compose::{model::FileObject, model::Project};
+use manifest_schema::compose::{Text, model::FileObject, model::Project};
 use manifest_schema::manifest::{self, Given, Manifest, Variable, VariableKind};
 use manifest_schema::release::{FileEntry, Release};
 use manifest_schema::site::{self, Written};
@@ -62,6 +62,29 @@ pub fn external(product: &ProductDir, kind: &str, name: &str) -> Result<External
     Ok(External { path, content })
 }
 
+/// The name of the Compose file that goes over those of every release.
+pub const OVERRIDE: &str = "override.yaml";
+
+/// What the host brings to a release, beside answers.
+pub struct HostProvides<'a> {
+    /// Looks up external configs and secrets.
+    pub external: &'a dyn Fn(&str, &str) -> Result<External>,
+    /// The site's own Compose file: where it lies, and its text.
+    pub over: Option<(String, String)>,
+}
+
+/// The site's own Compose file, where there is one.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn override_file(product: &ProductDir) -> Result<Option<(String, String)>> {
+    let path = product.file(OVERRIDE);
+    let Some(bytes) = host::read_bounded(&path, limits::MAX_YAML_BYTES as u64)? else { return Ok(None) };
+    let shown = path.display().to_string();
+    let text = String::from_utf8(bytes).with_context(|| format!("{shown} is not UTF-8 text"))?;
+    Ok(Some((shown, text)))
+}
+
 /// Evaluates the release of `bundle` with the answers in `given`, then those in `remembered`.
 ///
 /// # Errors
@@ -71,9 +94,10 @@ pub fn evaluate<S: ReadAt>(
     given: &Given,
     remembered: &Values,
     hostname: &str,
-    external: &dyn Fn(&str, &str) -> Result<External>,
+    host: &HostProvides<'_>,
     random: &mut dyn FnMut(usize) -> String,
 ) -> Result<Site> {
+    let external = host.external;
     let release = bundle.release();
     let text = |file: &FileEntry| text_of(bundle, file);
     let manifest = manifest(bundle)?;
@@ -106,6 +130,7 @@ pub fn evaluate<S: ReadAt>(
         configs: &configs,
         load: &load,
         template: &|name| templates.get(name).cloned(),
+        over: host.over.as_ref().map(|(file, text)| Text { file, text }),
     };
     let made = written.make(&site::names(&manifest, &values, hostname))?;
     let (project, compose) = (made.parsed.project, made.parsed.merged);
@@ -116,8 +141,10 @@ pub fn evaluate<S: ReadAt>(
     let secrets = objects(&project.secrets, &files, "secret", external)?;
     // Also the values that they have now.
     let is_secret = |(_, variable): &(&String, &Variable)| variable.kind == VariableKind::Secret;
-    let secrets = manifest.variables.iter().filter(is_secret);
-    let hidden = secrets
+    let hidden = manifest
+        .variables
+        .iter()
+        .filter(is_secret)
         .flat_map(|(name, _)| [values.get(name), remembered.get(name)])
         .filter_map(|value| value?.as_str().filter(|text| !text.is_empty()).map(str::to_owned))
         .collect();

@@ -33,6 +33,8 @@ pub struct Written<'a> {
     pub load: &'a dyn Fn(&str) -> Option<Vec<u8>>,
     /// The text of a template that another one names, its path beginning in the manifest's folder.
     pub template: &'a dyn Fn(&str) -> Option<String>,
+    /// A Compose file of the site's own, which goes over all others.
+    pub over: Option<Text<'a>>,
 }
 
 impl std::fmt::Debug for Written<'_> {
@@ -99,7 +101,8 @@ impl Written<'_> {
             }
         };
         found.or_ok(())?;
-        let texts: Vec<Text<'_>> = texts.iter().map(|(file, text)| Text { file, text }).collect();
+        let texts: Vec<Text<'_>> =
+            texts.iter().map(|(file, text)| Text { file, text }).chain(self.over).collect();
         // On site a config wins over a file of the same path.
         let load = |path: &str| {
             let position = self.manifest.configs.iter().position(|config| config.to.as_str() == path);

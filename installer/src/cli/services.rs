@@ -300,7 +300,7 @@ pub(super) async fn uninstall(
 /// Removes the product's folder, but for what belongs to data that stays: the answers (with the passwords
 /// that open it) and the folders of the site's own. What the site has put there by hand stays in any case. Gives what was kept.
 fn remove_files(product: &ProductDir, data_too: bool) -> Result<Vec<PathBuf>> {
-    let mut keep = vec![product.external()];
+    let mut keep = vec![product.external(), product.file(site::OVERRIDE)];
     if !data_too {
         if site::has_answers(product)? {
             keep.push(product.file(site::VALUES));

@@ -10,7 +10,7 @@ use crate::lay_out;
 use crate::plan::Plan;
 use crate::preflight::{self, About, Finding};
 use crate::service_spec::{Placement, label};
-use crate::site::{self, Site, Values};
+use crate::site::{self, HostProvides, Site, Values};
 use crate::state::{Attempt, Phase, State};
 use crate::switch::{self, Volumes};
 use crate::target::Target;
@@ -261,7 +261,8 @@ fn evaluate(
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut random = |length: usize| random::name(length);
     let external = |kind: &str, name: &str| site::external(product, kind, name);
-    match site::evaluate(bundle, &request.values, remembered, &hostname, &external, &mut random) {
+    let provided = HostProvides { external: &external, over: site::override_file(product)? };
+    match site::evaluate(bundle, &request.values, remembered, &hostname, &provided, &mut random) {
         Ok(site) => Ok(Some(site)),
         Err(error) => match error.downcast::<Diagnostics>() {
             Ok(mistakes) => {

@@ -66,6 +66,17 @@ fn only_what_the_answers_touch_is_restarted_and_the_old_ones_come_back_on_failur
     assert_eq!(banner(&host), first.replace("nowhere", "north"));
     let _ = host.run(&["reconfigure", "--set", "site_name=north", "--yes"]).succeeds().says("nothing to do");
 
+    // A Compose file of the site's own goes over that of every release.
+    let own = host.root.join("small/override.yaml");
+    fs::write(&own, "services:\n  ticker:\n    environment: { PLACE: hall }\n    labels: { site: own }\n").unwrap();
+    let _ = host.run(&["reconfigure", "--yes"]).succeeds().says("replaced   ticker").says("unchanged  front");
+    assert_eq!(host.docker_text(&["exec", "small-ticker-1", "/bin/sh", "-c", "echo $PLACE"]), "hall");
+    fs::write(&own, "services:\n  tikcer: { labels: { a: b } }\n").unwrap();
+    let wrong = host.run(&["reconfigure", "--yes"]).exits(3);
+    let _ = wrong.says("override.yaml:2:3: service `tikcer` has no `image`");
+    fs::remove_file(&own).unwrap();
+    let _ = host.run(&["reconfigure", "--yes"]).succeeds().says("replaced   ticker");
+
     // A kept bundle that was changed is not used.
     damage::flip(&kept, 200).unwrap();
     let _ = host.run(&["reconfigure", "--set", "site_name=south", "--yes"]).exits(5);
