@@ -356,7 +356,7 @@ impl<S: ReadAt> Bundle<S> {
         let files =
             files.chain(&release.env_file).chain(release.compose_files.iter().map(|named| &named.file));
         let files = files.chain(release.images.iter().map(|image| &image.config));
-        let files = files.chain(release.configs.iter().map(|config| &config.file));
+        let files = files.chain(release.configs.iter().map(|config| &config.file)).chain(&release.templates);
         let files = files.chain(release.seeds.iter().map(|seed| &seed.file));
         names.extend(files.filter(|file| overlaps(&file.span)).map(|file| file.path.to_string()));
         if names.is_empty() {

@@ -5,10 +5,10 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 use bundle_format::check;
-use bundle_format::slim;
 use bundle_format::pack::MetadataFile;
 use bundle_format::read_ahead::ReadAhead;
 use bundle_format::signature::NAMESPACE;
+use bundle_format::slim;
 use bundle_format::tarball::Kind;
 use bundle_format::{Bundle, FormatError, PackOptions, Packer, Reserve, Trust, UnverifiedBundle};
 use manifest_schema::Digest;

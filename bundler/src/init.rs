@@ -3,12 +3,16 @@
 use anyhow::{Context, Result};
 use ferry_terminal::{Class, Failure};
 use manifest_schema::compose::{self, Text};
+use manifest_schema::schema;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Names Compose itself looks for, in its order (Compose Specification, "Compose file").
 const COMPOSE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
+
+/// The file that editors complete and check a manifest with.
+const SCHEMA: &str = "ferry.schema.json";
 
 /// Writes `ferry.yaml` in `folder` and returns its path and the mistakes that the Compose file has
 /// for Ferry, if any.
@@ -50,6 +54,11 @@ pub fn init(folder: &Path) -> Result<(PathBuf, Option<manifest_schema::Diagnosti
         Err(error) => return Err(error).with_context(|| format!("writing {}", target.display())),
     };
     file.write_all(content.as_bytes())?;
+    // For editors; whoever has one already keeps it.
+    let described = std::fs::OpenOptions::new().write(true).create_new(true).open(folder.join(SCHEMA));
+    if let Ok(mut described) = described {
+        described.write_all(&serde_json::to_vec_pretty(&schema::manifest())?)?;
+    }
     Ok((target, mistakes))
 }
 
@@ -67,7 +76,8 @@ fn product_name(folder: &Path) -> String {
 
 fn write(name: &str, compose: &str, images: &BTreeSet<String>, volumes: &[String]) -> String {
     let mut text = format!(
-        "ferry: 1\n\
+        "# yaml-language-server: $schema=./{SCHEMA}\n\
+         ferry: 1\n\
          name: {name}            # the product, and the Compose project on site\n\
          version: 0.1.0\n\
          compose: {compose}\n\n\

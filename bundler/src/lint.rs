@@ -47,6 +47,7 @@ pub fn advice(inputs: &Inputs) -> Vec<Diagnostic> {
         }
     }
     found.extend(variables(inputs));
+    found.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     found
 }
 

@@ -46,7 +46,9 @@ impl Texts {
         for path in &manifest.compose {
             match read_text(&folder.join(path.as_str())) {
                 Ok(text) => compose.push(text),
-                Err(mistake) => found.push(mistake.hint(format!("the manifest {shown} names it as `compose`"))),
+                Err(mistake) => {
+                    found.push(mistake.hint(format!("the manifest {shown} names it as `compose`")))
+                }
             }
         }
         let env_file = folder.join(manifest.compose_folder()).join(".env");

@@ -7,7 +7,7 @@ use crate::engine::containers::{ContainerFacts, Health, LogChunk, RunState};
 use crate::engine::{Engine, EngineError};
 use crate::health::{Outcome, Patience};
 use crate::hooks;
-use crate::parking::{Standing, runs, place};
+use crate::parking::{Standing, place, runs};
 use crate::sequence::{Member, SequenceError, Work, bring_up, in_reverse};
 use crate::service_spec::label;
 use futures_util::{Stream, StreamExt as _, stream};

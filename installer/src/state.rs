@@ -99,7 +99,11 @@ impl State {
     pub fn own_images(&self) -> BTreeSet<String> {
         let releases = || self.current.iter().chain(&self.previous);
         let found: BTreeSet<&String> = releases().flat_map(|release| &release.found).collect();
-        releases().flat_map(|release| release.images.keys()).filter(|name| !found.contains(name)).cloned().collect()
+        releases()
+            .flat_map(|release| release.images.keys())
+            .filter(|name| !found.contains(name))
+            .cloned()
+            .collect()
     }
 
     /// Reads the state of a product; empty where there is none.

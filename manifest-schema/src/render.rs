@@ -368,7 +368,9 @@ mod tests {
         assert!(error.contains("recursion limit"), "{error}");
         let error = read("a\n{% include '../../x.j2' %}").unwrap_err().to_string();
         assert!(error.contains("site/t/main.j2:2:4: this names `../../x.j2`, which is not below"), "{error}");
-        assert!(read("{% include ['a.j2', 'b.j2'] %}").unwrap_err().to_string().contains("only known on site"));
+        assert!(
+            read("{% include ['a.j2', 'b.j2'] %}").unwrap_err().to_string().contains("only known on site")
+        );
     }
 
     #[test]

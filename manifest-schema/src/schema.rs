@@ -272,7 +272,8 @@ mod tests {
         let kinds = variable["properties"]["type"]["enum"].as_array().unwrap();
         for kind in kinds {
             let choices = if kind == "choice" { ", choices: [a]" } else { "" };
-            let text = format!("ferry: 1\nname: a\nversion: 1\nvariables: {{ v: {{ type: {kind}{choices} }} }}\n");
+            let text =
+                format!("ferry: 1\nname: a\nversion: 1\nvariables: {{ v: {{ type: {kind}{choices} }} }}\n");
             Manifest::parse("ferry.yaml", &text.replace('"', "")).unwrap_or_else(|error| panic!("{error}"));
         }
     }
@@ -282,7 +283,10 @@ mod tests {
         let text = "ferry: 1\nname: a\nversion: 1\nvariables:\n  plant: { prompt: Name, pattern: '^[A-Z]+$' }\n  web: { type: port, default: 80 }\n  side: { choices: [north, south] }\n  cameras: { type: list, max: 4, default: [] }\n";
         let schema = values(&Manifest::parse("ferry.yaml", text).unwrap());
         let of = |name: &str| schema["properties"][name].clone();
-        assert_eq!(of("plant"), json!({ "description": "Name", "type": ["string", "number"], "pattern": "^[A-Z]+$" }));
+        assert_eq!(
+            of("plant"),
+            json!({ "description": "Name", "type": ["string", "number"], "pattern": "^[A-Z]+$" })
+        );
         assert_eq!(of("web"), json!({ "default": 80, "type": "integer", "minimum": 1, "maximum": 65535 }));
         assert_eq!(of("side"), json!({ "enum": ["north", "south"] }));
         assert_eq!(of("cameras"), json!({ "default": [], "type": "array", "maxItems": 4 }));

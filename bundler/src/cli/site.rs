@@ -140,13 +140,15 @@ pub(super) fn run_lint(args: &LintArgs, output: Output) -> Result<()> {
         let tried = inputs.renderings.len();
         let summary = match (inputs.warnings.len(), advice.len()) {
             (0, 0) => "nothing to say".to_owned(),
-            (warnings, advice) => format!(
-                "{}, {advice} of advice, no mistakes",
-                human::count(warnings, "warning")
-            ),
+            (warnings, advice) => {
+                format!("{}, {advice} of advice, no mistakes", human::count(warnings, "warning"))
+            }
         };
         let sites = human::count(tried - 1, "file");
-        output.line(&format!("{} {summary} (tried with the defaults and {sites} in sites/)", output.green("✓")));
+        output.line(&format!(
+            "{} {summary} (tried with the defaults and {sites} in sites/)",
+            output.green("✓")
+        ));
     }
     if args.strict && !(advice.is_empty() && inputs.warnings.is_empty()) {
         return Err(Failure::new(Class::Input, "there is advice, and --strict was given").into());
@@ -158,7 +160,8 @@ pub(super) fn run_schema(args: &SchemaArgs, output: Output) -> Result<()> {
     let schema = if args.of == "manifest" {
         schema::manifest()
     } else {
-        let file = if args.manifest.is_dir() { args.manifest.join("ferry.yaml") } else { args.manifest.clone() };
+        let file =
+            if args.manifest.is_dir() { args.manifest.join("ferry.yaml") } else { args.manifest.clone() };
         let text = crate::texts::read_text(&file).map_err(Diagnostics::from)?;
         schema::values(&Manifest::parse(&file.display().to_string(), &text)?)
     };

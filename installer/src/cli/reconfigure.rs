@@ -47,7 +47,9 @@ pub(super) enum SecretCommand {
     /// List the secrets of what runs, without their values
     List(Which),
     /// Give a secret another value, and restart what uses it
-    #[command(after_help = "Examples:\n  fz secret rotate db_password            a new generated one\n  fz secret rotate api_key < key.txt      one that is given")]
+    #[command(
+        after_help = "Examples:\n  fz secret rotate db_password            a new generated one\n  fz secret rotate api_key < key.txt      one that is given"
+    )]
     Rotate {
         /// The variable
         name: String,
@@ -209,9 +211,12 @@ pub(super) async fn secret(
                 None => match length {
                     Some(length) => random::name(length),
                     None => {
-                        return Err(Failure::new(Class::Usage, format!("{name} is not generated: it has to be given"))
-                            .hint(format!("write it to standard input: `fz secret rotate {name} < file`"))
-                            .into());
+                        return Err(Failure::new(
+                            Class::Usage,
+                            format!("{name} is not generated: it has to be given"),
+                        )
+                        .hint(format!("write it to standard input: `fz secret rotate {name} < file`"))
+                        .into());
                     }
                 },
             };

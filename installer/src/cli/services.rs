@@ -127,7 +127,10 @@ pub(super) async fn status(which: &Which, common: &Common, output: Output) -> Re
         ));
     }
     for place in &missing {
-        output.line(&format!("  {:<16} missing        its container was removed: install the bundle again", human::printable(place)));
+        output.line(&format!(
+            "  {:<16} missing        its container was removed: install the bundle again",
+            human::printable(place)
+        ));
     }
     Ok(())
 }

@@ -10,9 +10,9 @@ use crate::switch::{self, SwitchReport};
 use crate::target::Target;
 use anyhow::Result;
 use bundle_format::{Bundle, Signer};
+use manifest_schema::progress::Progress;
 use manifest_schema::release::Image;
 use manifest_schema::{ImageRef, ProjectName};
-use manifest_schema::progress::Progress;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 

@@ -25,7 +25,8 @@ pub(super) fn objects(context: &mut Context<'_>, node: &Node, kind: Target) -> B
                 "file" => file(context, node, kind, &key.text),
                 "content" => {
                     if kind == Target::Secret {
-                        let message = format!("whoever has the bundle can read the secret `{}`", shown(&key.text));
+                        let message =
+                            format!("whoever has the bundle can read the secret `{}`", shown(&key.text));
                         let hint = "let the site make it: a variable of type `secret` with `generate`, and `environment: NAME` here";
                         context.r.warn(node, message, hint);
                     }

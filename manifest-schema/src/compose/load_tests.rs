@@ -216,10 +216,14 @@ proptest! {
 #[test]
 fn what_people_write_for_their_own_machines_works_too() {
     let text = "services:\n  web: { build: ., links: ['db:store'], networks: [front] }\n  db: { image: db, networks: [front] }\nnetworks: { front: }\n";
-    let parsed = try_read(text, &[("COMPOSE_PROJECT_NAME", "shop")], &[]).unwrap_or_else(|error| panic!("{error}"));
+    let parsed =
+        try_read(text, &[("COMPOSE_PROJECT_NAME", "shop")], &[]).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(web(&parsed).image, "shop-web");
     let db = &parsed.project.services[&"db".parse().unwrap()];
     assert_eq!(db.networks["front"].aliases, ["store"]);
     let warnings: Vec<&str> = parsed.warnings.iter().map(|warning| warning.message.as_str()).collect();
-    assert_eq!(warnings, ["`build` is not run here: the image `shop-web` has to be there", "`links` is read as `depends_on`"]);
+    assert_eq!(
+        warnings,
+        ["`build` is not run here: the image `shop-web` has to be there", "`links` is read as `depends_on`"]
+    );
 }

@@ -137,7 +137,10 @@ fn mistakes_at_the_top() {
             "not below the Compose file's folder",
         ),
         ("services: { a: { image: a } }\nconfigs: { c: { file: x, content: y } }\n", "more than one source"),
-        ("services: { a: { image: a } }\nconfigs: { c: { template_driver: golang, file: x } }\n", "it needs Swarm"),
+        (
+            "services: { a: { image: a } }\nconfigs: { c: { template_driver: golang, file: x } }\n",
+            "it needs Swarm",
+        ),
         (
             "services: { a: { image: a } }\nsecrets: { c: { external: true, name: '../x' } }\n",
             "cannot be the name of an external secret",

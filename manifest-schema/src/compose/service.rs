@@ -241,18 +241,17 @@ fn key_of<'n>(node: &'n Node, name: &str) -> Option<&'n Key> {
 /// the service.
 fn missing_image(context: &mut Context<'_>, name: &Key, node: &Node, service: &mut Service) {
     let project = context.env.get("COMPOSE_PROJECT_NAME");
-    match (key_of(node, "build"), project) {
-        (Some(key), Some(project)) => {
-            let image = format!("{project}-{}", name.text);
-            if image.parse::<ImageRef>().is_ok() {
-                let message = format!("`build` is not run here: the image `{image}` has to be there");
-                let hint = format!("run `docker compose --project-name {project} build` first, or name the image: `image: …`");
-                context.r.warn(key, message, hint);
-                service.image = image;
-                return;
-            }
+    if let (Some(key), Some(project)) = (key_of(node, "build"), project) {
+        let image = format!("{project}-{}", name.text);
+        if image.parse::<ImageRef>().is_ok() {
+            let message = format!("`build` is not run here: the image `{image}` has to be there");
+            let hint = format!(
+                "run `docker compose --project-name {project} build` first, or name the image: `image: …`"
+            );
+            context.r.warn(key, message, hint);
+            service.image = image;
+            return;
         }
-        _ => {}
     }
     match key_of(node, "build") {
         Some(key) => context.r.error(

@@ -125,7 +125,12 @@ pub(super) fn check_names(
         .iter()
         .enumerate()
         .filter_map(|(index, (token, _))| match (token, at(index + 1), at(index + 2), at(index + 3)) {
-            (Token::Ident(name), Some(Token::Ident("is")), Some(Token::Ident("not")), Some(Token::Ident(test)))
+            (
+                Token::Ident(name),
+                Some(Token::Ident("is")),
+                Some(Token::Ident("not")),
+                Some(Token::Ident(test)),
+            )
             | (Token::Ident(name), Some(Token::Ident("is")), Some(Token::Ident(test)), _)
                 if matches!(*test, "defined" | "undefined") =>
             {
@@ -158,7 +163,9 @@ pub(super) fn check_names(
             None => format!("declare it under `variables`, or write `{{{{ {name} | default('') }}}}`"),
         };
         found.push(
-            Diagnostic::new(file, format!("`{}` is undefined", short(name))).at(text, line, column).hint(hint),
+            Diagnostic::new(file, format!("`{}` is undefined", short(name)))
+                .at(text, line, column)
+                .hint(hint),
         );
         if found.0.len() >= 100 {
             break;

@@ -81,7 +81,8 @@ fn string(out: &mut String, text: &str, depth: usize) {
 
 /// How a literal block of this text ends; `None` where it cannot be one.
 fn literal(text: &str) -> Option<&'static str> {
-    let plain = |c: char| c == '\n' || (!c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}'));
+    let plain =
+        |c: char| c == '\n' || (!c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}'));
     let first = text.chars().next()?;
     let body = text.strip_suffix('\n').unwrap_or(text);
     if !text.contains('\n') || first.is_whitespace() || body.ends_with('\n') || !text.chars().all(plain) {
@@ -96,7 +97,8 @@ fn one_line(text: &str) -> String {
     let first = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric() || "_./".contains(c));
     // `a:80` is plain, `a: b` and `a:` are not; the colon never stands last or before a blank here.
     let colons = !text.ends_with(':') && text.chars().all(|c| safe(c) || c == ':');
-    let itself = matches!(scalar::plain(text), Value::Str(_)) && !text.starts_with("---") && !text.starts_with("...");
+    let itself =
+        matches!(scalar::plain(text), Value::Str(_)) && !text.starts_with("---") && !text.starts_with("...");
     if first && colons && itself && text != "<<" && !is_sexagesimal(text) {
         return text.to_owned();
     }

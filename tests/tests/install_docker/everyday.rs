@@ -49,12 +49,18 @@ fn images_and_networks_of_others_stay_theirs() {
             "volumes:\n  ticks:\n",
             "volumes:\n  ticks:\n  archive: { external: true }\nnetworks:\n  default:\n  plant: { external: true }\n",
         );
-        bundle::replace(&compose, "      - ticks:/data\n", "      - ticks:/data\n      - archive:/archive\n    networks: [default, plant]\n");
+        bundle::replace(
+            &compose,
+            "      - ticks:/data\n",
+            "      - ticks:/data\n      - archive:/archive\n    networks: [default, plant]\n",
+        );
     });
     let host = Host::docker("others");
     let [trust, fingerprint] = built.trust();
     let missing = host.run(&[trust, fingerprint, built.path()]).exits(7);
-    let _ = missing.says("the external network plant does not exist").says("the external volume archive does not exist");
+    let _ = missing
+        .says("the external network plant does not exist")
+        .says("the external volume archive does not exist");
     let _ = host.docker_text(&["network", "create", "plant"]);
     let _ = host.docker_text(&["volume", "create", "archive"]);
     // Somebody else's copy of one of the images, under the same name.
@@ -82,7 +88,10 @@ fn everything_that_stands_in_the_way_is_listed_at_once() {
         fs::write(site.join("compose.yaml"), compose).unwrap();
     });
     let host = Host::docker("at-once");
-    let _ = host.install(&bundle::small(&folder.path().join("other"), &SmallSite { name: "other".to_owned(), ..SmallSite::default() }));
+    let _ = host.install(&bundle::small(
+        &folder.path().join("other"),
+        &SmallSite { name: "other".to_owned(), ..SmallSite::default() },
+    ));
     let [trust, fingerprint] = built.trust();
     let refused = host.run(&[trust, fingerprint, built.path()]).exits(7);
     let _ = refused
@@ -99,7 +108,16 @@ fn a_build_writes_over_nothing_but_bundles() {
     let build = |output: &std::path::Path| {
         let mut command = Command::new(programs::ferry());
         programs::plain_environment(&mut command);
-        Outcome::of(command.arg("build").arg(&built.site).arg("--offline").arg("--key").arg(&key).arg("-o").arg(output))
+        Outcome::of(
+            command
+                .arg("build")
+                .arg(&built.site)
+                .arg("--offline")
+                .arg("--key")
+                .arg(&key)
+                .arg("-o")
+                .arg(output),
+        )
     };
     for precious in [key.clone(), built.site.join("compose.yaml")] {
         let before = fs::read(&precious).unwrap();

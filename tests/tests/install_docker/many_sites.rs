@@ -14,7 +14,11 @@ use tests::programs;
 fn release(folder: &Path) -> Built {
     bundle::changed(folder, &SmallSite::default(), |site| {
         let manifest = site.join("ferry.yaml");
-        bundle::replace(&manifest, "compose: compose.yaml\n", "compose: [compose.yaml.j2, production.yaml]\n");
+        bundle::replace(
+            &manifest,
+            "compose: compose.yaml\n",
+            "compose: [compose.yaml.j2, production.yaml]\n",
+        );
         bundle::replace(
             &manifest,
             "variables:\n",
@@ -57,7 +61,8 @@ fn release(folder: &Path) -> Built {
         fs::write(site.join("monitoring/.env"), "PLACE=hall\n").unwrap();
         fs::write(site.join("monitoring/rules.txt"), "rule one\n").unwrap();
         fs::create_dir_all(site.join("macros")).unwrap();
-        fs::write(site.join("macros/greet.j2"), "{% macro greet(name) %}site {{ name }}{% endmacro %}").unwrap();
+        fs::write(site.join("macros/greet.j2"), "{% macro greet(name) %}site {{ name }}{% endmacro %}")
+            .unwrap();
         fs::write(
             site.join("templates/banner.txt.j2"),
             "{% from 'macros/greet.j2' import greet %}{{ greet(site_name) }} on {{ ferry.hostname }}\n",
@@ -85,7 +90,8 @@ fn a_site_gets_exactly_what_render_shows() {
     let missing = host.run(&[trust, fingerprint, "--set", "tls=true", built.path()]).exits(3);
     let _ = missing.says("`cert` has no value");
     let missing = host.run(&[trust, fingerprint, built.path()]).exits(3);
-    let _ = missing.says("the external secret `licence` is not on this host").says("external/secrets/licence");
+    let _ =
+        missing.says("the external secret `licence` is not on this host").says("external/secrets/licence");
     assert!(host.containers().is_empty());
     let secrets = host.root.join("small/external/secrets");
     fs::create_dir_all(&secrets).unwrap();
@@ -168,6 +174,10 @@ fn mistakes_that_only_some_answers_show_are_found_on_the_connected_side() {
 
     // A secret in a container's definition is one that everyone can read.
     bundle::replace(&site.join("ferry.yaml"), "variables:\n", "variables:\n  key: { type: secret }\n");
-    bundle::replace(&site.join("compose.yaml"), "image: small/ticker:1\n", "image: small/ticker:1\n    environment: { KEY: \"${key}\" }\n");
+    bundle::replace(
+        &site.join("compose.yaml"),
+        "image: small/ticker:1\n",
+        "image: small/ticker:1\n    environment: { KEY: \"${key}\" }\n",
+    );
     let _ = ferry(&["lint", shown]).exits(3).says("has the secret `key` in its `environment`");
 }

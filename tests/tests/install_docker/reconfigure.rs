@@ -1,7 +1,7 @@
 //! Other answers for what runs, without the stick.
 
-use fixtures::small_site::SmallSite;
 use fixtures::damage;
+use fixtures::small_site::SmallSite;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use tests::bundle::{self, Built};
@@ -17,7 +17,8 @@ fn built(folder: &std::path::Path) -> Built {
             "variables:\n",
             "variables:\n  password: { type: secret, generate: 24 }\n  licence: { type: secret, pattern: '^L-', prompt: Licence }\n",
         );
-        fs::write(site.join("templates/banner.txt.j2"), "site {{ site_name }}\nkey {{ password }}\n").unwrap();
+        fs::write(site.join("templates/banner.txt.j2"), "site {{ site_name }}\nkey {{ password }}\n")
+            .unwrap();
         bundle::replace(
             &site.join("compose.yaml"),
             r#"["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/"]"#,
@@ -52,11 +53,14 @@ fn only_what_the_answers_touch_is_restarted_and_the_old_ones_come_back_on_failur
     let look = look.says("-site nowhere").says("+site north").says("service   front: replace");
     let _ = look.says("service   ticker: unchanged").says("nothing was changed");
     let _ = host.run(&["reconfigure", "--set", "site_name=north"]).exits(2).says("run it again with --yes");
-    let _ = host.run(&["reconfigure", "--set", "sitename=x", "--yes"]).exits(3).says("did you mean `site_name`?");
-    let _ = host.run(&["reconfigure", "--set", "licence=x", "--yes"]).exits(3).says("does not match the pattern");
+    let _ =
+        host.run(&["reconfigure", "--set", "sitename=x", "--yes"]).exits(3).says("did you mean `site_name`?");
+    let _ =
+        host.run(&["reconfigure", "--set", "licence=x", "--yes"]).exits(3).says("does not match the pattern");
     assert_unchanged(&before, &host.snapshot(), "looking and refused answers");
 
-    let _ = host.run(&["reconfigure", "--set", "site_name=north", "--yes"]).succeeds().says("replaced   front");
+    let _ =
+        host.run(&["reconfigure", "--set", "site_name=north", "--yes"]).succeeds().says("replaced   front");
     assert_eq!(banner(&host), first.replace("nowhere", "north"));
     assert_eq!(host.id("small", "ticker"), ticker);
     let _ = host.run(&["reconfigure", "--set", "site_name=north", "--yes"]).succeeds().says("nothing to do");
@@ -68,7 +72,8 @@ fn only_what_the_answers_touch_is_restarted_and_the_old_ones_come_back_on_failur
 
     // A Compose file of the site's own goes over that of every release.
     let own = host.root.join("small/override.yaml");
-    fs::write(&own, "services:\n  ticker:\n    environment: { PLACE: hall }\n    labels: { site: own }\n").unwrap();
+    fs::write(&own, "services:\n  ticker:\n    environment: { PLACE: hall }\n    labels: { site: own }\n")
+        .unwrap();
     let _ = host.run(&["reconfigure", "--yes"]).succeeds().says("replaced   ticker").says("unchanged  front");
     assert_eq!(host.docker_text(&["exec", "small-ticker-1", "/bin/sh", "-c", "echo $PLACE"]), "hall");
     fs::write(&own, "services:\n  tikcer: { labels: { a: b } }\n").unwrap();
@@ -95,8 +100,11 @@ fn secrets_are_listed_and_rotated_and_never_shown() {
     let first = banner(&host);
     let password = |banner: &str| banner.lines().last().unwrap().trim_start_matches("key ").to_owned();
     let list = host.run(&["secret", "list"]).succeeds();
-    let _ = list.says("password             set      generated, 24 characters").says("licence              set      Licence");
-    let _ = host.run(&["secret", "rotate", "site_name", "--yes"]).exits(2).says("is no secret of this product");
+    let _ = list
+        .says("password             set      generated, 24 characters")
+        .says("licence              set      Licence");
+    let _ =
+        host.run(&["secret", "rotate", "site_name", "--yes"]).exits(2).says("is no secret of this product");
     let _ = host.run(&["secret", "rotate", "licence", "--yes"]).exits(2).says("has to be given");
     let rotated = host.run(&["secret", "rotate", "password", "--yes"]).succeeds();
     let second = banner(&host);

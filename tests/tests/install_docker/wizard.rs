@@ -36,9 +36,8 @@ fn banner(host: &Host) -> String {
 #[track_caller]
 fn types(mut running: Running, lines: &[(&str, &str)]) -> Outcome {
     for (wanted, typed) in lines {
-        if !running.wait_for_output(|line| line.contains(wanted)) {
-            panic!("`{wanted}` never came: {}", running.end());
-        }
+        let came = running.wait_for_output(|line| line.contains(wanted));
+        assert!(came, "`{wanted}` never came: {}", running.end());
         running.type_line(typed);
     }
     running.end()

@@ -1,0 +1,40 @@
+//! docs/MANIFEST.md against the parser and the schema: its examples are read, and every key stands in it.
+
+#[cfg(test)]
+mod book {
+    use manifest_schema::manifest::Manifest;
+    use manifest_schema::schema;
+
+    fn text() -> String {
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/MANIFEST.md")).unwrap()
+    }
+
+    #[test]
+    fn every_example_is_read() {
+        let text = text();
+        let examples: Vec<&str> =
+            text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        assert!(examples.len() >= 6, "{}", examples.len());
+        for example in examples {
+            let whole = format!("ferry: 1\nname: a\nversion: 1\n{example}");
+            Manifest::parse("MANIFEST.md", &whole).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+
+    #[test]
+    fn every_key_stands_in_it() {
+        let text = text();
+        let schema = schema::manifest();
+        let variable = &schema["properties"]["variables"]["additionalProperties"];
+        for keys in
+            [&schema["properties"], &variable["properties"], &schema["properties"]["requires"]["properties"]]
+        {
+            for key in keys.as_object().unwrap().keys() {
+                assert!(text.contains(&format!("`{key}")) || text.contains(&format!("{key}:")), "{key}");
+            }
+        }
+        for kind in variable["properties"]["type"]["enum"].as_array().unwrap() {
+            assert!(text.contains(&format!("`{}`", kind.as_str().unwrap())), "{kind}");
+        }
+    }
+}
