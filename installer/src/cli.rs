@@ -2,6 +2,7 @@
 //! in the errors themselves.
 
 mod answers;
+mod confirm;
 mod ending;
 mod reconfigure;
 mod services;
@@ -11,15 +12,15 @@ mod wizard;
 use crate::health::Patience;
 use crate::host::DEFAULT_ROOT;
 use crate::install::{self, Ask, Questions, Request};
-use crate::{classify, trust, verify};
+use crate::{classify, verify};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use confirm::confirm;
 use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
 use manifest_schema::ProjectName;
 use manifest_schema::manifest::Given;
 use manifest_schema::progress::Progress;
 use std::cell::RefCell;
-use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,7 +88,7 @@ struct InstallArgs {
     /// The bundle
     bundle: Option<PathBuf>,
     /// Trust the key with this fingerprint, from the delivery note, and pin it (may be repeated)
-    #[arg(long, value_name = "SHA256:…")]
+    #[arg(long, value_name = "SHA256:…", value_parser = fingerprint)]
     trust: Vec<String>,
     /// Say what would be done, and change nothing
     #[arg(long)]
@@ -135,7 +136,7 @@ enum Command {
         /// The bundle
         bundle: PathBuf,
         /// Trust the key with this fingerprint
-        #[arg(long, value_name = "SHA256:…")]
+        #[arg(long, value_name = "SHA256:…", value_parser = fingerprint)]
         trust: Vec<String>,
     },
     /// Show how the services are doing
@@ -253,6 +254,22 @@ async fn run_with(cli: Cli, output: Output, progress: &Arc<dyn Progress>) -> Res
     }
 }
 
+/// A fingerprint as ssh-keygen writes it; what is cut short is a slip, and no other key.
+fn fingerprint(text: &str) -> Result<String, String> {
+    let digest = text.trim().strip_prefix("SHA256:").unwrap_or(text.trim());
+    let base64 = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
+    if digest.len() == FINGERPRINT_CHARS && digest.chars().all(base64) {
+        return Ok(format!("SHA256:{digest}"));
+    }
+    Err(format!(
+        "a fingerprint has {FINGERPRINT_CHARS} characters after SHA256:, this has {}",
+        digest.chars().count()
+    ))
+}
+
+/// 32 bytes in base64 without padding.
+const FINGERPRINT_CHARS: usize = 43;
+
 /// The environment, as far as it is text.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
@@ -284,7 +301,7 @@ async fn run_install(
         kept: false,
     };
     let possible = wizard::is_possible(output) && !args.no_input;
-    let confirm = |found: &[String]| if possible { confirm(found, output) } else { None };
+    let confirm = |found: &[String]| if possible { confirm(found, output, cancel) } else { Ok(None) };
     let again = RefCell::new(Vec::new());
     let ask = |questions: &Questions<'_>| wizard::ask(questions, output, cancel, &again);
     // A dry run changes nothing, and so remembers nothing: answers would be typed for no use.
@@ -296,20 +313,6 @@ async fn run_install(
     }
     let ending = ending?;
     ending::report(ending, common, output)
-}
-
-/// Shows the fingerprint and takes it only when it is typed: a `y` is typed too easily.
-fn confirm(found: &[String], output: Output) -> Option<String> {
-    output.error_line("No key is pinned on this host yet. The bundle is signed by");
-    for fingerprint in found {
-        output.error_line(&format!("  {}", output.for_stderr().bold(fingerprint)));
-    }
-    output.error_line("Compare it with the delivery note, letter by letter. If it is the same, type its");
-    let _ = write!(std::io::stderr(), "last twelve characters to trust and pin it (empty: stop): ");
-    let _ = std::io::stderr().flush();
-    let mut typed = String::new();
-    std::io::stdin().lock().read_line(&mut typed).ok()?;
-    Some(trust::ending_with(found, &typed).unwrap_or_default())
 }
 
 async fn run_verify(
@@ -332,15 +335,15 @@ async fn run_verify(
         kept: false,
     };
     let stop = Arc::new(AtomicBool::new(false));
-    let (flag, token) = (Arc::clone(&stop), cancel.clone());
+    let (flag, token, watched) = (Arc::clone(&stop), cancel.clone(), cancel.clone());
     tokio::spawn(async move {
-        token.cancelled().await;
+        watched.cancelled().await;
         flag.store(true, Ordering::Relaxed);
     });
     let progress = Arc::clone(progress);
     let report = tokio::task::spawn_blocking(move || {
         let possible = wizard::is_possible(output);
-        let confirm = |found: &[String]| if possible { confirm(found, output) } else { None };
+        let confirm = |found: &[String]| if possible { confirm(found, output, &token) } else { Ok(None) };
         verify::verify(&request, &confirm, progress.as_ref(), &stop)
     })
     .await??;

@@ -20,8 +20,9 @@ pub enum Origin {
     New(Box<Signer>),
 }
 
-/// Asks a person to confirm a fingerprint; gives what was typed, or `None` where nobody can be asked.
-pub type Confirm<'a> = &'a dyn Fn(&[String]) -> Option<String>;
+/// Asks a person to confirm a fingerprint; gives its fingerprint, an empty text where
+/// it was not confirmed, or `None` where nobody can be asked.
+pub type Confirm<'a> = &'a dyn Fn(&[String]) -> Result<Option<String>>;
 
 /// Whose signature counts. Whether it counts for the product is only known when the bundle's own
 /// word for it has been verified: [`Decision::for_product`].
@@ -86,7 +87,7 @@ fn choose(
             "a product that is new here: name the key that its delivery note names, with --trust SHA256:…; one that runs here: do not install it before the sender has told you by phone that the key has changed",
         ));
     } else {
-        match confirm(&found) {
+        match confirm(&found)? {
             Some(typed) => vec![typed],
             None => {
                 return Err(refused(
@@ -226,7 +227,7 @@ mod tests {
         AllowedSigner { principals: principals.to_owned(), key: signer(seed).key().clone() }
     }
 
-    fn never_asked(_: &[String]) -> Option<String> {
+    fn never_asked(_: &[String]) -> Result<Option<String>> {
         panic!("somebody was asked")
     }
 

@@ -122,7 +122,7 @@ async fn carry_out(
     cancel: &CancellationToken,
 ) -> Result<()> {
     let look = Request { dry_run: true, ..task.request.clone() };
-    let nobody = |_: &[String]| None;
+    let nobody = |_: &[String]| Ok(None);
     let planned = install::install(&look, &nobody, None, progress, cancel).await?;
     let Ending::Planned { plan } = planned else { return ending::report(planned, common, output) };
     if task.request.dry_run {
@@ -241,7 +241,7 @@ fn typed_secret() -> Result<Option<String>> {
 
 fn manifest(task: &Task) -> Result<Manifest> {
     let root = Root::new(&task.request.root)?;
-    let opened = install::open(&task.request, &root, &|_| None)?;
+    let opened = install::open(&task.request, &root, &|_| Ok(None))?;
     let release = opened.bundle.release();
     let bytes = opened.bundle.small_file(&release.manifest, limits::MAX_YAML_BYTES as u64)?;
     Ok(Manifest::parse("ferry.yaml", &String::from_utf8(bytes).context("ferry.yaml is not UTF-8 text")?)?)

@@ -18,7 +18,7 @@ use reply::{MAP, Reply, one_line, shown};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::io::IsTerminal;
-use terminal::Terminal;
+pub(super) use terminal::Terminal;
 use tokio_util::sync::CancellationToken;
 
 /// Before every line that belongs to a question.
@@ -26,7 +26,7 @@ const INDENT: &str = "     ";
 
 /// How a line is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tone {
+pub(super) enum Tone {
     /// What is asked.
     Title,
     /// What belongs to it.
@@ -38,7 +38,7 @@ enum Tone {
 }
 
 /// A person who reads lines and types some.
-trait Person {
+pub(super) trait Person {
     /// Shows a line, which steers no terminal.
     fn say(&mut self, tone: Tone, line: &str);
 

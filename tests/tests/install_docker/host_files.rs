@@ -131,9 +131,10 @@ fn no_half_written_files_pile_up() {
     let product = host.root.join("small");
     assert_eq!(
         entries(&product),
-        ["current", "journal.jsonl", "lock", "releases", "state.json", "values.json"],
+        ["bundles", "current", "journal.jsonl", "lock", "releases", "state.json", "values.json"],
         "temporary files were left"
     );
+    assert_eq!(entries(&product.join("bundles")).len(), 3, "of what runs and the two before");
     assert!(entries(&product.join("releases")).iter().any(|name| name.starts_with("4.0.0-")));
     let journal = fs::read_to_string(product.join("journal.jsonl")).unwrap();
     let last: serde_json::Value = serde_json::from_str(journal.lines().last().unwrap()).unwrap();

@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Standard input and standard error, where both are terminals.
-pub(super) struct Terminal<'a> {
+pub(in crate::cli) struct Terminal<'a> {
     output: Output,
     cancel: &'a CancellationToken,
 }
@@ -23,7 +23,7 @@ enum Event {
 }
 
 impl<'a> Terminal<'a> {
-    pub(super) fn new(output: Output, cancel: &'a CancellationToken) -> Self {
+    pub(in crate::cli) fn new(output: Output, cancel: &'a CancellationToken) -> Self {
         Self { output: output.for_stderr(), cancel }
     }
 

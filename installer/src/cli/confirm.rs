@@ -1,0 +1,42 @@
+//! The first meeting with a key: a person compares its fingerprint with the delivery note and types its end.
+
+use super::wizard::{Person, Terminal, Tone};
+use crate::trust::{self, TYPED_CHARS};
+use anyhow::Result;
+use ferry_terminal::Output;
+use tokio_util::sync::CancellationToken;
+
+/// How often a slip of the finger is forgiven.
+const TRIES: usize = 3;
+
+/// Shows the fingerprints and takes one only when it is typed: a `y` is typed too easily. Empty where nothing
+/// that fits was typed.
+///
+/// # Errors
+/// At Ctrl-C, or when the terminal cannot be read.
+pub(super) fn confirm(
+    found: &[String],
+    output: Output,
+    cancel: &CancellationToken,
+) -> Result<Option<String>> {
+    let mut terminal = Terminal::new(output, cancel);
+    terminal.say(Tone::Plain, "No key is pinned on this host yet. The bundle is signed by");
+    for fingerprint in found {
+        terminal.say(Tone::Title, &format!("  {fingerprint}"));
+    }
+    terminal
+        .say(Tone::Plain, "Compare it with the delivery note, letter by letter. If it is the same, type its");
+    for left in (0..TRIES).rev() {
+        let prompt = "last twelve characters to trust and pin it (empty: stop): ";
+        let typed = terminal.read(prompt, false)?.unwrap_or_default();
+        match trust::ending_with(found, &typed) {
+            Some(fingerprint) => return Ok(Some(fingerprint)),
+            None if typed.trim().is_empty() || left == 0 => break,
+            None => terminal.say(
+                Tone::Wrong,
+                &format!("That is not how it ends: type its last {TYPED_CHARS} characters. The"),
+            ),
+        }
+    }
+    Ok(Some(String::new()))
+}
