@@ -78,7 +78,7 @@ pub(super) fn merge(path: &mut Vec<&str>, base: Node, over: Node) -> Option<Node
     Some(Node { value, place, merging: Merging::Usual })
 }
 
-fn entries(path: &mut Vec<&str>, base: Vec<(Key, Node)>, over: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
+fn entries(path: &[&str], base: Vec<(Key, Node)>, over: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
     let mut over: Vec<Option<(Key, Node)>> = over.into_iter().map(Some).collect();
     let position: HashMap<String, usize> = over
         .iter()
@@ -92,7 +92,7 @@ fn entries(path: &mut Vec<&str>, base: Vec<(Key, Node)>, over: Vec<(Key, Node)>)
             merged.push((key, node));
             continue;
         };
-        let mut below: Vec<&str> = path.clone();
+        let mut below: Vec<&str> = path.to_vec();
         below.push(&over_key.text);
         if let Some(node) = merge(&mut below, node, over_node) {
             merged.push((over_key, node));
