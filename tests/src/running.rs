@@ -76,8 +76,17 @@ impl Running {
     /// When the program takes none.
     #[track_caller]
     pub fn type_line(&mut self, line: &str) {
+        self.press(&format!("{line}\n"));
+    }
+
+    /// Types keys, without Enter.
+    ///
+    /// # Panics
+    /// When the program takes none.
+    #[track_caller]
+    pub fn press(&mut self, keys: &str) {
         let input = self.input.as_mut().unwrap();
-        writeln!(input, "{line}").and_then(|()| input.flush()).unwrap();
+        input.write_all(keys.as_bytes()).and_then(|()| input.flush()).unwrap();
     }
 
     /// Waits for a line on standard error for which `wanted` holds; `false` when the program ends

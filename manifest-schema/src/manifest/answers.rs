@@ -169,7 +169,7 @@ pub fn resolve(
                 if !origin.is_empty() {
                     diagnostic = Diagnostic::new("variables", diagnostic.message);
                 }
-                diagnostic.hint = question.map(str::to_owned);
+                diagnostic.hint = question.map(|what| format!("{what}: {}", variable.expected()));
                 found.push(diagnostic);
             }
         }

@@ -23,7 +23,8 @@ fn a_key_must_be_named_once_and_is_pinned_then() {
     let _ = refused.says("not by the key named with --trust").says(fingerprint);
     // What is no fingerprint is a slip, and no other key.
     let short = fingerprint.get(..20).unwrap();
-    let _ = host.run(&["--trust", short, built.path()]).exits(2).says("43 characters after SHA256:, this has 13");
+    let _ =
+        host.run(&["--trust", short, built.path()]).exits(2).says("43 characters after SHA256:, this has 13");
     let _ = host.run(&["verify", "--trust", fingerprint, built.path()]).succeeds();
     assert_unchanged(&before, &host.snapshot(), "a bundle that is not trusted");
     assert!(!host.root.exists(), "verify pins nothing");

@@ -32,13 +32,20 @@ fn banner(host: &Host) -> String {
     host.docker_text(&["exec", "small-front-1", "cat", "/www/banner.txt"])
 }
 
+/// Ctrl-C and Ctrl-D, which take effect without Enter.
+const CTRL_C: &str = "\x03";
+const CTRL_D: &str = "\x04";
+
 /// Waits for each line, then types what stands beside it.
 #[track_caller]
 fn types(mut running: Running, lines: &[(&str, &str)]) -> Outcome {
     for (wanted, typed) in lines {
         let came = running.wait_for_output(|line| line.contains(wanted));
         assert!(came, "`{wanted}` never came: {}", running.end());
-        running.type_line(typed);
+        match *typed {
+            CTRL_C | CTRL_D => running.press(typed),
+            line => running.type_line(line),
+        }
     }
     running.end()
 }
@@ -120,13 +127,13 @@ fn who_stops_before_the_end_changes_nothing() {
     unchanged("q at the review");
 
     // One Ctrl-C is enough, also while nothing is shown.
-    let _ = types(host.on_terminal(&arguments), &[(NAME, "\x03")]).exits(130).says("nothing was changed");
+    let _ = types(host.on_terminal(&arguments), &[(NAME, CTRL_C)]).exits(130).says("nothing was changed");
     unchanged("Ctrl-C");
-    let lines: Vec<_> = answers[..2].iter().copied().chain([(SECRET, "\x03")]).collect();
+    let lines: Vec<_> = answers[..2].iter().copied().chain([(SECRET, CTRL_C)]).collect();
     let _ = types(host.on_terminal(&arguments), &lines).exits(130).says("stopped by Ctrl-C");
     unchanged("Ctrl-C at a password");
 
-    let ended = types(host.on_terminal(&arguments), &[(NAME, "ABC-7"), (SIDE, "\x04")]).exits(3);
+    let ended = types(host.on_terminal(&arguments), &[(NAME, "ABC-7"), (SIDE, CTRL_D)]).exits(3);
     let _ = ended.says("the input ended before the answers were confirmed").says("hint: run it again");
     unchanged("the end of the input");
 

@@ -40,8 +40,9 @@ impl<'a> Terminal<'a> {
         let event = events.recv().context("reading from the terminal")?;
         watch.abort();
         match event {
-            Event::Read(line) => Ok(line),
-            Event::Stopped => {
+            // Enter that follows a Ctrl-C confirms nothing.
+            Event::Read(line) if !self.cancel.is_cancelled() => Ok(line),
+            Event::Read(_) | Event::Stopped => {
                 Err(Failure::new(Class::Cancelled, "stopped by Ctrl-C; nothing was changed").into())
             }
         }
