@@ -6,6 +6,7 @@
 
 mod failed;
 mod layers;
+mod output;
 mod texts;
 mod watched;
 
@@ -17,6 +18,7 @@ use crate::describe::{self, Pieces};
 use crate::inputs::{self, Inputs};
 use crate::signing::SigningKey;
 use crate::sources::{self, FoundImage, ResolveOptions};
+use crate::texts::Texts;
 use anyhow::{Context, Result};
 use bundle_format::pack::{Frames, OwnBlob, Packed, metadata_bytes};
 use bundle_format::tarball::Kind;
@@ -24,7 +26,7 @@ use bundle_format::{FormatError, PackOptions, Packer, Reserve};
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
 use manifest_schema::release::{Artifact, Layer, Release, Seed, Span, ZstdBlob};
-use manifest_schema::{BundlePath, Digest, limits};
+use manifest_schema::{BundlePath, Diagnostic, Digest, ProjectName, limits};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -43,6 +45,8 @@ pub struct Request {
     pub pack: PackOptions,
     /// How images are looked for.
     pub resolve: ResolveOptions,
+    /// Another product name than the manifest's.
+    pub rename: Option<ProjectName>,
 }
 
 /// What was built.
@@ -85,15 +89,22 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
             format!("{} keys; a bundle takes {} signatures", request.keys.len(), limits::MAX_SIGNATURES);
         return Err(Failure::new(Class::Usage, fact).hint("sign with fewer of them").into());
     }
-    let inputs = inputs::read(&request.manifest)?;
-    for warning in &inputs.warnings {
+    let mut texts = Texts::read(&request.manifest)?;
+    if let Some(name) = &request.rename {
+        texts.rename(name)?;
+    }
+    let inputs = inputs::from_texts(texts)?;
+    // Under another name the Compose file's own `name` is another one, too.
+    let of_the_name =
+        |warning: &Diagnostic| request.rename.is_some() && warning.message == "`name` is ignored";
+    for warning in inputs.warnings.iter().filter(|warning| !of_the_name(warning)) {
         progress.warn(&warning.to_string());
     }
     let output = request
         .output
         .clone()
         .unwrap_or_else(|| PathBuf::from(format!("{}-{}.fz", inputs.manifest.name, inputs.manifest.version)));
-    overwrites_a_bundle_only(&output)?;
+    output::overwrites_a_bundle_only(&output)?;
     progress.begin("finding", None);
     let images = sources::resolve(
         &inputs.wanted(),
@@ -147,25 +158,6 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
         artifacts: release.artifacts.len(),
         signed_by: request.keys.iter().map(SigningKey::fingerprint).collect(),
     })
-}
-
-/// Refuses to write over what is no bundle: a slip of the finger must not cost a key or a Compose file.
-fn overwrites_a_bundle_only(output: &Path) -> Result<()> {
-    let mut file = match File::open(output) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).with_context(|| format!("writing {}", output.display())),
-    };
-    let mut begins = Vec::new();
-    let read = file.by_ref().take(bundle_format::frame::EMPTY_FRAME.len() as u64).read_to_end(&mut begins);
-    if file.metadata().is_ok_and(|metadata| metadata.is_file())
-        && read.is_ok()
-        && (begins.is_empty() || begins == bundle_format::frame::EMPTY_FRAME)
-    {
-        return Ok(());
-    }
-    let fact = format!("{} is there already, and is no bundle", output.display());
-    Err(Failure::new(Class::Files, fact).hint("write the bundle to another file, as in `-o site.fz`").into())
 }
 
 /// What to do about a damaged copy in `images/`.

@@ -1,6 +1,7 @@
 //! What a person types: parsed by clap, checked into requests, run, and reported.
 
 mod site;
+mod trial;
 
 use crate::build::{self, Request, Summary};
 use crate::cancel::Cancel;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
   ferry keygen release                       make a signing key: release and release.pub
   ferry lint                                 what is wrong, and what runs badly on site
   ferry render --values sites/north.yaml     exactly the files that this site gets
+  ferry try                                  run it here, and leave nothing behind
   ferry build --key release -o site.fz       pack everything into one signed file
   ferry inspect site.fz                      what is in it
   ferry verify site.fz                       is every byte as it was signed
@@ -80,6 +82,23 @@ enum Command {
   ferry render --values sites/north.yaml --diff sites/south.yaml
   ferry render --set plant_name=ABC-1 --hostname plc-7")]
     Render(site::RenderArgs),
+    /// Build and install on this machine's engine, under another name, with free ports and throw-away volumes
+    #[command(after_help = "Examples:
+  ferry try                               logs in the foreground; Ctrl-C removes everything
+  ferry try --check                       until all is healthy, then away with it: for CI
+  ferry try --values sites/north.yaml
+
+The installer `install` lies beside `ferry`, as on a stick.")]
+    Try {
+        #[command(flatten)]
+        args: trial::TryArgs,
+        /// Remove everything as soon as all is healthy
+        #[arg(long)]
+        check: bool,
+    },
+    /// As `try`, and again whenever a file or the ref of a git artifact changes
+    #[command(after_help = "Example:\n  ferry watch --set plant_name=ABC-1")]
+    Watch(trial::TryArgs),
     /// Look for mistakes, and for what runs badly on site
     #[command(after_help = "Example:\n  ferry lint --strict && ferry build --key release")]
     Lint(site::LintArgs),
@@ -181,6 +200,8 @@ fn run_with(command: Command, output: Output, progress: &TerminalProgress) -> Re
     match command {
         Command::Init { folder } => run_init(&folder, output),
         Command::Keygen { file, comment, passphrase } => run_keygen(&file, &comment, passphrase, output),
+        Command::Try { args, check } => trial::run(&args, (check, false), output, progress),
+        Command::Watch(args) => trial::run(&args, (false, true), output, progress),
         Command::Render(args) => site::run_render(&args, output),
         Command::Lint(args) => site::run_lint(&args, output),
         Command::Schema(args) => site::run_schema(&args, output),
@@ -280,9 +301,6 @@ fn build_request(args: BuildArgs) -> Result<Request> {
             .or_else(|| rpassword::prompt_password(format!("passphrase of {shown}: ")).ok())
     };
     let keys = args.key.iter().map(|path| SigningKey::open(path, &ask)).collect::<Result<_>>()?;
-    let docker_config = std::env::var_os("DOCKER_CONFIG")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker")));
     Ok(Request {
         manifest: args.manifest,
         output: args.output,
@@ -292,9 +310,17 @@ fn build_request(args: BuildArgs) -> Result<Request> {
             offline: args.offline,
             refresh: args.refresh,
             docker_host: args.engine,
-            docker_config,
+            docker_config: docker_config(),
         },
+        rename: None,
     })
+}
+
+/// Where registry passwords lie.
+fn docker_config() -> Option<PathBuf> {
+    std::env::var_os("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker")))
 }
 
 fn report_build(summary: &Summary, output: Output) -> Result<()> {

@@ -49,7 +49,14 @@ pub struct Inputs {
 /// # Errors
 /// All mistakes found, as [`Diagnostics`].
 pub fn read(path: &Path) -> Result<Inputs> {
-    let texts = Texts::read(path)?;
+    from_texts(Texts::read(path)?)
+}
+
+/// Checks what was read.
+///
+/// # Errors
+/// All mistakes found, as [`Diagnostics`].
+pub fn from_texts(texts: Texts) -> Result<Inputs> {
     let mut renderings = renderings::all(&texts)?;
     let Texts { folder, shown, manifest_text, manifest, mut compose, env_text, configs } = texts;
     let compose_folder = folder.join(manifest.compose_folder());

@@ -23,4 +23,5 @@ pub mod renderings;
 pub mod signing;
 pub mod sources;
 pub mod texts;
+pub mod trial;
 pub mod verify;

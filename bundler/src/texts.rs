@@ -1,9 +1,9 @@
 //! The texts that people wrote, read once: manifest, Compose files, `.env`, configs and templates.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use manifest_schema::manifest::{ConfigSpec, Manifest};
 use manifest_schema::site::{self, Made, Values, Written};
-use manifest_schema::{BundlePath, Diagnostic, Diagnostics, limits, render};
+use manifest_schema::{BundlePath, Diagnostic, Diagnostics, ProjectName, limits, render, yaml};
 use std::path::{Path, PathBuf};
 
 /// What lies in the manifest's folder, as far as the release is made from it.
@@ -31,7 +31,12 @@ impl Texts {
     /// # Errors
     /// All mistakes found, as [`Diagnostics`].
     pub fn read(path: &Path) -> Result<Self> {
-        let file = if path.is_dir() { path.join("ferry.yaml") } else { path.to_path_buf() };
+        let file = match path.is_dir() {
+            // Nobody writes `./` before every name.
+            true if path == Path::new(".") => PathBuf::from("ferry.yaml"),
+            true => path.join("ferry.yaml"),
+            false => path.to_path_buf(),
+        };
         let shown = file.display().to_string();
         let folder = match file.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
@@ -63,6 +68,31 @@ impl Texts {
         let configs = read_configs((&manifest, &shown, &manifest_text), &folder, &mut found);
         found.or_ok(())?;
         Ok(Self { folder, shown, manifest_text, manifest, compose, env_text, configs })
+    }
+
+    /// The same under another product name.
+    ///
+    /// # Errors
+    /// When the name in the manifest is not written on one line.
+    pub fn rename(&mut self, name: &ProjectName) -> Result<()> {
+        let root = yaml::parse(&self.shown, &self.manifest_text).map_err(Diagnostics::from)?;
+        let place = root.get("name").map(|node| node.place).unwrap_or_default();
+        let old = self.manifest.name.as_str();
+        let mut lines: Vec<String> = self.manifest_text.split('\n').map(str::to_owned).collect();
+        let line = place.line.checked_sub(1).and_then(|index| lines.get_mut(index));
+        let renamed = line.and_then(|line| {
+            let at = line.char_indices().nth(place.column.checked_sub(1)?)?.0;
+            let (before, rest) = line.split_at(at);
+            let written = [format!("\"{old}\""), format!("'{old}'"), old.to_owned()];
+            let written = written.iter().find(|written| rest.starts_with(written.as_str()))?;
+            let rest = rest.strip_prefix(written.as_str())?;
+            *line = format!("{before}{name}{rest}");
+            Some(())
+        });
+        renamed.with_context(|| format!("the `name` in {} is not written on one line", self.shown))?;
+        self.manifest_text = lines.join("\n");
+        self.manifest.name = name.clone();
+        Ok(())
     }
 
     /// The release with these answers, on a host called `hostname`.

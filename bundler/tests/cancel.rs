@@ -62,6 +62,7 @@ mod cancel {
             keys: vec![SigningKey::open(&key.private, &|_| None).unwrap()],
             pack: PackOptions { level: 3, threads: 1 },
             resolve: ResolveOptions { offline: true, ..ResolveOptions::default() },
+            rename: None,
         };
         std::fs::write(&output, "the bundle of before").unwrap();
         let before = names(site);

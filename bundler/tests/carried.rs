@@ -242,6 +242,7 @@ mod carried {
             keys: (1..=keys).map(key).collect(),
             pack: PackOptions { level: 3, threads: 2 },
             resolve: ResolveOptions { offline: true, ..ResolveOptions::default() },
+            rename: None,
         }
     }
 

@@ -26,6 +26,7 @@ mod payload {
             keys: vec![SigningKey::open(&key, &|_| None).unwrap()],
             pack: PackOptions { level: 3, threads },
             resolve: ResolveOptions { offline: true, ..ResolveOptions::default() },
+            rename: None,
         };
         build(&request, &Silent, &Cancel::default()).unwrap();
         std::fs::read(folder.join("site.fz")).unwrap()

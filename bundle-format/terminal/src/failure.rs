@@ -52,6 +52,23 @@ impl Class {
             Self::Cancelled => 130,
         }
     }
+
+    /// The class of another program's exit code, where that program has the same ones.
+    #[must_use]
+    pub fn of_code(code: i32) -> Self {
+        let all = [
+            Self::Usage,
+            Self::Input,
+            Self::Bundle,
+            Self::Trust,
+            Self::Engine,
+            Self::Preflight,
+            Self::Health,
+            Self::Files,
+            Self::Cancelled,
+        ];
+        all.into_iter().find(|class| i32::from(class.code()) == code).unwrap_or(Self::Other)
+    }
 }
 
 /// A failure with its class and hint.

@@ -104,7 +104,7 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn answers(file: Option<&Path>, single: &[String]) -> Result<Given> {
+pub(super) fn answers(file: Option<&Path>, single: &[String]) -> Result<Given> {
     let mut given = match file {
         Some(file) => render::answers_file(file)?,
         None => Given::default(),

@@ -10,6 +10,7 @@ mod many_sites;
 mod nothing_lost;
 mod preflight;
 mod reconfigure;
+mod trial;
 mod trust;
 mod upgrade;
 mod volumes;
