@@ -11,7 +11,7 @@ use crate::read_at::ReadAt;
 use crate::seek_table;
 use std::io::{Seek, SeekFrom, Write};
 
-/// Bytes that [`write`] would write.
+/// Bytes that [`fn@write`] would write.
 ///
 /// # Errors
 /// When a layer lies outside the payload, which opening has ruled out.

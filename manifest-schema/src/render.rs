@@ -31,6 +31,52 @@ const MAX_CHAIN: usize = 500;
 const FUNCTIONS: &str =
     "templates have minijinja's own filters, functions and tests, without files, clock and environment";
 
+/// The filters that a template can use.
+const FILTERS: [&str; 42] = [
+    "abs",
+    "attr",
+    "batch",
+    "bool",
+    "chain",
+    "default",
+    "dictsort",
+    "first",
+    "float",
+    "format",
+    "groupby",
+    "indent",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "lines",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "pprint",
+    "reject",
+    "replace",
+    "reverse",
+    "round",
+    "select",
+    "slice",
+    "sort",
+    "split",
+    "string",
+    "sum",
+    "title",
+    "tojson",
+    "trim",
+    "unique",
+    "upper",
+    "urlencode",
+    "zip",
+    "count",
+];
+
 /// A template with the templates that it includes, imports or extends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
@@ -228,9 +274,16 @@ fn explain(file: &str, text: &str, values: &Map<String, Value>, error: &minijinj
             format!("the template is not there: {}", detail()),
             Some("create it, or correct the name: it begins in the folder of the manifest".to_owned()),
         ),
-        ErrorKind::UnknownFilter | ErrorKind::UnknownFunction | ErrorKind::UnknownTest => {
-            (detail(), Some(FUNCTIONS.to_owned()))
+        ErrorKind::UnknownFilter => {
+            let detail = detail();
+            let name = detail.split_whitespace().nth(1).unwrap_or_default().to_owned();
+            let hint = match nearest(&name, FILTERS) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("filters of templates: {}", FILTERS.join(", ")),
+            };
+            (detail, Some(hint))
         }
+        ErrorKind::UnknownFunction | ErrorKind::UnknownTest => (detail(), Some(FUNCTIONS.to_owned())),
         kind => (format!("{kind}: {}", detail()), None),
     };
     let mut diagnostic = Diagnostic::new(file, message);
@@ -303,6 +356,11 @@ mod tests {
             "# plant 2.4.0\ncam-gate,cam-roof\n<abc-1> [{\"name\": \"gate\"}, {\"name\": \"roof\"}]\n"
         );
         assert_eq!(render("t.html", "{{ '<' }}", &values()).unwrap(), "<");
+        for filter in FILTERS {
+            let error = render("t.j2", &format!("{{{{ 1 | {filter} }}}}"), &values());
+            let text = error.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(!text.contains("is unknown"), "{filter}: {text}");
+        }
     }
 
     #[test]

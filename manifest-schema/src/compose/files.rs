@@ -114,7 +114,7 @@ fn variable(context: &mut Context<'_>, node: &Node) -> Option<FileObject> {
         Some(value) => Some(FileObject::Environment(value.clone())),
         None => {
             let message = format!("`{}` has no value", shown(&name));
-            context.r.error(node, message, "set it in .env beside the Compose file");
+            context.r.error(node, message, "declare it under `variables` in the manifest, or set it in .env");
             None
         }
     }

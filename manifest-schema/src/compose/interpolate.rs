@@ -185,7 +185,10 @@ fn braced<'t>(
     let rest = expand(word_text, env, limit, depth + 1, true, &mut word)?;
     if operator == '?' {
         let why = if word.is_empty() { String::new() } else { format!(": {}", shown(&word)) };
-        return Err(problem(format!("`{name}` has no value{why}"), "set it in .env beside the Compose file"));
+        return Err(problem(
+            format!("`{name}` has no value{why}"),
+            "declare it under `variables` in the manifest, or set it in .env",
+        ));
     }
     push(output, &word, limit)?;
     Ok(rest)
@@ -244,7 +247,9 @@ fn problem(message: String, hint: impl Into<String>) -> Problem {
 fn unset(name: &str, env: &Env) -> Problem {
     let hint = match nearest(name, env.keys().map(String::as_str)) {
         Some(near) => format!("did you mean `${{{near}}}`?"),
-        None => format!("set it in .env beside the Compose file, or write `${{{name}:-default}}`"),
+        None => format!(
+            "declare it under `variables` in the manifest, set it in .env, or write `${{{name}:-default}}`"
+        ),
     };
     problem(format!("`{}` has no value", shown(name)), hint)
 }
