@@ -132,6 +132,8 @@ pub(crate) fn shown_root(folder: &Path) -> String {
 /// Reads a text file that a person wrote.
 pub(crate) fn read_text(file: &Path) -> std::result::Result<String, Diagnostic> {
     let shown = file.display().to_string();
+    // Nobody writes `./` before every name.
+    let shown = shown.strip_prefix("./").unwrap_or(&shown).to_owned();
     let size = std::fs::metadata(file).map_err(|error| Diagnostic::new(&shown, plain(&error)))?.len();
     if size > limits::MAX_YAML_BYTES as u64 {
         return Err(Diagnostic::new(&shown, format!("it has {size} bytes; 4 MiB are the most")));
