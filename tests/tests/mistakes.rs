@@ -143,7 +143,7 @@ fn missing_files() {
     );
     removed("dist/front.tar").says(
         3,
-        "error: ferry.yaml:6:3: image `small/front:1.0.0`: dist/front.tar cannot be opened: No such file or directory (os error 2)
+        "error: ferry.yaml:6:3: image `small/front:1.0.0`: ./dist/front.tar cannot be opened: No such file or directory (os error 2)
   6 |   small/front:1.0.0: docker-archive:dist/front.tar
     |   ^
   hint: save the image again, or name another source under `images:`
