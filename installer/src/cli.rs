@@ -163,6 +163,7 @@ enum Command {
     },
     /// Give what runs other answers: shows what will change, and restarts only what it touches
     #[command(after_help = "Examples:
+  fz reconfigure                                 asks, with the present answers in brackets
   fz reconfigure --set web_port=8081 --dry-run
   fz reconfigure --values site.yaml --yes
 
@@ -303,7 +304,7 @@ async fn run_install(
     let possible = wizard::is_possible(output) && !args.no_input;
     let confirm = |found: &[String]| if possible { confirm(found, output, cancel) } else { Ok(None) };
     let again = RefCell::new(Vec::new());
-    let ask = |questions: &Questions<'_>| wizard::ask(questions, output, cancel, &again);
+    let ask = |questions: &Questions<'_>| wizard::ask(questions, output, cancel, false, &again);
     // A dry run changes nothing, and so remembers nothing: answers would be typed for no use.
     let ask: Option<Ask<'_>> = if possible && !request.dry_run { Some(&ask) } else { None };
     let ending = install::install(&request, &confirm, ask, progress, cancel).await;

@@ -1,10 +1,10 @@
 //! `fz reconfigure` and `fz secret`: other answers for what runs, without the stick.
 
 use super::services::product_of;
-use super::{Common, Which, answers, ending, environment};
+use super::{Common, Which, answers, ending, environment, wizard};
 use crate::health::Patience;
 use crate::host::{ProductDir, Root};
-use crate::install::{self, Ending, Request};
+use crate::install::{self, Ask, Ending, Questions, Request};
 use crate::plan::Plan;
 use crate::state::State;
 use crate::{random, site};
@@ -14,7 +14,9 @@ use ferry_terminal::{Class, Failure, Output, human};
 use manifest_schema::limits;
 use manifest_schema::manifest::{Given, Manifest, VariableKind, in_order};
 use manifest_schema::progress::Progress;
+use manifest_schema::site::Values;
 use serde::Serialize;
+use std::cell::RefCell;
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,6 +68,7 @@ struct Task {
     product: ProductDir,
     request: Request,
     yes: bool,
+    asks: bool,
 }
 
 pub(super) async fn reconfigure(
@@ -78,6 +81,8 @@ pub(super) async fn reconfigure(
     let given = answers::read(environment(), args.values.as_deref(), &args.set)?;
     let patience = Patience { timeout: args.timeout.map(Duration::from_secs), ..Patience::default() };
     let mut task = task(&args.which, given, common)?;
+    // With no answer on the command line a person is asked for all of them, at a terminal.
+    task.asks = args.set.is_empty() && args.values.is_none() && !args.yes && wizard::is_possible(output);
     task.request.patience = patience;
     task.request.dry_run = args.dry_run;
     task.yes = args.yes;
@@ -110,7 +115,7 @@ fn task(which: &Which, values: Given, common: &Common) -> Result<Task> {
         replace_fz: false,
         kept: true,
     };
-    Ok(Task { product, request, yes: false })
+    Ok(Task { product, request, yes: false, asks: false })
 }
 
 /// Shows what will change, asks, and does it.
@@ -121,9 +126,21 @@ async fn carry_out(
     progress: &Arc<dyn Progress>,
     cancel: &CancellationToken,
 ) -> Result<()> {
+    let mut task = task;
     let look = Request { dry_run: true, ..task.request.clone() };
     let nobody = |_: &[String]| Ok(None);
-    let planned = install::install(&look, &nobody, None, progress, cancel).await?;
+    let answers = RefCell::new(Values::new());
+    let again = RefCell::new(Vec::new());
+    let ask = |questions: &Questions<'_>| {
+        let answered = wizard::ask(questions, output, cancel, true, &again)?;
+        answers.borrow_mut().clone_from(&answered);
+        Ok(answered)
+    };
+    let ask: Option<Ask<'_>> = if task.asks { Some(&ask) } else { None };
+    let planned = install::install(&look, &nobody, ask, progress, cancel).await?;
+    for (name, value) in answers.take() {
+        task.request.values.set(&name, value, "the answers");
+    }
     let Ending::Planned { plan } = planned else { return ending::report(planned, common, output) };
     if task.request.dry_run {
         if output.json {

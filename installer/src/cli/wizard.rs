@@ -55,7 +55,7 @@ pub(super) fn is_possible(output: Output) -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !output.json
 }
 
-/// Asks on the terminal. `again` gets the options that give the same answers without a question, also
+/// Asks on the terminal; `anew`: also what is remembered. `again` gets the options that give the same answers without a question, also
 /// where this fails.
 ///
 /// # Errors
@@ -64,9 +64,10 @@ pub(super) fn ask(
     questions: &Questions<'_>,
     output: Output,
     cancel: &CancellationToken,
+    anew: bool,
     again: &RefCell<Vec<String>>,
 ) -> Result<Values> {
-    let mut interview = Interview::new(questions);
+    let mut interview = Interview::new(questions, anew);
     let product = format!("{} {}", questions.manifest.name, questions.manifest.version);
     let result = converse(&mut interview, &product, &mut Terminal::new(output, cancel));
     *again.borrow_mut() = interview.options();

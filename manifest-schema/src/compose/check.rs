@@ -100,7 +100,12 @@ pub(super) fn ports(context: &mut Context<'_>, project: &Project) {
                 entry.service,
                 entry.place.line
             );
-            context.r.error(&entry.place, message, "give one of them another port on the host");
+            let hint = if twin.service == entry.service {
+                "keep one of them; an override file replaces the list whole with `ports: !override`"
+            } else {
+                "give one of them another port on the host"
+            };
+            context.r.error(&entry.place, message, hint);
         } else {
             others.push(entry);
         }
@@ -150,8 +155,10 @@ pub(super) fn container_names(context: &mut Context<'_>, project: &Project) {
     let own = context.env.get("COMPOSE_PROJECT_NAME");
     let mut names: BTreeMap<String, &ServiceName> = BTreeMap::new();
     if let Some(own) = own {
-        let unnamed = project.services.iter().filter(|(_, service)| service.container_name.is_none());
-        names.extend(unnamed.map(|(name, _)| (format!("{own}-{name}-1"), name)));
+        for (name, service) in project.services.iter().filter(|(_, service)| service.container_name.is_none())
+        {
+            names.extend((1..=service.containers()).map(|number| (format!("{own}-{name}-{number}"), name)));
+        }
     }
     for (name, service) in &project.services {
         let Some(container) = &service.container_name else { continue };
@@ -159,6 +166,21 @@ pub(super) fn container_names(context: &mut Context<'_>, project: &Project) {
             let message =
                 format!("services `{other}` and `{name}` have the same `container_name` `{container}`");
             context.r.error(&service.place.line(), message, "delete `container_name`, or give each its own");
+        }
+    }
+}
+
+/// No two things are mounted at one place of a container.
+pub(super) fn mount_points(context: &mut Context<'_>, project: &Project) {
+    for (name, service) in &project.services {
+        let mut seen = BTreeSet::new();
+        let volumes = service.mounts.iter().map(|mount| &mount.target);
+        let files = service.configs.iter().chain(&service.secrets).map(|file| &file.target);
+        for target in volumes.chain(files).chain(service.tmpfs.keys()) {
+            if !seen.insert(target.as_str()) {
+                let message = format!("service `{name}` mounts two things at `{}`", shown(target));
+                context.r.error(&service.place.line(), message, "give one of them another target");
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// Nesting of `${A:-${B:-…}}`.
 const MAX_NESTING: usize = 32;
 
-/// Bytes that interpolation may make in one document.
+/// Bytes that interpolation may make in one project.
 const MAX_BYTES: usize = 4 * crate::limits::MAX_YAML_BYTES;
 
 /// Why a text could not be interpolated, and what to write instead.
@@ -23,9 +23,9 @@ pub(super) struct Problem {
 type Env = BTreeMap<String, String>;
 
 /// Interpolates all strings below `node`; mistakes go to the reader.
-pub(super) fn tree(r: &mut Reader, node: &mut Node, env: &Env) {
-    let mut made = 0;
-    walk(r, node, env, &mut made, false);
+/// `made` counts the bytes, over all files of a project.
+pub(super) fn tree(r: &mut Reader, node: &mut Node, env: &Env, made: &mut usize) {
+    walk(r, node, env, made, false);
 }
 
 /// Keys below which every key is a name that people choose; `x-` is no extension there.

@@ -6,6 +6,7 @@
 //! project's folder; circles end; the number and size of files and of merged values is bounded.
 
 use super::merge::{self, merge};
+use super::project::KEYS as TOP_KEYS;
 use super::{FileUse, NamedFile, Text, dotenv, interpolate, rebase};
 use crate::paths;
 use crate::yaml::{self, Key, Node, Place, Reader, Sources, Value, nearest, shown};
@@ -21,6 +22,9 @@ const MAX_FILES: usize = 256;
 
 /// Values that merging may make: chains of services that extend each other double.
 const MAX_NODES: usize = 1_000_000;
+
+/// Bytes of what merging copies.
+const MAX_BYTES: usize = 16 * limits::MAX_YAML_BYTES;
 
 /// The sections of which an included file has its own part.
 const SECTIONS: [&str; 5] = ["services", "networks", "volumes", "configs", "secrets"];
@@ -39,6 +43,9 @@ pub(super) struct Loader<'a> {
     /// Circles of `extends` that were told.
     circles: BTreeSet<BTreeSet<(String, String)>>,
     made: usize,
+    copied_bytes: usize,
+    /// Bytes that interpolation has made in all files.
+    made_bytes: usize,
     bytes: usize,
 }
 
@@ -60,6 +67,8 @@ impl<'a> Loader<'a> {
             files: Vec::new(),
             circles: BTreeSet::new(),
             made: 0,
+            copied_bytes: 0,
+            made_bytes: 0,
             bytes: 0,
         }
     }
@@ -96,7 +105,12 @@ impl<'a> Loader<'a> {
             self.r.append(mistake.into());
             return None;
         }
-        interpolate::tree(&mut self.r, &mut root, env);
+        if !matches!(root.value, Value::Map(_)) {
+            let message = format!("expected a map for the Compose file, found {}", root.kind());
+            self.r.error(&root, message, "begin it with `services:`");
+            return None;
+        }
+        interpolate::tree(&mut self.r, &mut root, env, &mut self.made_bytes);
         rebase::rebase(&mut root, folder);
         Some(Document { root, path })
     }
@@ -130,20 +144,24 @@ impl<'a> Loader<'a> {
     }
 
     fn over(&mut self, base: Node, over: Node) -> Option<Node> {
-        if !self.charge(&over, size(&base).saturating_add(size(&over))) {
+        if !self.charge(&over, &[&base, &over]) {
             return None;
         }
         merge(&mut Vec::new(), base, over)
     }
 
-    fn charge(&mut self, at: &Node, nodes: usize) -> bool {
-        let before = self.made;
-        self.made = before.saturating_add(nodes);
-        if before <= MAX_NODES && self.made > MAX_NODES {
-            let message = format!("`extends` and `include` make more than {MAX_NODES} values");
-            self.r.error(at, message, "extend fewer services");
+    /// Counts what is copied; false when it is too much.
+    fn charge(&mut self, at: &Node, copied: &[&Node]) -> bool {
+        for node in copied {
+            size(node, &mut self.made, &mut self.copied_bytes);
         }
-        self.made <= MAX_NODES
+        if self.made > MAX_NODES || self.copied_bytes > MAX_BYTES {
+            let message =
+                format!("`extends` and `include` make more than {MAX_NODES} values, or {MAX_BYTES} bytes");
+            self.r.error(at, message, "extend fewer services");
+            return false;
+        }
+        true
     }
 
     /// The text of another file of the project.
@@ -235,9 +253,11 @@ impl<'a> Loader<'a> {
             self.r.error(extends, message, "extend fewer services");
             return None;
         }
-        let base = self.extended(there, &base_name, env, chain)?;
+        let mut base = self.extended(there, &base_name, env, chain)?;
+        // What the base takes away is not there for whoever extends it.
+        merge::without_resets(&mut base);
         let over = without_extends(node);
-        if !self.charge(&over, size(&base).saturating_add(size(&over))) {
+        if !self.charge(&over, &[&base, &over]) {
             return None;
         }
         merge(&mut vec!["services", name], base, over)
@@ -329,6 +349,7 @@ impl<'a> Loader<'a> {
         if let Some(mut included) = included {
             merge::without_resets(&mut included);
             fill_in(&mut included, &own, env);
+            self.refuse_unknown(&included);
             self.import(included, root);
         }
     }
@@ -377,6 +398,15 @@ impl<'a> Loader<'a> {
         Some(own)
     }
 
+    /// Keys at the top that mean nothing: what stands below them would be lost in silence.
+    fn refuse_unknown(&mut self, included: &Node) {
+        for (key, _) in self.r.map("the Compose file", included) {
+            if !TOP_KEYS.contains(&key.text.as_str()) {
+                self.r.unknown_key(key, "the Compose file", &TOP_KEYS);
+            }
+        }
+    }
+
     /// Takes the parts of an included project into `root`; a part that is there too has to be the same.
     fn import(&mut self, included: Node, root: &mut Node) {
         let Value::Map(parts) = included.value else { return };
@@ -396,9 +426,14 @@ impl<'a> Loader<'a> {
             let Some(Value::Map(own)) = root.get_mut(&section.text).map(|node| &mut node.value) else {
                 continue;
             };
+            let mut positions: HashMap<String, usize> =
+                own.iter().enumerate().map(|(index, (key, _))| (key.text.clone(), index)).collect();
             for (key, object) in objects {
-                match own.iter().find(|(other, _)| other.text == key.text) {
-                    None => own.push((key, object)),
+                match positions.get(&key.text).and_then(|index| own.get(*index)) {
+                    None => {
+                        positions.insert(key.text.clone(), own.len());
+                        own.push((key, object));
+                    }
                     Some((_, other)) if other.same(&object) => {}
                     Some((other, _)) => {
                         let kind = section.text.trim_end_matches('s');
@@ -452,11 +487,17 @@ fn set(root: &mut Node, key: Key, node: Node) {
     }
 }
 
-fn size(node: &Node) -> usize {
+fn size(node: &Node, nodes: &mut usize, bytes: &mut usize) {
+    *nodes = nodes.saturating_add(1);
     match &node.value {
-        Value::Seq(items) => 1 + items.iter().map(size).sum::<usize>(),
-        Value::Map(entries) => 1 + entries.iter().map(|(_, node)| size(node)).sum::<usize>(),
-        _ => 1,
+        Value::Seq(items) => items.iter().for_each(|item| size(item, nodes, bytes)),
+        Value::Map(entries) => {
+            for (key, node) in entries {
+                *bytes = bytes.saturating_add(key.text.len());
+                size(node, nodes, bytes);
+            }
+        }
+        _ => *bytes = bytes.saturating_add(node.text().map_or(0, str::len)),
     }
 }
 

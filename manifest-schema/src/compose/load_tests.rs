@@ -68,6 +68,46 @@ fn what_is_reset_is_gone_and_what_overrides_stands_alone() {
 }
 
 #[test]
+fn names_that_are_repeated_count_once() {
+    let read = |base: &str, over: &str| {
+        let texts = [
+            format!("services: {{ web: {{ image: a, environment: {base} }} }}\n"),
+            format!("services: {{ web: {{ environment: {over} }} }}\n"),
+        ];
+        let parsed =
+            try_read_all(&[("compose.yaml", &texts[0]), ("over.yaml", &texts[1])], &[], &[]).unwrap();
+        assert!(crate::yaml::parse("merged", &parsed.merged).is_ok(), "{}", parsed.merged);
+        web(&parsed).environment["A"].clone()
+    };
+    assert_eq!(read("[A=1, A=2]", "[A=3]"), "3");
+    assert_eq!(read("[A=0]", "[A=1, A=2]"), "2");
+    assert_eq!(read("{ A: 0 }", "[A=1, A=2]"), "2");
+}
+
+#[test]
+fn what_a_base_takes_away_does_not_come_back() {
+    let text = "services:\n  only: { image: 'a:1', environment: !reset { X: '1' } }\n  web: { extends: only, environment: { Y: '2' } }\n";
+    let parsed = try_read(text, &[], &[]).unwrap();
+    assert_eq!(web(&parsed).environment.keys().collect::<Vec<_>>(), ["Y"]);
+}
+
+#[test]
+fn one_place_of_a_container_holds_one_thing() {
+    for keys in [
+        "volumes: ['d:/t'], tmpfs: /t",
+        "secrets: [s, { source: s, target: /run/secrets/s }]",
+        "volumes: ['d:/run/secrets/s'], secrets: [s]",
+        "configs: [{ source: c, target: /x }], volumes: ['d:/x']",
+    ] {
+        let text = format!(
+            "services: {{ web: {{ image: a, {keys} }} }}\nvolumes: {{ d: }}\nsecrets: {{ s: {{ file: ./s }} }}\nconfigs: {{ c: {{ content: x }} }}\n"
+        );
+        let error = try_read(&text, &[], &[]).unwrap_err().to_string();
+        assert!(error.contains("mounts two things at"), "{keys}: {error}");
+    }
+}
+
+#[test]
 fn mistakes_name_the_file_they_are_in() {
     let error = try_read_all(
         &[
@@ -161,6 +201,8 @@ fn what_cannot_be_read_is_told_with_its_place() {
         ("b.yaml", "include: [a.yaml]\n"),
         ("empty.yaml", ""),
         ("bad.yaml", "services: {\n"),
+        ("list.yaml", "- a\n"),
+        ("typo.yaml", "servces: { y: { image: y } }\n"),
         ("c.yaml", "services:\n  p: { extends: { service: q } }\n  q: { extends: { service: p } }\n"),
     ];
     for (text, expected) in [
@@ -176,6 +218,8 @@ fn what_cannot_be_read_is_told_with_its_place() {
         ("include: [/etc/passwd]\n", "`include` names `/etc/passwd`, which is not below"),
         ("include: ['https://example.com/c.yaml']\n", "would be fetched from elsewhere"),
         ("include: [empty.yaml]\n", "empty.yaml: the Compose file is empty"),
+        ("include: [list.yaml]\n", "list.yaml:1:1: expected a map for the Compose file, found a list"),
+        ("include: [typo.yaml]\n", "typo.yaml:1:1: unknown key `servces` in the Compose file"),
         ("include: [bad.yaml]\n", "bad.yaml:1:"),
         ("include: [{ paht: a.yaml }]\n", "unknown key `paht` in `include`"),
         ("include: [{ env_file: a.env }]\n", "`include` names no file"),
@@ -193,6 +237,28 @@ fn what_cannot_be_read_is_told_with_its_place() {
         let error = try_read(text, &[], &files).unwrap_err().to_string();
         assert!(error.contains(expected), "{text}: {error}");
     }
+}
+
+#[test]
+fn values_that_double_from_file_to_file_are_bounded() {
+    let value = "x".repeat(1 << 20);
+    let files: Vec<(String, String)> = (0..60)
+        .map(|n| {
+            (
+                format!("f{n}.yaml"),
+                format!("services: {{ s{n}: {{ image: a, environment: [A=$A, B=$A, C=$A] }} }}\n"),
+            )
+        })
+        .collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let include: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+    let text = format!("include: [{}]\n", include.join(", "));
+    let error = try_read(&text, &[("A", &value)], &files).unwrap_err().to_string();
+    assert!(
+        error.contains("interpolation makes more than") || error.contains("bytes"),
+        "{}",
+        &error[..500.min(error.len())]
+    );
 }
 
 proptest! {

@@ -38,7 +38,8 @@ fn rule(path: &Path<'_>, base: &Node, over: &Node) -> Rule {
         | ["networks" | "volumes" | "configs" | "secrets", _, "labels" | "driver_opts"] => Rule::Pairs,
         ["services", _, "volumes"] => Rule::Keyed(mount_target),
         ["services", _, "devices"] => Rule::Keyed(device_target),
-        ["services", _, "configs" | "secrets"] => Rule::Keyed(file_target),
+        ["services", _, "configs"] => Rule::Keyed(|node| file_target(node, "")),
+        ["services", _, "secrets"] => Rule::Keyed(|node| file_target(node, "/run/secrets")),
         ["services", _, "ports"] => Rule::Keyed(port_key),
         ["services", _, "tmpfs"] => Rule::Keyed(before_colon),
         ["services", _, "env_file"] => Rule::Keyed(|node| member_or_text(node, "path")),
@@ -149,6 +150,7 @@ fn as_map(path: &Path<'_>, node: Node) -> Node {
     let Value::Seq(items) = node.value else { return node };
     let usual = |value: Value, place| Node { value, place, merging: Merging::Usual };
     let mut entries: Vec<(Key, Node)> = Vec::new();
+    let mut positions: HashMap<String, usize> = HashMap::new();
     for item in items {
         let place = item.place;
         let Some(text) = item.text() else { continue };
@@ -164,14 +166,22 @@ fn as_map(path: &Path<'_>, node: Node) -> Node {
             }
             None => (text.to_owned(), Value::Null),
         };
-        match entries.iter_mut().find(|(seen, _)| hosts && seen.text == key) {
+        match positions.get(&key).and_then(|index| entries.get_mut(*index)) {
+            // The last one counts, as where a list is read alone.
+            Some((seen, node)) if !hosts => {
+                seen.place = place;
+                *node = usual(value, place);
+            }
             Some((_, seen)) => {
                 let addresses = as_list(std::mem::replace(seen, usual(Value::Null, place)));
                 let mut addresses = if let Value::Seq(items) = addresses.value { items } else { Vec::new() };
                 addresses.push(usual(value, place));
                 *seen = usual(Value::Seq(addresses), place);
             }
-            None => entries.push((Key { text: key, place }, usual(value, place))),
+            None => {
+                positions.insert(key.clone(), entries.len());
+                entries.push((Key { text: key, place }, usual(value, place)));
+            }
         }
     }
     Node { value: Value::Map(entries), place: node.place, merging: node.merging }
@@ -210,8 +220,10 @@ fn device_target(node: &Node) -> Option<String> {
 }
 
 /// Where a config or secret is mounted; by default it is its name.
-fn file_target(node: &Node) -> Option<String> {
-    text(node).or_else(|| member(node, "target")).or_else(|| member(node, "source"))
+fn file_target(node: &Node, folder: &str) -> Option<String> {
+    let target = text(node).or_else(|| member(node, "target")).or_else(|| member(node, "source"))?;
+    let full = if target.starts_with('/') { target } else { format!("{folder}/{target}") };
+    Some(super::context::normal(&full))
 }
 
 /// Address, port of the host, port of the container, and protocol.

@@ -123,7 +123,7 @@ fn mistakes_in_services() {
 fn mistakes_at_the_top() {
     for (text, part) in [
         ("", "the Compose file is empty"),
-        ("[]\n", "expected a map for `the Compose file`, found a list"),
+        ("[]\n", "expected a map for the Compose file, found a list"),
         ("services:\n", "has no services"),
         ("services: {}\n", "has no services"),
         ("service: { a: { image: a } }\n", "did you mean `services`?"),

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// More services than this on one host are a mistake, and each check compares them.
 const MAX_SERVICES: usize = 1000;
 
-const KEYS: [&str; 8] =
+pub(super) const KEYS: [&str; 8] =
     ["services", "networks", "volumes", "configs", "secrets", "include", "name", "version"];
 
 pub(super) fn parse(
@@ -64,6 +64,7 @@ pub(super) fn parse(
     check::ports(&mut context, &project);
     check::container_names(&mut context, &project);
     check::replicas(&mut context, &project);
+    check::mount_points(&mut context, &project);
     check::mounted_files(&mut context, &project);
     check::cycles(&mut context, &project);
     let files = needed_files(std::mem::take(&mut context.files), &project);

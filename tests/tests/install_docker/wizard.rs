@@ -104,6 +104,19 @@ fn the_questions_of_a_bundle_are_asked_once_and_reach_its_files() {
     let next = next.says("small 1.1.0 has 1 question about this site").says("1/1  Hours of a shift");
     let _ = next.says("6 answers remembered on this host");
     assert_eq!(banner(&host), "XYZ-9 south hunter2 16 backup.local");
+
+    // Asked for, all are asked again, with what is answered in brackets; passwords stay.
+    let lines = [
+        (NAME, "NEW-1"),
+        (SIDE, ""),
+        (BACKUP, "n"),
+        ("     int", ""),
+        (REVIEW, ""),
+        ("  service   ticker: unchanged", "y"),
+    ];
+    let other = types(host.on_terminal(&["reconfigure"]), &lines).succeeds().says("replaced   front");
+    let _ = other.says("-XYZ-9 south ••••••••").says("+NEW-1 south ••••••••").does_not_say("hunter");
+    assert_eq!(banner(&host), "NEW-1 south hunter2 16 none");
 }
 
 #[test]

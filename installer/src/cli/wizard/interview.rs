@@ -15,6 +15,8 @@ pub(super) struct Interview<'a> {
     variables: Vec<(&'a String, &'a Variable)>,
     given: &'a Values,
     remembered: &'a Values,
+    /// Whether what is remembered is asked again, as what Enter takes.
+    anew: bool,
     answers: Values,
 }
 
@@ -75,11 +77,12 @@ impl Entry<'_> {
 
 impl<'a> Interview<'a> {
     /// Before the first question.
-    pub(super) fn new(questions: &Questions<'a>) -> Self {
+    pub(super) fn new(questions: &Questions<'a>, anew: bool) -> Self {
         Self {
             variables: manifest::in_order(&questions.manifest.variables),
             given: questions.given,
             remembered: questions.remembered,
+            anew,
             answers: Values::new(),
         }
     }
@@ -118,6 +121,8 @@ impl<'a> Interview<'a> {
         }
         if let Some(value) = self.remembered.get(name).filter(|value| !value.is_null()) {
             return match variable.check(value) {
+                // Secrets are changed by `fz secret rotate`.
+                Ok(value) if self.anew && variable.kind != VariableKind::Secret => Standing::Default(value),
                 Ok(value) => Standing::Remembered(value),
                 Err(why) => Standing::Unfit(why),
             };
