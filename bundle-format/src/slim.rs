@@ -9,6 +9,7 @@ use crate::bundle::Bundle;
 use crate::error::{FormatError, Result};
 use crate::read_at::ReadAt;
 use crate::seek_table;
+use manifest_schema::Digest;
 use std::io::{Seek, SeekFrom, Write};
 
 /// Bytes that [`fn@write`] would write.
@@ -48,6 +49,35 @@ pub fn write<S: ReadAt>(bundle: &Bundle<S>, out: &mut (impl Write + Seek)) -> Re
     }
     out.seek(SeekFrom::Start(index.payload_end())).map_err(writing)?;
     out.write_all(&seek_table::encode(index)?).map_err(writing)
+}
+
+/// Whether `file` holds all that [`fn@write`] would write: every frame but those of layers, and the end.
+#[must_use]
+pub fn is_whole<S: ReadAt, F: ReadAt>(bundle: &Bundle<S>, file: &F) -> bool {
+    let index = bundle.verified().index();
+    let (Ok(left_out), Ok(seek)) = (left_out(bundle), seek_table::encode(index)) else { return false };
+    let same_length = file.size().is_ok_and(|bytes| bytes == bundle.verified().file_bytes());
+    let mut buffer = Vec::new();
+    let mut holds = |offset: u64, bytes: usize, digest: Digest| {
+        buffer.resize(bytes, 0);
+        file.read_exact_at(&mut buffer, offset).is_ok() && Digest::of(&buffer) == digest
+    };
+    let frames = index.frames().iter().enumerate().zip(left_out).filter(|(_, left_out)| !left_out);
+    let mut frames =
+        frames.map(|((number, frame), _)| (index.file_offset(number).unwrap_or_default(), frame));
+    same_length
+        && frames.all(|(offset, frame)| holds(offset, frame.compressed_bytes as usize, frame.digest))
+        && holds(index.payload_end(), seek.len(), Digest::of(&seek))
+        && same_head(bundle, file)
+}
+
+fn same_head<S: ReadAt, F: ReadAt>(bundle: &Bundle<S>, file: &F) -> bool {
+    let bytes =
+        usize::try_from(bundle.verified().index().file_offset(0).unwrap_or_default()).unwrap_or_default();
+    let (mut one, mut other) = (vec![0; bytes], vec![0; bytes]);
+    bundle.source().read_exact_at(&mut one, 0).is_ok()
+        && file.read_exact_at(&mut other, 0).is_ok()
+        && one == other
 }
 
 /// For each frame, whether it belongs to a layer.

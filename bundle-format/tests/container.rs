@@ -409,6 +409,12 @@ fn a_bundle_without_its_layers_has_everything_else() {
     let zeros = slim_bytes.iter().filter(|byte| **byte == 0).count() as u64;
     assert!(slim::bytes(&whole).unwrap() + zeros >= bytes.len() as u64, "what was left out are holes");
 
+    assert!(slim::is_whole(&whole, &slim_bytes));
+    for at in [20, slim_bytes.len() - 3, whole.verified().index().file_offset(0).unwrap() as usize + 30] {
+        let mut damaged = slim_bytes.clone();
+        damaged[at] ^= 1;
+        assert!(!slim::is_whole(&whole, &damaged), "{at}");
+    }
     let kept = Bundle::open(slim_bytes.clone(), &trusting(&key)).unwrap();
     assert_eq!(kept.verified().id(), whole.verified().id());
     assert_eq!(kept.small_file(&kept.release().manifest, 100).unwrap(), b"hello");

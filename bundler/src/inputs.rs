@@ -279,22 +279,33 @@ fn check_secrets(manifest: &Manifest, sources: &Sources, project: &Project, foun
     let secrets = manifest.variables.iter().filter(|(_, variable)| variable.kind == VariableKind::Secret);
     for (secret, _) in secrets {
         let marker = renderings::secret(secret);
+        // The whole definition: what is not in a container's own definition is in a label of it.
+        let shows = |value: serde_json::Value| value.to_string().contains(&marker);
+        let hint = format!(
+            "mount it: `secrets: {{ {secret}: {{ environment: {secret} }} }}` at the top, `secrets: [{secret}]` in the service; it is the file /run/secrets/{secret}"
+        );
         for (name, service) in &project.services {
-            let shown_in = [
-                ("environment", service.environment.values().any(|value| value.contains(&marker))),
-                ("labels", service.labels.values().any(|value| value.contains(&marker))),
-                ("command", service.command.iter().flatten().any(|word| word.contains(&marker))),
-                ("entrypoint", service.entrypoint.iter().flatten().any(|word| word.contains(&marker))),
-            ];
-            for (key, _) in shown_in.into_iter().filter(|(_, shown)| *shown) {
+            let members = match serde_json::to_value(service) {
+                Ok(serde_json::Value::Object(members)) => members,
+                _ => continue,
+            };
+            for (key, _) in members.into_iter().filter(|(_, value)| shows(value.clone())) {
                 let message = format!(
                     "service `{name}` has the secret `{secret}` in its `{key}`, where `docker inspect` shows it"
                 );
-                let hint = format!(
-                    "mount it: `secrets: {{ {secret}: {{ environment: {secret} }} }}` at the top, `secrets: [{secret}]` in the service; it is the file /run/secrets/{secret}"
-                );
-                found.push(sources.mistake(&service.place.line(), message).hint(hint));
+                found.push(sources.mistake(&service.place.line(), message).hint(&hint));
             }
+        }
+        let others = [
+            ("networks", serde_json::to_value(&project.networks)),
+            ("volumes", serde_json::to_value(&project.volumes)),
+        ];
+        for (section, _) in
+            others.into_iter().filter(|(_, value)| value.as_ref().is_ok_and(|value| shows(value.clone())))
+        {
+            let message =
+                format!("the secret `{secret}` stands in `{section}`, where `docker inspect` shows it");
+            found.push(Diagnostic::new(sources.file(0), message).hint(&hint));
         }
     }
 }

@@ -11,6 +11,7 @@ use manifest_schema::{Diagnostic, Diagnostics};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 /// A file of the release folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -71,6 +72,9 @@ fn open(manifest: &Manifest, given: &Given, values: &Values) -> Values {
         .collect()
 }
 
+/// How long the comparison of one file may take; what is found by then is right, and longer than it could be.
+const MAX_DIFF_TIME: Duration = Duration::from_secs(5);
+
 /// What differs between two sites, as a unified diff with the second over the first; empty where nothing does.
 #[must_use]
 pub fn diff(one: &Rendered, one_name: &str, other: &Rendered, other_name: &str) -> String {
@@ -87,7 +91,7 @@ pub fn diff(one: &Rendered, one_name: &str, other: &Rendered, other_name: &str) 
             (Some(None), _) | (_, Some(None)) => out.push_str(&format!("{path}: binary files differ\n")),
             (old, new) => {
                 let (old, new) = (old.flatten().unwrap_or_default(), new.flatten().unwrap_or_default());
-                let diff = similar::TextDiff::from_lines(&old, &new);
+                let diff = similar::TextDiff::configure().timeout(MAX_DIFF_TIME).diff_lines(&old, &new);
                 let names = (format!("{path}  ({one_name})"), format!("{path}  ({other_name})"));
                 out.push_str(&diff.unified_diff().header(&names.0, &names.1).to_string());
             }

@@ -75,7 +75,7 @@ pub fn answers(manifest: &Manifest, given: &Given) -> Result<Values, Diagnostics
         .filter(|(_, variable)| variable.default.is_none())
         .map(|(name, variable)| (name.clone(), stand_in(name, variable)))
         .collect();
-    // A stand-in need not match the pattern that answers have to.
+    // A stand-in need not be what answers have to be.
     let asked: BTreeMap<String, Variable> = manifest
         .variables
         .iter()
@@ -87,7 +87,8 @@ pub fn answers(manifest: &Manifest, given: &Given) -> Result<Values, Diagnostics
             } else {
                 variable.kind
             };
-            (name.clone(), Variable { pattern, kind, ..variable.clone() })
+            let (min, max) = if free { (None, None) } else { (variable.min, variable.max) };
+            (name.clone(), Variable { pattern, kind, min, max, ..variable.clone() })
         })
         .collect();
     manifest::resolve(&asked, given, &unknown, &mut |length| "x".repeat(length))

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use manifest_schema::manifest::{ConfigSpec, Manifest};
 use manifest_schema::site::{self, Made, Values, Written};
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, ProjectName, limits, render, yaml};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// What lies in the manifest's folder, as far as the release is made from it.
@@ -104,9 +105,9 @@ impl Texts {
         let compose_folder = self.folder.join(self.manifest.compose_folder());
         let load = |name: &str| {
             let name: BundlePath = name.parse().ok()?;
-            std::fs::read(compose_folder.join(name.as_str())).ok()
+            read_below(&compose_folder, name.as_str())
         };
-        let template = |name: &str| read_text(&self.folder.join(name)).ok();
+        let template = |name: &str| String::from_utf8(read_below(&self.folder, name)?).ok();
         let written = Written {
             manifest: &self.manifest,
             shown_root: &shown_root(&self.folder),
@@ -129,12 +130,33 @@ pub(crate) fn shown_root(folder: &Path) -> String {
     }
 }
 
+/// Reads a file below `folder` that a Compose file or template names. Links are followed as long as they lead
+/// to an ordinary file below it: a repository that somebody cloned must not bring this machine's files along.
+pub(crate) fn read_below(folder: &Path, name: &str) -> Option<Vec<u8>> {
+    let file = below(folder, name)?;
+    let mut bytes = Vec::new();
+    let limit = limits::MAX_RENDERED_BYTES as u64;
+    std::fs::File::open(file).ok()?.take(limit + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= limit).then_some(bytes)
+}
+
+/// The ordinary file that `name` means, where it lies below `folder`.
+pub(crate) fn below(folder: &Path, name: &str) -> Option<PathBuf> {
+    let whole = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let file = whole.join(name).canonicalize().ok()?;
+    (file.starts_with(whole.canonicalize().ok()?) && file.is_file()).then_some(file)
+}
+
 /// Reads a text file that a person wrote.
 pub(crate) fn read_text(file: &Path) -> std::result::Result<String, Diagnostic> {
     let shown = file.display().to_string();
     // Nobody writes `./` before every name.
     let shown = shown.strip_prefix("./").unwrap_or(&shown).to_owned();
-    let size = std::fs::metadata(file).map_err(|error| Diagnostic::new(&shown, plain(&error)))?.len();
+    let metadata = std::fs::metadata(file).map_err(|error| Diagnostic::new(&shown, plain(&error)))?;
+    if !metadata.is_file() {
+        return Err(Diagnostic::new(&shown, "it is not a file"));
+    }
+    let size = metadata.len();
     if size > limits::MAX_YAML_BYTES as u64 {
         return Err(Diagnostic::new(&shown, format!("it has {size} bytes; 4 MiB are the most")));
     }

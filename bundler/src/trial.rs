@@ -12,12 +12,13 @@ use crate::sources::ResolveOptions;
 use crate::texts::Texts;
 use anyhow::{Context, Result};
 use bundle_format::PackOptions;
-use ferry_terminal::{Class, Failure};
+use ferry_terminal::{Class, Failure, human};
 use manifest_schema::ProjectName;
-use manifest_schema::compose::model::{FileObject, Port, Project};
-use manifest_schema::manifest::{ArtifactFrom, Given};
+use manifest_schema::compose::model::{FileObject, MountSource, Project};
+use manifest_schema::manifest::{self, ArtifactFrom, Given};
 use manifest_schema::progress::Progress;
-use std::collections::BTreeMap;
+use manifest_schema::site::Values;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
@@ -61,23 +62,25 @@ pub struct Trial {
     fingerprint: String,
     /// Ports given so far: a rebuild keeps them.
     ports: BTreeMap<(String, String), u16>,
+    notes: BTreeSet<String>,
 }
 
 impl Trial {
     /// Makes room for a trial. Nothing is built or installed yet.
     ///
     /// # Errors
-    /// When the manifest has mistakes, or the installer is not there.
+    /// When the manifest has mistakes, an answer is missing or bad, or the installer is not there.
     pub fn new(mut wish: Wish) -> Result<Self> {
         let texts = Texts::read(&wish.manifest)?;
-        let open = texts.manifest.variables.iter().any(|(name, variable)| {
-            let answered = wish.answers.values().contains_key(name);
-            !answered && variable.default.is_none() && variable.generate.is_none()
-        });
-        if !open {
-            // Defaults do for a trial.
-            wish.options.push("--no-input".to_owned());
-        }
+        // The same answers for the ports that are chosen here and for the installer, which asks nobody.
+        let length = |length| "x".repeat(length);
+        manifest::resolve(&texts.manifest.variables, &wish.answers, &Values::new(), &mut { length })
+            .map_err(|missing| {
+                Failure::new(Class::Input, missing.to_string()).hint(
+                    "give answers with --set NAME=VALUE, --values FILE or FERRY_VAR_NAME in the environment",
+                )
+            })?;
+        wish.options.push("--no-input".to_owned());
         let installer = installer(wish.installer.as_deref())?;
         let name: String = texts.manifest.name.as_str().chars().take(56).collect();
         let folder = tempfile::Builder::new().prefix("ferry-try-").tempdir()?;
@@ -89,6 +92,7 @@ impl Trial {
             folder,
             wish,
             ports: BTreeMap::new(),
+            notes: BTreeSet::new(),
         })
     }
 
@@ -100,6 +104,8 @@ impl Trial {
         let texts = Texts::read(&self.wish.manifest)?;
         let values = renderings::answers(&texts.manifest, &self.wish.answers)?;
         let project = texts.make(&values, HOSTNAME)?.parsed.project;
+        check_images(&texts.manifest.name, &project)?;
+        self.notes = shared(&project);
         let product = self.root().join(self.name.as_str());
         fs::create_dir_all(&product)?;
         let over = self.override_text(&project)?;
@@ -148,7 +154,7 @@ impl Trial {
         command
     }
 
-    /// Installs what was built, as a technician would; it may ask.
+    /// Installs what was built, as a technician would.
     ///
     /// # Errors
     /// When the installer cannot be run.
@@ -199,6 +205,12 @@ impl Trial {
             .into())
     }
 
+    /// What of this machine the trial shares, for people.
+    #[must_use]
+    pub fn notes(&self) -> &BTreeSet<String> {
+        &self.notes
+    }
+
     /// Where the services can be reached.
     #[must_use]
     pub fn published(&self) -> Vec<Published> {
@@ -217,12 +229,12 @@ impl Trial {
         let mut text = String::from("services:\n");
         for (name, service) in &project.services {
             writeln!(text, "  {name}:\n    container_name: !reset null")?;
-            let published: Vec<&Port> = service.ports.iter().collect();
-            if published.is_empty() {
+            // Where only the engine chooses, it chooses free ones.
+            if service.ports.iter().all(|port| port.published.is_none()) {
                 continue;
             }
             text.push_str("    ports: !override\n");
-            for port in published {
+            for port in &service.ports {
                 let target = format!("{}/{}", port.target, port.protocol);
                 let free = self.free_port(name.as_str(), &target)?;
                 writeln!(text, "      - \"127.0.0.1:{free}:{target}\"")?;
@@ -286,6 +298,40 @@ impl Trial {
         }
         found
     }
+}
+
+/// An image that is named after the project has another name in a trial.
+fn check_images(product: &ProjectName, project: &Project) -> Result<()> {
+    for (name, service) in &project.services {
+        if service.image == format!("{product}-{name}") {
+            let fact = format!("the image of service `{name}` is named after the project");
+            let hint = format!(
+                "name it in the Compose file, so that a trial has it too: `image: {}`",
+                service.image
+            );
+            return Err(Failure::new(Class::Input, fact).hint(hint).into());
+        }
+    }
+    Ok(())
+}
+
+/// What of this machine a trial of `project` does not get its own of.
+fn shared(project: &Project) -> BTreeSet<String> {
+    let mut notes = BTreeSet::new();
+    for (name, service) in &project.services {
+        if service.network_mode.as_deref() == Some("host") {
+            notes.insert(format!("{name} uses the network of this machine: its ports are not moved"));
+        }
+        for mount in &service.mounts {
+            if let MountSource::Bind { path, .. } = &mount.source
+                && path.starts_with('/')
+                && !mount.read_only
+            {
+                notes.insert(format!("{name} writes into {} of this machine", human::printable(path)));
+            }
+        }
+    }
+    notes
 }
 
 /// The state of all inputs at one moment.

@@ -138,6 +138,11 @@ pub async fn install(
         trust::pin(&root, bundle.release().name.as_str(), signer)?;
     }
     if prepared.plan.is_empty(&prepared.state) {
+        // Nothing that runs depends on it: but the next release may.
+        site::remember(&prepared.product, &prepared.site.values)?;
+        if !request.kept {
+            kept::keep(&bundle, &prepared.product, &prepared.id)?;
+        }
         return Ok(Ending::Unchanged { release: prepared.id });
     }
     carry_out(request, &root, &bundle, prepared, progress, cancel).await
@@ -192,7 +197,7 @@ async fn stage_switch_commit(
     cancel: &CancellationToken,
 ) -> Result<SwitchReport> {
     journal.begin(step)?;
-    let (target, ids) = stage(bundle, prepared, progress, cancel).await?;
+    let (target, ids) = stage(request, bundle, prepared, progress, cancel).await?;
     journal.done(step)?;
 
     *step = "switch";
@@ -218,6 +223,7 @@ async fn stage_switch_commit(
 }
 
 async fn stage(
+    request: &Request,
     bundle: &Arc<Bundle<File>>,
     prepared: &mut Prepared,
     progress: &Arc<dyn Progress>,
@@ -242,7 +248,9 @@ async fn stage(
         engine.sync_data().await?;
     }
     lay_out::lay_out(bundle, site, product, id, progress.as_ref())?;
-    kept::keep(bundle, product, id)?;
+    if !request.kept {
+        kept::keep(bundle, product, id)?;
+    }
     let target = target(product, id, &attempt.name, site, release, engine, &ids, &prepared.state)?;
     switch::prepare_networks_volumes(engine, &target, progress.as_ref()).await.map_err(classify::switch)?;
     let seeds = prepared.plan.seeds.clone();

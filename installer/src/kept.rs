@@ -9,16 +9,14 @@ use bundle_format::{Bundle, slim};
 use manifest_schema::ReleaseId;
 use std::fs::File;
 
-/// Keeps the bundle of `id`, unless it is kept already.
+/// Keeps the bundle of `id`, unless it is kept already, and whole.
 ///
 /// # Errors
 /// When the bundle cannot be read, or the file not written.
 pub fn keep(bundle: &Bundle<File>, product: &ProductDir, id: &ReleaseId) -> Result<()> {
     let path = product.kept_bundle(id);
     let doing = || format!("keeping {}", path.display());
-    let whole = bundle.verified().file_bytes();
-    // Whole or not there: it gets its name last.
-    if path.metadata().is_ok_and(|metadata| metadata.len() == whole) {
+    if File::open(&path).is_ok_and(|kept| slim::is_whole(bundle, &kept)) {
         return Ok(());
     }
     let folder = product.bundles();

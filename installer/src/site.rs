@@ -9,7 +9,7 @@ use manifest_schema::manifest::{self, Given, Manifest, Variable, VariableKind};
 use manifest_schema::release::{FileEntry, Release};
 use manifest_schema::site::{self, Written};
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, limits};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub use manifest_schema::site::Values;
@@ -34,6 +34,8 @@ pub struct Site {
     pub values: Values,
     /// Values that are never shown.
     pub hidden: Vec<String>,
+    /// Files that are never shown: those of the Compose file's secrets.
+    pub secret_files: BTreeSet<String>,
     /// Small files of the release folder by path: rendered configs, and the files that the Compose
     /// file names. Artifacts are not among them.
     pub files: BTreeMap<BundlePath, RenderedFile>,
@@ -148,7 +150,15 @@ pub fn evaluate<S: ReadAt>(
         .flat_map(|(name, _)| [values.get(name), remembered.get(name)])
         .filter_map(|value| value?.as_str().filter(|text| !text.is_empty()).map(str::to_owned))
         .collect();
-    Ok(Site { project, compose, hidden, values, files, configs, secrets })
+    let secret_files = project
+        .secrets
+        .values()
+        .filter_map(|object| match object {
+            FileObject::File(path) => Some(path.clone()),
+            _ => None,
+        })
+        .collect();
+    Ok(Site { project, compose, hidden, secret_files, values, files, configs, secrets })
 }
 
 /// The manifest that `bundle` carries.
@@ -273,6 +283,25 @@ pub fn keep_attempted(product: &ProductDir, values: &Values) -> Result<()> {
     let answered: BTreeMap<&String, &serde_json::Value> =
         values.iter().filter(|(_, value)| !value.is_null()).collect();
     host::write_whole(&product.file(NEW_VALUES), &serde_json::to_vec_pretty(&answered)?, 0o600)
+}
+
+/// Remembers answers that change nothing which runs.
+///
+/// # Errors
+/// When they cannot be read or written.
+pub fn remember(product: &ProductDir, values: &Values) -> Result<()> {
+    let before = read_values(&product.file(VALUES))?;
+    let mut after = before.clone();
+    after.extend(
+        values
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+    if after == before {
+        return Ok(());
+    }
+    host::write_whole(&product.file(VALUES), &serde_json::to_vec_pretty(&after)?, 0o600)
 }
 
 /// What becomes of the answers of an attempt that has ended.

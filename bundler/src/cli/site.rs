@@ -6,6 +6,7 @@ use clap::Args;
 use ferry_terminal::{Class, Failure, Output, human};
 use manifest_schema::manifest::{Given, Manifest};
 use manifest_schema::{Diagnostics, schema};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -64,8 +65,7 @@ pub(super) fn run_render(args: &RenderArgs, output: Output) -> Result<()> {
         ));
     }
     if let Some(file) = &args.diff {
-        let mut other = render::answers_file(file)?;
-        add(&mut other, &args.set)?;
+        let other = answers(Some(file), &args.set)?;
         let other = render::render(&args.manifest, &other, &args.hostname)?;
         let name = args.values.as_deref().map_or_else(|| "defaults".to_owned(), shown);
         let diff = render::diff(&rendered, &name, &other, &shown(file));
@@ -104,25 +104,23 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
+/// The answers of the environment, over them those of the values file, over them the single ones, as on site.
 pub(super) fn answers(file: Option<&Path>, single: &[String]) -> Result<Given> {
-    let mut given = match file {
-        Some(file) => render::answers_file(file)?,
-        None => Given::default(),
-    };
-    add(&mut given, single)?;
-    Ok(given)
-}
-
-fn add(given: &mut Given, single: &[String]) -> Result<()> {
+    let mut given = Given::default();
+    let texts =
+        |(key, value): (OsString, OsString)| Some((key.into_string().ok()?, value.into_string().ok()?));
+    given.add_environment(std::env::vars_os().filter_map(texts));
+    if let Some(file) = file {
+        given.extend(render::answers_file(file)?);
+    }
     for answer in single {
-        let Some((name, value)) = answer.split_once('=') else {
+        if !given.add_option(answer) {
             return Err(Failure::new(Class::Usage, format!("--set {answer} has no `=`"))
                 .hint("write --set NAME=VALUE")
                 .into());
-        };
-        given.set(name.trim(), value.into(), "--set");
+        }
     }
-    Ok(())
+    Ok(given)
 }
 
 pub(super) fn run_lint(args: &LintArgs, output: Output) -> Result<()> {

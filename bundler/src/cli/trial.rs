@@ -147,6 +147,9 @@ fn build_and_install(trial: &mut Trial, progress: &TerminalProgress, cancel: &Ca
 }
 
 fn say_where(trial: &Trial, output: Output) {
+    for note in trial.notes() {
+        output.error_line(&format!("{} {note}", output.for_stderr().yellow("note:")));
+    }
     for port in trial.published() {
         output.error_line(&format!(
             "  {:<10} 127.0.0.1:{} ({})",

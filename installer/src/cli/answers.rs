@@ -7,9 +7,6 @@ use manifest_schema::limits;
 use manifest_schema::manifest::Given;
 use std::path::Path;
 
-/// What stands before a variable's name in the environment.
-const PREFIX: &str = "FERRY_VAR_";
-
 /// The answers of the environment, over them those of the values file, over them the single ones.
 ///
 /// # Errors
@@ -20,21 +17,16 @@ pub(super) fn read(
     single: &[String],
 ) -> Result<Given> {
     let mut given = Given::default();
-    for (key, value) in environment {
-        if let Some(name) = key.strip_prefix(PREFIX) {
-            given.set(name, value.into(), &key);
-        }
-    }
+    given.add_environment(environment);
     if let Some(path) = file {
         given.extend(from_file(path)?);
     }
     for answer in single {
-        let Some((name, value)) = answer.split_once('=') else {
+        if !given.add_option(answer) {
             return Err(Failure::new(Class::Usage, format!("--set {answer} has no `=`"))
                 .hint("write --set NAME=VALUE")
                 .into());
-        };
-        given.set(name.trim(), value.into(), "--set");
+        }
     }
     Ok(given)
 }

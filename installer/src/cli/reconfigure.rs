@@ -23,6 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// More than any key or certificate chain needs.
+const MAX_SECRET_BYTES: u64 = 64 << 10;
+
 #[derive(Args)]
 pub(super) struct ReconfigureArgs {
     #[command(flatten)]
@@ -50,13 +53,16 @@ pub(super) enum SecretCommand {
     List(Which),
     /// Give a secret another value, and restart what uses it
     #[command(
-        after_help = "Examples:\n  fz secret rotate db_password            a new generated one\n  fz secret rotate api_key < key.txt      one that is given"
+        after_help = "Examples:\n  fz secret rotate db_password                        a new generated one\n  fz secret rotate api_key --stdin --yes < key.txt    one that is given"
     )]
     Rotate {
         /// The variable
         name: String,
         #[command(flatten)]
         which: Which,
+        /// Read the value from standard input, without the end of its last line
+        #[arg(long)]
+        stdin: bool,
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
@@ -150,13 +156,12 @@ async fn carry_out(
         output.line("nothing was changed (--dry-run)");
         return Ok(());
     }
-    if plan.is_empty(&State::load(&task.product)?) && plan.files.is_empty() {
-        return ending::report(Ending::Unchanged { release: plan.release.clone() }, common, output);
-    }
-    if !output.json {
+    // Answers that change nothing today are remembered all the same.
+    let changes = !(plan.is_empty(&State::load(&task.product)?) && plan.files.is_empty());
+    if changes && !output.json {
         show(&plan, output);
     }
-    if !task.yes && !agrees(output, cancel).await? {
+    if changes && !task.yes && !agrees(output, cancel).await? {
         return Err(Failure::new(Class::Cancelled, "nothing was changed").into());
     }
     let done = install::install(&task.request, &nobody, None, progress, cancel).await?;
@@ -213,7 +218,7 @@ pub(super) async fn secret(
 ) -> Result<()> {
     match command {
         SecretCommand::List(which) => list(&which, common, output),
-        SecretCommand::Rotate { name, which, yes } => {
+        SecretCommand::Rotate { name, which, stdin, yes } => {
             let mut task = task(&which, Given::default(), common)?;
             let manifest = manifest(&task)?;
             let length = match manifest.variables.get(&name) {
@@ -223,19 +228,14 @@ pub(super) async fn secret(
                     return Err(Failure::new(Class::Usage, fact).hint("`fz secret list` shows them").into());
                 }
             };
-            let value = match typed_secret()? {
-                Some(value) => value,
-                None => match length {
-                    Some(length) => random::name(length),
-                    None => {
-                        return Err(Failure::new(
-                            Class::Usage,
-                            format!("{name} is not generated: it has to be given"),
-                        )
-                        .hint(format!("write it to standard input: `fz secret rotate {name} < file`"))
-                        .into());
-                    }
-                },
+            let value = match length {
+                _ if stdin => given_secret()?,
+                Some(length) => random::name(length),
+                None => {
+                    let fact = format!("{name} is not generated: it has to be given");
+                    let hint = format!("`fz secret rotate {name} --stdin --yes < FILE`");
+                    return Err(Failure::new(Class::Usage, fact).hint(hint).into());
+                }
             };
             task.request.values.set(&name, value.into(), "fz secret rotate");
             task.yes = yes;
@@ -244,16 +244,20 @@ pub(super) async fn secret(
     }
 }
 
-/// The secret on standard input, without the newline at its end; `None` at a terminal or where it is empty.
-fn typed_secret() -> Result<Option<String>> {
-    if std::io::stdin().is_terminal() {
-        return Ok(None);
-    }
+/// The secret on standard input, without the end of its last line.
+fn given_secret() -> Result<String> {
     let mut bytes = Vec::new();
-    std::io::stdin().lock().take(limits::MAX_YAML_BYTES as u64).read_to_end(&mut bytes)?;
+    std::io::stdin().lock().take(MAX_SECRET_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_SECRET_BYTES {
+        let fact = format!("the secret on standard input is longer than {MAX_SECRET_BYTES} bytes");
+        return Err(Failure::new(Class::Usage, fact).into());
+    }
     let text = String::from_utf8(bytes).context("the secret on standard input is not UTF-8 text")?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    Ok((!text.is_empty()).then(|| text.to_owned()))
+    let text = text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
+    if text.is_empty() {
+        return Err(Failure::new(Class::Usage, "there is no secret on standard input").into());
+    }
+    Ok(text.to_owned())
 }
 
 fn manifest(task: &Task) -> Result<Manifest> {

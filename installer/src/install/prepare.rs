@@ -219,7 +219,7 @@ impl Host<'_> {
             switch::Comparison::default()
         };
         let current = state.current.as_ref().map(|current| product.release(&current.folder));
-        let files = current.map(|folder| changes::files(&site, &folder)).unwrap_or_default();
+        let files = current.map(|folder| changes::files(&site, &folder, request.dry_run)).unwrap_or_default();
         let plan = Plan::new(release, id, state, &images, lay_out, seeds, comparison, files);
         Ok(Some(Known { attempt, site, images, inventory, plan }))
     }

@@ -218,7 +218,7 @@ async fn start_all(
             Err(SequenceError::Service(failure)) => {
                 progress.warn(&format!("{failure} (put back from before)"));
                 let before = members.len();
-                members.retain(|member| member.service != failure.service);
+                members.retain(|member| member.place != failure.service);
                 report.failures.push(*failure);
                 if members.len() == before {
                     return Ok(());

@@ -49,6 +49,23 @@ impl Given {
         Ok(given)
     }
 
+    /// Adds the answers of an environment: `FERRY_VAR_NAME`.
+    pub fn add_environment(&mut self, environment: impl Iterator<Item = (String, String)>) {
+        for (key, value) in environment {
+            if let Some(name) = key.strip_prefix("FERRY_VAR_") {
+                self.set(name, value.into(), &key);
+            }
+        }
+    }
+
+    /// Adds an answer of a command line, `NAME=VALUE`; false where it has no `=`.
+    #[must_use]
+    pub fn add_option(&mut self, answer: &str) -> bool {
+        let Some((name, value)) = answer.split_once('=') else { return false };
+        self.set(name.trim(), value.into(), "--set");
+        true
+    }
+
     /// Adds an answer, over one of the same name. `origin` says how it was given: `--set`.
     pub fn set(&mut self, name: &str, value: Value, origin: &str) {
         self.values.insert(name.to_owned(), value);

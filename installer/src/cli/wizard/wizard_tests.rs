@@ -71,7 +71,7 @@ impl Site {
 
     fn interview(&self) -> Interview<'_> {
         let (given, remembered) = (&self.given, &self.remembered);
-        Interview::new(&Questions { manifest: &self.manifest, given, remembered })
+        Interview::new(&Questions { manifest: &self.manifest, given, remembered }, false)
     }
 
     /// The answers after these lines, what was seen, and the options that give them again.
