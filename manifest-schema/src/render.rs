@@ -77,6 +77,9 @@ const FILTERS: [&str; 42] = [
     "count",
 ];
 
+/// What is said of an expression that is `none`.
+const NO_VALUE: &str = "has no value";
+
 /// A template with the templates that it includes, imports or extends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
@@ -118,6 +121,11 @@ impl Template {
         let file = self.file.as_str();
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_formatter(|output, state, value| match value.is_none() {
+            // A file with the word `none` in it would be found out on site.
+            true => Err(minijinja::Error::new(ErrorKind::InvalidOperation, NO_VALUE)),
+            false => minijinja::escape_formatter(output, state, value),
+        });
         environment.set_syntax(syntax().map_err(|error| Diagnostic::new(file, error.to_string()))?);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(limits::TEMPLATE_FUEL));
@@ -255,6 +263,12 @@ fn explain(file: &str, text: &str, values: &Map<String, Value>, error: &minijinj
     };
     let (message, hint) = match error.kind() {
         ErrorKind::UndefinedError => undefined(expression, values),
+        ErrorKind::InvalidOperation if error.detail() == Some(NO_VALUE) => {
+            let shown = shown(expression);
+            let hint =
+                format!("write `{{% if {shown} is not none %}}` around it, or `{{{{ {shown} or '' }}}}`");
+            (format!("`{shown}` {NO_VALUE}: it is `none` with these answers"), Some(hint))
+        }
         ErrorKind::SyntaxError => (
             format!("not a valid template: {}", detail()),
             Some(
@@ -336,6 +350,7 @@ mod tests {
             ("plant_name", json!("ABC-1")),
             ("cameras", json!([{"name": "gate"}, {"name": "roof"}])),
             ("tls", json!(true)),
+            ("unasked", json!(null)),
             ("ferry.name", json!("plant")),
             ("ferry.version", json!("2.4.0")),
         ];
@@ -356,6 +371,8 @@ mod tests {
             "# plant 2.4.0\ncam-gate,cam-roof\n<abc-1> [{\"name\": \"gate\"}, {\"name\": \"roof\"}]\n"
         );
         assert_eq!(render("t.html", "{{ '<' }}", &values()).unwrap(), "<");
+        let unasked = "{{ unasked or 'no' }}{% if unasked %}{{ unasked }}{% endif %}{{ unasked is none }}";
+        assert_eq!(render("t.j2", unasked, &values()).unwrap(), "noTrue");
         for filter in FILTERS {
             let error = render("t.j2", &format!("{{{{ 1 | {filter} }}}}"), &values());
             let text = error.err().map(|error| error.to_string()).unwrap_or_default();
@@ -391,6 +408,7 @@ mod tests {
             ("{% include 'gone.j2' %}", "`gone.j2`, which does not exist"),
             ("{% include plant_name %}", "is only known on site"),
             ("{{ plant_name + 1 }}", "invalid operation"),
+            ("\n {{ unasked }}", "t.j2:2:5: `unasked` has no value: it is `none` with these answers"),
         ] {
             assert!(refused(text).contains(part), "{text}: {}", refused(text));
         }

@@ -23,7 +23,8 @@ fn asking(folder: &Path, version: &str, more: &str) -> Built {
     bundle::changed(folder, &site, |site| {
         let old = "  site_name: { prompt: \"Name of this site\", default: \"nowhere\" }\n";
         bundle::replace(&site.join("ferry.yaml"), old, &format!("{VARIABLES}{more}"));
-        let banner = "{{ site_name }} {{ side }} {{ password }} {{ token | length }} {{ backup_host }}\n";
+        let banner =
+            "{{ site_name }} {{ side }} {{ password }} {{ token | length }} {{ backup_host or 'alone' }}\n";
         fs::write(site.join("templates/banner.txt.j2"), banner).unwrap();
     })
 }
@@ -116,7 +117,7 @@ fn the_questions_of_a_bundle_are_asked_once_and_reach_its_files() {
     ];
     let other = types(host.on_terminal(&["reconfigure"]), &lines).succeeds().says("replaced   front");
     let _ = other.says("-XYZ-9 south ••••••••").says("+NEW-1 south ••••••••").does_not_say("hunter");
-    assert_eq!(banner(&host), "NEW-1 south hunter2 16 none");
+    assert_eq!(banner(&host), "NEW-1 south hunter2 16 alone");
 }
 
 #[test]
