@@ -206,6 +206,23 @@ impl Verified {
         &self.signers
     }
 
+    /// The frames that hold `span`, and how many content bytes of the first come before it.
+    ///
+    /// # Errors
+    /// When the span lies outside the payload.
+    pub fn frames_of(&self, span: Span) -> Result<(Range<usize>, u64)> {
+        let index = &self.index;
+        let outside = || FormatError::inconsistent("a span lies outside the payload");
+        let start = index.data_start().checked_add(span.offset).ok_or_else(outside)?;
+        let end = start.checked_add(span.size).ok_or_else(outside)?;
+        if span.size == 0 {
+            return Ok((0..0, 0));
+        }
+        let first = index.frame_at(start).ok_or_else(outside)?;
+        let last = index.frame_at(end - 1).ok_or_else(outside)?;
+        Ok((first..last + 1, start - index.content_offset(first).unwrap_or(start)))
+    }
+
     /// Size of the whole file in bytes.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
@@ -246,6 +263,12 @@ impl<S: ReadAt> Bundle<S> {
         &self.verified
     }
 
+    /// The same, without the medium.
+    #[must_use]
+    pub fn into_verified(self) -> Verified {
+        self.verified
+    }
+
     /// What the bundle holds.
     #[must_use]
     pub const fn release(&self) -> &Release {
@@ -284,21 +307,12 @@ impl<S: ReadAt> Bundle<S> {
         }
     }
 
-    /// The frames that hold `span`, and how many content bytes of the first come before it.
+    /// See [`Verified::frames_of`].
     ///
     /// # Errors
     /// When the span lies outside the payload.
     pub fn frames_of(&self, span: Span) -> Result<(Range<usize>, u64)> {
-        let index = &self.verified.index;
-        let outside = || FormatError::inconsistent("a span lies outside the payload");
-        let start = index.data_start().checked_add(span.offset).ok_or_else(outside)?;
-        let end = start.checked_add(span.size).ok_or_else(outside)?;
-        if span.size == 0 {
-            return Ok((0..0, 0));
-        }
-        let first = index.frame_at(start).ok_or_else(outside)?;
-        let last = index.frame_at(end - 1).ok_or_else(outside)?;
-        Ok((first..last + 1, start - index.content_offset(first).unwrap_or(start)))
+        self.verified.frames_of(span)
     }
 
     /// The frames that are `layer`, whole: read as bytes they are one zstd file.

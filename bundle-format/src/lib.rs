@@ -31,6 +31,6 @@ pub mod tarball;
 pub use bundle::{Bundle, UnverifiedBundle, Verified};
 pub use error::FormatError;
 pub use pack::{PackOptions, Packer};
-pub use read_at::ReadAt;
+pub use read_at::{Part, ReadAt};
 pub use reserve::Reserve;
 pub use signature::{Signer, Trust};

@@ -55,6 +55,36 @@ impl ReadAt for Vec<u8> {
     }
 }
 
+/// The part of a stream that was read, in its place; the rest cannot be read.
+#[derive(Debug)]
+pub struct Part {
+    offset: u64,
+    bytes: Vec<u8>,
+    size: u64,
+}
+
+impl Part {
+    /// Reads up to `length` bytes from `reader`, which stands at byte `offset` of a stream of `size` bytes.
+    /// A stream that ends or fails earlier leaves a shorter part.
+    #[must_use]
+    pub fn read(reader: &mut dyn Read, offset: u64, length: u64, size: u64) -> Self {
+        let mut bytes = Vec::new();
+        // Whoever needs what is missing is told so.
+        let _ = reader.take(length).read_to_end(&mut bytes);
+        Self { offset, bytes, size }
+    }
+}
+
+impl ReadAt for Part {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.bytes.read_exact_at(buffer, offset.checked_sub(self.offset).ok_or(io::ErrorKind::UnexpectedEof)?)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.size)
+    }
+}
+
 impl<S: ReadAt + ?Sized> ReadAt for Arc<S> {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         (**self).read_exact_at(buffer, offset)

@@ -349,16 +349,17 @@ fn report_build(summary: &Summary, output: Output) -> Result<()> {
 
 fn run_inspect(path: &std::path::Path, export: Option<PathBuf>, output: Output) -> Result<()> {
     let bundle = if path.as_os_str() == "-" {
-        inspect::read_head(&mut std::io::stdin().lock())
+        inspect::read(&mut std::io::stdin().lock())
     } else {
         let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-        inspect::read_head(&mut file)
+        inspect::read(&mut file)
     };
-    let bundle = bundle.map_err(|error| match error.downcast() {
+    let beginning = bundle.map_err(|error| match error.downcast() {
         Ok(error) => verify::classified(error, path),
         Err(error) => error,
     })?;
     if let Some(prefix) = export {
+        let bundle = &beginning.bundle;
         let write = |suffix: String, content: &[u8]| {
             let file = PathBuf::from(format!("{}{suffix}", prefix.display()));
             std::fs::write(&file, content).with_context(|| format!("writing {}", file.display()))
@@ -369,9 +370,9 @@ fn run_inspect(path: &std::path::Path, export: Option<PathBuf>, output: Output) 
         }
     }
     if output.json {
-        output.line(&serde_json::to_string_pretty(&inspect::to_json(&bundle))?);
+        output.line(&serde_json::to_string_pretty(&inspect::to_json(&beginning))?);
     } else {
-        output.line(&inspect::to_tree(&bundle, output));
+        output.line(&inspect::to_tree(&beginning, output));
     }
     Ok(())
 }

@@ -2,24 +2,51 @@
 
 use anyhow::Result;
 use bundle_format::bundle::Verified;
-use bundle_format::{Trust, UnverifiedBundle};
+use bundle_format::{Bundle, Part, Trust, UnverifiedBundle};
 use ferry_terminal::{Output, human};
+use manifest_schema::limits;
+use manifest_schema::manifest::{Manifest, in_order};
 use manifest_schema::release::{ArtifactKind, Image, Manifests, Release};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::io::Read;
 
+/// What can be told of a bundle from its first frames.
+#[derive(Debug)]
+pub struct Beginning {
+    /// Head and metadata.
+    pub bundle: Verified,
+    /// `ferry.yaml`, unless the bundle ends before it.
+    pub manifest: Option<Manifest>,
+}
+
+/// No more than this is read for `ferry.yaml`, which Ferry writes into the first data frame.
+const MAX_AHEAD: u64 = 32 << 20;
+
 /// Reads the head and the manifest; the signature must be valid, by whomever it was made.
 ///
 /// # Errors
 /// When it is not a bundle, or its head is damaged or not signed.
-pub fn read_head(reader: &mut dyn Read) -> Result<Verified> {
-    Ok(UnverifiedBundle::read(reader)?.verify(&Trust::AnyValid, reader)?)
+pub fn read(reader: &mut dyn Read) -> Result<Beginning> {
+    let verified = UnverifiedBundle::read(reader)?.verify(&Trust::AnyValid, reader)?;
+    let file = verified.release().manifest.clone();
+    let (frames, _) = verified.frames_of(file.span)?;
+    let index = verified.index();
+    let offset = |number| index.file_offset(number).unwrap_or_default();
+    let (start, end) = (offset(index.metadata_frames as usize), offset(frames.end));
+    let length = end.saturating_sub(start).min(MAX_AHEAD);
+    let part = Part::read(reader, start, length, verified.file_bytes());
+    let bundle = Bundle::with_source(verified, part)?;
+    let text = bundle.small_file(&file, limits::MAX_YAML_BYTES as u64).ok();
+    let text = text.and_then(|bytes| String::from_utf8(bytes).ok());
+    let manifest = text.and_then(|text| Manifest::parse("ferry.yaml", &text).ok());
+    Ok(Beginning { bundle: bundle.into_verified(), manifest })
 }
 
 /// The bundle as JSON.
 #[must_use]
-pub fn to_json(bundle: &Verified) -> serde_json::Value {
+pub fn to_json(beginning: &Beginning) -> serde_json::Value {
+    let Beginning { bundle, manifest } = beginning;
     json!({
         "id": bundle.id(),
         "format": bundle_format::index::VERSION,
@@ -31,12 +58,22 @@ pub fn to_json(bundle: &Verified) -> serde_json::Value {
             "comment": signer.key().comment(),
         })).collect::<Vec<_>>(),
         "release": bundle.release(),
+        "variables": manifest.as_ref().map(|manifest| in_order(&manifest.variables).into_iter().map(|(name, variable)| json!({
+            "name": name,
+            "type": variable.kind.word(),
+            "question": variable.question(),
+            "expected": variable.expected(),
+            "default": variable.default,
+            "generate": variable.generate,
+            "when": variable.when,
+        })).collect::<Vec<_>>()),
     })
 }
 
 /// The bundle as a tree for people.
 #[must_use]
-pub fn to_tree(bundle: &Verified, output: Output) -> String {
+pub fn to_tree(beginning: &Beginning, output: Output) -> String {
+    let bundle = &beginning.bundle;
     let release = bundle.release();
     let mut text = title(release, output);
     let _ = writeln!(text, "  id         {}", bundle.id());
@@ -57,6 +94,8 @@ pub fn to_tree(bundle: &Verified, output: Output) -> String {
     requires(&mut text, release);
     images(&mut text, release);
     others(&mut text, release);
+    variables(&mut text, beginning.manifest.as_ref());
+    origin(&mut text, release);
     text.truncate(text.trim_end().len());
     text
 }
@@ -152,6 +191,35 @@ fn others(text: &mut String, release: &Release) {
             human::bytes(seed.file.span.size)
         );
     }
+}
+
+fn variables(text: &mut String, manifest: Option<&Manifest>) {
+    let Some(manifest) = manifest else {
+        let _ = writeln!(text, "├─ variables: not to be read (the bundle is not whole)");
+        return;
+    };
+    let _ = writeln!(text, "├─ variables: {}", manifest.variables.len());
+    for (number, (name, variable)) in in_order(&manifest.variables).into_iter().enumerate() {
+        let branch = if number + 1 == manifest.variables.len() { "└─" } else { "├─" };
+        let mut kind = variable.expected();
+        if let Some(default) = &variable.default {
+            let _ = write!(kind, "; {default} by default");
+        }
+        if let Some(length) = variable.generate {
+            let _ = write!(kind, "; {length} characters are generated");
+        }
+        let question = variable.question().map(|question| format!("  {}", human::printable(question)));
+        let _ = writeln!(
+            text,
+            "│  {branch} {:<20} {}{}",
+            human::printable(name),
+            human::printable(&kind),
+            question.unwrap_or_default()
+        );
+    }
+}
+
+fn origin(text: &mut String, release: &Release) {
     let _ = writeln!(text, "└─ built with {}", human::printable(&release.built_with));
 }
 
@@ -179,7 +247,13 @@ mod tests {
         let mut text = title(&release, Output { json: false, quiet: false, rich: false, colour: false });
         requires(&mut text, &release);
         others(&mut text, &release);
-        assert_eq!(text.matches("SHA256:GOOD").count(), 5, "{text}");
+        let quoted = serde_json::to_string(hostile).unwrap();
+        let manifest = format!(
+            "ferry: 1\nname: site\nversion: 1\nvariables: {{ a: {{ prompt: {quoted}, default: {quoted} }} }}\n"
+        );
+        variables(&mut text, Some(&Manifest::parse("ferry.yaml", &manifest).unwrap()));
+        origin(&mut text, &release);
+        assert_eq!(text.matches("SHA256:GOOD").count(), 7, "{text}");
         assert!(!text.lines().any(|line| line.starts_with("  signed by")), "{text}");
         assert!(!text.contains(['\x1b', '\u{202e}']), "{text:?}");
     }

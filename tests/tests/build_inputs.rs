@@ -381,3 +381,31 @@ fn artifacts_of_every_kind_travel_as_they_are() {
         .succeeds()
         .says(&commit);
 }
+
+#[test]
+fn inspect_reads_no_further_than_the_manifest_also_from_a_pipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = folder.path().join("site");
+    SmallSite::default().write(&site).unwrap();
+    let built = bundle::signed(folder.path(), &site, &folder.path().join("s.fz"), 1);
+    let whole = fs::read(&built.file).unwrap();
+    let inspect = |bytes: usize| {
+        let cut = folder.path().join("cut.fz");
+        fs::write(&cut, &whole[..bytes]).unwrap();
+        let mut command = programs::command("sh");
+        command.args(["-c", r#"cat "$1" | "$0" inspect -"#]).arg(programs::ferry()).arg(&cut);
+        Outcome::of(&mut command)
+    };
+    let question = "site_name            string; \"nowhere\" by default  Name of this site";
+    let _ = inspect(whole.len()).succeeds().says("variables: 1").says(question);
+    // The layers come last, and are most of it.
+    let _ = inspect(whole.len() / 4).succeeds().says("variables: 1").says(question);
+    // The shortest beginning that tells anything has the signed metadata and nothing behind it.
+    let (mut too_short, mut enough) = (0, whole.len() / 4);
+    while enough - too_short > 1 {
+        let middle = usize::midpoint(too_short, enough);
+        *(if inspect(middle).code == 0 { &mut enough } else { &mut too_short }) = middle;
+    }
+    let shortest = inspect(enough).succeeds().says("small 1.0.0").says("small/front:1.0.0");
+    let _ = shortest.says("variables: not to be read (the bundle is not whole)");
+}

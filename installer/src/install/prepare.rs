@@ -19,6 +19,7 @@ use anyhow::Result;
 use bundle_format::{Bundle, check, slim};
 use ferry_terminal::{Class, Failure};
 use manifest_schema::compose::model::MountSource;
+use manifest_schema::manifest::{Given, VariableKind};
 use manifest_schema::progress::Progress;
 use manifest_schema::release::Release;
 use manifest_schema::{Diagnostics, ReleaseId};
@@ -94,6 +95,9 @@ pub(super) async fn prepare(
         }
         None => request.values.clone(),
     };
+    if !request.dry_run {
+        warn_of_shown_secrets(&values, bundle, progress.as_ref());
+    }
     let request = &Request { values, ..request.clone() };
     let host = Host { request, root, bundle, product: &product, id: &id, engine: engine.as_ref(), give };
     let known = host.survey(&state, &mut findings).await;
@@ -249,6 +253,21 @@ async fn taken_ports(
 
 /// How long a port may stay taken after its container has stopped.
 const PORT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A secret on the command line is no secret for whoever else is on this host.
+fn warn_of_shown_secrets(given: &Given, bundle: &Bundle<File>, progress: &dyn Progress) {
+    // What cannot be read is told with all other broken places of the bundle.
+    let Ok(manifest) = site::manifest(bundle) else { return };
+    let is_secret = |name: &str| {
+        manifest.variables.get(name).is_some_and(|variable| variable.kind == VariableKind::Secret)
+    };
+    for name in given.on_command_line().filter(|name| is_secret(name)) {
+        progress.warn(&format!(
+            "the secret `{name}` was given with --set, where `ps` and the shell's history show it: \
+             give it with --values FILE, or type it when asked"
+        ));
+    }
+}
 
 fn evaluate(
     request: &Request,

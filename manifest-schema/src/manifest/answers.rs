@@ -11,6 +11,9 @@ use crate::{Diagnostic, Diagnostics, render};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// How an answer is given on a command line.
+const OPTION: &str = "--set";
+
 /// Answers that were given for this run, and where.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Given {
@@ -62,7 +65,7 @@ impl Given {
     #[must_use]
     pub fn add_option(&mut self, answer: &str) -> bool {
         let Some((name, value)) = answer.split_once('=') else { return false };
-        self.set(name.trim(), value.into(), "--set");
+        self.set(name.trim(), value.into(), OPTION);
         true
     }
 
@@ -76,6 +79,11 @@ impl Given {
     pub fn extend(&mut self, other: Self) {
         self.values.extend(other.values);
         self.places.extend(other.places);
+    }
+
+    /// Names of the answers that stood on a command line, where `ps` and the shell's history show them.
+    pub fn on_command_line(&self) -> impl Iterator<Item = &str> {
+        self.places.iter().filter(|(_, place)| place.file == OPTION).map(|(name, _)| name.as_str())
     }
 
     /// The answers.

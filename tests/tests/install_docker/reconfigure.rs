@@ -37,7 +37,10 @@ fn only_what_the_answers_touch_is_restarted_and_the_old_ones_come_back_on_failur
     let built = built(folder.path());
     let host = Host::docker("reconfigure");
     let [trust, fingerprint] = built.trust();
-    let _ = host.run(&[trust, fingerprint, "--set", "licence=L-1", built.path()]).succeeds();
+    let _ = host
+        .run(&[trust, fingerprint, "--set", "licence=L-1", built.path()])
+        .succeeds()
+        .says("the secret `licence` was given with --set");
     let (ticker, first) = (host.id("small", "ticker"), banner(&host));
 
     // The stick is gone; what is kept of the bundle has holes where the layers were.
