@@ -9,13 +9,26 @@ use manifest_schema::manifest::{self, Given, Manifest, Variable, VariableKind};
 use manifest_schema::site::{self, Made, Values};
 use manifest_schema::{Diagnostic, Diagnostics};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// The folder beside the manifest that holds values files.
 pub const SITES: &str = "sites";
 
-/// The host's name while building.
+/// The host's name where nothing tells another one.
 pub const HOSTNAME: &str = "host";
+
+/// The name of the host that a values file is for: `hall-1` of `sites/hall-1.yaml`.
+#[must_use]
+pub fn hostname(values_file: Option<&Path>) -> &str {
+    let stem = values_file.and_then(Path::file_stem).and_then(OsStr::to_str).unwrap_or_default();
+    // RFC 1123, section 2.1.
+    let is_label = (1..=63).contains(&stem.len())
+        && !stem.starts_with('-')
+        && !stem.ends_with('-')
+        && stem.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if is_label { stem } else { HOSTNAME }
+}
 
 /// The release with one set of answers.
 #[derive(Debug, Clone)]
@@ -34,18 +47,19 @@ pub fn all(texts: &Texts) -> Result<Vec<Rendering>> {
     let manifest = &texts.manifest;
     let mut found = Diagnostics::default();
     let mut renderings = Vec::new();
-    let mut tried = vec![("the defaults".to_owned(), stand_ins(manifest))];
-    for file in values_files(&texts.folder.join(SITES))? {
+    let mut tried = vec![("the defaults".to_owned(), HOSTNAME, stand_ins(manifest))];
+    let files = values_files(&texts.folder.join(SITES))?;
+    for file in &files {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let shown = format!("{}{SITES}/{name}", shown_root(&texts.folder));
-        let read = read_text(&file).map_err(Diagnostics::from);
+        let read = read_text(file).map_err(Diagnostics::from);
         match read.and_then(|text| answers(manifest, &Given::from_file(&shown, &text)?)) {
-            Ok(values) => tried.push((shown, values)),
+            Ok(values) => tried.push((shown, hostname(Some(file)), values)),
             Err(mistakes) => found.0.extend(mistakes.0),
         }
     }
-    for (number, (name, values)) in tried.into_iter().enumerate() {
-        match texts.make(&values, HOSTNAME) {
+    for (number, (name, hostname, values)) in tried.into_iter().enumerate() {
+        match texts.make(&values, hostname) {
             Ok(made) => renderings.push(Rendering { name, made }),
             Err(mistakes) => {
                 let known = |mistake: &Diagnostic| {

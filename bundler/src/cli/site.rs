@@ -1,6 +1,6 @@
 //! `ferry render`, `lint` and `schema`: what a site gets, and what is wrong with it, before anything is built.
 
-use crate::{inputs, lint, render};
+use crate::{inputs, lint, render, renderings};
 use anyhow::{Context, Result};
 use clap::Args;
 use ferry_terminal::{Class, Failure, Output, human};
@@ -20,9 +20,9 @@ pub(super) struct RenderArgs {
     /// One answer, over those of the file (may be repeated)
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
-    /// The host's name, as templates see it
-    #[arg(long, default_value = crate::renderings::HOSTNAME)]
-    hostname: String,
+    /// The host's name, as templates see it; `hall-1` with `--values sites/hall-1.yaml` unless given
+    #[arg(long)]
+    hostname: Option<String>,
     /// Show what another site gets instead, as a unified diff
     #[arg(long, value_name = "FILE")]
     diff: Option<PathBuf>,
@@ -53,7 +53,8 @@ pub(super) struct SchemaArgs {
 
 pub(super) fn run_render(args: &RenderArgs, output: Output) -> Result<()> {
     let given = answers(args.values.as_deref(), &args.set)?;
-    let rendered = render::render(&args.manifest, &given, &args.hostname)?;
+    let hostname = |file| args.hostname.as_deref().unwrap_or_else(|| renderings::hostname(file));
+    let rendered = render::render(&args.manifest, &given, hostname(args.values.as_deref()))?;
     for warning in &rendered.warnings {
         output.error_line(&format!("{} {warning}", output.for_stderr().yellow("warning:")));
     }
@@ -66,7 +67,7 @@ pub(super) fn run_render(args: &RenderArgs, output: Output) -> Result<()> {
     }
     if let Some(file) = &args.diff {
         let other = answers(Some(file), &args.set)?;
-        let other = render::render(&args.manifest, &other, &args.hostname)?;
+        let other = render::render(&args.manifest, &other, hostname(Some(file)))?;
         let name = args.values.as_deref().map_or_else(|| "defaults".to_owned(), shown);
         let diff = render::diff(&rendered, &name, &other, &shown(file));
         if output.json {

@@ -94,10 +94,9 @@ fn assert_whole(host: &Host, number: usize, when: &str) {
     }
 }
 
-/// Installs `built`, killed right after its event number `kill_at`; whether it got that far.
-fn killed_at(host: &Host, built: &Built, kill_at: usize) -> (bool, String) {
-    let [trust, fingerprint] = built.trust();
-    let mut running = host.start(&[trust, fingerprint, built.path()]);
+/// Runs `install`, killed right after its event number `kill_at`; whether it got that far.
+fn killed_at(host: &Host, arguments: &[&str], kill_at: usize) -> (bool, String) {
+    let mut running = host.start(arguments);
     let mut seen = 0;
     let mut last = String::new();
     let reached = running.wait_for(|line| {
@@ -121,7 +120,8 @@ fn killed_after_any_event_of_an_upgrade_the_same_command_finishes() {
     for kill_at in 1.. {
         number += 1;
         let next = bundle::small(folder.path(), &version(number));
-        let (reached, event) = killed_at(&host, &next, kill_at);
+        let [trust, fingerprint] = next.trust();
+        let (reached, event) = killed_at(&host, &[trust, fingerprint, next.path()], kill_at);
         let when = format!("killed after event {kill_at}: {event}");
         if !reached {
             assert!(kill_at > 12, "an upgrade has more than {kill_at} events");
@@ -142,10 +142,10 @@ fn killed_after_any_event_of_a_first_install_the_same_command_finishes() {
     let host = Host::docker("kill-first");
     let built = bundle::small(folder.path(), &version(1));
     // Every second event: each stage is met, in half the time.
+    let [trust, fingerprint] = built.trust();
     for kill_at in (1..).step_by(2) {
-        let (reached, event) = killed_at(&host, &built, kill_at);
+        let (reached, event) = killed_at(&host, &[trust, fingerprint, built.path()], kill_at);
         let when = format!("killed after event {kill_at}: {event}");
-        let [trust, fingerprint] = built.trust();
         let finished = host.run(&[trust, fingerprint, built.path()]);
         assert_eq!(finished.code, 0, "{when}\n{finished}");
         assert_whole(&host, 1, &when);
@@ -154,6 +154,31 @@ fn killed_after_any_event_of_a_first_install_the_same_command_finishes() {
             break;
         }
         let _ = host.run(&["uninstall", "--yes", "--volumes"]).succeeds();
+    }
+}
+
+#[test]
+fn killed_after_any_event_of_a_reconfiguration_the_same_command_finishes() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::docker("kill-answers");
+    let built = bundle::small(folder.path(), &version(1));
+    let _ = host.install(&built);
+    let ticker = host.id("small", "ticker");
+    for kill_at in 1.. {
+        let answer = format!("site_name=place-{kill_at}");
+        let arguments = ["reconfigure", "--yes", "--set", &answer];
+        let (reached, event) = killed_at(&host, &arguments, kill_at);
+        let when = format!("killed after event {kill_at}: {event}");
+        let finished = host.run(&arguments);
+        assert_eq!(finished.code, 0, "{when}\n{finished}");
+        assert_whole(&host, 1, &when);
+        let banner = host.docker_text(&["exec", "small-front-1", "cat", "/www/banner.txt"]);
+        assert_eq!(banner, format!("site place-{kill_at}"), "{when}");
+        assert_eq!(host.id("small", "ticker"), ticker, "{when}: it was not touched");
+        if !reached {
+            assert!(kill_at > 8, "a reconfiguration has more than {kill_at} events");
+            break;
+        }
     }
 }
 

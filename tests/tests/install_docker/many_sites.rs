@@ -168,6 +168,13 @@ fn mistakes_that_only_some_answers_show_are_found_on_the_connected_side() {
     fs::write(&banner, "{% if site_name == 'north' %}{{ [1][7].name }}{% endif %}\n").unwrap();
     fs::remove_file(site.join("sites/south.yaml")).unwrap();
     let _ = ferry(&["lint", shown]).exits(3).says("(with the answers in ").says("sites/north.yaml)");
+    fs::write(&banner, "{% if ferry.hostname == 'hall-1' %}{{ [1][7].name }}{% endif %}\n").unwrap();
+    let _ = ferry(&["lint", shown]).succeeds();
+    fs::write(site.join("sites/hall-1.yaml"), "").unwrap();
+    let _ = ferry(&["lint", shown]).exits(3).says("sites/hall-1.yaml)");
+    let host = ["--values", site.join("sites/hall-1.yaml").to_str().unwrap()].map(str::to_owned);
+    let _ = ferry(&["render", shown, &host[0], &host[1]]).exits(3);
+    let _ = ferry(&["render", shown, &host[0], &host[1], "--hostname", "hall-2"]).succeeds();
     fs::write(&banner, "{{ site_name }}\n").unwrap();
     let _ = ferry(&["lint", shown]).succeeds().says("has no memory limit");
     let _ = ferry(&["lint", "--strict", shown]).exits(3);
