@@ -9,8 +9,7 @@ use crate::engine::containers::ContainerFacts;
 use crate::engine::exec::Command;
 use crate::engine::{Engine, EngineError};
 use crate::failure::clean;
-use crate::parking::runs;
-use crate::service_spec::label;
+use crate::label;
 use manifest_schema::compose::model::Hook;
 use manifest_schema::progress::Progress;
 use std::collections::BTreeMap;
@@ -83,7 +82,7 @@ pub async fn stop(
     progress: &dyn Progress,
 ) -> Result<(), EngineError> {
     let hooks = of(&container.labels, label::PRE_STOP);
-    if !hooks.is_empty() && runs(container) {
+    if !hooks.is_empty() && container.runs() {
         let why = match run(engine, &container.id, &hooks).await {
             Ok(why) => why,
             Err(error) if error.is_not_found() => None,

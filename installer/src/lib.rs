@@ -16,6 +16,7 @@ pub mod host;
 pub mod import;
 pub mod install;
 pub mod kept;
+pub mod label;
 pub mod lay_out;
 pub mod lifecycle;
 pub mod parking;

@@ -7,9 +7,9 @@ use crate::engine::containers::{ContainerFacts, Health, LogChunk, RunState};
 use crate::engine::{Engine, EngineError};
 use crate::health::{Outcome, Patience};
 use crate::hooks;
-use crate::parking::{Standing, place, runs};
+use crate::label;
+use crate::parking::{Standing, place};
 use crate::sequence::{Member, SequenceError, Work, bring_up, in_reverse};
-use crate::service_spec::label;
 use futures_util::{Stream, StreamExt as _, stream};
 use manifest_schema::ProjectName;
 use manifest_schema::progress::Progress;
@@ -124,12 +124,12 @@ pub async fn stop(
     let containers: Vec<ContainerFacts> = standing.in_place().cloned().collect();
     let running: BTreeSet<String> = containers
         .iter()
-        .filter(|container| runs(container))
+        .filter(|container| container.runs())
         .filter_map(|container| container.labels.get(label::SERVICE).cloned())
         .collect();
     let stopping = in_reverse(&containers, |container| {
         Box::pin(async move {
-            if !runs(container) {
+            if !container.runs() {
                 return Ok(());
             }
             let service = container.labels.get(label::SERVICE).map_or("", String::as_str);
@@ -161,7 +161,7 @@ pub async fn start(
     let standing = Standing::read(engine, project.as_str()).await?;
     let mut members = Vec::new();
     for container in standing.in_place() {
-        let work = if runs(container) || standing.is_done(engine, container, done).await? {
+        let work = if container.runs() || standing.is_done(engine, container, done).await? {
             Work::Keep
         } else {
             Work::Start

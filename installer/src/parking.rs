@@ -13,7 +13,8 @@
 use crate::engine::containers::{ContainerFacts, RunState};
 use crate::engine::{Engine, EngineError};
 use crate::hooks;
-use crate::service_spec::{label, place_name};
+use crate::label;
+use crate::service_spec::place_name;
 use manifest_schema::progress::Progress;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -147,11 +148,6 @@ impl Standing {
     }
 }
 
-/// Whether a container runs, or will in a moment.
-pub(crate) fn runs(container: &ContainerFacts) -> bool {
-    matches!(container.state, RunState::Running | RunState::Restarting | RunState::Paused)
-}
-
 /// Puts a container aside: renames it, stops it gracefully and takes its restart policy away. Can be
 /// repeated at any point.
 ///
@@ -164,7 +160,7 @@ pub async fn park(
 ) -> Result<(), EngineError> {
     let (part, own) = part(container);
     if !matches!(part, Part::Parked | Part::ParkedIdle) {
-        let word = if runs(container) { "old" } else { "idle" };
+        let word = if container.runs() { "old" } else { "idle" };
         engine.rename(&container.id, &format!("{own}.{word}-{}", short_id(&container.id))).await?;
     }
     hooks::stop(engine, container, progress).await?;

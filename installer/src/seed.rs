@@ -12,7 +12,7 @@
 use crate::engine::container_spec::{ContainerSpec, MountFrom, MountSpec};
 use crate::engine::volumes::VolumeSpec;
 use crate::engine::{Engine, EngineError};
-use crate::service_spec::label;
+use crate::label;
 use crate::switch::SwitchError;
 use bytes::Bytes;
 use futures_util::Stream;

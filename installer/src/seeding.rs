@@ -3,9 +3,10 @@
 use crate::classify;
 use crate::engine::Engine;
 use crate::host::ProductDir;
+use crate::label;
 use crate::registry::ReadFailure;
 use crate::seed::{self, Seeded};
-use crate::service_spec::{label, resource_name};
+use crate::service_spec::resource_name;
 use crate::site::Site;
 use crate::state::State;
 use crate::target::Target;

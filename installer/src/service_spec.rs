@@ -10,6 +10,7 @@ use self::config_hash::ConfigHash;
 use crate::engine::container_spec::{ContainerSpec, HealthSpec, MountFrom, MountSpec};
 use crate::engine::networks::Attachment;
 use crate::hooks;
+use crate::label;
 use manifest_schema::compose::model::{
     Condition, FileMount, HealthCheck, MountSource, Port, Project, Restart, Service,
 };
@@ -17,45 +18,6 @@ use manifest_schema::{Digest, ProjectName, ReleaseId, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
-
-/// Labels on everything that belongs to a project.
-pub mod label {
-    /// The project. Compose's own, as all that begin with `com.docker.compose.`.
-    pub const PROJECT: &str = "com.docker.compose.project";
-    /// The service.
-    pub const SERVICE: &str = "com.docker.compose.service";
-    /// Which of the service's containers it is, from 1.
-    pub const NUMBER: &str = "com.docker.compose.container-number";
-    /// `db:service_healthy:false,…`: the order in which the project starts and stops.
-    pub const DEPENDS_ON: &str = "com.docker.compose.depends_on";
-    /// Tells whether a service has changed.
-    pub const CONFIG_HASH: &str = "com.docker.compose.config-hash";
-    /// The network's key.
-    pub const NETWORK: &str = "com.docker.compose.network";
-    /// The volume's key.
-    pub const VOLUME: &str = "com.docker.compose.volume";
-    /// The release that made the container.
-    pub const RELEASE: &str = "io.ferry.release";
-    /// The name of the release folder that some of its mounts lie in, which must be kept as long as the
-    /// container exists.
-    pub const FOLDER: &str = "io.ferry.folder";
-    /// The attempt that made the thing, so that undoing it removes what it made and no more.
-    pub const ATTEMPT: &str = "io.ferry.attempt";
-    /// The restart policy, which is taken away from containers that have been replaced.
-    pub const RESTART: &str = "io.ferry.restart";
-    /// Milliseconds between probes while starting, for engines that cannot do it themselves.
-    pub const START_INTERVAL: &str = "io.ferry.start-interval";
-    /// `true` on a service that others wait for to complete: once it has, it is not run again.
-    pub const JOB: &str = "io.ferry.job";
-    /// Commands to be run after each start, as JSON.
-    pub const POST_START: &str = "io.ferry.post-start";
-    /// Commands to be run before each stop, as JSON.
-    pub const PRE_STOP: &str = "io.ferry.pre-stop";
-    /// On the helper that fills a volume: the volume's name.
-    pub const SEED_OF: &str = "io.ferry.seed-of";
-    /// Hash of a network's or volume's definition.
-    pub const DEFINITION: &str = "io.ferry.definition";
-}
 
 /// Compose's default time for a graceful stop.
 const STOP_GRACE: Duration = Duration::from_secs(10);

@@ -4,8 +4,9 @@
 use crate::engine::container_spec::ContainerSpec;
 use crate::engine::networks::NetworkSpec;
 use crate::engine::volumes::VolumeSpec;
+use crate::label;
 use crate::service_spec::{
-    Placement, SpecError, container_spec, label, namespace_owners, place_name, resource_name,
+    Placement, SpecError, container_spec, namespace_owners, place_name, resource_name,
 };
 use manifest_schema::compose::model::Project;
 use manifest_schema::{Digest, ProjectName, ReleaseId, ServiceName};

@@ -9,17 +9,24 @@ use manifest_schema::{Diagnostics, schema};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+/// How a site's answers are given.
+#[derive(Args)]
+pub(super) struct Answers {
+    /// Answers of the site: a map of names and values
+    #[arg(long, value_name = "FILE")]
+    pub(super) values: Option<PathBuf>,
+    /// One answer, over those of the file (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) set: Vec<String>,
+}
+
 #[derive(Args)]
 pub(super) struct RenderArgs {
     /// The manifest, or the folder that holds ferry.yaml
     #[arg(default_value = ".")]
     manifest: PathBuf,
-    /// Answers of the site: a map of names and values
-    #[arg(long, value_name = "FILE")]
-    values: Option<PathBuf>,
-    /// One answer, over those of the file (may be repeated)
-    #[arg(long, value_name = "NAME=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    answers: Answers,
     /// The host's name, as templates see it; `hall-1` with `--values sites/hall-1.yaml` unless given
     #[arg(long)]
     hostname: Option<String>,
@@ -52,9 +59,9 @@ pub(super) struct SchemaArgs {
 }
 
 pub(super) fn run_render(args: &RenderArgs, output: Output) -> Result<()> {
-    let given = answers(args.values.as_deref(), &args.set)?;
+    let given = answers(args.answers.values.as_deref(), &args.answers.set)?;
     let hostname = |file| args.hostname.as_deref().unwrap_or_else(|| renderings::hostname(file));
-    let rendered = render::render(&args.manifest, &given, hostname(args.values.as_deref()))?;
+    let rendered = render::render(&args.manifest, &given, hostname(args.answers.values.as_deref()))?;
     for warning in &rendered.warnings {
         output.error_line(&format!("{} {warning}", output.for_stderr().yellow("warning:")));
     }
@@ -66,9 +73,9 @@ pub(super) fn run_render(args: &RenderArgs, output: Output) -> Result<()> {
         ));
     }
     if let Some(file) = &args.diff {
-        let other = answers(Some(file), &args.set)?;
+        let other = answers(Some(file), &args.answers.set)?;
         let other = render::render(&args.manifest, &other, hostname(Some(file)))?;
-        let name = args.values.as_deref().map_or_else(|| "defaults".to_owned(), shown);
+        let name = args.answers.values.as_deref().map_or_else(|| "defaults".to_owned(), shown);
         let diff = render::diff(&rendered, &name, &other, &shown(file));
         if output.json {
             output.line(&serde_json::json!({ "diff": diff }).to_string());

@@ -1,6 +1,6 @@
 //! `ferry try` and `ferry watch`: a trial on the developer's own engine.
 
-use super::site::answers;
+use super::site::{Answers, answers};
 use super::{cancel_on_ctrl_c, docker_config};
 use crate::cancel::Cancel;
 use crate::sources::ResolveOptions;
@@ -17,12 +17,8 @@ pub(super) struct TryArgs {
     /// The manifest, or the folder that holds ferry.yaml
     #[arg(default_value = ".")]
     manifest: PathBuf,
-    /// Answers of the site: a map of names and values
-    #[arg(long, value_name = "FILE")]
-    values: Option<PathBuf>,
-    /// One answer, over those of the file (may be repeated)
-    #[arg(long, value_name = "NAME=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    answers: Answers,
     /// The engine
     #[arg(long, env = "DOCKER_HOST", value_name = "HOST")]
     engine: Option<String>,
@@ -48,10 +44,10 @@ pub(super) fn run(
     output: Output,
     progress: &TerminalProgress,
 ) -> Result<()> {
-    let answers = answers(args.values.as_deref(), &args.set)?;
+    let answers = answers(args.answers.values.as_deref(), &args.answers.set)?;
     let mut options: Vec<String> =
-        args.set.iter().flat_map(|set| ["--set".to_owned(), set.clone()]).collect();
-    if let Some(file) = &args.values {
+        args.answers.set.iter().flat_map(|set| ["--set".to_owned(), set.clone()]).collect();
+    if let Some(file) = &args.answers.values {
         options.extend(["--values".to_owned(), file.display().to_string()]);
     }
     if let Some(seconds) = args.timeout {

@@ -1,9 +1,11 @@
-//! The first meeting with a key: a person compares its fingerprint with the delivery note and types its end.
+//! What a person has to say yes to: a key that is met for the first time, whose fingerprint is compared with the
+//! delivery note, and what cannot be taken back.
 
 use super::wizard::{Person, Terminal, Tone};
 use crate::trust::{self, TYPED_CHARS};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use ferry_terminal::Output;
+use std::io::{BufRead, Write};
 use tokio_util::sync::CancellationToken;
 
 /// How often a slip of the finger is forgiven.
@@ -39,4 +41,22 @@ pub(super) fn confirm(
         }
     }
     Ok(Some(String::new()))
+}
+
+/// What a person types behind `prompt`; nothing at Ctrl-C.
+///
+/// # Errors
+/// When the terminal cannot be read.
+pub(super) async fn typed(prompt: &str, cancel: &CancellationToken) -> Result<String> {
+    let mut shown = std::io::stderr();
+    let _ = write!(shown, "{prompt}");
+    let _ = shown.flush();
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut typed = String::new();
+        std::io::stdin().lock().read_line(&mut typed).map(|_| typed)
+    });
+    tokio::select! {
+        typed = answer => typed?.context("reading the answer"),
+        () = cancel.cancelled() => Ok(String::new()),
+    }
 }

@@ -1,7 +1,7 @@
 //! `fz reconfigure` and `fz secret`: other answers for what runs, without the stick.
 
 use super::services::product_of;
-use super::{Common, Which, answers, ending, environment, wizard};
+use super::{Common, Which, answers, confirm, ending, environment, wizard};
 use crate::health::Patience;
 use crate::host::{ProductDir, Root};
 use crate::install::{self, Ask, Ending, Questions, Request};
@@ -17,7 +17,7 @@ use manifest_schema::progress::Progress;
 use manifest_schema::site::Values;
 use serde::Serialize;
 use std::cell::RefCell;
-use std::io::{BufRead, IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -184,16 +184,7 @@ async fn agrees(output: Output, cancel: &CancellationToken) -> Result<bool> {
             .hint("look with --dry-run, then run it again with --yes")
             .into());
     }
-    let _ = write!(std::io::stderr(), "Go on? [y/N] ");
-    let _ = std::io::stderr().flush();
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut typed = String::new();
-        std::io::stdin().lock().read_line(&mut typed).map(|_| typed)
-    });
-    let typed = tokio::select! {
-        typed = answer => typed?.context("reading the answer")?,
-        () = cancel.cancelled() => String::new(),
-    };
+    let typed = confirm::typed("Go on? [y/N] ", cancel).await?;
     Ok(matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 

@@ -1,6 +1,6 @@
 //! Commands on what is installed: status, logs, stop, start, uninstall.
 
-use super::{Common, Which};
+use super::{Common, Which, confirm};
 use crate::classify;
 use crate::engine::{Engine, EngineError, containers::RunState};
 use crate::health::Patience;
@@ -16,7 +16,7 @@ use futures_util::StreamExt;
 use manifest_schema::ProjectName;
 use manifest_schema::progress::Progress;
 use std::collections::BTreeSet;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -247,16 +247,8 @@ pub(super) async fn uninstall(
                 .hint("run it again with --yes")
                 .into());
         }
-        let _ = write!(std::io::stderr(), "Remove {name}{what}? Type its name to go on: ");
-        let _ = std::io::stderr().flush();
-        let answer = tokio::task::spawn_blocking(|| {
-            let mut typed = String::new();
-            std::io::stdin().lock().read_line(&mut typed).map(|_| typed)
-        });
-        let typed = tokio::select! {
-            typed = answer => typed?.context("reading the answer")?,
-            () = cancel.cancelled() => String::new(),
-        };
+        let prompt = format!("Remove {name}{what}? Type its name to go on: ");
+        let typed = confirm::typed(&prompt, cancel).await?;
         if typed.trim() != name.as_str() {
             return Err(Failure::new(Class::Cancelled, "nothing was removed").into());
         }

@@ -36,6 +36,14 @@ pub struct ContainerFacts {
     pub ports: Vec<String>,
 }
 
+impl ContainerFacts {
+    /// Whether it runs, or will in a moment.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        matches!(self.state, RunState::Running | RunState::Restarting | RunState::Paused)
+    }
+}
+
 /// What a container does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -3,7 +3,7 @@
 use crate::classify;
 use crate::engine::{Engine, EngineError};
 use crate::host::ProductDir;
-use crate::service_spec::label;
+use crate::label;
 use crate::site::{self, Answers};
 use crate::state::{Installed, State};
 use crate::switch;

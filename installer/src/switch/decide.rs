@@ -3,8 +3,8 @@
 use super::{SwitchError, SwitchReport, foreign_containers, resource_obstacles};
 use crate::engine::containers::{ContainerFacts, RunState};
 use crate::engine::{Engine, EngineError};
+use crate::label;
 use crate::parking::{self, Standing};
-use crate::service_spec::label;
 use crate::target::{ServiceTarget, Target};
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 //! interpolation, and what was named where, so that references are checked when all is read.
 
 use super::model::{FileMount, Port};
-use super::{FileUse, NamedFile};
+use super::{FileUse, NamedFile, words};
 use crate::BundlePath;
 use crate::yaml::{Node, Place, Reader, Value, shown};
 use std::collections::BTreeMap;
@@ -116,6 +116,20 @@ impl Context<'_> {
             self.r.error(node, message, "split the product into several bundles");
         }
         self.items <= MAX_ITEMS
+    }
+
+    /// A command: a list, or a text that is split as Compose splits it.
+    pub(super) fn command(&mut self, what: &str, node: &Node) -> Option<Vec<String>> {
+        match &node.value {
+            Value::Null => None,
+            Value::Seq(_) => Some(self.r.strings(what, node, false)),
+            _ => {
+                let text = self.r.string(what, node)?;
+                let split = words::split(&text);
+                let hint = "write it as a list; for a shell, `[sh, -c, \"…\"]`";
+                split.map_err(|why| self.r.error(node, format!("`{what}` {why}"), hint)).ok()
+            }
+        }
     }
 
     /// A path below the Compose file's folder; it is noted as needed by the service being read, or by

@@ -12,9 +12,7 @@ pub(super) fn decode(context: &mut Context<'_>, what: &str, node: &Node) -> Vec<
         let mut hook = Hook::default();
         for (key, node) in context.r.map(what, item) {
             match key.text.as_str() {
-                "command" => {
-                    hook.command = super::service::command(context, "command", node).unwrap_or_default()
-                }
+                "command" => hook.command = context.command("command", node).unwrap_or_default(),
                 "user" => hook.user = context.r.string("user", node),
                 "privileged" => hook.privileged = context.r.boolean("privileged", node).unwrap_or(false),
                 "working_dir" => hook.working_dir = context.r.string("working_dir", node),

@@ -5,9 +5,7 @@
 
 use super::context::{Context, Target};
 use super::model::{Logging, NetworkAttachment, Service};
-use super::{
-    depends, deploy, devices, environment, files, health, hooks, mounts, networks, ports, quantity, words,
-};
+use super::{depends, deploy, devices, environment, files, health, hooks, mounts, networks, ports, quantity};
 use crate::yaml::{Key, Node, Value, shown};
 use crate::{ImageRef, Platform, ServiceName};
 use std::collections::BTreeMap;
@@ -131,8 +129,8 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
             "image" => image(context, node, &mut service),
             "platform" => service.platform = context.r.name::<Platform>(what, node),
             "container_name" => service.container_name = container_name(context, node),
-            "command" => service.command = command(context, what, node),
-            "entrypoint" => service.entrypoint = command(context, what, node),
+            "command" => service.command = context.command(what, node),
+            "entrypoint" => service.entrypoint = context.command(what, node),
             "ports" => service.ports = ports::decode(context, node),
             "expose" => service.expose = ports::expose(context, node),
             "volumes" => service.mounts = mounts::decode(context, node),
@@ -301,20 +299,6 @@ fn one_of(context: &mut Context<'_>, what: &str, node: &Node, known: &[&str]) ->
     let message = format!("`{}` is not supported for `{what}`", shown(&text));
     context.r.error(node, message, format!("it is one of {}", known.join(", ")));
     None
-}
-
-/// A command: a list, or a text that is split as Compose splits it.
-pub(super) fn command(context: &mut Context<'_>, what: &str, node: &Node) -> Option<Vec<String>> {
-    match &node.value {
-        Value::Null => None,
-        Value::Seq(_) => Some(context.r.strings(what, node, false)),
-        _ => {
-            let text = context.r.string(what, node)?;
-            let split = words::split(&text);
-            let hint = "write it as a list; for a shell, `[sh, -c, \"…\"]`";
-            split.map_err(|why| context.r.error(node, format!("`{what}` {why}"), hint)).ok()
-        }
-    }
 }
 
 fn logging(context: &mut Context<'_>, node: &Node) -> Logging {
