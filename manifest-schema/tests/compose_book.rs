@@ -100,6 +100,37 @@ mod book {
         assert_eq!(known, listed);
     }
 
+    /// The specification's own list, without what stands below keys that are ignored or refused whole.
+    #[test]
+    fn every_key_of_the_specification_stands_in_a_table() {
+        let rows = rows();
+        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let words: BTreeSet<&str> = rows
+            .iter()
+            .flat_map(|row| [&row.example, &row.why])
+            .flat_map(|cell| cell.split(|c| !is_word(c)))
+            .collect();
+        // The innermost key of an example: `{ reservations: { generic_resources: []`.
+        let whole: BTreeSet<&str> = rows
+            .iter()
+            .filter(|row| row.outcome != "read")
+            .filter_map(|row| row.example.split(['[', '}']).next()?.rsplit_once(':'))
+            .filter_map(|(keys, _)| keys.rsplit(|c| !is_word(c)).next())
+            .collect();
+        let keys: Vec<&str> =
+            include_str!("compose_keys.txt").lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(keys.len() > 250, "{}", keys.len());
+        let missing: Vec<&&str> = keys
+            .iter()
+            .filter(|key| {
+                let parts: Vec<&str> = key.split('.').skip(1).collect();
+                let (last, above) = parts.split_last().unwrap();
+                !words.contains(last) && !above.iter().any(|part| whole.contains(part))
+            })
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
     #[test]
     fn keys_of_ones_own_are_allowed_and_unknown_ones_are_not() {
         let load = |_: &str| None;

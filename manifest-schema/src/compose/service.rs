@@ -11,7 +11,7 @@ use crate::{ImageRef, Platform, ServiceName};
 use std::collections::BTreeMap;
 
 /// Keys that are read, for "did you mean".
-const KEYS: [&str; 83] = [
+const KEYS: [&str; 84] = [
     "cap_add",
     "cap_drop",
     "command",
@@ -73,6 +73,7 @@ const KEYS: [&str; 83] = [
     "working_dir",
     "build",
     "pull_policy",
+    "pull_refresh_after",
     "annotations",
     "attach",
     "develop",
@@ -98,7 +99,7 @@ const KEYS: [&str; 83] = [
 ];
 
 /// Keys that are known and refused, each with what to do instead.
-const UNSUPPORTED: [(&str, &str); 7] = [
+const UNSUPPORTED: [(&str, &str); 8] = [
     ("cpu_count", "write `cpus`; it is for Windows containers"),
     ("cpu_percent", "write `cpus`; it is for Windows containers"),
     ("credential_spec", "delete it; it is for Windows containers"),
@@ -106,6 +107,10 @@ const UNSUPPORTED: [(&str, &str); 7] = [
     ("isolation", "delete it; it is for Windows containers"),
     ("models", "delete it"),
     ("provider", "delete it"),
+    (
+        "use_api_socket",
+        "mount the socket, if the service is to rule the engine: `/var/run/docker.sock:/var/run/docker.sock`",
+    ),
 ];
 
 /// Reads the service called `name`.
@@ -191,7 +196,9 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
             "stop_grace_period" => {
                 service.stop_grace_period = context.r.parsed(what, node, quantity::duration);
             }
-            "pull_policy" => context.ignored(key, "images come from the bundle, never from elsewhere"),
+            "pull_policy" | "pull_refresh_after" => {
+                context.ignored(key, "images come from the bundle, never from elsewhere")
+            }
             "annotations" => context.ignored(key, "use `labels`, which every engine keeps"),
             "attach" | "develop" => {
                 context.ignored(key, "it is for `docker compose up` at a developer's desk")
