@@ -37,6 +37,8 @@ pub struct Wish {
     pub options: Vec<String>,
     /// The installer; `None`: `install` beside this program.
     pub installer: Option<PathBuf>,
+    /// The trial's own project name; `None`: the product's with `-try`.
+    pub name: Option<ProjectName>,
     /// How images are looked for.
     pub resolve: ResolveOptions,
 }
@@ -82,11 +84,17 @@ impl Trial {
             })?;
         wish.options.push("--no-input".to_owned());
         let installer = installer(wish.installer.as_deref())?;
-        let name: String = texts.manifest.name.as_str().chars().take(56).collect();
+        let name = match wish.name.take() {
+            Some(name) => name,
+            None => {
+                let product: String = texts.manifest.name.as_str().chars().take(56).collect();
+                format!("{product}-try").parse()?
+            }
+        };
         let folder = tempfile::Builder::new().prefix("ferry-try-").tempdir()?;
         let key = signing::keygen(&folder.path().join("key"), "ferry try", None)?;
         Ok(Self {
-            name: format!("{name}-try").parse()?,
+            name,
             installer,
             fingerprint: key.fingerprint,
             folder,

@@ -251,7 +251,7 @@ async fn stage(
     if !request.kept {
         kept::keep(bundle, product, id)?;
     }
-    let target = target(product, id, &attempt.name, site, release, engine, &ids, &prepared.state)?;
+    let target = target(product, id, &attempt.name, site, release, engine, &ids, &prepared.state).await?;
     switch::prepare_networks_volumes(engine, &target, progress.as_ref()).await.map_err(classify::switch)?;
     let seeds = prepared.plan.seeds.clone();
     if let Some(image) = ids.values().next().cloned() {

@@ -10,6 +10,8 @@ pub const NUMBER: &str = "com.docker.compose.container-number";
 pub const DEPENDS_ON: &str = "com.docker.compose.depends_on";
 /// Tells whether a service has changed.
 pub const CONFIG_HASH: &str = "com.docker.compose.config-hash";
+/// The folder that the project was installed from: `ROOT/PRODUCT/current`.
+pub const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
 /// The network's key.
 pub const NETWORK: &str = "com.docker.compose.network";
 /// The volume's key.

@@ -19,6 +19,7 @@ pub mod kept;
 pub mod label;
 pub mod lay_out;
 pub mod lifecycle;
+pub mod network_names;
 pub mod parking;
 pub mod plan;
 pub mod preflight;

@@ -4,6 +4,7 @@
 use crate::engine::containers::ContainerFacts;
 use crate::engine::{EngineFacts, EngineKind, ImageStore};
 use crate::import::ImportPlan;
+use crate::label;
 use crate::state::State;
 use bundle_format::check::Broken;
 use ferry_terminal::human;
@@ -115,6 +116,29 @@ pub fn check_same_engine(facts: &EngineFacts, state: &State) -> Option<Finding> 
             "leave --engine and DOCKER_HOST away; to move it, uninstall it there first",
         )
     })
+}
+
+/// A product that was installed from another folder is that folder's: with it stand its state and its files.
+/// `there` are the project's containers, `current` the link that this folder has or would have.
+#[must_use]
+pub fn check_same_root(there: &[ContainerFacts], current: &Path, state: &State) -> Option<Finding> {
+    if state.current.is_some() || state.attempt.is_some() {
+        return None;
+    }
+    // Containers of `docker compose` are taken over; those of Ferry know where they come from.
+    let ferrys = there.iter().filter(|container| container.labels.contains_key(label::RELEASE));
+    let other = ferrys
+        .filter_map(|container| container.labels.get(label::WORKING_DIR).map(Path::new))
+        .find(|folder| *folder != current)?;
+    let product = other.parent()?;
+    let (root, name) = (product.parent()?.display().to_string(), product.file_name()?.to_string_lossy());
+    let (root, name) = (human::printable(&root), human::printable(&name));
+    Some(Finding::new(
+        format!("{name} is on this engine already, installed from {root}"),
+        format!(
+            "name that folder with `--root {root}`, or remove it there first: `install --root {root} uninstall`"
+        ),
+    ))
 }
 
 fn parse_version(text: &str) -> Option<(u32, u32)> {

@@ -11,6 +11,7 @@ use crate::engine::container_spec::{ContainerSpec, HealthSpec, MountFrom, MountS
 use crate::engine::networks::Attachment;
 use crate::hooks;
 use crate::label;
+use crate::network_names::NetworkNames;
 use manifest_schema::compose::model::{
     Condition, FileMount, HealthCheck, MountSource, Port, Project, Restart, Service,
 };
@@ -57,6 +58,8 @@ pub struct Placement {
     pub secrets: BTreeMap<String, Placed>,
     /// Relative bind mounts, by their path as the model has it.
     pub binds: BTreeMap<String, Placed>,
+    /// Names of the project's networks in the engine, by key.
+    pub networks: NetworkNames,
     /// Whether the engine knows `start_interval`.
     pub start_interval: bool,
 }
@@ -184,7 +187,7 @@ pub fn container_spec(
         }
     }
 
-    let networks = attachments(project_name, name, service, project, &container, &mut hash)?;
+    let networks = attachments(name, service, &placement.networks, &container, &mut hash)?;
     let (exposed, ports) = ports(service);
     let restart = restart_text(&service.restart);
     let mut spec = ContainerSpec {
@@ -252,7 +255,7 @@ pub fn container_spec(
         ("com.docker.compose.oneoff", "False".to_owned()),
         (label::CONFIG_HASH, config_hash),
         ("com.docker.compose.version", placement.version.clone()),
-        ("com.docker.compose.project.working_dir", placement.working_dir.clone()),
+        (label::WORKING_DIR, placement.working_dir.clone()),
         ("com.docker.compose.project.config_files", placement.config_files.clone()),
         ("com.docker.compose.image", image.clone()),
         (label::DEPENDS_ON, depends_on(service)),
@@ -335,10 +338,9 @@ fn place_bind(
 }
 
 fn attachments(
-    project_name: &ProjectName,
     name: &ServiceName,
     service: &Service,
-    project: &Project,
+    networks: &NetworkNames,
     container: &str,
     hash: &mut ConfigHash,
 ) -> Result<Vec<Attachment>, SpecError> {
@@ -347,13 +349,12 @@ fn attachments(
     wanted
         .into_iter()
         .map(|(key, attachment)| {
-            let network = project.networks.get(key).ok_or_else(|| SpecError::Undefined {
+            let real = networks.get(key).ok_or_else(|| SpecError::Undefined {
                 service: name.clone(),
                 kind: "network",
                 key: key.clone(),
             })?;
-            let real = resource_name(project_name, key, network.name.as_deref());
-            hash.add("network", key, &real);
+            hash.add("network", key, real);
             let mut aliases = vec![name.to_string()];
             // The engines' own alias is lost or stale after a rename.
             for alias in std::iter::once(&container.to_owned()).chain(&attachment.aliases) {
@@ -362,7 +363,7 @@ fn attachments(
                 }
             }
             Ok(Attachment {
-                network: real,
+                network: real.clone(),
                 aliases,
                 ipv4: attachment.ipv4_address.clone(),
                 ipv6: attachment.ipv6_address.clone(),

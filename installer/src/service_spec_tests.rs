@@ -96,6 +96,9 @@ fn placement() -> Placement {
             "config/app.conf".to_owned(),
             placed("/srv/shop/releases/2.4.0/config/app.conf", b"conf"),
         )]),
+        networks: [("back", "shop_back"), ("front", "shared")]
+            .map(|(key, name)| (key.to_owned(), name.to_owned()))
+            .into(),
         start_interval: false,
     }
 }
@@ -241,9 +244,9 @@ fn what_is_missing_is_named() {
     without.secrets.clear();
     let error = container_spec(&shop, &name("api"), 1, &project(), &without).unwrap_err();
     assert_eq!(error.to_string(), "service api: there is no secret `password`");
-    let mut project = project();
-    project.networks.remove("back");
-    let error = container_spec(&shop, &name("api"), 1, &project, &placement()).unwrap_err();
+    let mut without = placement();
+    without.networks.remove("back");
+    let error = container_spec(&shop, &name("api"), 1, &project(), &without).unwrap_err();
     assert_eq!(error.to_string(), "service api: there is no network `back`");
 }
 

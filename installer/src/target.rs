@@ -5,6 +5,7 @@ use crate::engine::container_spec::ContainerSpec;
 use crate::engine::networks::NetworkSpec;
 use crate::engine::volumes::VolumeSpec;
 use crate::label;
+use crate::network_names::definition;
 use crate::service_spec::{
     Placement, SpecError, container_spec, namespace_owners, place_name, resource_name,
 };
@@ -158,7 +159,7 @@ fn own_labels(
     user: &BTreeMap<String, String>,
     kind: &str,
     key: &str,
-    definition: &[u8],
+    definition: String,
 ) -> BTreeMap<String, String> {
     let mut labels = user.clone();
     let own = [
@@ -166,7 +167,7 @@ fn own_labels(
         (kind, key.to_owned()),
         ("com.docker.compose.version", placement.version.clone()),
         (label::ATTEMPT, placement.attempt.clone()),
-        (label::DEFINITION, Digest::of(definition).short()),
+        (label::DEFINITION, definition),
     ];
     labels.extend(own.map(|(key, value)| (key.to_owned(), value)));
     labels
@@ -179,8 +180,9 @@ fn networks(name: &ProjectName, project: &Project, placement: &Placement) -> Vec
         .networks
         .iter()
         .filter(|(key, _)| used.contains(key))
-        .map(|(key, network)| NetworkSpec {
-            name: resource_name(name, key, network.name.as_deref()),
+        .filter_map(|(key, network)| Some((placement.networks.get(key)?.clone(), key, network)))
+        .map(|(real, key, network)| NetworkSpec {
+            name: real,
             key: key.clone(),
             external: network.external,
             driver: network.driver.clone(),
@@ -188,14 +190,7 @@ fn networks(name: &ProjectName, project: &Project, placement: &Placement) -> Vec
             internal: network.internal,
             attachable: network.attachable,
             ipv6: network.enable_ipv6,
-            labels: own_labels(
-                name,
-                placement,
-                &network.labels,
-                label::NETWORK,
-                key,
-                &serde_json::to_vec(network).unwrap_or_default(),
-            ),
+            labels: own_labels(name, placement, &network.labels, label::NETWORK, key, definition(network)),
             ipam_driver: network.ipam_driver.clone(),
             ipam_options: network.ipam_options.clone(),
             ipam: network.ipam.clone(),
@@ -220,7 +215,7 @@ fn volumes(name: &ProjectName, project: &Project, placement: &Placement) -> Vec<
                 &volume.labels,
                 label::VOLUME,
                 key,
-                &serde_json::to_vec(volume).unwrap_or_default(),
+                Digest::of(&serde_json::to_vec(volume).unwrap_or_default()).short(),
             ),
         })
         .collect()

@@ -8,6 +8,7 @@ use crate::trial::{Trial, Wish};
 use anyhow::Result;
 use clap::Args;
 use ferry_terminal::{Class, Failure, Output, TerminalProgress};
+use manifest_schema::ProjectName;
 use std::path::PathBuf;
 use std::process::Child;
 use std::time::Duration;
@@ -28,6 +29,9 @@ pub(super) struct TryArgs {
     /// Wait this long for each service, instead of what its health check gives
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
+    /// The trial's project name on the engine; the product's with `-try` unless given
+    #[arg(long, value_name = "NAME")]
+    project_name: Option<ProjectName>,
     /// The installer; `install` beside this program unless given
     #[arg(long, value_name = "FILE")]
     installer: Option<PathBuf>,
@@ -64,6 +68,7 @@ pub(super) fn run(
         answers,
         options,
         installer: args.installer.clone(),
+        name: args.project_name.clone(),
         resolve,
     };
     let cancel = cancel_on_ctrl_c();

@@ -46,6 +46,10 @@ pub struct NetworkFacts {
     pub id: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Options of the driver.
+    pub options: BTreeMap<String, String>,
+    /// Ranges of addresses: `172.28.0.0/16`.
+    pub subnets: Vec<String>,
     /// Number of attached, running containers; 0 where the engine's list leaves it out.
     pub containers: usize,
 }
@@ -89,6 +93,11 @@ impl Attachment {
     }
 }
 
+fn subnets(ipam: Option<Ipam>) -> Vec<String> {
+    let ranges = ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+    ranges.into_iter().filter_map(|range| range.subnet).collect()
+}
+
 impl Engine {
     /// The network named `name`, or `None`. IDs and prefixes of IDs do not count as names.
     ///
@@ -102,6 +111,8 @@ impl Engine {
                 name: network.name.unwrap_or_default(),
                 id: network.id.unwrap_or_default(),
                 labels: network.labels.unwrap_or_default().into_iter().collect(),
+                options: network.options.unwrap_or_default().into_iter().collect(),
+                subnets: subnets(network.ipam),
                 containers: network.containers.map_or(0, |containers| containers.len()),
             })
             .filter(|network| network.name == name)),
@@ -127,6 +138,8 @@ impl Engine {
                 name: network.name.unwrap_or_default(),
                 id: network.id.unwrap_or_default(),
                 labels: network.labels.unwrap_or_default().into_iter().collect(),
+                options: network.options.unwrap_or_default().into_iter().collect(),
+                subnets: subnets(network.ipam),
                 containers: 0,
             })
             // Podman 4.3 takes the filter for a prefix.

@@ -8,6 +8,7 @@ use crate::host::{Lock, ProductDir, Root};
 use crate::import::{self, ImportPlan};
 use crate::label;
 use crate::lay_out;
+use crate::network_names::network_names;
 use crate::plan::Plan;
 use crate::preflight::{self, About, Finding};
 use crate::service_spec::Placement;
@@ -204,6 +205,8 @@ impl Host<'_> {
         if facts.local {
             findings.extend(preflight::check_paths(&site.project));
         }
+        let there = engine.containers(label::PROJECT, release.name.as_str()).await?;
+        findings.extend(preflight::check_same_root(&there, &product.file("current"), state));
         findings.extend(taken_ports(engine, release, &site, state.attempt.is_some()).await?);
         let lay_out = !lay_out::is_laid_out(&site, product, id);
         let seeds = seeding::needed(engine, &site, release, state).await?;
@@ -212,7 +215,7 @@ impl Host<'_> {
         findings.extend(preflight::check_space(facts, &images, release, root.path(), lay_out, seeding, kept));
         let comparison = if placeable {
             let ids = images.expected_ids(facts.store);
-            let target = target(product, id, &attempt.name, &site, release, engine, &ids, state)?;
+            let target = target(product, id, &attempt.name, &site, release, engine, &ids, state).await?;
             let (comparison, obstacles) = switch::compare(engine, &target).await?;
             findings.extend(obstacles.into_iter().map(|obstacle| {
                 let fix =
@@ -362,7 +365,7 @@ fn release_id(release: &Release, bundle: &manifest_schema::Digest) -> Result<Rel
 }
 
 #[expect(clippy::too_many_arguments, reason = "each is a different thing")]
-pub(super) fn target(
+pub(super) async fn target(
     product: &ProductDir,
     id: &ReleaseId,
     attempt: &str,
@@ -372,6 +375,7 @@ pub(super) fn target(
     ids: &BTreeMap<String, String>,
     state: &State,
 ) -> Result<Target> {
+    let there = engine.networks(label::PROJECT, release.name.as_str()).await?;
     let folder = lay_out::folder_name(site, id);
     let places = lay_out::places(site, release, &product.release(&folder), &product.data());
     let mut images = BTreeMap::new();
@@ -402,6 +406,7 @@ pub(super) fn target(
         configs: places.configs,
         secrets: places.secrets,
         binds: places.binds,
+        networks: network_names(&release.name, &site.project, &there),
         start_interval: engine.facts().has_start_interval(),
     };
     let mut target = Target::new(&release.name, &site.project, &placement)?;

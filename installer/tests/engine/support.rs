@@ -3,6 +3,7 @@
 use installer::engine::Engine;
 use installer::health::Patience;
 use installer::lifecycle::{self, Uninstall};
+use installer::network_names::network_names;
 use installer::parking::Standing;
 use installer::service_spec::{Placed, Placement};
 use installer::switch::{self, SwitchError, SwitchReport, UndoReport, Volumes};
@@ -140,6 +141,7 @@ impl Site {
             configs: BTreeMap::new(),
             secrets: BTreeMap::new(),
             binds: self.binds(),
+            networks: network_names(&self.name, &self.project, &[]),
             start_interval: self.engine.facts().has_start_interval(),
         };
         Target::new(&self.name, &self.project, &placement).unwrap()

@@ -183,6 +183,33 @@ fn killed_after_any_event_of_a_reconfiguration_the_same_command_finishes() {
 }
 
 #[test]
+fn killed_on_the_way_to_another_network_the_same_command_finishes() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::docker("kill-network");
+    let built = bundle::changed(folder.path(), &version(1), |site| {
+        let networks = "volumes:\n  ticks:\nnetworks:\n  default: { labels: { place: \"${site_name}\" } }\n";
+        bundle::replace(&site.join("compose.yaml"), "volumes:\n  ticks:\n", networks);
+    });
+    let _ = host.install(&built);
+    for kill_at in (1..).step_by(3) {
+        let answer = format!("site_name=place-{kill_at}");
+        let arguments = ["reconfigure", "--yes", "--set", &answer];
+        let (reached, event) = killed_at(&host, &arguments, kill_at);
+        let when = format!("killed after event {kill_at}: {event}");
+        let finished = host.run(&arguments);
+        assert_eq!(finished.code, 0, "{when}\n{finished}");
+        assert_whole(&host, 1, &when);
+        let networks = ["network", "ls", "--filter", "label=com.docker.compose.project=small"];
+        let labels = [&networks[..], &["--format", "{{.Label \"place\"}}"]].concat();
+        assert_eq!(host.docker_text(&labels), format!("place-{kill_at}"), "{when}");
+        if !reached {
+            assert!(kill_at > 15, "a reconfiguration has more than {kill_at} events");
+            break;
+        }
+    }
+}
+
+#[test]
 fn killed_in_the_middle_of_an_upgrade_the_old_version_can_be_asked_for_instead() {
     let folder = tempfile::tempdir().unwrap();
     let one = bundle::small(folder.path(), &version(1));

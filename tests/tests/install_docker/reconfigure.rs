@@ -1,5 +1,6 @@
 //! Other answers for what runs, without the stick.
 
+use crate::PORT;
 use fixtures::damage;
 use fixtures::small_site::SmallSite;
 use std::fs;
@@ -91,6 +92,69 @@ fn only_what_the_answers_touch_is_restarted_and_the_old_ones_come_back_on_failur
     fs::remove_file(&kept).unwrap();
     let gone = host.run(&["reconfigure", "--set", "site_name=south", "--yes"]).exits(7);
     let _ = gone.says("is not kept on this host").says("install the bundle itself");
+}
+
+/// Names and subnets of the project's networks.
+fn networks(host: &Host) -> Vec<String> {
+    let filter = "label=com.docker.compose.project=small";
+    let names = host.docker_text(&["network", "ls", "--filter", filter, "--format", "{{.Name}}"]);
+    let subnet = "{{range .IPAM.Config}}{{.Subnet}}{{end}}";
+    let line =
+        |name| format!("{name} {}", host.docker_text(&["network", "inspect", "--format", subnet, name]));
+    names.lines().map(line).collect()
+}
+
+#[test]
+fn a_network_that_is_defined_otherwise_is_made_anew_and_the_old_one_comes_back_on_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::changed(folder.path(), &SmallSite::default(), |site| {
+        bundle::replace(
+            &site.join("ferry.yaml"),
+            "variables:\n",
+            "variables:\n  subnet: { default: 10.213.7.0/24 }\n  internal: { type: bool, default: false }\n",
+        );
+        bundle::replace(
+            &site.join("compose.yaml"),
+            "volumes:\n  ticks:\n",
+            "volumes:\n  ticks:\nnetworks:\n  default:\n    internal: ${internal}\n    ipam: { config: [subnet: \"${subnet}\"] }\n",
+        );
+        bundle::replace(
+            &site.join("compose.yaml"),
+            r#"["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/"]"#,
+            r#"["CMD-SHELL", "! /bin/busybox grep -q bad /www/banner.txt"]"#,
+        );
+    });
+    let host = Host::docker("moved");
+    let _ = host.install(&built);
+    assert_eq!(networks(&host), ["small_default 10.213.7.0/24"]);
+
+    let arguments = ["reconfigure", "--yes", "--set", "subnet=10.213.8.0/24"];
+    let _ = host.run(&arguments).succeeds().says("replaced   front, ticker");
+    let moved = networks(&host);
+    assert_eq!(moved.len(), 1, "{moved:?}");
+    assert!(moved[0].starts_with("small_default-") && moved[0].ends_with(" 10.213.8.0/24"), "{moved:?}");
+    assert_eq!(host.page(PORT), "hello from the small site");
+    let _ = host.run(&arguments).succeeds().says("nothing to do");
+    let _ = host.run(&[built.path()]).succeeds().says("unchanged");
+
+    let sick = ["--set", "subnet=10.213.9.0/24", "--set", "site_name=bad", "--timeout", "4"];
+    let sick = host.run(&[&["reconfigure", "--yes"], &sick[..]].concat()).exits(8);
+    let _ = sick.says("runs again, as before");
+    assert_eq!(networks(&host), moved);
+    assert_eq!(host.page(PORT), "hello from the small site");
+
+    // Two networks cannot have one range.
+    let _ = host
+        .run(&["reconfigure", "--yes", "--set", "internal=true"])
+        .succeeds()
+        .says("was made with another definition and is used as it is");
+    assert_eq!(networks(&host), moved);
+
+    let back = ["reconfigure", "--yes", "--set", "subnet=10.213.7.0/24", "--set", "internal=false"];
+    let _ = host.run(&back).succeeds().says("replaced   front, ticker");
+    assert_eq!(networks(&host), ["small_default 10.213.7.0/24"]);
+    let _ = host.run(&["uninstall", "--yes"]).succeeds();
+    assert_eq!(networks(&host), [""; 0]);
 }
 
 #[test]

@@ -55,6 +55,13 @@ fn a_trial_runs_beside_the_real_thing_and_leaves_no_trace() {
     let mut running = Running::start(&mut ferry(&host, &["try"], &site));
     assert!(running.wait_for_output(|line| line.contains("ticker       | ticker starts")));
     assert!(host.containers().contains(&"small-try-ticker-1 running".to_owned()), "{:?}", host.containers());
+    // Two trials of one product need two names.
+    let second = tests::outcome::Outcome::of(&mut ferry(&host, &["try", "--check"], &site));
+    let _ = second.exits(7).says("small-try is on this engine already, installed from").says("uninstall");
+    let arguments = ["try", "--check", "--project-name", "small-two"];
+    let second = tests::outcome::Outcome::of(&mut ferry(&host, &arguments, &site));
+    let _ = second.succeeds().says("small-two is removed");
+    assert!(host.containers().contains(&"small-try-ticker-1 running".to_owned()), "{:?}", host.containers());
     running.signal(Signal::INT);
     let _ = running.end().succeeds().says("Ctrl-C stops and removes everything").says("small-try is removed");
     assert_unchanged(&before, &host.snapshot(), "a trial that was ended");
