@@ -5,6 +5,7 @@
 use crate::engine::images::{ImageFacts, PullEvent, PullPhase};
 use crate::engine::inventory::Inventory;
 use crate::engine::{Engine, EngineError, EngineKind, ImageStore};
+use crate::image_names::KeptName;
 use crate::registry::{self, ReadFailure, Registry};
 use anyhow::{Context, Result};
 use bundle_format::read_ahead::ReadAhead;
@@ -16,7 +17,7 @@ use futures_util::StreamExt;
 use manifest_schema::oci::{ArchiveImage, Index};
 use manifest_schema::progress::Progress;
 use manifest_schema::release::{Image, Manifests, Span};
-use manifest_schema::{BundlePath, Digest};
+use manifest_schema::{BundlePath, Digest, limits};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub struct ImportPlan {
     pub present: Vec<(Image, String)>,
     /// Images that it lacks.
     pub missing: Vec<Image>,
+    /// The name under which each is kept, by reference.
+    pub names: BTreeMap<String, KeptName>,
     /// Whether layers go as zstd.
     pub zstd: bool,
     /// Bytes that will be sent, at most.
@@ -45,17 +48,21 @@ pub fn takes_zstd(engine: &Engine) -> bool {
     engine.facts().kind == EngineKind::Docker && engine.facts().reads_zstd_layers()
 }
 
-/// Compares the release's images with what the engine has.
+/// Compares the release's images with what the engine has. `owns` tells which names this product has given.
 #[must_use]
 pub fn plan<S: ReadAt>(
     bundle: &Bundle<S>,
     images: &[&Image],
     inventory: &Inventory,
     zstd: bool,
+    owns: impl Fn(&str, &str) -> bool,
 ) -> ImportPlan {
     let (mut plan, mut layers) = (ImportPlan { zstd, ..ImportPlan::default() }, BTreeSet::new());
     for image in images {
-        match find(inventory, image) {
+        let found = find(bundle, inventory, image);
+        let id = found.map(|facts| facts.id.as_str());
+        plan.names.insert(image.reference.to_string(), KeptName::choose(image, id, inventory, &owns));
+        match found {
             Some(facts) => plan.present.push(((*image).clone(), facts.id.clone())),
             None => {
                 layers.extend(image.blobs().iter().zip(&image.diff_ids));
@@ -74,10 +81,25 @@ pub fn plan<S: ReadAt>(
     plan
 }
 
-/// The engine's own image for `image`: same configuration or manifest by digest, same layers.
-fn find<'a>(inventory: &'a Inventory, image: &Image) -> Option<&'a ImageFacts> {
+/// The engine's own image for `image`: the same layers, and the same configuration or manifest by digest. The
+/// containerd store names images by manifests, which differ with the compression of the layers: there a
+/// configuration that says the same is the same.
+fn find<'a, S: ReadAt>(
+    bundle: &Bundle<S>,
+    inventory: &'a Inventory,
+    image: &Image,
+) -> Option<&'a ImageFacts> {
     let ids = ids(image);
-    inventory.images.iter().find(|facts| ids.contains(&facts.id) && facts.diff_ids == image.diff_ids)
+    let mut alike = inventory.images.iter().filter(|facts| facts.diff_ids == image.diff_ids);
+    if let Some(same) = alike.clone().find(|facts| ids.contains(&facts.id)) {
+        return Some(same);
+    }
+    // Who wants the very bytes of a manifest gets them.
+    if alike.clone().next().is_none() || matches!(image.manifests, Manifests::Preserved { .. }) {
+        return None;
+    }
+    let config = bundle.small_file(&image.config, limits::MAX_IMAGE_JSON_BYTES).ok()?;
+    alike.find(|facts| facts.has_config(&config))
 }
 
 /// IDs an engine may give the image: the configuration's digest on graph-driver stores, a
@@ -98,6 +120,12 @@ impl ImportPlan {
     /// All images of the release for this engine.
     pub fn images(&self) -> impl Iterator<Item = &Image> {
         self.present.iter().map(|(image, _)| image).chain(&self.missing)
+    }
+
+    /// The name under which `image` is kept in the engine.
+    #[must_use]
+    pub fn kept_name(&self, image: &Image) -> KeptName {
+        self.names.get(&image.reference.to_string()).cloned().unwrap_or_else(|| KeptName::usual(image))
     }
 
     /// The engine's ID of each image once all are there, by reference. Of images that are still
@@ -138,13 +166,23 @@ pub async fn import<S: ReadAt + 'static>(
     progress: &Arc<dyn Progress>,
 ) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
+    let present = plan.present.iter().map(|(image, id)| (image, Some(id)));
+    for (image, id) in present.chain(plan.missing.iter().map(|image| (image, None))) {
+        plan.kept_name(image).step_aside(engine, id, inventory).await?;
+    }
     for (image, id) in &plan.present {
-        name(engine, image, id, inventory).await?;
+        plan.kept_name(image).ensure(engine, id, inventory).await?;
         forget_pulled_names(engine, id, inventory).await?;
         found.insert(image.reference.to_string(), id.clone());
     }
     if plan.missing.is_empty() {
         return Ok(found);
+    }
+    for image in &plan.missing {
+        let (usual, kept) = (KeptName::usual(image), plan.kept_name(image));
+        if kept != usual {
+            progress.warn(&format!("{usual} is the name of another image here: this one is kept as {kept}"));
+        }
     }
     progress.begin("importing", Some(plan.bytes));
     let pulled = match engine.facts().kind {
@@ -156,8 +194,8 @@ pub async fn import<S: ReadAt + 'static>(
         load_all(engine, bundle, plan, inventory, progress).await?;
     }
     for image in &plan.missing {
-        let facts = confirm(engine, image).await?;
-        name(engine, image, &facts.id, inventory).await?;
+        let facts = confirm(engine, image, plan).await?;
+        plan.kept_name(image).ensure(engine, &facts.id, inventory).await?;
         found.insert(image.reference.to_string(), facts.id);
     }
     progress.end(&ferry_terminal::human::count(plan.missing.len(), "image"));
@@ -175,7 +213,7 @@ async fn pull_all<S: ReadAt + 'static>(
     let host = registry.host();
     let at_once = if engine.facts().store == ImageStore::Containerd { 1 } else { PULLS_AT_ONCE };
     let mut pulls = futures_util::stream::iter(&plan.missing)
-        .map(|image| pull_one(engine, &host, image, plan.zstd, progress))
+        .map(|image| pull_one(engine, &host, image, plan, progress))
         .buffer_unordered(at_once);
     while let Some(result) = pulls.next().await {
         match result {
@@ -203,11 +241,11 @@ async fn pull_one(
     engine: &Engine,
     host: &str,
     image: &Image,
-    zstd: bool,
+    plan: &ImportPlan,
     progress: &Arc<dyn Progress>,
 ) -> Result<(), EngineError> {
     progress.detail(&format!("image {}", image.reference));
-    let manifest = pulled_manifest(image, zstd);
+    let manifest = pulled_manifest(image, plan.zstd);
     let repository = format!("{host}/{}", image.reference.path());
     let full = format!("{repository}@{manifest}");
     let mut told = |event: PullEvent| {
@@ -218,30 +256,11 @@ async fn pull_one(
     engine.pull(&repository, &manifest.to_string(), Some(&image.platform), &mut told).await?;
     // The name that only lived as long as our registry gives way to the image's own.
     if let Some(facts) = engine.inspect_image(&full).await? {
-        let (repository, tag) = own_name(image);
+        let KeptName { repository, tag } = plan.kept_name(image);
         engine.tag(&facts.id, &repository, &tag).await?;
         engine.untag(&full).await?;
     }
     Ok(())
-}
-
-/// Repository and tag under which the image is kept. One that is pinned by digest has no tag of its
-/// own; it gets one, since an image without a name falls to the next `docker image prune`.
-fn own_name(image: &Image) -> (String, String) {
-    let reference = &image.reference;
-    let tag = match (reference.tag(), reference.digest()) {
-        (Some(tag), _) => tag.to_owned(),
-        (None, Some(digest)) => format!("ferry-{}", digest.short()),
-        (None, None) => "latest".to_owned(),
-    };
-    (reference.familiar_repository(), tag)
-}
-
-/// The name under which the image is kept in the engine.
-#[must_use]
-pub fn kept_name(image: &Image) -> String {
-    let (repository, tag) = own_name(image);
-    format!("{repository}:{tag}")
 }
 
 /// Takes names of a registry like ours away, whose process was killed before it could.
@@ -254,23 +273,14 @@ async fn forget_pulled_names(engine: &Engine, id: &str, inventory: &Inventory) -
     Ok(())
 }
 
-async fn name(engine: &Engine, image: &Image, id: &str, inventory: &Inventory) -> Result<()> {
-    let (repository, tag) = own_name(image);
-    let full = format!("{repository}:{tag}");
-    if inventory.with_tag(&full).is_some_and(|facts| facts.id == id) {
-        return Ok(());
-    }
-    engine.tag(id, &repository, &tag).await.with_context(|| format!("naming the image {full}"))
-}
-
 /// What the engine now has must be what was signed.
-async fn confirm(engine: &Engine, image: &Image) -> Result<ImageFacts> {
+async fn confirm(engine: &Engine, image: &Image, plan: &ImportPlan) -> Result<ImageFacts> {
     let wrong = |fact: String| {
         Failure::new(Class::Engine, fact)
             .hint("check the engine's disk (`docker info`, `df`), remove the image and install again")
     };
     let mut seen = None;
-    let names = ids(image).into_iter().chain([kept_name(image), image.reference.canonical()]);
+    let names = ids(image).into_iter().chain([plan.kept_name(image).to_string()]);
     for candidate in names {
         if let Some(facts) = engine.inspect_image(&candidate).await? {
             if facts.diff_ids == image.diff_ids {
@@ -312,21 +322,21 @@ async fn load_all<S: ReadAt + 'static>(
     let partial = engine.facts().store != ImageStore::Containerd;
     let held = if partial { held_prefixes(&plan.missing, inventory) } else { BTreeSet::new() };
     let partial = partial && !held.is_empty();
-    let first = load(engine, bundle, &plan.missing, &held, progress).await;
+    let first = load(engine, bundle, plan, &held, progress).await;
     let whole = match first {
-        Ok(()) if partial => confirm_all(engine, &plan.missing).await.is_err(),
+        Ok(()) if partial => confirm_all(engine, plan).await.is_err(),
         Err(_) if partial => true,
         other => return other,
     };
     if whole {
-        load(engine, bundle, &plan.missing, &BTreeSet::new(), progress).await?;
+        load(engine, bundle, plan, &BTreeSet::new(), progress).await?;
     }
     Ok(())
 }
 
-async fn confirm_all(engine: &Engine, images: &[Image]) -> Result<()> {
-    for image in images {
-        confirm(engine, image).await?;
+async fn confirm_all(engine: &Engine, plan: &ImportPlan) -> Result<()> {
+    for image in &plan.missing {
+        confirm(engine, image, plan).await?;
     }
     Ok(())
 }
@@ -356,11 +366,11 @@ fn held_prefixes(images: &[Image], inventory: &Inventory) -> BTreeSet<Digest> {
 async fn load<S: ReadAt + 'static>(
     engine: &Engine,
     bundle: &Arc<Bundle<S>>,
-    images: &[Image],
+    plan: &ImportPlan,
     leave_out: &BTreeSet<Digest>,
     progress: &Arc<dyn Progress>,
 ) -> Result<()> {
-    let pieces = archive(bundle, images, leave_out)?;
+    let pieces = archive(bundle, plan, leave_out)?;
     let (sender, receiver) = tokio::sync::mpsc::channel::<std::io::Result<Bytes>>(1);
     let (bundle, watching) = (Arc::clone(bundle), Arc::clone(progress));
     let broken = ReadFailure::default();
@@ -393,7 +403,7 @@ async fn load<S: ReadAt + 'static>(
 /// An archive that is a Docker image archive and an OCI layout in one, with the layers as tar.
 fn archive<S: ReadAt>(
     bundle: &Bundle<S>,
-    images: &[Image],
+    plan: &ImportPlan,
     leave_out: &BTreeSet<Digest>,
 ) -> Result<Vec<Piece>> {
     let mut pieces = Vec::new();
@@ -409,12 +419,13 @@ fn archive<S: ReadAt>(
     let mut index = Index { schema_version: 2, media_type: None, manifests: Vec::new() };
     let mut blobs: BTreeMap<Digest, Piece> = BTreeMap::new();
     let mut sizes = BTreeMap::new();
-    for image in images {
+    for image in &plan.missing {
         let entry = match &image.manifests {
             Manifests::Repacked { tar, .. } => tar,
             Manifests::Preserved { original, .. } => original,
         };
-        let (repository, tag) = own_name(image);
+        let name = plan.kept_name(image);
+        let tag = &name.tag;
         index.manifests.push(manifest_schema::oci::Descriptor {
             media_type: entry.media_type.clone(),
             digest: entry.digest,
@@ -431,7 +442,7 @@ fn archive<S: ReadAt>(
         let path = |digest: &Digest| format!("blobs/sha256/{}", digest.hex());
         listed.push(ArchiveImage {
             config: path(&image.config.digest),
-            repo_tags: Some(vec![format!("{repository}:{tag}")]),
+            repo_tags: Some(vec![name.to_string()]),
             layers: image.blobs().iter().map(path).collect(),
         });
         for (digest, span) in std::iter::once((image.config.digest, image.config.span))

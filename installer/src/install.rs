@@ -231,9 +231,11 @@ async fn stage(
 ) -> Result<(Target, BTreeMap<String, String>)> {
     let release = bundle.release();
     let expected = prepared.images.expected_ids(prepared.engine.facts().store);
-    let missing = prepared.images.missing.iter();
-    let missing = missing.filter_map(|image| expected.get(&image.reference.to_string()).cloned());
-    prepared.attempt.importing.extend(missing);
+    for image in &prepared.images.missing {
+        let Some(id) = expected.get(&image.reference.to_string()) else { continue };
+        prepared.attempt.importing.insert(id.clone());
+        prepared.state.brought.insert((prepared.images.kept_name(image).to_string(), id.clone()));
+    }
     prepared.attempt.boot = state::boot();
     prepared.state.engine = Some(prepared.engine.facts().address.clone());
     prepared.save_attempt()?;

@@ -13,6 +13,7 @@ pub mod health;
 pub mod hint;
 pub mod hooks;
 pub mod host;
+pub mod image_names;
 pub mod import;
 pub mod install;
 pub mod kept;

@@ -7,6 +7,7 @@ use crate::engine::containers::{ContainerFacts, Health, LogChunk, RunState};
 use crate::engine::{Engine, EngineError};
 use crate::health::{Outcome, Patience};
 use crate::hooks;
+use crate::image_names;
 use crate::label;
 use crate::parking::{Standing, place};
 use crate::sequence::{Member, SequenceError, Work, bring_up, in_reverse};
@@ -176,8 +177,8 @@ pub async fn start(
 pub struct Uninstall {
     /// Also the volumes, with all data.
     pub volumes: bool,
-    /// Names of images to take away; the images go too where nothing else uses them.
-    pub images: Vec<String>,
+    /// Names and IDs of images to take away; the images go too where nothing else uses them.
+    pub images: BTreeSet<(String, String)>,
 }
 
 /// What an uninstall removed.
@@ -233,11 +234,11 @@ pub async fn uninstall(
             Err(error) => return Err(error),
         }
     }
-    for image in &request.images {
-        match engine.untag(image).await {
-            Ok(true) => report.images.push(image.clone()),
-            Ok(false) => {}
-            Err(error) if error.is_conflict() => report.in_use.push(image.clone()),
+    for (name, id) in &request.images {
+        match image_names::forget(engine, name, id).await {
+            Ok(true) if !report.images.contains(name) => report.images.push(name.clone()),
+            Ok(_) => {}
+            Err(error) if error.is_conflict() => report.in_use.push(name.clone()),
             Err(error) => return Err(error),
         }
     }

@@ -29,6 +29,9 @@ pub struct State {
     /// Address of the engine it runs on: what every later command talks to unless told otherwise.
     #[serde(default)]
     pub engine: Option<String>,
+    /// Names and IDs of images that attempts have brought, until a commit records them.
+    #[serde(default)]
+    pub brought: BTreeSet<(String, String)>,
     /// The attempt under way: kept when it is interrupted, so that the next one resumes it.
     #[serde(default)]
     pub attempt: Option<Attempt>,
@@ -93,17 +96,29 @@ pub struct Installed {
     pub found: BTreeSet<String>,
 }
 
+impl Installed {
+    /// Names and IDs of the images that this release brought.
+    pub fn own_images(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.images.iter().filter(|(name, _)| !self.found.contains(*name))
+    }
+}
+
 impl State {
-    /// Names of images that this product has brought, and nobody else.
+    /// The releases that are kept, the one that runs first.
+    pub fn releases(&self) -> impl Iterator<Item = &Installed> {
+        self.current.iter().chain(&self.previous)
+    }
+
+    /// Names and IDs of all images that this product brought.
+    pub fn own_images(&self) -> impl Iterator<Item = (&String, &String)> {
+        let brought = self.brought.iter().map(|(name, id)| (name, id));
+        self.releases().flat_map(Installed::own_images).chain(brought)
+    }
+
+    /// Whether this product gave the image with this ID this name.
     #[must_use]
-    pub fn own_images(&self) -> BTreeSet<String> {
-        let releases = || self.current.iter().chain(&self.previous);
-        let found: BTreeSet<&String> = releases().flat_map(|release| &release.found).collect();
-        releases()
-            .flat_map(|release| release.images.keys())
-            .filter(|name| !found.contains(name))
-            .cloned()
-            .collect()
+    pub fn owns(&self, name: &str, id: &str) -> bool {
+        self.own_images().any(|(own, of)| own == name && of == id)
     }
 
     /// Reads the state of a product; empty where there is none.

@@ -256,7 +256,7 @@ pub(super) async fn uninstall(
     if cancel.is_cancelled() {
         return Err(Failure::new(Class::Cancelled, "nothing was removed").into());
     }
-    let images = state.own_images().into_iter().collect();
+    let images = state.own_images().map(|(name, id)| (name.clone(), id.clone())).collect();
     progress.begin("removing", None);
     let stopped = || {
         Failure::new(Class::Cancelled, format!("stopped by Ctrl-C; {name} is removed in part"))

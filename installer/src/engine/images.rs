@@ -5,13 +5,15 @@
 //! be there afterwards, and callers compare [`ImageFacts::diff_ids`] with the signed ones.
 
 use super::{BULK_TIMEOUT, Engine, EngineError, Result, checked_image, failure, one_line};
+use bollard::models::ImageConfig;
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, ImportImageOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use manifest_schema::{Digest, Platform};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::io;
 
 /// What the engine knows about one image.
@@ -29,6 +31,40 @@ pub struct ImageFacts {
     pub repo_digests: Vec<String>,
     /// Paths that the image declares as volumes.
     pub volumes: Vec<String>,
+    /// How it runs, in one spelling.
+    config: Value,
+}
+
+impl ImageFacts {
+    /// Whether an image configuration (OCI image specification, config.md) says the same of how the image
+    /// runs. When and by which steps it was made does not count.
+    #[must_use]
+    pub fn has_config(&self, configuration: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct Configuration {
+            config: Option<ImageConfig>,
+        }
+        let read: Option<Configuration> = serde_json::from_slice(configuration).ok();
+        read.is_some_and(|read| in_one_spelling(read.config.unwrap_or_default()) == self.config)
+    }
+}
+
+/// What is empty or missing means the same, and sets have no order.
+fn in_one_spelling(mut config: ImageConfig) -> Value {
+    for set in [&mut config.exposed_ports, &mut config.volumes] {
+        set.iter_mut().for_each(|set| set.sort());
+    }
+    let mut value = serde_json::to_value(config).unwrap_or_default();
+    if let Value::Object(fields) = &mut value {
+        fields.retain(|_, value| match value {
+            Value::Null | Value::Bool(false) => false,
+            Value::String(text) => !text.is_empty(),
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(fields) => !fields.is_empty(),
+            _ => true,
+        });
+    }
+    value
 }
 
 /// How far one layer of a pull is.
@@ -184,6 +220,7 @@ pub(super) fn facts(image: bollard::models::ImageInspect) -> Option<ImageFacts> 
         _ => None,
     };
     let config = image.config.unwrap_or_default();
+    let volumes = config.volumes.clone().unwrap_or_default();
     let id = image.id?;
     Some(ImageFacts {
         // Podman leaves the algorithm out in some answers.
@@ -192,7 +229,8 @@ pub(super) fn facts(image: bollard::models::ImageInspect) -> Option<ImageFacts> 
         platform,
         repo_tags: image.repo_tags.unwrap_or_default(),
         repo_digests: image.repo_digests.unwrap_or_default(),
-        volumes: config.volumes.unwrap_or_default(),
+        volumes,
+        config: in_one_spelling(config),
     })
 }
 
@@ -244,6 +282,32 @@ mod tests {
         let error = pull_failure("pull", stream_error(full));
         assert!(matches!(error, EngineError::Failed { .. }));
         assert!(error.hint().unwrap().contains("disk"), "{:?}", error.hint());
+    }
+
+    #[test]
+    fn configurations_are_compared_by_what_they_say() {
+        let image = |config: Value| {
+            let image =
+                serde_json::json!({ "Id": "sha256:1", "RootFS": { "Type": "layers" }, "Config": config });
+            facts(serde_json::from_value(image).unwrap()).unwrap()
+        };
+        let read = image(serde_json::json!({
+            "Env": ["A=1"], "Cmd": ["run"], "Entrypoint": null, "Labels": {}, "User": "",
+            "ExposedPorts": { "80/tcp": {}, "53/udp": {} }, "Volumes": { "/b": {}, "/a": {} }
+        }));
+        let signed = |cmd: &str, env: &str| {
+            let config = serde_json::json!({
+                "Cmd": [cmd], "Env": [env], "ExposedPorts": { "53/udp": {}, "80/tcp": {} },
+                "Volumes": { "/a": {}, "/b": {} }
+            });
+            serde_json::to_vec(&serde_json::json!({ "created": "now", "config": config })).unwrap()
+        };
+        assert!(read.has_config(&signed("run", "A=1")));
+        assert!(!read.has_config(&signed("run", "A=2")));
+        assert!(!read.has_config(&signed("walk", "A=1")));
+        assert!(!read.has_config(b"{\"config\": 7}"));
+        assert!(!read.has_config(b"{}"));
+        assert!(image(Value::Null).has_config(b"{}"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::images::{ImageFacts, facts};
 use super::{Engine, Result, failure};
 use bollard::query_parameters::ListImagesOptionsBuilder;
 use futures_util::{StreamExt as _, stream};
-use manifest_schema::Digest;
+use manifest_schema::{Digest, ImageRef};
 use std::collections::BTreeSet;
 
 /// Inspects in flight at once.
@@ -19,10 +19,12 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// The image with this name, written as the engine writes it.
+    /// The image with this name, however the engine writes it.
     #[must_use]
-    pub fn with_tag(&self, tag: &str) -> Option<&ImageFacts> {
-        self.images.iter().find(|image| image.repo_tags.iter().any(|has| has == tag))
+    pub fn named(&self, name: &str) -> Option<&ImageFacts> {
+        let wanted: ImageRef = name.parse().ok()?;
+        let has = |tag: &String| tag.parse::<ImageRef>().is_ok_and(|tag| tag == wanted);
+        self.images.iter().find(|image| image.repo_tags.iter().any(has))
     }
 
     /// Every layer of every image, at whatever height. Whether an engine can use one without being

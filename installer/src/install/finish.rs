@@ -2,17 +2,17 @@
 
 use super::interrupted::answers_after_undo;
 use super::prepare::Prepared;
+use crate::engine::Engine;
 use crate::health::{Outcome, Patience};
-use crate::import;
+use crate::image_names;
 use crate::site;
-use crate::state::{self, Installed, Journal, Phase};
+use crate::state::{self, Installed, Journal, Phase, State};
 use crate::switch::{self, SwitchReport};
 use crate::target::Target;
 use anyhow::Result;
 use bundle_format::{Bundle, Signer};
+use manifest_schema::ProjectName;
 use manifest_schema::progress::Progress;
-use manifest_schema::release::Image;
-use manifest_schema::{ImageRef, ProjectName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
@@ -27,10 +27,9 @@ pub(super) async fn commit(
     // What is said to be installed must outlive a power cut.
     prepared.engine.sync_data().await?;
     let release = bundle.release();
-    let images = prepared
-        .images
-        .images()
-        .filter_map(|image| Some((import::kept_name(image), ids.get(&image.reference.to_string())?.clone())));
+    let images = prepared.images.images().filter_map(|image| {
+        Some((prepared.images.kept_name(image).to_string(), ids.get(&image.reference.to_string())?.clone()))
+    });
     let completed = |service: &String| report.outcomes.get(service) == Some(&Outcome::Completed);
     let before = |service: &String| target.done.contains(service) && report.unchanged.contains(service);
     let services = target.services.iter().map(|service| service.name.to_string());
@@ -49,6 +48,7 @@ pub(super) async fn commit(
     };
     // Only a state that was written counts: until then a failure is undone.
     let mut next = prepared.state.clone();
+    next.brought.retain(|(_, id)| !installed.images.values().any(|image| image == id));
     let old = next.current.replace(installed).filter(|old| old.release != prepared.id);
     next.previous.retain(|other| other.release != prepared.id);
     next.previous.splice(0..0, old);
@@ -60,22 +60,23 @@ pub(super) async fn commit(
     Ok(())
 }
 
-/// Names of images that were there before this product brought any.
+/// Names that images had before this product brought any.
 fn found(prepared: &Prepared) -> BTreeSet<String> {
-    let own = prepared.state.own_images();
-    let is_there = |image: &Image, id: &String| {
-        let facts = prepared.inventory.images.iter().find(|facts| facts.id == *id);
-        let mut names = facts.into_iter().flat_map(|facts| &facts.repo_tags);
-        names.any(|name| name.parse::<ImageRef>().is_ok_and(|name| name == image.reference))
+    let is_there = |name: &str, id: &str| {
+        let holder = prepared.inventory.named(name);
+        holder.is_some_and(|holder| holder.id == id) && !prepared.state.owns(name, id)
     };
-    prepared
-        .images
-        .present
-        .iter()
-        .filter(|(image, id)| is_there(image, id))
-        .map(|(image, _)| import::kept_name(image))
-        .filter(|name| !own.contains(name))
-        .collect()
+    let present = prepared.images.present.iter();
+    let named = present.map(|(image, id)| (prepared.images.kept_name(image).to_string(), id));
+    named.filter(|(name, id)| is_there(name, id)).map(|(name, _)| name).collect()
+}
+
+/// After an undo the names of images are the old ones again, too.
+pub(super) async fn names_back(engine: &Engine, state: &State, progress: &dyn Progress) {
+    let Some(current) = &state.current else { return };
+    if let Err(error) = image_names::restore(engine, current).await {
+        progress.warn(&format!("images of {} lack their names: {error}", current.release));
+    }
 }
 
 /// Puts things back after a failure and gives the error, with how things stand now where that is not as
@@ -108,6 +109,7 @@ pub(super) async fn step_back(
             ));
         }
     };
+    names_back(engine, &prepared.state, progress).await;
     let recorded = site::end_attempted(product, answers_after_undo(*volumes)).and_then(|()| {
         prepared.state.attempt = None;
         prepared.state.seeding.clear();

@@ -6,6 +6,7 @@
 //! it was committed     is tidied up
 //! ```
 
+use super::finish::names_back;
 use super::tidy;
 use crate::classify;
 use crate::engine::Engine;
@@ -52,6 +53,7 @@ pub(super) async fn end(
     if !report.kept_volumes.is_empty() {
         progress.warn(&format!("kept, since they may hold data: {}", report.kept_volumes.join(", ")));
     }
+    names_back(engine, state, progress).await;
     site::end_attempted(product, answers_after_undo(volumes))?;
     state.attempt = None;
     state.seeding.clear();

@@ -191,7 +191,9 @@ impl Host<'_> {
         let facts = engine.facts();
         let inventory = engine.inventory().await?;
         let wanted = release.images_for(&facts.platform);
-        let images = import::plan(bundle, &wanted, &inventory, import::takes_zstd(engine));
+        let images = import::plan(bundle, &wanted, &inventory, import::takes_zstd(engine), |name, id| {
+            state.owns(name, id)
+        });
         let names: BTreeSet<String> = wanted.iter().map(|image| image.reference.to_string()).collect();
         let of_images: Vec<Finding> = preflight::check_services(&site.project, &names)
             .into_iter()

@@ -3,6 +3,7 @@
 use crate::classify;
 use crate::engine::{Engine, EngineError};
 use crate::host::ProductDir;
+use crate::image_names;
 use crate::label;
 use crate::site::{self, Answers};
 use crate::state::{Installed, State};
@@ -37,24 +38,21 @@ pub(super) async fn tidy(
     }
     let dropped = state.previous.split_off(state.previous.len().min(KEPT_RELEASES));
     remove_images(engine, state, &dropped).await?;
+    state.brought.clear();
     remove_folders(product, name, state, engine).await?;
     state.attempt = None;
     state.seeding.clear();
     state.save(product)
 }
 
-/// Removes images that only releases which are no longer kept have used.
+/// Removes images that only releases which are no longer kept have used, and those that attempts have brought
+/// which were undone.
 async fn remove_images(engine: &Engine, state: &State, dropped: &[Installed]) -> Result<(), EngineError> {
-    let kept: BTreeSet<&String> =
-        state.current.iter().chain(&state.previous).flat_map(|release| release.images.values()).collect();
-    let found: BTreeSet<&String> = dropped.iter().flat_map(|release| &release.found).collect();
-    for (name, id) in dropped.iter().flat_map(|release| &release.images) {
-        if kept.contains(id) || found.contains(name) {
-            continue;
-        }
-        // The name may have gone to a later image.
-        let named = engine.inspect_image(name).await?.is_some_and(|image| image.id == *id);
-        match engine.untag(if named { name } else { id }).await {
+    let kept: BTreeSet<&String> = state.releases().flat_map(|release| release.images.values()).collect();
+    let undone = state.brought.iter().map(|(name, id)| (name, id));
+    let unneeded = dropped.iter().flat_map(Installed::own_images).chain(undone);
+    for (name, id) in unneeded.filter(|(_, id)| !kept.contains(id)) {
+        match image_names::forget(engine, name, id).await {
             // Something else uses it.
             Err(error) if !error.is_conflict() => return Err(error),
             _ => {}

@@ -23,7 +23,7 @@ async fn an_image_is_loaded_found_named_and_removed() {
     assert_eq!(image.volumes, ["/data"]);
     assert!(image.id.starts_with("sha256:"));
     let inventory = engine.inventory().await.unwrap();
-    assert!(inventory.with_tag(&name).is_some_and(|found| found.id == image.id));
+    assert!(inventory.named(&name).is_some_and(|found| found.id == image.id));
     assert!(inventory.layers().contains(&diff_id));
 
     engine.tag(&image.id, IMAGE, "second").await.unwrap();

@@ -13,7 +13,7 @@ use manifest_schema::compose::model::{
 };
 use manifest_schema::progress::{Progress, Silent};
 use manifest_schema::{ProjectName, ServiceName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -211,7 +211,7 @@ impl Site {
     }
 
     pub(crate) async fn clear(&self) {
-        let request = Uninstall { volumes: true, images: vec![] };
+        let request = Uninstall { volumes: true, images: BTreeSet::new() };
         lifecycle::uninstall(&self.engine, &self.name, &request, &Silent).await.unwrap();
     }
 }

@@ -75,6 +75,28 @@ fn images_and_networks_of_others_stay_theirs() {
 }
 
 #[test]
+fn a_name_that_somebody_gave_to_another_image_stays_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let theirs = SmallSite { message: "theirs".to_owned(), ..SmallSite::default() };
+    theirs.write(&folder.path().join("theirs")).unwrap();
+    let built = bundle::small(folder.path(), &SmallSite::default());
+    let host = Host::docker("same-name");
+    let archive = folder.path().join("theirs/dist/front.tar");
+    let _ = host.docker_text(&["load", "--input", archive.to_str().unwrap()]);
+    let id = || host.docker_text(&["image", "inspect", "--format", "{{.Id}}", "small/front:1.0.0"]);
+    let before = id();
+    let [trust, fingerprint] = built.trust();
+    let installed = host.run(&[trust, fingerprint, built.path()]).succeeds();
+    let _ = installed.says("small/front:1.0.0 is the name of another image here: this one is kept as ");
+    assert_eq!(host.page(PORT), "hello from the small site");
+    assert_eq!(id(), before);
+    let _ = host.run(&[built.path()]).succeeds().says("unchanged");
+    let _ = host.run(&["uninstall", "--yes"]).succeeds().says("small/front:ferry-");
+    assert_eq!(id(), before);
+    assert_eq!(host.docker_text(&["images", "--all", "--quiet"]).lines().count(), 1);
+}
+
+#[test]
 fn everything_that_stands_in_the_way_is_listed_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let built = bundle::changed(folder.path(), &SmallSite::default(), |site| {
