@@ -140,8 +140,16 @@ enum Command {
         trust: Vec<String>,
     },
     /// Show how the services are doing
-    #[command(after_help = "Example:\n  fz status --json")]
-    Status(Which),
+    #[command(
+        after_help = "Examples:\n  fz status --json\n  fz status --check > /dev/null || logger the plant needs somebody"
+    )]
+    Status {
+        #[command(flatten)]
+        which: Which,
+        /// Exit with 8 unless all services run and none is unhealthy, for monitoring
+        #[arg(long)]
+        check: bool,
+    },
     /// Stop all services, in order
     #[command(after_help = "Example:\n  fz stop && fz start")]
     Stop(Which),
@@ -157,9 +165,9 @@ enum Command {
         /// Go on as new lines come
         #[arg(long, short)]
         follow: bool,
-        /// Lines of each service to begin with
-        #[arg(long, default_value_t = 100)]
-        tail: usize,
+        /// Lines of each service to begin with, or `all`
+        #[arg(long, default_value = "100", value_parser = tail)]
+        tail: Tail,
     },
     /// Give what runs other answers: shows what will change, and restarts only what it touches
     #[command(after_help = "Examples:
@@ -209,7 +217,7 @@ pub fn main() -> std::process::ExitCode {
         Err(error) => Err(error.into()),
     };
     match result {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(()) => ferry_terminal::done(output),
         Err(error) => ferry_terminal::exit_with(&classify::engine(error), output),
     }
 }
@@ -237,11 +245,11 @@ async fn run_with(cli: Cli, output: Output, progress: &Arc<dyn Progress>) -> Res
         Some(Command::Verify { bundle, trust }) => {
             run_verify(bundle, trust, &common, output, progress, &cancel).await
         }
-        Some(Command::Status(which)) => services::status(&which, &common, output).await,
+        Some(Command::Status { which, check }) => services::status(&which, check, &common, output).await,
         Some(Command::Stop(which)) => services::stop(&which, &common, output, progress, &cancel).await,
         Some(Command::Start(which)) => services::start(&which, &common, output, progress, &cancel).await,
         Some(Command::Logs { service, which, follow, tail }) => {
-            services::logs(&which, &common, service.as_deref(), (tail, follow), output, &cancel).await
+            services::logs(&which, &common, service.as_deref(), (tail.0, follow), output, &cancel).await
         }
         Some(Command::Reconfigure(args)) => {
             reconfigure::reconfigure(args, &common, output, progress, &cancel).await
@@ -251,6 +259,19 @@ async fn run_with(cli: Cli, output: Output, progress: &Arc<dyn Progress>) -> Res
         }
         Some(Command::Uninstall { which, volumes, yes }) => {
             services::uninstall(&which, volumes, yes, &common, output, progress, &cancel).await
+        }
+    }
+}
+
+/// Lines to begin with; `None`: all.
+#[derive(Clone, Copy)]
+struct Tail(Option<usize>);
+
+fn tail(text: &str) -> Result<Tail, String> {
+    match text {
+        "all" => Ok(Tail(None)),
+        text => {
+            text.parse().map(|lines| Tail(Some(lines))).map_err(|_| "a number of lines, or `all`".to_owned())
         }
     }
 }
@@ -271,12 +292,6 @@ fn fingerprint(text: &str) -> Result<String, String> {
 /// 32 bytes in base64 without padding.
 const FINGERPRINT_CHARS: usize = 43;
 
-/// The environment, as far as it is text.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
 async fn run_install(
     args: InstallArgs,
     common: &Common,
@@ -296,7 +311,7 @@ async fn run_install(
         engine: common.engine.clone(),
         trust: args.trust,
         dry_run: args.dry_run,
-        values: answers::read(environment(), args.values.as_deref(), &args.set)?,
+        values: answers::read(std::env::vars_os(), args.values.as_deref(), &args.set)?,
         patience,
         replace_fz: args.replace_fz,
         kept: false,

@@ -61,7 +61,7 @@ pub(crate) async fn service_failure(
         .take(3)
         .map(|(code, output)| {
             let code = code.map_or_else(|| "no end in time".to_owned(), |code| format!("exit code {code}"));
-            format!("{code}: {}", clean(&output))
+            format!("{code}: {}", clean_end(&output))
         })
         .collect();
     let exited = state.filter(|state| {
@@ -76,8 +76,8 @@ pub(crate) async fn service_failure(
         container: state.map_or_else(|| container.to_owned(), |state| state.name.clone()),
         reason,
         exit_code,
-        health_log,
-        last_logs: logs,
+        health_log: folded(health_log),
+        last_logs: folded(logs),
         hint: hint.map(str::to_owned),
     }
 }
@@ -104,14 +104,41 @@ pub(crate) async fn last_logs(engine: &Engine, container: &str) -> Vec<String> {
 /// Text fit for a terminal: escape sequences and control characters are taken out, long lines cut.
 #[must_use]
 pub fn clean(text: &str) -> String {
+    let clean = without_control(text);
+    match clean.char_indices().nth(MAX_LINE_CHARS) {
+        Some((cut, _)) => format!("{}…", clean.get(..cut).unwrap_or_default()),
+        None => clean,
+    }
+}
+
+/// The same, with the end of a long text: what went wrong stands there.
+fn clean_end(text: &str) -> String {
+    let clean = without_control(text);
+    let cut = clean.chars().count().saturating_sub(MAX_LINE_CHARS);
+    match clean.char_indices().nth(cut) {
+        Some((start, _)) if cut > 0 => format!("…{}", clean.get(start..).unwrap_or_default()),
+        _ => clean,
+    }
+}
+
+/// The same line many times over, as one.
+fn folded(lines: Vec<String>) -> Vec<String> {
+    let mut folded: Vec<(String, usize)> = Vec::new();
+    for line in lines {
+        match folded.last_mut() {
+            Some((last, times)) if *last == line => *times += 1,
+            _ => folded.push((line, 1)),
+        }
+    }
+    let shown =
+        |(line, times): (String, usize)| if times > 1 { format!("{line} ({times} times)") } else { line };
+    folded.into_iter().map(shown).collect()
+}
+
+fn without_control(text: &str) -> String {
     let mut out = String::new();
     let mut chars = text.trim_end().chars();
-    let mut count = 0;
     while let Some(c) = chars.next() {
-        if count >= MAX_LINE_CHARS {
-            out.push('…');
-            break;
-        }
         match c {
             // "CSI … final byte" and "OSC … BEL or ST"; a lone escape takes the next character with it.
             '\u{1b}' => match chars.next() {
@@ -119,15 +146,9 @@ pub fn clean(text: &str) -> String {
                 Some(']') => while chars.next().is_some_and(|c| c != '\u{7}' && c != '\u{1b}') {},
                 _ => {}
             },
-            '\t' | '\n' => {
-                out.push(' ');
-                count += 1;
-            }
+            '\t' | '\n' => out.push(' '),
             c if human::steers(c) => {}
-            c => {
-                out.push(c);
-                count += 1;
-            }
+            c => out.push(c),
         }
     }
     out
@@ -162,7 +183,8 @@ fn hint(
             Some("it crashed: the program is faulty, or was built for another processor than this host's")
         }
         _ => probes.iter().find_map(|line| hint::for_text(line)).or_else(|| {
-            (exit_code.is_none() && !probes.is_empty()).then_some(
+            let runs = exit_code.is_none() && !reason.starts_with("keeps restarting");
+            (runs && !probes.is_empty()).then_some(
                 "it runs, but its health check fails: the check's output above says what it misses",
             )
         }),
@@ -180,6 +202,17 @@ mod tests {
         assert_eq!(clean("\u{1b}"), "");
         assert_eq!(clean("\u{1b}[").chars().count(), 0);
         assert_eq!(clean(&"x".repeat(10_000)).chars().count(), MAX_LINE_CHARS + 1);
+    }
+
+    #[test]
+    fn the_end_of_a_long_output_is_kept_and_the_same_is_said_once() {
+        let traceback = format!("{}HTTP Error 500", "x".repeat(10_000));
+        let end = clean_end(&traceback);
+        assert!(end.starts_with("…x") && end.ends_with("HTTP Error 500"), "{end}");
+        assert_eq!(end.chars().count(), MAX_LINE_CHARS + 1);
+        assert_eq!(clean_end("short\n"), "short");
+        let lines = ["a", "b", "b", "b", "a"].map(str::to_owned).to_vec();
+        assert_eq!(folded(lines), ["a", "b (3 times)", "a"]);
     }
 
     #[test]
@@ -202,6 +235,8 @@ mod tests {
             );
         }
         assert_eq!(hint(Some(1), false, "exited with code 1", &logs("oops"), none), None);
-        assert!(hint(None, false, "is unhealthy", none, &["exit code 1: x".to_owned()]).is_some());
+        let probes = ["exit code 1: x".to_owned()];
+        assert!(hint(None, false, "is unhealthy", none, &probes).is_some());
+        assert_eq!(hint(None, false, "keeps restarting: 6 times in 15 s", none, &probes), None);
     }
 }

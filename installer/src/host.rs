@@ -69,6 +69,19 @@ impl Drop for Lock {
 }
 
 impl Root {
+    /// What keeping this program takes, where none is kept yet.
+    #[must_use]
+    pub fn program_bytes(&self) -> u64 {
+        let program = || Some(std::env::current_exe().ok()?.metadata().ok()?.len());
+        if self.program().exists() { 0 } else { program().unwrap_or_default() }
+    }
+
+    /// Where this program is kept, for when the stick is gone.
+    #[must_use]
+    pub fn program(&self) -> PathBuf {
+        self.0.join("bin/fz")
+    }
+
     /// The folder at `path`, made absolute. It need not exist yet.
     ///
     /// # Errors
@@ -292,6 +305,11 @@ pub fn sync_filesystem(path: &Path) -> Result<()> {
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     let doing = || format!("reading {}", path.display());
     let file = match File::open(path) {
+        Ok(_) if path.is_dir() => {
+            return Err(
+                Failure::new(Class::Files, format!("{} is a folder, and no file", path.display())).into()
+            );
+        }
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(doing),

@@ -14,13 +14,15 @@ mod interrupted;
 mod prepare;
 mod tidy;
 
+use crate::engine::Engine;
 use crate::health::Patience;
 use crate::host::{self, Root};
 use crate::import::{self};
 use crate::kept;
+use crate::kept_answers;
 use crate::lay_out;
+use crate::parking::{self, Standing};
 use crate::plan::Plan;
-use crate::site::{self, Site};
 use crate::state::{self, Journal, Phase};
 use crate::switch::{self, SwitchReport};
 use crate::target::Target;
@@ -30,14 +32,14 @@ use anyhow::{Context, Result};
 pub use asking::{Ask, Questions};
 use bundle_format::{Bundle, UnverifiedBundle};
 use ferry_terminal::{Class, Failure};
-use manifest_schema::ReleaseId;
 use manifest_schema::manifest::Given;
 use manifest_schema::progress::Progress;
+use manifest_schema::{ProjectName, ReleaseId};
 use prepare::{Prepared, prepare, target};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -88,6 +90,8 @@ pub enum Ending {
         report: Box<SwitchReport>,
         /// Addresses on which services are published.
         published: Vec<String>,
+        /// Whether the program is kept on the host.
+        resident: bool,
     },
 }
 
@@ -104,9 +108,7 @@ pub struct Opened {
 /// # Errors
 /// When it is no bundle, damaged in its head, cut short, or not trusted.
 pub fn open(request: &Request, root: &Root, confirm: trust::Confirm<'_>) -> Result<Opened> {
-    let mut file = File::open(&request.bundle).map_err(|error| {
-        Failure::new(Class::Files, format!("{} cannot be opened", request.bundle.display())).because(error)
-    })?;
+    let mut file = open_file(&request.bundle)?;
     let classified = |error| classify::bundle(error, &request.bundle);
     let unverified = UnverifiedBundle::read(&mut file).map_err(classified)?;
     let decision = trust::decide(root, &unverified, &request.bundle, &request.trust, confirm)?;
@@ -115,6 +117,28 @@ pub fn open(request: &Request, root: &Root, confirm: trust::Confirm<'_>) -> Resu
     let origin = decision.for_product(verified.signers(), product, &request.bundle)?;
     let bundle = Bundle::with_source(verified, file).map_err(classified)?;
     Ok(Opened { bundle: Arc::new(bundle), origin })
+}
+
+fn open_file(path: &Path) -> Result<File> {
+    let shown = path.display();
+    let unopened = |error| {
+        Failure::new(Class::Files, format!("{shown} cannot be opened"))
+            .because(error)
+            .hint("look at the stick with `ls`: is this the bundle's name, and is the stick mounted?")
+    };
+    // Opening a pipe would wait for somebody who writes into it.
+    let metadata = std::fs::metadata(path).map_err(unopened)?;
+    if metadata.is_dir() {
+        return Err(Failure::new(Class::Files, format!("{shown} is a folder"))
+            .hint("name the bundle in it, which ends in .fz")
+            .into());
+    }
+    if !metadata.is_file() {
+        return Err(Failure::new(Class::Files, format!("{shown} is not an ordinary file"))
+            .hint("copy the bundle to a disk or a stick first: it is read more than once")
+            .into());
+    }
+    Ok(File::open(path).map_err(unopened)?)
 }
 
 /// Installs a bundle. Where there is somebody to `ask`, answers that are missing come from them.
@@ -139,7 +163,7 @@ pub async fn install(
     }
     if prepared.plan.is_empty(&prepared.state) {
         // Nothing that runs depends on it: but the next release may.
-        site::remember(&prepared.product, &prepared.site.values)?;
+        kept_answers::remember(&prepared.product, &prepared.site.answers)?;
         if !request.kept {
             kept::keep(&bundle, &prepared.product, &prepared.id)?;
         }
@@ -168,22 +192,25 @@ async fn carry_out(
     let report = match done {
         Ok(report) => report,
         Err(error) => {
+            let error = classify::read_again(error);
             let (patience, progress) = (request.patience.for_what_ran(), progress.as_ref());
             return Err(
                 finish::step_back(name, &patience, prepared, &mut journal, step, error, progress).await
             );
         }
     };
-    let Prepared { id, product, engine, site, plan, mut state, .. } = prepared;
+    let Prepared { id, product, engine, plan, mut state, .. } = prepared;
     let tidied = tidy::tidy(&product, name, &mut state, &engine, progress.as_ref()).await;
     tidied.and_then(|()| journal.done("commit")).with_context(|| {
         format!("{id} is installed and runs, but tidying up failed: run the same command again")
     })?;
-    if let Err(error) = keep_program(root, request.replace_fz, progress.as_ref()) {
+    let kept = keep_program(root, request.replace_fz, progress.as_ref());
+    if let Err(error) = &kept {
         progress.warn(&format!("the program was not kept on this host: {error:#}"));
     }
-    let published = published(&site);
-    Ok(Ending::Installed { release: id, plan: Box::new(plan), report: Box::new(report), published })
+    let published = published(&engine, name).await?;
+    let (plan, report) = (Box::new(plan), Box::new(report));
+    Ok(Ending::Installed { release: id, plan, report, published, resident: kept.is_ok() })
 }
 
 /// All that is undone when it fails. `step` says how far it came.
@@ -240,7 +267,7 @@ async fn stage(
     prepared.state.engine = Some(prepared.engine.facts().address.clone());
     prepared.save_attempt()?;
     let Prepared { id, product, attempt, engine, site, images, inventory, .. } = &*prepared;
-    site::keep_attempted(product, &site.values)?;
+    kept_answers::keep_attempted(product, &site.answers)?;
     let importing = import::import(engine, bundle, images, inventory, progress);
     let ids = tokio::select! {
         ids = importing => ids?,
@@ -278,8 +305,7 @@ async fn stage(
 /// Keeps this program on the host, where it is `fz`. One that is there already stays unless `replace` is
 /// asked for: it verified the bundles before this one, and this program came on the same stick.
 fn keep_program(root: &Root, replace: bool, progress: &dyn Progress) -> Result<()> {
-    let folder = root.path().join("bin");
-    let target = folder.join("fz");
+    let target = root.program();
     let program = std::env::current_exe()?;
     if program == target {
         return Ok(());
@@ -296,22 +322,22 @@ fn keep_program(root: &Root, replace: bool, progress: &dyn Progress) -> Result<(
         }
         _ => {}
     }
-    host::make_private_dir(&folder)?;
+    if let Some(folder) = target.parent() {
+        host::make_private_dir(folder)?;
+    }
     host::write_whole(&target, &content, 0o755)
 }
 
-fn published(site: &Site) -> Vec<String> {
-    let mut addresses = Vec::new();
-    for (name, service) in &site.project.services {
-        for port in &service.ports {
-            if let Some(number) = port.published {
-                let host = match port.host_ip.as_deref() {
-                    None | Some("0.0.0.0") => "*",
-                    Some(host) => host,
-                };
-                addresses.push(format!("{name}  {host}:{number}/{}", port.protocol));
-            }
+/// Where services can be reached, also where the engine has chosen the port.
+async fn published(engine: &Engine, name: &ProjectName) -> Result<Vec<String>> {
+    let standing = Standing::read(engine, name.as_str()).await?;
+    let mut addresses = BTreeSet::new();
+    for container in standing.in_place() {
+        let place = parking::place(container).unwrap_or_default();
+        for (address, target) in container.ports.iter().filter_map(|port| port.split_once("->")) {
+            let protocol = target.rsplit_once('/').map_or("tcp", |(_, protocol)| protocol);
+            addresses.insert(format!("{place}  {}/{protocol}", address.replacen("0.0.0.0:", "*:", 1)));
         }
     }
-    addresses
+    Ok(addresses.into_iter().collect())
 }

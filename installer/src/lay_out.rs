@@ -143,7 +143,7 @@ const STAMP: &str = ".ferry-complete";
 
 /// Digest of all that depends on the answers of the site.
 fn stamp(site: &Site) -> Digest {
-    let mut listing = format!("compose.yaml\t{}\n", Digest::of(site.compose.as_bytes()));
+    let mut listing = format!("{}\ncompose.yaml\t{}\n", site.salt, Digest::of(site.compose.as_bytes()));
     for (path, file) in &site.files {
         listing.push_str(&format!("{path}\t{:o}\t{}\n", file.mode, Digest::of(&file.content)));
     }

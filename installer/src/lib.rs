@@ -17,6 +17,7 @@ pub mod image_names;
 pub mod import;
 pub mod install;
 pub mod kept;
+pub mod kept_answers;
 pub mod label;
 pub mod lay_out;
 pub mod lifecycle;

@@ -60,7 +60,7 @@ pub async fn status(engine: &Engine, project: &ProjectName) -> Result<Vec<Servic
     let standing = Standing::read(engine, project.as_str()).await?;
     // A podman without timers never gets past "starting": then the check is run here, once.
     let by_hand = !engine.facts().runs_health_checks();
-    let containers: Vec<ContainerFacts> = standing.in_place().cloned().collect();
+    let containers: Vec<ContainerFacts> = standing.visible().cloned().collect();
     let mut found =
         stream::iter(containers).map(|container| one_status(engine, container, by_hand)).buffered(AT_ONCE);
     let mut list = Vec::new();
@@ -122,7 +122,8 @@ pub async fn stop(
     cancel: &CancellationToken,
 ) -> Result<Vec<String>, SequenceError> {
     let standing = Standing::read(engine, project.as_str()).await?;
-    let containers: Vec<ContainerFacts> = standing.in_place().cloned().collect();
+    // After a change that was cut off, replaced ones may still serve.
+    let containers: Vec<ContainerFacts> = standing.in_place().chain(standing.parked()).cloned().collect();
     let running: BTreeSet<String> = containers
         .iter()
         .filter(|container| container.runs())
@@ -271,7 +272,7 @@ pub async fn logs(
 ) -> Result<impl Stream<Item = Result<LogLine, EngineError>> + Send + use<>, EngineError> {
     let standing = Standing::read(engine, project.as_str()).await?;
     let mut streams = Vec::new();
-    for container in standing.in_place() {
+    for container in standing.visible() {
         let name = container.labels.get(label::SERVICE).cloned().unwrap_or_default();
         if service.is_some_and(|wanted| wanted != name) {
             continue;

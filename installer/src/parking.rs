@@ -142,6 +142,16 @@ impl Standing {
         self.services.values().flat_map(|service| &service.parked)
     }
 
+    /// What people see: what is in its place and, where a change was cut off before anything was, the one
+    /// that was replaced.
+    pub fn visible(&self) -> impl Iterator<Item = &ContainerFacts> {
+        self.services.values().flat_map(|service| {
+            let empty = service.current.is_none() && service.others.is_empty();
+            let parked = service.parked.iter().filter(move |_| empty);
+            service.current.iter().chain(&service.others).chain(parked)
+        })
+    }
+
     /// All containers in places of their own.
     pub fn in_place(&self) -> impl Iterator<Item = &ContainerFacts> {
         self.services.values().flat_map(|service| service.current.iter().chain(&service.others))

@@ -42,6 +42,8 @@ pub enum About {
     Bundle,
     /// An answer to a variable, or a missing one.
     Answers,
+    /// Files that this host brings to the release, or what comes out with its answers.
+    Files,
 }
 
 impl Finding {
@@ -168,9 +170,9 @@ pub fn check_images(facts: &EngineFacts, plan: &ImportPlan) -> Vec<Finding> {
         .collect()
 }
 
-/// Every service must have an image of this platform.
+/// Every service must have an image of this platform. `over` is the site's own Compose file.
 #[must_use]
-pub fn check_services(project: &Project, images: &BTreeSet<String>) -> Vec<Finding> {
+pub fn check_services(project: &Project, images: &BTreeSet<String>, over: Option<&str>) -> Vec<Finding> {
     let lacks = |image: &str| {
         let name = image
             .parse::<manifest_schema::ImageRef>()
@@ -197,7 +199,11 @@ pub fn check_services(project: &Project, images: &BTreeSet<String>) -> Vec<Findi
                     "service {name} needs the image {}, which the bundle does not hold for this machine",
                     human::printable(image)
                 ),
-                "build the bundle again with this image",
+                if over.is_some_and(|text| text.contains(image)) {
+                    "take it out of override.yaml: only images of the bundle can run here"
+                } else {
+                    "build the bundle again with this image"
+                },
             )
         })
         .collect()
@@ -273,7 +279,7 @@ pub fn check_ports(project: &Project, own: &[ContainerFacts]) -> Vec<Finding> {
             match tried.map_err(|error| error.kind()) {
                 Err(ErrorKind::AddrInUse) => findings.push(Finding::new(
                     format!("port {number}/{} of service {name} is taken on {host}", port.protocol),
-                    format!("see who has it with `ss -lnp | grep :{number}` and stop that, or ask the sender for a bundle with another port"),
+                    format!("see who has it with `ss -lnp | grep :{number}` and stop that, or publish another port: with another answer where the bundle asks for it, or in override.yaml"),
                 )),
                 Err(ErrorKind::AddrNotAvailable) => findings.push(Finding::new(
                     format!("service {name} publishes on {host}, which is no address of this machine"),

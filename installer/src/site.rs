@@ -4,13 +4,14 @@
 use crate::host::{self, ProductDir};
 use anyhow::{Context, Result};
 use bundle_format::{Bundle, ReadAt};
+use ferry_terminal::{Class, Failure};
 use manifest_schema::compose::{Text, model::FileObject, model::Project};
 use manifest_schema::manifest::{self, Given, Manifest, Variable, VariableKind};
 use manifest_schema::release::{FileEntry, Release};
 use manifest_schema::site::{self, Written};
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, limits};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use manifest_schema::site::Values;
 
@@ -32,6 +33,9 @@ pub struct Site {
     pub compose: String,
     /// All answers, defaults and generated secrets.
     pub values: Values,
+    /// Those that are remembered: all but defaults that nobody was asked about, which the next version may
+    /// have better ones for.
+    pub answers: Values,
     /// Values that are never shown.
     pub hidden: Vec<String>,
     /// Files that are never shown: those of the Compose file's secrets.
@@ -39,6 +43,8 @@ pub struct Site {
     /// Small files of the release folder by path: rendered configs, and the files that the Compose
     /// file names. Artifacts are not among them.
     pub files: BTreeMap<BundlePath, RenderedFile>,
+    /// What only this host knows: see [`crate::state::State::salt`].
+    pub salt: String,
     /// Content of Compose `configs` and `secrets` by key.
     pub configs: BTreeMap<String, Vec<u8>>,
     /// See `configs`.
@@ -60,6 +66,9 @@ pub struct External {
 /// When it is there and cannot be read.
 pub fn external(product: &ProductDir, kind: &str, name: &str) -> Result<External> {
     let path = product.external().join(format!("{kind}s")).join(name);
+    if path.exists() && !path.is_file() {
+        return Ok(External { path, content: None });
+    }
     let content = host::read_bounded(&path, limits::MAX_RENDERED_BYTES as u64)?;
     Ok(External { path, content })
 }
@@ -73,6 +82,8 @@ pub struct HostProvides<'a> {
     pub external: &'a dyn Fn(&str, &str) -> Result<External>,
     /// The site's own Compose file: where it lies, and its text.
     pub over: Option<(String, String)>,
+    /// See [`Site::salt`].
+    pub salt: &'a str,
 }
 
 /// The site's own Compose file, where there is one.
@@ -83,14 +94,27 @@ pub fn override_file(product: &ProductDir) -> Result<Option<(String, String)>> {
     let path = product.file(OVERRIDE);
     let Some(bytes) = host::read_bounded(&path, limits::MAX_YAML_BYTES as u64)? else { return Ok(None) };
     let shown = path.display().to_string();
-    let text = String::from_utf8(bytes).with_context(|| format!("{shown} is not UTF-8 text"))?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Failure::new(Class::Input, format!("{shown} is not UTF-8 text")).hint("save it as UTF-8")
+    })?;
     Ok(Some((shown, text)))
+}
+
+/// Why a release cannot be put together here.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// Answers are missing or do not fit.
+    #[error(transparent)]
+    Answers(Diagnostics),
+    /// What lies on this host does not fit the release, or it does not come out with these answers.
+    #[error(transparent)]
+    Host(Diagnostics),
 }
 
 /// Evaluates the release of `bundle` with the answers in `given`, then those in `remembered`.
 ///
 /// # Errors
-/// Mistakes in values and templates as [`Diagnostics`]; otherwise what is wrong with the bundle.
+/// [`Unfit`]; otherwise what is wrong with the bundle.
 pub fn evaluate<S: ReadAt>(
     bundle: &Bundle<S>,
     given: &Given,
@@ -103,7 +127,8 @@ pub fn evaluate<S: ReadAt>(
     let release = bundle.release();
     let text = |file: &FileEntry| text_of(bundle, file);
     let manifest = manifest(bundle)?;
-    let values = manifest::resolve(&manifest.variables, given, remembered, random)?;
+    let values = manifest::resolve(&manifest.variables, given, remembered, random).map_err(Unfit::Answers)?;
+    let answers = answered(&manifest, &values, given, remembered);
     let mut files = carried_files(bundle, release)?;
     let load = |name: &str| {
         let path: BundlePath = name.parse().ok()?;
@@ -134,13 +159,24 @@ pub fn evaluate<S: ReadAt>(
         template: &|name| templates.get(name).cloned(),
         over: host.over.as_ref().map(|(file, text)| Text { file, text }),
     };
-    let made = written.make(&site::names(&manifest, &values, hostname))?;
+    let made = written.make(&site::names(&manifest, &values, hostname)).map_err(Unfit::Host)?;
+    if let Some((file, _)) = &host.over {
+        shown_secrets(file, &manifest, |marked| {
+            let made = written.make(&site::names(&manifest, &marked(&values), hostname)).ok()?;
+            Some(made.parsed.project)
+        })
+        .or_ok(())
+        .map_err(Unfit::Host)?;
+    }
     let (project, compose) = (made.parsed.project, made.parsed.merged);
     for (config, content) in release.configs.iter().zip(made.configs) {
         files.insert(config.to.clone(), RenderedFile { content, mode: config.mode & 0o777 });
     }
-    let configs = objects(&project.configs, &files, "config", external)?;
-    let secrets = objects(&project.secrets, &files, "secret", external)?;
+    let salt = host.salt.to_owned();
+    let mut missing = Diagnostics::default();
+    let configs = objects(&project.configs, &files, "config", external, &mut missing)?;
+    let secrets = objects(&project.secrets, &files, "secret", external, &mut missing)?;
+    missing.or_ok(()).map_err(Unfit::Host)?;
     // Also the values that they have now.
     let is_secret = |(_, variable): &(&String, &Variable)| variable.kind == VariableKind::Secret;
     let hidden = manifest
@@ -158,7 +194,46 @@ pub fn evaluate<S: ReadAt>(
             _ => None,
         })
         .collect();
-    Ok(Site { project, compose, hidden, secret_files, values, files, configs, secrets })
+    Ok(Site { project, compose, hidden, secret_files, values, answers, files, salt, configs, secrets })
+}
+
+/// Secrets that the site's own Compose file, `file`, puts where everyone who may ask the engine reads them.
+/// `ferry build` has looked at all other files. `project` is made with marks in the places of secrets.
+fn shown_secrets(
+    file: &str,
+    manifest: &Manifest,
+    project: impl Fn(&dyn Fn(&Values) -> Values) -> Option<Project>,
+) -> Diagnostics {
+    let is_secret = |(_, variable): &(&String, &Variable)| variable.kind == VariableKind::Secret;
+    let secrets: Vec<&String> = manifest.variables.iter().filter(is_secret).map(|(name, _)| name).collect();
+    let mark = |name: &String| format!("a-secret-called-{name}-");
+    let marked = |values: &Values| {
+        let marks = secrets.iter().map(|name| ((*name).clone(), mark(name).into()));
+        values.clone().into_iter().chain(marks).collect()
+    };
+    let mut found = Diagnostics::default();
+    let Some(project) = project(&marked) else { return found };
+    for (service, definition) in &project.services {
+        let text = serde_json::to_string(definition).unwrap_or_default();
+        for secret in secrets.iter().filter(|secret| text.contains(&mark(secret))) {
+            let fact = format!(
+                "service `{service}` has the secret `{secret}` in its definition, where `docker inspect` shows it"
+            );
+            let hint = format!("mount it instead, as a file: `secrets: [{secret}]`");
+            found.push(Diagnostic::new(file, fact).hint(hint));
+        }
+    }
+    found
+}
+
+fn answered(manifest: &Manifest, values: &Values, given: &Given, remembered: &Values) -> Values {
+    let by_default = |name: &String| {
+        let answered = given.values().contains_key(name) || remembered.contains_key(name);
+        !answered && manifest.variables.get(name).is_some_and(|variable| variable.default.is_some())
+    };
+    // What is not asked for now may be again: the answer of an earlier time stays.
+    let kept = values.iter().filter(|(name, value)| !value.is_null() && !by_default(name));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// The manifest that `bundle` carries.
@@ -196,9 +271,9 @@ fn objects(
     files: &BTreeMap<BundlePath, RenderedFile>,
     kind: &str,
     external: &dyn Fn(&str, &str) -> Result<External>,
+    missing: &mut Diagnostics,
 ) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut found = BTreeMap::new();
-    let mut missing = Diagnostics::default();
     for (key, object) in objects {
         let content = match object {
             FileObject::Content(text) | FileObject::Environment(text) => Some(text.clone().into_bytes()),
@@ -210,7 +285,8 @@ fn objects(
             FileObject::External(name) => {
                 let External { path, content } = external(kind, name)?;
                 if content.is_none() {
-                    let message = format!("the external {kind} `{key}` is not on this host");
+                    let what = if path.exists() { "is no file" } else { "is not on this host" };
+                    let message = format!("the external {kind} `{key}` {what}");
                     let hint = format!("put it into {} as root, with mode 0600", path.display());
                     missing.push(Diagnostic::new("compose.yaml", message).hint(hint));
                     continue;
@@ -228,7 +304,7 @@ fn objects(
             )),
         }
     }
-    Ok(missing.or_ok(found)?)
+    Ok(found)
 }
 
 impl Site {
@@ -250,133 +326,5 @@ impl Site {
             }
         }
         (!listing.is_empty()).then(|| Digest::of(listing.as_bytes()))
-    }
-}
-
-/// The answers remembered from the last install, and over them those of an attempt that is to be
-/// finished: what it generated may be in use already.
-///
-/// # Errors
-/// When a file is damaged.
-pub fn remembered(product: &ProductDir, attempt: bool) -> Result<Values> {
-    let mut values = read_values(&product.file(VALUES))?;
-    if attempt {
-        values.extend(read_values(&product.file(NEW_VALUES))?);
-    }
-    Ok(values)
-}
-
-/// Whether there is any answer to keep for a later install.
-///
-/// # Errors
-/// When the file is damaged.
-pub fn has_answers(product: &ProductDir) -> Result<bool> {
-    Ok(!read_values(&product.file(VALUES))?.is_empty())
-}
-
-/// Keeps the answers of an attempt, apart from those of what runs.
-///
-/// # Errors
-/// When they cannot be written.
-pub fn keep_attempted(product: &ProductDir, values: &Values) -> Result<()> {
-    // What is not asked for now may be again: the answer of an earlier time stays.
-    let answered: BTreeMap<&String, &serde_json::Value> =
-        values.iter().filter(|(_, value)| !value.is_null()).collect();
-    host::write_whole(&product.file(NEW_VALUES), &serde_json::to_vec_pretty(&answered)?, 0o600)
-}
-
-/// Remembers answers that change nothing which runs.
-///
-/// # Errors
-/// When they cannot be read or written.
-pub fn remember(product: &ProductDir, values: &Values) -> Result<()> {
-    let before = read_values(&product.file(VALUES))?;
-    let mut after = before.clone();
-    after.extend(
-        values
-            .iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(name, value)| (name.clone(), value.clone())),
-    );
-    if after == before {
-        return Ok(());
-    }
-    host::write_whole(&product.file(VALUES), &serde_json::to_vec_pretty(&after)?, 0o600)
-}
-
-/// What becomes of the answers of an attempt that has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answers {
-    /// They are those of what runs now.
-    Adopt,
-    /// They go, but for those that nothing else answers: data that was made with them was kept.
-    KeepNew,
-    /// They go.
-    Forget,
-}
-
-/// Ends the time of an attempt's answers. Can be repeated. No answer of an earlier release is ever
-/// dropped: its data may still be there.
-///
-/// # Errors
-/// When files cannot be read or written.
-pub fn end_attempted(product: &ProductDir, answers: Answers) -> Result<()> {
-    let new = product.file(NEW_VALUES);
-    if !new.exists() {
-        return Ok(());
-    }
-    let (attempted, kept) = (read_values(&new)?, read_values(&product.file(VALUES))?);
-    let merged: Values = match answers {
-        Answers::Adopt => kept.into_iter().chain(attempted).collect(),
-        Answers::KeepNew => attempted.into_iter().chain(kept).collect(),
-        Answers::Forget => kept,
-    };
-    if answers != Answers::Forget {
-        host::write_whole(&product.file(VALUES), &serde_json::to_vec_pretty(&merged)?, 0o600)?;
-    }
-    std::fs::remove_file(&new).with_context(|| format!("removing {}", new.display()))
-}
-
-/// The name of the file with the answers of what runs.
-pub const VALUES: &str = "values.json";
-const NEW_VALUES: &str = "values.new.json";
-
-fn read_values(path: &Path) -> Result<Values> {
-    match host::read_bounded(path, limits::MAX_STATE_BYTES)? {
-        Some(bytes) => {
-            serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))
-        }
-        None => Ok(Values::new()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::Root;
-
-    #[test]
-    fn answers_of_what_runs_outlive_every_attempt() {
-        let value = |text: &str| serde_json::Value::String(text.to_owned());
-        let values = |pairs: &[(&str, &str)]| -> Values {
-            pairs.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect()
-        };
-        for (answers, expected) in [
-            (Answers::Adopt, values(&[("old", "1"), ("port", "2"), ("secret", "s")])),
-            (Answers::KeepNew, values(&[("old", "1"), ("port", "1"), ("secret", "s")])),
-            (Answers::Forget, values(&[("old", "1"), ("port", "1")])),
-        ] {
-            let folder = tempfile::tempdir().unwrap();
-            let product = Root::new(folder.path()).unwrap().product(&"site".parse().unwrap());
-            let _lock = product.lock().unwrap();
-            keep_attempted(&product, &values(&[("old", "1"), ("port", "1")])).unwrap();
-            end_attempted(&product, Answers::Adopt).unwrap();
-            keep_attempted(&product, &values(&[("port", "2"), ("secret", "s")])).unwrap();
-            assert_eq!(remembered(&product, false).unwrap(), values(&[("old", "1"), ("port", "1")]));
-            assert_eq!(remembered(&product, true).unwrap()["port"], value("2"));
-            end_attempted(&product, answers).unwrap();
-            end_attempted(&product, answers).unwrap();
-            assert_eq!(remembered(&product, true).unwrap(), expected, "{answers:?}");
-        }
     }
 }

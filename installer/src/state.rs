@@ -5,6 +5,7 @@
 //! appended to and synced before and after each step. A torn last line is expected.
 
 use crate::host::{self, ProductDir};
+use crate::random;
 use anyhow::{Context, Result};
 use ferry_terminal::{Class, Failure};
 use manifest_schema::{Digest, ReleaseId, limits};
@@ -32,6 +33,10 @@ pub struct State {
     /// Names and IDs of images that attempts have brought, until a commit records them.
     #[serde(default)]
     pub brought: BTreeSet<(String, String)>,
+    /// Goes into names of release folders, which others on the host can read: without it they would tell
+    /// whether a guessed answer is right.
+    #[serde(default)]
+    pub salt: String,
     /// The attempt under way: kept when it is interrupted, so that the next one resumes it.
     #[serde(default)]
     pub attempt: Option<Attempt>,
@@ -127,15 +132,18 @@ impl State {
     /// When the file is damaged: nothing is guessed.
     pub fn load(product: &ProductDir) -> Result<Self> {
         let path = product.file("state.json");
-        match host::read_bounded(&path, limits::MAX_STATE_BYTES)? {
-            None => Ok(Self::default()),
+        let mut state: Self = match host::read_bounded(&path, limits::MAX_STATE_BYTES)? {
+            None => Self::default(),
             Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
                 Failure::new(Class::Files, format!("{} is damaged", path.display()))
                     .because(error)
                     .hint("move the file away and install the bundle again: containers and volumes are kept")
-                    .into()
-            }),
+            })?,
+        };
+        if state.salt.is_empty() {
+            state.salt = random::name(16);
         }
+        Ok(state)
     }
 
     /// Writes the state.
@@ -241,8 +249,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let product = Root::new(folder.path()).unwrap().product(&"site".parse().unwrap());
         let _lock = product.lock().unwrap();
-        assert_eq!(State::load(&product).unwrap(), State::default());
-        let state = State { seeding: BTreeSet::from(["v".to_owned()]), ..State::default() };
+        let fresh = State::load(&product).unwrap();
+        assert_eq!(State { salt: String::new(), ..fresh.clone() }, State::default());
+        assert_eq!(fresh.salt.len(), 16);
+        let salt = "of this host".to_owned();
+        let state = State { seeding: BTreeSet::from(["v".to_owned()]), salt, ..State::default() };
         state.save(&product).unwrap();
         assert_eq!(State::load(&product).unwrap(), state);
         std::fs::write(product.file("state.json"), b"{\"current\":").unwrap();

@@ -144,6 +144,16 @@ fn describe(error: &anyhow::Error) -> (Class, Vec<String>, Option<String>) {
     (class, facts, hint.map(|hint| human::printable_lines(&hint)))
 }
 
+/// The exit code of a program that did what it was asked for, as long as its results were written.
+#[must_use]
+pub fn done(output: Output) -> ExitCode {
+    if !Output::is_lost() {
+        return ExitCode::SUCCESS;
+    }
+    let lost = Failure::new(Class::Files, "standard output could not be written");
+    exit_with(&lost.hint("is the disk full that it goes to?").into(), output)
+}
+
 /// Reports `error` on standard error (as JSON on standard output where asked for) and gives the
 /// exit code.
 #[must_use]

@@ -1,6 +1,9 @@
 //! Standard output and error: colour, `--json`, and pipes that close early.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static LOST: AtomicBool = AtomicBool::new(false);
 
 /// How to write.
 #[derive(Debug, Clone, Copy)]
@@ -29,10 +32,20 @@ impl Output {
         }
     }
 
-    /// A line on standard output. A reader that went away is not an error of ours.
+    /// A line on standard output. A reader that went away is not an error of ours; any other failure is told by
+    /// [`crate::done`].
     pub fn line(self, text: &str) {
         let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+        let written = writeln!(out, "{text}").and_then(|()| out.flush());
+        if written.is_err_and(|error| error.kind() != std::io::ErrorKind::BrokenPipe) {
+            LOST.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether something that was meant for standard output could not be written.
+    #[must_use]
+    pub fn is_lost() -> bool {
+        LOST.load(Ordering::Relaxed)
     }
 
     /// A line on standard error.

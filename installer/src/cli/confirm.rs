@@ -26,18 +26,21 @@ pub(super) fn confirm(
     for fingerprint in found {
         terminal.say(Tone::Title, &format!("  {fingerprint}"));
     }
-    terminal
-        .say(Tone::Plain, "Compare it with the delivery note, letter by letter. If it is the same, type its");
+    terminal.say(Tone::Plain, "Compare it with the delivery note, letter by letter.");
     for left in (0..TRIES).rev() {
-        let prompt = "last twelve characters to trust and pin it (empty: stop): ";
-        let typed = terminal.read(prompt, false)?.unwrap_or_default();
+        let prompt = format!(
+            "If it is the same, type its last {TYPED_CHARS} characters, to trust and pin it (empty: stop): "
+        );
+        let typed = terminal.read(&prompt, false)?.unwrap_or_default();
         match trust::ending_with(found, &typed) {
             Some(fingerprint) => return Ok(Some(fingerprint)),
             None if typed.trim().is_empty() || left == 0 => break,
-            None => terminal.say(
-                Tone::Wrong,
-                &format!("That is not how it ends: type its last {TYPED_CHARS} characters. The"),
-            ),
+            None => {
+                terminal.say(Tone::Wrong, "That is not how it ends. It is");
+                for fingerprint in found {
+                    terminal.say(Tone::Title, &format!("  {fingerprint}"));
+                }
+            }
         }
     }
     Ok(Some(String::new()))

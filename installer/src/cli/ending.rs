@@ -21,7 +21,7 @@ pub(super) fn report(ending: Ending, common: &Common, output: Output) -> Result<
                 output.green("✓")
             ));
         }
-        Ending::Installed { release, plan, report, published } => {
+        Ending::Installed { release, plan, report, published, resident } => {
             output.line(&format!(
                 "{} {} {} runs ({release})",
                 output.green("✓"),
@@ -46,7 +46,11 @@ pub(super) fn report(ending: Ending, common: &Common, output: Output) -> Result<
             }
             let folder = common.root().join(&plan.name).join("current");
             output.line(&format!("  files      {}", folder.display()));
-            output.line(&format!("  next       {} status", common.root().join("bin/fz").display()));
+            let program = match resident {
+                true => common.root().join("bin/fz").display().to_string(),
+                false => format!("./install --root {}", common.root().display()),
+            };
+            output.line(&format!("  next       {program} status"));
         }
     }
     Ok(())

@@ -1,13 +1,13 @@
 //! `fz reconfigure` and `fz secret`: other answers for what runs, without the stick.
 
 use super::services::product_of;
-use super::{Common, Which, answers, confirm, ending, environment, wizard};
+use super::{Common, Which, answers, confirm, ending, wizard};
 use crate::health::Patience;
 use crate::host::{ProductDir, Root};
 use crate::install::{self, Ask, Ending, Questions, Request};
 use crate::plan::Plan;
 use crate::state::State;
-use crate::{random, site};
+use crate::{kept_answers, random};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use ferry_terminal::{Class, Failure, Output, human};
@@ -75,6 +75,8 @@ struct Task {
     request: Request,
     yes: bool,
     asks: bool,
+    /// Whether it gives one secret another value.
+    rotates: bool,
 }
 
 pub(super) async fn reconfigure(
@@ -84,7 +86,7 @@ pub(super) async fn reconfigure(
     progress: &Arc<dyn Progress>,
     cancel: &CancellationToken,
 ) -> Result<()> {
-    let given = answers::read(environment(), args.values.as_deref(), &args.set)?;
+    let given = answers::read(std::env::vars_os(), args.values.as_deref(), &args.set)?;
     let patience = Patience { timeout: args.timeout.map(Duration::from_secs), ..Patience::default() };
     let mut task = task(&args.which, given, common)?;
     // With no answer on the command line a person is asked for all of them, at a terminal.
@@ -121,7 +123,7 @@ fn task(which: &Which, values: Given, common: &Common) -> Result<Task> {
         replace_fz: false,
         kept: true,
     };
-    Ok(Task { product, request, yes: false, asks: false })
+    Ok(Task { product, request, yes: false, asks: false, rotates: false })
 }
 
 /// Shows what will change, asks, and does it.
@@ -133,6 +135,10 @@ async fn carry_out(
     cancel: &CancellationToken,
 ) -> Result<()> {
     let mut task = task;
+    if !task.request.dry_run {
+        // Whoever changes it right now changes what would be shown.
+        drop(task.product.lock()?);
+    }
     let look = Request { dry_run: true, ..task.request.clone() };
     let nobody = |_: &[String]| Ok(None);
     let answers = RefCell::new(Values::new());
@@ -161,7 +167,11 @@ async fn carry_out(
     if changes && !output.json {
         show(&plan, output);
     }
-    if changes && !task.yes && !agrees(output, cancel).await? {
+    if changes && !task.yes && !agrees(&task, output, cancel).await? {
+        let again = again.take();
+        if !again.is_empty() {
+            progress.warn(&format!("to give the same answers again, add {}", again.join(" ")));
+        }
         return Err(Failure::new(Class::Cancelled, "nothing was changed").into());
     }
     let done = install::install(&task.request, &nobody, None, progress, cancel).await?;
@@ -178,11 +188,13 @@ fn show(plan: &Plan, output: Output) {
     output.line(plan.to_string().trim_end());
 }
 
-async fn agrees(output: Output, cancel: &CancellationToken) -> Result<bool> {
+async fn agrees(task: &Task, output: Output, cancel: &CancellationToken) -> Result<bool> {
     if !std::io::stdin().is_terminal() || output.json {
-        return Err(Failure::new(Class::Usage, "other answers need a yes")
-            .hint("look with --dry-run, then run it again with --yes")
-            .into());
+        let hint = match task.rotates {
+            true => "what it changes stands above; run it again with --yes",
+            false => "look with --dry-run, then run it again with --yes",
+        };
+        return Err(Failure::new(Class::Usage, "other answers need a yes").hint(hint).into());
     }
     let typed = confirm::typed("Go on? [y/N] ", cancel).await?;
     Ok(matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
@@ -222,6 +234,10 @@ pub(super) async fn secret(
             let value = match length {
                 _ if stdin => given_secret()?,
                 Some(length) => random::name(length),
+                None if wizard::is_possible(output) => {
+                    let asked = wizard::ask_one(&name, &manifest, output, cancel)?;
+                    asked.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+                }
                 None => {
                     let fact = format!("{name} is not generated: it has to be given");
                     let hint = format!("`fz secret rotate {name} --stdin --yes < FILE`");
@@ -230,6 +246,7 @@ pub(super) async fn secret(
             };
             task.request.values.set(&name, value.into(), "fz secret rotate");
             task.yes = yes;
+            task.rotates = true;
             carry_out(task, common, output, progress, cancel).await
         }
     }
@@ -241,12 +258,13 @@ fn given_secret() -> Result<String> {
     std::io::stdin().lock().take(MAX_SECRET_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_SECRET_BYTES {
         let fact = format!("the secret on standard input is longer than {MAX_SECRET_BYTES} bytes");
-        return Err(Failure::new(Class::Usage, fact).into());
+        return Err(Failure::new(Class::Input, fact).into());
     }
-    let text = String::from_utf8(bytes).context("the secret on standard input is not UTF-8 text")?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::new(Class::Input, "the secret on standard input is not UTF-8 text"))?;
     let text = text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
     if text.is_empty() {
-        return Err(Failure::new(Class::Usage, "there is no secret on standard input").into());
+        return Err(Failure::new(Class::Input, "there is no secret on standard input").into());
     }
     Ok(text.to_owned())
 }
@@ -262,7 +280,7 @@ fn manifest(task: &Task) -> Result<Manifest> {
 fn list(which: &Which, common: &Common, output: Output) -> Result<()> {
     let task = task(which, Given::default(), common)?;
     let manifest = manifest(&task)?;
-    let values = site::remembered(&task.product, false)?;
+    let values = kept_answers::remembered(&task.product, &manifest, false)?;
     let secrets: Vec<Secret> = in_order(&manifest.variables)
         .into_iter()
         .filter(|(_, variable)| variable.kind == VariableKind::Secret)

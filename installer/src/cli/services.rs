@@ -2,13 +2,15 @@
 
 use super::{Common, Which, confirm};
 use crate::classify;
-use crate::engine::{Engine, EngineError, containers::RunState};
+use crate::engine::containers::{Health, RunState};
+use crate::engine::{Engine, EngineError};
 use crate::health::Patience;
 use crate::host::{ProductDir, Root};
+use crate::kept_answers::{self, Answers};
 use crate::lifecycle::{self, ServiceStatus, Uninstall};
 use crate::sequence::SequenceError;
-use crate::site::{self, Answers};
-use crate::state::{Phase, State};
+use crate::site;
+use crate::state::{Attempt, Phase, State};
 use crate::switch::SwitchError;
 use anyhow::{Context, Result};
 use ferry_terminal::{Class, Failure, Output, human};
@@ -76,7 +78,7 @@ async fn connect(which: &Which, common: &Common) -> Result<(Engine, ProjectName,
     Ok((engine, name, product))
 }
 
-pub(super) async fn status(which: &Which, common: &Common, output: Output) -> Result<()> {
+pub(super) async fn status(which: &Which, check: bool, common: &Common, output: Output) -> Result<()> {
     let (engine, name, product) = connect(which, common).await?;
     let state = State::load(&product)?;
     let services = lifecycle::status(&engine, &name).await?;
@@ -90,7 +92,10 @@ pub(super) async fn status(which: &Which, common: &Common, output: Output) -> Re
             "installing": state.attempt.as_ref().filter(|_| changing).map(|attempt| &attempt.release),
         });
         output.line(&serde_json::to_string_pretty(&value)?);
-        return Ok(());
+        return if check { is_well(&name, &state, &services, &missing) } else { Ok(()) };
+    }
+    if state.current.is_none() && state.attempt.is_none() && services.is_empty() {
+        return Err(not_installed(&name).into());
     }
     match &state.current {
         Some(current) => output.line(&format!(
@@ -106,7 +111,7 @@ pub(super) async fn status(which: &Which, common: &Common, output: Output) -> Re
         output.line(&if changing {
             format!("an install of {} is going on", attempt.release)
         } else {
-            format!("an install of {} was interrupted: run it again to finish it", attempt.release)
+            format!("{}: {}", interrupted(&state, attempt), to_finish(&state, attempt))
         });
     }
     if services.is_empty() && missing.is_empty() {
@@ -132,7 +137,51 @@ pub(super) async fn status(which: &Which, common: &Common, output: Output) -> Re
             human::printable(place)
         ));
     }
-    Ok(())
+    if check { is_well(&name, &state, &services, &missing) } else { Ok(()) }
+}
+
+fn not_installed(name: &ProjectName) -> Failure {
+    Failure::new(Class::Usage, format!("{name} is not installed")).hint("install its bundle first")
+}
+
+/// For monitoring: whether anybody should look.
+fn is_well(name: &ProjectName, state: &State, services: &[ServiceStatus], missing: &[String]) -> Result<()> {
+    let current = state.current.as_ref().ok_or_else(|| not_installed(name))?;
+    let done =
+        |service: &ServiceStatus| service.exit_code == Some(0) && current.done.contains(&service.service);
+    let ill = |service: &&ServiceStatus| {
+        let runs = service.state == RunState::Running && service.health != Some(Health::Unhealthy);
+        !runs && !done(service)
+    };
+    let ill = services.iter().filter(ill).map(|service| &service.place);
+    let ill: Vec<&str> = ill.chain(missing).map(String::as_str).collect();
+    let interrupted = state.attempt.is_some();
+    if ill.is_empty() && !interrupted {
+        return Ok(());
+    }
+    let fact = match ill.as_slice() {
+        [] => "a change is not finished".to_owned(),
+        ill => format!("not as they should be: {}", ill.join(", ")),
+    };
+    Err(Failure::new(Class::Health, format!("{name}: {fact}")).hint("`fz logs` shows what they print").into())
+}
+
+/// Whether only the answers to what runs are being changed, which needs no stick.
+fn of_answers(state: &State, attempt: &Attempt) -> bool {
+    state.current.as_ref().is_some_and(|current| current.release == attempt.release)
+}
+
+fn interrupted(state: &State, attempt: &Attempt) -> String {
+    let what = if of_answers(state, attempt) { "a change of the answers to" } else { "an install of" };
+    format!("{what} {} was interrupted", attempt.release)
+}
+
+fn to_finish(state: &State, attempt: &Attempt) -> &'static str {
+    if of_answers(state, attempt) {
+        "`fz reconfigure --yes` finishes it"
+    } else {
+        "run it again to finish it"
+    }
 }
 
 /// Places where a container should be and none is.
@@ -175,12 +224,12 @@ pub(super) async fn start(
     let (engine, name, product) = connect(which, common).await?;
     let _lock = product.lock()?;
     let state = State::load(&product)?;
-    let Some(current) = state.current.filter(|_| state.attempt.is_none()) else {
-        let fact = match state.attempt {
-            Some(attempt) => format!("the install of {} was interrupted", attempt.release),
-            None => format!("{name} is not installed"),
+    let Some(current) = state.current.as_ref().filter(|_| state.attempt.is_none()) else {
+        let (fact, hint) = match &state.attempt {
+            Some(attempt) => (interrupted(&state, attempt), to_finish(&state, attempt)),
+            None => return Err(not_installed(&name).into()),
         };
-        return Err(Failure::new(Class::Preflight, fact).hint("install its bundle again").into());
+        return Err(Failure::new(Class::Preflight, fact).hint(hint).into());
     };
     progress.begin("starting", None);
     let patience = Patience::default();
@@ -201,12 +250,12 @@ pub(super) async fn logs(
     which: &Which,
     common: &Common,
     service: Option<&str>,
-    (tail, follow): (usize, bool),
+    (tail, follow): (Option<usize>, bool),
     output: Output,
     cancel: &CancellationToken,
 ) -> Result<()> {
     let (engine, name, _) = connect(which, common).await?;
-    let lines = match lifecycle::logs(&engine, &name, service, Some(tail), follow).await {
+    let lines = match lifecycle::logs(&engine, &name, service, tail, follow).await {
         Err(EngineError::Refused { status: 404, message, .. }) => {
             return Err(Failure::new(Class::Usage, message).hint("`status` lists the services").into());
         }
@@ -241,13 +290,13 @@ pub(super) async fn uninstall(
     let _lock = product.lock()?;
     let state = State::load(&product)?;
     if !yes {
-        let what = if volumes { " and ALL ITS DATA" } else { "; its data volumes stay" };
+        let what = if volumes { "All its data goes, too" } else { "Its data volumes stay" };
         if !std::io::stdin().is_terminal() || output.json {
             return Err(Failure::new(Class::Usage, format!("uninstalling {name} needs a yes"))
                 .hint("run it again with --yes")
                 .into());
         }
-        let prompt = format!("Remove {name}{what}? Type its name to go on: ");
+        let prompt = format!("{name} is removed. {what}. Type its name to go on: ");
         let typed = confirm::typed(&prompt, cancel).await?;
         if typed.trim() != name.as_str() {
             return Err(Failure::new(Class::Cancelled, "nothing was removed").into());
@@ -273,7 +322,7 @@ pub(super) async fn uninstall(
         return Err(stopped().into());
     }
     let committed = state.attempt.is_some_and(|attempt| attempt.phase == Phase::Committed);
-    site::end_attempted(&product, if committed { Answers::Adopt } else { Answers::KeepNew })?;
+    kept_answers::end_attempted(&product, if committed { Answers::Adopt } else { Answers::KeepNew })?;
     let kept_files = remove_files(&product, volumes)?;
     progress.end(&human::count(removed.containers.len(), "container"));
     report(output, &serde_json::json!({ "removed": removed }), || {
@@ -297,8 +346,8 @@ pub(super) async fn uninstall(
 fn remove_files(product: &ProductDir, data_too: bool) -> Result<Vec<PathBuf>> {
     let mut keep = vec![product.external(), product.file(site::OVERRIDE)];
     if !data_too {
-        if site::has_answers(product)? {
-            keep.push(product.file(site::VALUES));
+        if kept_answers::has_answers(product)? {
+            keep.push(product.file(kept_answers::VALUES));
         }
         keep.push(product.data());
     }

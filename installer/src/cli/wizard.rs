@@ -12,7 +12,7 @@ use crate::install::Questions;
 use anyhow::Result;
 use ferry_terminal::{Class, Failure, Output, human};
 use interview::{Entry, Interview, Standing};
-use manifest_schema::manifest::{Variable, VariableKind};
+use manifest_schema::manifest::{Manifest, Variable, VariableKind};
 use manifest_schema::site::Values;
 use reply::{MAP, Reply, one_line, shown};
 use serde_json::Value;
@@ -42,6 +42,9 @@ pub(super) trait Person {
     /// Shows a line, which steers no terminal.
     fn say(&mut self, tone: Tone, line: &str);
 
+    /// Drops what was typed ahead: pasted lines confirm nothing that nobody has seen.
+    fn forget_typed(&mut self);
+
     /// Shows `prompt` and gives the line that is typed, without its end; nothing where the input has
     /// ended. What is `hidden` is not shown while it is typed.
     ///
@@ -69,9 +72,29 @@ pub(super) fn ask(
 ) -> Result<Values> {
     let mut interview = Interview::new(questions, anew);
     let product = format!("{} {}", questions.manifest.name, questions.manifest.version);
-    let result = converse(&mut interview, &product, &mut Terminal::new(output, cancel));
+    let enter = if anew { "show what changes" } else { "install" };
+    let result = converse(&mut interview, &product, enter, &mut Terminal::new(output, cancel));
     *again.borrow_mut() = interview.options();
     result.map(|()| interview.answers())
+}
+
+/// Asks for the value of one variable, whatever stands in its place.
+///
+/// # Errors
+/// When somebody stops, or goes back.
+pub(super) fn ask_one(
+    name: &str,
+    manifest: &Manifest,
+    output: Output,
+    cancel: &CancellationToken,
+) -> Result<Option<Value>> {
+    let nothing = Values::new();
+    let questions = Questions { manifest, given: &nothing, remembered: &nothing, tried: &nothing };
+    let mut interview = Interview::new(&questions, false);
+    match question(&mut interview, name, &mut Terminal::new(output, cancel))? {
+        Next::Onward => Ok(interview.answers().remove(name)),
+        Next::Back => Err(Failure::new(Class::Cancelled, "nothing was changed").into()),
+    }
 }
 
 /// What comes after a question.
@@ -87,8 +110,14 @@ enum Verdict {
     Back,
 }
 
-/// From the first question to the yes. Says nothing where there is nothing to ask.
-fn converse(interview: &mut Interview<'_>, product: &str, person: &mut dyn Person) -> Result<()> {
+/// From the first question to the yes. Says nothing where there is nothing to ask. `enter` says what Enter
+/// does at the review.
+fn converse(
+    interview: &mut Interview<'_>,
+    product: &str,
+    enter: &str,
+    person: &mut dyn Person,
+) -> Result<()> {
     refuse_maps(interview)?;
     let Some(first) = interview.next() else { return Ok(()) };
     let (_, total) = interview.position(&first).unwrap_or((1, 1));
@@ -97,17 +126,25 @@ fn converse(interview: &mut Interview<'_>, product: &str, person: &mut dyn Perso
         &format!("{} has {} about this site", one_line(product), human::count(total, "question")),
     );
     person.say(Tone::Note, "Enter takes what stands in [brackets], ? explains, < goes back, Ctrl-C stops");
+    if interview.is_second_try() {
+        person.say(Tone::Note, "the answers of the install that failed stand there, too");
+    }
     let mut wanted = Some(first);
+    let mut chosen = None;
     loop {
         let Some(name) = wanted.take().or_else(|| interview.next()) else {
-            match review(interview, person)? {
+            match review(interview, enter, person)? {
                 Verdict::Install => return Ok(()),
-                Verdict::Change(name) => wanted = Some(name),
+                Verdict::Change(name) => (wanted, chosen) = (Some(name.clone()), Some(name)),
                 Verdict::Back => wanted = interview.last(),
             }
             continue;
         };
         if let Next::Back = question(interview, &name, person)? {
+            // Whoever came from the review goes back to it.
+            if chosen.take().is_some_and(|chosen| chosen == name) {
+                continue;
+            }
             let before = interview.before(&name);
             if before.is_none() {
                 person.say(Tone::Wrong, &format!("{INDENT}this is the first question"));
@@ -199,7 +236,7 @@ fn question(interview: &mut Interview<'_>, name: &str, person: &mut dyn Person) 
 }
 
 /// Shows all answers, and asks whether they are right.
-fn review(interview: &Interview<'_>, person: &mut dyn Person) -> Result<Verdict> {
+fn review(interview: &Interview<'_>, enter: &str, person: &mut dyn Person) -> Result<Verdict> {
     let entries = interview.entries();
     let listed: Vec<&Entry<'_>> =
         entries.iter().filter(|entry| !matches!(entry.standing, Standing::Remembered(_))).collect();
@@ -217,7 +254,9 @@ fn review(interview: &Interview<'_>, person: &mut dyn Person) -> Result<Verdict>
         let value = match &entry.standing {
             Standing::Given(value) => format!("{} (given)", shown(entry.variable, value)),
             Standing::Default(value) => format!("{} (default)", shown(entry.variable, value)),
-            Standing::Answered(value) | Standing::Remembered(value) => shown(entry.variable, value),
+            Standing::Answered(value) | Standing::Remembered(value) | Standing::Tried(value) => {
+                shown(entry.variable, value)
+            }
             Standing::Generated => "generated".to_owned(),
             Standing::Missing | Standing::Unfit(_) => "missing".to_owned(),
         };
@@ -228,12 +267,15 @@ fn review(interview: &Interview<'_>, person: &mut dyn Person) -> Result<Verdict>
         let count = human::count(remembered, "answer");
         person.say(Tone::Note, &format!("      {count} remembered on this host, kept as before"));
     }
-    person.say(Tone::Note, "Enter = install, number = change that answer, < = back, q = stop");
+    let keys = format!("Enter = {enter}, number = change that answer, < = back, q = stop");
+    person.forget_typed();
+    person.say(Tone::Note, &keys);
     loop {
         let Some(line) = person.read("> ", false)? else { return Err(ended()) };
         match line.trim() {
             "" => return Ok(Verdict::Install),
             "<" | "back" => return Ok(Verdict::Back),
+            "?" => person.say(Tone::Note, &keys),
             "q" | "Q" | "quit" => {
                 return Err(
                     Failure::new(Class::Cancelled, "stopped at the review; nothing was changed").into()

@@ -3,6 +3,8 @@
 //! What must stay true: they come from a bundle that was verified and is trusted, and nothing is changed
 //! while they are asked.
 
+use crate::host::ProductDir;
+use crate::kept_answers;
 use crate::site::{self, Values};
 use anyhow::Result;
 use bundle_format::Bundle;
@@ -18,6 +20,8 @@ pub struct Questions<'a> {
     pub given: &'a Values,
     /// Answers of earlier installs. They may not fit this bundle.
     pub remembered: &'a Values,
+    /// Answers of an install that failed, to be offered again. They may not fit this bundle.
+    pub tried: &'a Values,
 }
 
 /// Asks a person for the answers that are missing; gives those that were typed.
@@ -30,7 +34,8 @@ pub type Ask<'a> = &'a dyn Fn(&Questions<'_>) -> Result<Values>;
 pub(super) fn with_answers(
     given: &Given,
     bundle: &Bundle<File>,
-    remembered: &Values,
+    product: &ProductDir,
+    resumes: bool,
     ask: Ask<'_>,
 ) -> Result<Given> {
     let mut given = given.clone();
@@ -40,7 +45,10 @@ pub(super) fn with_answers(
     if !given.fits(&manifest.variables) {
         return Ok(given);
     }
-    let questions = Questions { manifest: &manifest, given: given.values(), remembered };
+    let remembered = kept_answers::remembered(product, &manifest, resumes)?;
+    let tried = kept_answers::tried(product)?;
+    let questions =
+        Questions { manifest: &manifest, given: given.values(), remembered: &remembered, tried: &tried };
     let answers = ask(&questions)?;
     for (name, value) in answers {
         given.set(&name, value, "answers");

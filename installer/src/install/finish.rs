@@ -2,10 +2,11 @@
 
 use super::interrupted::answers_after_undo;
 use super::prepare::Prepared;
+use super::tidy;
 use crate::engine::Engine;
 use crate::health::{Outcome, Patience};
 use crate::image_names;
-use crate::site;
+use crate::kept_answers;
 use crate::state::{self, Installed, Journal, Phase, State};
 use crate::switch::{self, SwitchReport};
 use crate::target::Target;
@@ -110,7 +111,11 @@ pub(super) async fn step_back(
         }
     };
     names_back(engine, &prepared.state, progress).await;
-    let recorded = site::end_attempted(product, answers_after_undo(*volumes)).and_then(|()| {
+    // With it go the secrets that were written for it.
+    if let Err(error) = tidy::remove_folders(product, name, &prepared.state, engine).await {
+        progress.warn(&format!("files of what failed are left: {error:#}"));
+    }
+    let recorded = kept_answers::end_attempted(product, answers_after_undo(*volumes)).and_then(|()| {
         prepared.state.attempt = None;
         prepared.state.seeding.clear();
         prepared.state.save(&prepared.product)?;

@@ -12,7 +12,7 @@ use crate::classify;
 use crate::engine::Engine;
 use crate::health::Patience;
 use crate::host::ProductDir;
-use crate::site::{self, Answers};
+use crate::kept_answers::{self, Answers};
 use crate::state::{self, Journal, Phase, State};
 use crate::switch::{self, Volumes};
 use anyhow::Result;
@@ -54,7 +54,7 @@ pub(super) async fn end(
         progress.warn(&format!("kept, since they may hold data: {}", report.kept_volumes.join(", ")));
     }
     names_back(engine, state, progress).await;
-    site::end_attempted(product, answers_after_undo(volumes))?;
+    kept_answers::end_attempted(product, answers_after_undo(volumes))?;
     state.attempt = None;
     state.seeding.clear();
     state.save(product)?;
@@ -73,7 +73,7 @@ pub(super) const fn volumes_of(phase: Phase) -> Volumes {
 /// Volumes that stay were filled with the attempt's answers (a password, say): those stay too.
 pub(super) const fn answers_after_undo(volumes: Volumes) -> Answers {
     match volumes {
-        Volumes::Remove => Answers::Forget,
+        Volumes::Remove => Answers::SetAside,
         Volumes::Keep => Answers::KeepNew,
     }
 }

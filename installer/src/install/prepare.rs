@@ -12,19 +12,19 @@ use crate::network_names::network_names;
 use crate::plan::Plan;
 use crate::preflight::{self, About, Finding};
 use crate::service_spec::Placement;
-use crate::site::{self, HostProvides, Site, Values};
+use crate::site::{self, HostProvides, Site, Unfit, Values};
 use crate::state::{Attempt, Phase, State};
 use crate::switch::{self, Volumes};
 use crate::target::Target;
-use crate::{changes, classify, random, seeding};
+use crate::{changes, classify, kept_answers, random, seeding};
 use anyhow::Result;
 use bundle_format::{Bundle, check, slim};
 use ferry_terminal::{Class, Failure};
+use manifest_schema::ReleaseId;
 use manifest_schema::compose::model::MountSource;
 use manifest_schema::manifest::{Given, VariableKind};
 use manifest_schema::progress::Progress;
 use manifest_schema::release::Release;
-use manifest_schema::{Diagnostics, ReleaseId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::Arc;
@@ -92,13 +92,27 @@ pub(super) async fn prepare(
     };
     let values = match ask {
         Some(ask) => {
-            let remembered = site::remembered(&product, own_attempt(&state, &id).is_some())?;
-            asking::with_answers(&request.values, bundle, &remembered, ask)?
+            let resumes = own_attempt(&state, &id).is_some();
+            asking::with_answers(&request.values, bundle, &product, resumes, ask)?
         }
         None => request.values.clone(),
     };
     if !request.dry_run {
         warn_of_shown_secrets(&values, bundle, progress.as_ref());
+    }
+    if own_attempt(&state, &id).is_some() {
+        let mut names = kept_answers::attempted(&product)?;
+        names.retain(|name| !values.values().contains_key(name));
+        if !names.is_empty() {
+            let names = names.join(", ");
+            progress.warn(&format!("answers of the change that was interrupted are taken over: {names}"));
+        }
+    }
+    if let Some(current) = &state.current
+        && !request.kept
+        && is_older(&release.version, &current.version)
+    {
+        progress.warn(&format!("version {} is older than {}, which runs", release.version, current.version));
     }
     let request = &Request { values, ..request.clone() };
     let host = Host { request, root, bundle, product: &product, id: &id, engine: engine.as_ref(), give };
@@ -151,6 +165,8 @@ struct Host<'a> {
 }
 
 const GIVE: &str = "give it with --set NAME=VALUE, --values FILE or FERRY_VAR_NAME in the environment";
+/// Where a mistake of the release itself shows with these answers only.
+const OTHERWISE: &str = "correct it there, or give other answers";
 const GIVE_LATER: &str =
     "you are asked for it once the rest is mended; or give it with --set NAME=VALUE or --values FILE";
 
@@ -176,8 +192,8 @@ impl Host<'_> {
         let Self { request, root, bundle, product, id, engine, give } = *self;
         let release = bundle.release();
         let attempted = own_attempt(state, id);
-        let remembered = site::remembered(product, attempted.is_some())?;
-        let site = evaluate(request, bundle, product, &remembered, give, findings)?;
+        let remembered = kept_answers::remembered(product, &site::manifest(bundle)?, attempted.is_some())?;
+        let site = evaluate(request, bundle, product, &remembered, state, give, findings)?;
         let (Some(engine), Some(site)) = (engine, site) else { return Ok(None) };
         let resumed = attempted.filter(|attempt| attempt.phase != Phase::Committed);
         let attempt = resumed.cloned().unwrap_or_else(|| Attempt {
@@ -195,7 +211,8 @@ impl Host<'_> {
             state.owns(name, id)
         });
         let names: BTreeSet<String> = wanted.iter().map(|image| image.reference.to_string()).collect();
-        let of_images: Vec<Finding> = preflight::check_services(&site.project, &names)
+        let over = site::override_file(product)?.map(|(_, text)| text);
+        let of_images: Vec<Finding> = preflight::check_services(&site.project, &names, over.as_deref())
             .into_iter()
             .chain(preflight::check_images(facts, &images))
             .collect();
@@ -214,6 +231,7 @@ impl Host<'_> {
         let seeds = seeding::needed(engine, &site, release, state).await?;
         let seeding = !seeds.is_empty();
         let kept = if product.kept_bundle(id).is_file() { 0 } else { slim::bytes(bundle)? };
+        let kept = kept.saturating_add(root.program_bytes());
         findings.extend(preflight::check_space(facts, &images, release, root.path(), lay_out, seeding, kept));
         let comparison = if placeable {
             let ids = images.expected_ids(facts.store);
@@ -280,31 +298,35 @@ fn evaluate(
     bundle: &Bundle<File>,
     product: &ProductDir,
     remembered: &Values,
+    state: &State,
     give: &str,
     findings: &mut Vec<Finding>,
 ) -> Result<Option<Site>> {
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut random = |length: usize| random::name(length);
     let external = |kind: &str, name: &str| site::external(product, kind, name);
-    let provided = HostProvides { external: &external, over: site::override_file(product)? };
+    let provided =
+        HostProvides { external: &external, over: site::override_file(product)?, salt: &state.salt };
     match site::evaluate(bundle, &request.values, remembered, &hostname, &provided, &mut random) {
         Ok(site) => Ok(Some(site)),
-        Err(error) => match error.downcast::<Diagnostics>() {
-            Ok(mistakes) => {
-                findings.extend(mistakes.0.into_iter().map(|mut mistake| {
-                    let hint = mistake.hint.take();
-                    let (fact, fix) = match hint {
-                        // What a value must be like is no hint on how to give one.
-                        Some(hint) if mistake.file == "variables" => (format!("{mistake} ({hint})"), None),
-                        hint => (mistake.to_string(), hint),
-                    };
-                    let fix = fix.unwrap_or_else(|| give.to_owned());
-                    Finding { about: About::Answers, ..Finding::new(fact, fix) }
-                }));
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        },
+        Err(error) => {
+            let (mistakes, about) = match error.downcast::<Unfit>()? {
+                Unfit::Answers(mistakes) => (mistakes, About::Answers),
+                Unfit::Host(mistakes) => (mistakes, About::Files),
+            };
+            findings.extend(mistakes.0.into_iter().map(|mut mistake| {
+                let (fact, fix) = match (about, mistake.hint.take()) {
+                    // What a value must be like is no hint on how to give one.
+                    (About::Answers, Some(hint)) if mistake.file == "variables" => {
+                        (format!("{mistake} ({hint})"), give.to_owned())
+                    }
+                    (About::Answers, hint) => (mistake.to_string(), hint.unwrap_or_else(|| give.to_owned())),
+                    (_, hint) => (mistake.to_string(), hint.unwrap_or_else(|| OTHERWISE.to_owned())),
+                };
+                Finding { about, ..Finding::new(fact, fix) }
+            }));
+            Ok(None)
+        }
     }
 }
 
@@ -339,6 +361,16 @@ async fn broken_places(
     Ok(preflight::check_bundle(&request.bundle, &broken))
 }
 
+/// Whether `new` is a lower version than `old`, by the numbers that both begin with; what cannot be told is not.
+fn is_older(new: &str, old: &str) -> bool {
+    let numbers = |text: &str| -> Vec<u64> {
+        let core = text.trim_start_matches('v').split(['-', '+', ' ']).next().unwrap_or_default();
+        core.split('.').map_while(|part| part.parse().ok()).collect()
+    };
+    let (new, old) = (numbers(new), numbers(old));
+    !new.is_empty() && !old.is_empty() && new < old
+}
+
 /// All findings as one failure. A damaged bundle has an exit code of its own, and so have answers.
 fn refusal(findings: &[Finding]) -> anyhow::Error {
     let only = |about: About| findings.iter().all(|finding| finding.about == about);
@@ -346,6 +378,8 @@ fn refusal(findings: &[Finding]) -> anyhow::Error {
         (Class::Bundle, "the bundle is damaged")
     } else if only(About::Answers) {
         (Class::Input, "some variables have no good answer")
+    } else if only(About::Files) {
+        (Class::Input, "the release does not come out with what lies on this host and these answers")
     } else if findings.iter().any(|finding| finding.about == About::Bundle) {
         (Class::Bundle, "the bundle is damaged, and this host is not ready")
     } else {

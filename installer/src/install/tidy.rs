@@ -4,8 +4,8 @@ use crate::classify;
 use crate::engine::{Engine, EngineError};
 use crate::host::ProductDir;
 use crate::image_names;
+use crate::kept_answers::{self, Answers};
 use crate::label;
-use crate::site::{self, Answers};
 use crate::state::{Installed, State};
 use crate::switch;
 use anyhow::{Context, Result};
@@ -30,7 +30,7 @@ pub(super) async fn tidy(
     engine: &Engine,
     progress: &dyn Progress,
 ) -> Result<()> {
-    site::end_attempted(product, Answers::Adopt)?;
+    kept_answers::end_attempted(product, Answers::Adopt)?;
     if let Some(current) = &state.current {
         product.switch_current(&current.folder)?;
         let removed = switch::commit_cleanup(engine, name.as_str(), &current.networks, progress).await;
@@ -62,7 +62,7 @@ async fn remove_images(engine: &Engine, state: &State, dropped: &[Installed]) ->
 }
 
 /// Removes kept bundles of releases that are no longer kept, and release folders that are neither kept nor mounted by any container.
-async fn remove_folders(
+pub(super) async fn remove_folders(
     product: &ProductDir,
     name: &ProjectName,
     state: &State,
@@ -79,7 +79,7 @@ async fn remove_folders(
     let containers = engine.containers(label::PROJECT, name.as_str()).await?;
     let mounted = containers.iter().filter_map(|container| container.labels.get(label::FOLDER));
     let kept: BTreeSet<&String> = recorded().map(|release| &release.folder).chain(mounted).collect();
-    for entry in fs::read_dir(product.releases())? {
+    for entry in fs::read_dir(product.releases()).into_iter().flatten() {
         let entry = entry?;
         let is_kept = entry.file_name().to_str().is_some_and(|name| kept.iter().any(|kept| *kept == name));
         if !is_kept {

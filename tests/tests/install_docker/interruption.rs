@@ -183,6 +183,33 @@ fn killed_after_any_event_of_a_reconfiguration_the_same_command_finishes() {
 }
 
 #[test]
+fn what_serves_after_a_change_was_cut_off_is_seen_and_can_be_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::docker("cut-off");
+    let _ = host.install(&bundle::small(folder.path(), &version(1)));
+    let mut running = host.start(&["reconfigure", "--yes", "--set", "site_name=north"]);
+    // Renamed, and not stopped yet.
+    assert!(running.wait_for(|line| is(line, "detail", "starting", "stopping front")));
+    running.signal(Signal::KILL);
+    let _ = running.end().exits(137);
+    if !host.containers().iter().any(|name| name.contains(".old-") && name.contains("running")) {
+        let front = host.containers().into_iter().find(|name| name.contains("front-1.old-"));
+        let _ = host.docker_text(&["start", front.unwrap().split(' ').next().unwrap()]);
+    }
+    let status = host.run(&["status"]).succeeds();
+    let _ = status.says("`fz reconfigure --yes` finishes it").says("front            running");
+    let _ = host.run(&["status", "--check"]).exits(8).says("a change is not finished");
+    let _ = host.run(&["logs", "front"]).succeeds();
+    let _ = host.run(&["start"]).exits(7).says("a change of the answers to").says("fz reconfigure --yes");
+    let _ = host.run(&["stop"]).succeeds().says("small is stopped");
+    assert!(!host.containers().iter().any(|name| name.contains("running")), "{:?}", host.containers());
+    let finished = host.run(&["reconfigure", "--yes"]).succeeds();
+    let _ = finished.says("answers of the change that was interrupted are taken over: site_name");
+    assert_whole(&host, 1, "after a stop in between");
+    let _ = host.run(&["status", "--check"]).succeeds();
+}
+
+#[test]
 fn killed_on_the_way_to_another_network_the_same_command_finishes() {
     let folder = tempfile::tempdir().unwrap();
     let host = Host::docker("kill-network");

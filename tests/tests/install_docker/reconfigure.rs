@@ -80,6 +80,12 @@ fn only_what_the_answers_touch_is_restarted_and_the_old_ones_come_back_on_failur
         .unwrap();
     let _ = host.run(&["reconfigure", "--yes"]).succeeds().says("replaced   ticker").says("unchanged  front");
     assert_eq!(host.docker_text(&["exec", "small-ticker-1", "/bin/sh", "-c", "echo $PLACE"]), "hall");
+    fs::write(&own, "services:\n  ticker: { environment: { KEY: \"${licence}\" } }\n").unwrap();
+    let shown =
+        host.run(&["reconfigure", "--yes"]).exits(3).says("has the secret `licence` in its definition");
+    let _ = shown.says("does not come out with what lies on this host").does_not_say("L-1");
+    fs::write(&own, "services:\n  ticker: { image: foo/bar:1 }\n").unwrap();
+    let _ = host.run(&["reconfigure", "--yes"]).exits(7).says("take it out of override.yaml");
     fs::write(&own, "services:\n  tikcer: { labels: { a: b } }\n").unwrap();
     let wrong = host.run(&["reconfigure", "--yes"]).exits(3);
     let _ = wrong.says("override.yaml:2:3: service `tikcer` has no `image`");

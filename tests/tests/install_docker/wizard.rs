@@ -51,6 +51,50 @@ fn types(mut running: Running, lines: &[(&str, &str)]) -> Outcome {
     running.end()
 }
 
+#[test]
+fn answers_of_an_install_that_failed_are_offered_again_and_its_generated_secret_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = SmallSite::default();
+    let built = bundle::changed(folder.path(), &site, |site| {
+        let old = "  site_name: { prompt: \"Name of this site\", default: \"nowhere\" }\n";
+        bundle::replace(&site.join("ferry.yaml"), old, VARIABLES);
+        fs::write(site.join("templates/banner.txt.j2"), "{{ site_name }} {{ token }}\n").unwrap();
+        let compose = site.join("compose.yaml");
+        bundle::replace(
+            &compose,
+            r#"["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/"]"#,
+            r#"["CMD-SHELL", "/bin/busybox cp /www/banner.txt /spool/last; ! /bin/busybox grep -q BAD /www/banner.txt"]"#,
+        );
+        bundle::replace(
+            &compose,
+            "      - ./config/banner.txt:/www/banner.txt:ro\n",
+            "      - ./config/banner.txt:/www/banner.txt:ro\n      - ./spool:/spool\n",
+        );
+    });
+    let host = Host::docker("again");
+    let [trust, fingerprint] = built.trust();
+    let arguments = [trust, fingerprint, "--timeout", "4", built.path()];
+    let lines =
+        [(NAME, "BAD-1"), (SIDE, "2"), (SECRET, "hunter2"), (AGAIN, "hunter2"), (BACKUP, ""), (REVIEW, "")];
+    let _ = types(host.on_terminal(&arguments), &lines).exits(8);
+    let spool = host.root.join("small/data/spool/last");
+    let token = fs::read_to_string(&spool).unwrap().trim().rsplit_once(' ').unwrap().1.to_owned();
+    assert_eq!(token.len(), 16);
+    assert!(!fs::read_dir(host.root.join("small/releases")).unwrap().any(|entry| entry.is_ok()));
+
+    let lines = [(NAME, "GOO-1"), (SIDE, ""), (SECRET, ""), (BACKUP, ""), (REVIEW, "")];
+    let second = types(host.on_terminal(&arguments), &lines).succeeds().does_not_say("hunter2");
+    let _ = second
+        .says("the answers of the install that failed stand there, too")
+        .says("[BAD-1]")
+        .says("[south]")
+        .says("[••••]");
+    assert_eq!(banner(&host), format!("GOO-1 {token}"));
+    assert!(!host.root.join("small/values.tried.json").exists());
+    let _ =
+        host.run(&["uninstall", "--yes", "--volumes"]).succeeds().says("small/front:1.0.0, small/ticker:1");
+}
+
 const NAME: &str = "     string, matching";
 const SIDE: &str = "     a number or a name of the list";
 const SECRET: &str = "     what you type is not shown";

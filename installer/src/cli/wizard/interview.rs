@@ -15,6 +15,7 @@ pub(super) struct Interview<'a> {
     variables: Vec<(&'a String, &'a Variable)>,
     given: &'a Values,
     remembered: &'a Values,
+    tried: &'a Values,
     /// Whether what is remembered is asked again, as what Enter takes.
     anew: bool,
     answers: Values,
@@ -37,6 +38,8 @@ pub(super) enum Standing {
     Remembered(Value),
     /// This person.
     Answered(Value),
+    /// An install that failed: offered again.
+    Tried(Value),
     /// The manifest.
     Default(Value),
     /// It will be made.
@@ -51,7 +54,7 @@ impl Standing {
     /// What Enter takes.
     pub(super) fn current(&self) -> Option<&Value> {
         match self {
-            Self::Answered(value) | Self::Default(value) => Some(value),
+            Self::Answered(value) | Self::Tried(value) | Self::Default(value) => Some(value),
             _ => None,
         }
     }
@@ -62,6 +65,7 @@ impl Entry<'_> {
     fn is_question(&self) -> bool {
         match self.standing {
             Standing::Answered(_) | Standing::Missing | Standing::Unfit(_) => true,
+            Standing::Tried(_) => self.variable.kind != VariableKind::Map,
             Standing::Default(_) => self.variable.prompt.is_some() && self.variable.kind != VariableKind::Map,
             Standing::Given(_) | Standing::Remembered(_) | Standing::Generated => false,
         }
@@ -82,6 +86,7 @@ impl<'a> Interview<'a> {
             variables: manifest::in_order(&questions.manifest.variables),
             given: questions.given,
             remembered: questions.remembered,
+            tried: questions.tried,
             anew,
             answers: Values::new(),
         }
@@ -102,6 +107,7 @@ impl<'a> Interview<'a> {
                 Standing::Given(value)
                 | Standing::Remembered(value)
                 | Standing::Answered(value)
+                | Standing::Tried(value)
                 | Standing::Default(value) => value.clone(),
                 Standing::Generated => Value::from("generated"),
                 Standing::Unfit(_) | Standing::Missing => Value::Null,
@@ -127,11 +133,19 @@ impl<'a> Interview<'a> {
                 Err(why) => Standing::Unfit(why),
             };
         }
+        if let Some(Ok(value)) = self.tried.get(name).map(|value| variable.check(value)) {
+            return Standing::Tried(value);
+        }
         match (&variable.default, variable.generate) {
             (Some(value), _) => Standing::Default(value.clone()),
             (None, Some(_)) => Standing::Generated,
             (None, None) => Standing::Missing,
         }
+    }
+
+    /// Whether answers of an install that failed are offered again.
+    pub(super) fn is_second_try(&self) -> bool {
+        self.entries().iter().any(|entry| matches!(entry.standing, Standing::Tried(_)))
     }
 
     /// One of them.

@@ -1,14 +1,17 @@
 //! The person at the terminal. Lines go to standard error, as all that is no result.
 //!
 //! What must stay true: the first Ctrl-C ends a question, though a read cannot be interrupted; and the
-//! terminal shows again what is typed, however a hidden question ends.
+//! terminal shows again what is typed, however a hidden question ends. After Ctrl-Z and `fg` the question
+//! stands there again, and what was hidden stays hidden.
 
 use super::{Person, Tone};
 use anyhow::{Context as _, Result};
 use ferry_terminal::{Class, Failure, Output};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::process::Signal;
+use rustix::termios::{LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcsetattr};
 use std::io::{self, BufRead as _, Write as _};
 use std::sync::mpsc;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Standard input and standard error, where both are terminals.
@@ -19,6 +22,8 @@ pub(in crate::cli) struct Terminal<'a> {
 
 enum Event {
     Read(io::Result<Option<String>>),
+    /// The process went on after Ctrl-Z.
+    Resumed,
     Stopped,
 }
 
@@ -28,21 +33,35 @@ impl<'a> Terminal<'a> {
     }
 
     /// Waits for a line, or for a signal that asks for an end. Needs the runtime.
-    fn wait(&self) -> Result<io::Result<Option<String>>> {
+    fn wait(&self, resumed: impl Fn()) -> Result<io::Result<Option<String>>> {
         let (sender, events) = mpsc::channel();
-        let (stopped, cancel) = (sender.clone(), self.cancel.clone());
+        let (signals, cancel) = (sender.clone(), self.cancel.clone());
         let watch = tokio::spawn(async move {
-            cancel.cancelled().await;
-            let _ = stopped.send(Event::Stopped);
+            let mut resume = signal(SignalKind::from_raw(Signal::CONT.as_raw())).ok();
+            loop {
+                let event = tokio::select! {
+                    () = cancel.cancelled() => Event::Stopped,
+                    Some(Some(())) = async { Some(resume.as_mut()?.recv().await) } => Event::Resumed,
+                };
+                let ends = matches!(event, Event::Stopped);
+                if signals.send(event).is_err() || ends {
+                    return;
+                }
+            }
         });
         // After a signal this thread still waits for a line; it ends with the process.
         std::thread::spawn(move || sender.send(Event::Read(line())));
-        let event = events.recv().context("reading from the terminal")?;
+        let event = loop {
+            match events.recv().context("reading from the terminal")? {
+                Event::Resumed => resumed(),
+                event => break event,
+            }
+        };
         watch.abort();
         match event {
             // Enter that follows a Ctrl-C confirms nothing.
             Event::Read(line) if !self.cancel.is_cancelled() => Ok(line),
-            Event::Read(_) | Event::Stopped => {
+            Event::Read(_) | Event::Stopped | Event::Resumed => {
                 Err(Failure::new(Class::Cancelled, "stopped by Ctrl-C; nothing was changed").into())
             }
         }
@@ -50,6 +69,10 @@ impl<'a> Terminal<'a> {
 }
 
 impl Person for Terminal<'_> {
+    fn forget_typed(&mut self) {
+        let _ = tcflush(io::stdin(), QueueSelector::IFlush);
+    }
+
     fn say(&mut self, tone: Tone, line: &str) {
         let painted = match tone {
             Tone::Title => self.output.bold(line),
@@ -62,10 +85,19 @@ impl Person for Terminal<'_> {
 
     fn read(&mut self, prompt: &str, hidden: bool) -> Result<Option<String>> {
         // Before the prompt: what is typed as soon as it stands there is hidden, too.
-        let _hidden = if hidden { Some(Hidden::begin().context("hiding what is typed")?) } else { None };
-        loop {
+        let hiding = if hidden { Some(Hidden::begin().context("hiding what is typed")?) } else { None };
+        let show = || {
             let _ = write!(io::stderr(), "{prompt}").and_then(|()| io::stderr().flush());
-            let line = self.wait();
+        };
+        loop {
+            show();
+            let line = self.wait(|| {
+                // The shell has set the terminal up for itself meanwhile.
+                if let Some(hiding) = &hiding {
+                    let _ = hiding.again();
+                }
+                show();
+            });
             // Without echo, Enter moves no line. And after the end of the input, nothing did.
             if hidden || matches!(line, Ok(Ok(None))) {
                 self.output.error_line("");
@@ -95,6 +127,7 @@ fn line() -> io::Result<Option<String>> {
 /// While it lives, the terminal does not show what is typed.
 struct Hidden {
     before: Termios,
+    quiet: Termios,
 }
 
 impl Hidden {
@@ -102,9 +135,14 @@ impl Hidden {
         let before = tcgetattr(io::stdin())?;
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO);
+        let hidden = Self { before, quiet };
+        hidden.again()?;
+        Ok(hidden)
+    }
+
+    fn again(&self) -> io::Result<()> {
         // Now, and nothing is thrown away: what was typed ahead counts.
-        tcsetattr(io::stdin(), OptionalActions::Now, &quiet)?;
-        Ok(Self { before })
+        Ok(tcsetattr(io::stdin(), OptionalActions::Now, &self.quiet)?)
     }
 }
 

@@ -18,6 +18,8 @@ impl Person for Script {
         self.tones.push(tone);
     }
 
+    fn forget_typed(&mut self) {}
+
     fn read(&mut self, prompt: &str, hidden: bool) -> Result<Option<String>> {
         let line = self.typed.pop_front();
         let shown = line.as_deref().filter(|_| !hidden).unwrap_or_default();
@@ -46,12 +48,13 @@ struct Site {
     manifest: Manifest,
     given: Values,
     remembered: Values,
+    tried: Values,
 }
 
 fn site(variables: &str) -> Site {
     let text = format!("ferry: 1\nname: plant\nversion: 2.4.0\nvariables:\n{variables}");
     let manifest = Manifest::parse("ferry.yaml", &text).unwrap_or_else(|error| panic!("{error}"));
-    Site { manifest, given: Values::new(), remembered: Values::new() }
+    Site { manifest, given: Values::new(), remembered: Values::new(), tried: Values::new() }
 }
 
 fn values(pairs: &[(&str, Value)]) -> Values {
@@ -70,8 +73,8 @@ impl Site {
     }
 
     fn interview(&self) -> Interview<'_> {
-        let (given, remembered) = (&self.given, &self.remembered);
-        Interview::new(&Questions { manifest: &self.manifest, given, remembered }, false)
+        let Self { manifest, given, remembered, tried } = self;
+        Interview::new(&Questions { manifest, given, remembered, tried }, false)
     }
 
     /// The answers after these lines, what was seen, and the options that give them again.
@@ -79,7 +82,7 @@ impl Site {
         let mut person =
             Script { typed: lines.iter().map(|line| (*line).to_owned()).collect(), ..Script::default() };
         let mut interview = self.interview();
-        let result = converse(&mut interview, "plant 2.4.0", &mut person);
+        let result = converse(&mut interview, "plant 2.4.0", "install", &mut person);
         (result.map(|()| interview.answers()), person, interview.options())
     }
 
@@ -351,6 +354,25 @@ fn the_review_changes_stops_and_says_what_it_takes() {
         assert_eq!(error.to_string(), "stopped at the review; nothing was changed");
         assert_eq!(options, ["--set a=1", r"--set 'b=it'\''s'"]);
     }
+}
+
+#[test]
+fn whoever_comes_from_the_review_goes_back_to_it() {
+    let site = site("  a: {}\n  b: {}\n");
+    let (answers, person) = site.answers(&["1", "2", "2", "<", "?", "1", "one", ""]);
+    assert_eq!(answers, values(&[("a", json!("one")), ("b", json!("2"))]));
+    assert_eq!(person.asked(), ["1/2  a", "2/2  b", "2/2  b", "1/2  a"]);
+    assert_eq!(person.text().matches("The answers").count(), 3);
+}
+
+#[test]
+fn the_answers_of_an_install_that_failed_are_offered_again() {
+    let mut site = site("  a: {}\n  s: { type: secret }\n  d: { default: x }\n  p: { type: port }\n");
+    site.tried = values(&[("a", json!("1")), ("s", json!("hunter2")), ("p", json!("no port"))]);
+    let (answers, person) = site.answers(&["", "", "80", ""]);
+    assert_eq!(answers, values(&[("a", json!("1")), ("s", json!("hunter2")), ("p", json!(80))]));
+    assert!(person.saw("[1] > ") && person.saw("[••••] > ") && !person.saw("hunter2"), "{}", person.text());
+    assert!(person.saw("the answers of the install that failed stand there, too"));
 }
 
 #[test]
