@@ -5,11 +5,12 @@
 //! files are root's alone.
 
 use crate::host::{self, ProductDir};
+use crate::state::State;
 use anyhow::{Context, Result};
 use manifest_schema::limits;
 use manifest_schema::manifest::Manifest;
 use manifest_schema::site::Values;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The answers remembered from the last install, and over them those of an attempt that is to be
 /// finished: what it generated may be in use already. So may what a failed one has generated, since the folder
@@ -45,12 +46,18 @@ pub fn attempted(product: &ProductDir) -> Result<Vec<String>> {
     Ok(new.into_iter().filter(|(name, value)| kept.get(name) != Some(value)).map(|(name, _)| name).collect())
 }
 
-/// Whether there is any answer to keep for a later install.
+/// The files with answers to keep for a later install.
 ///
 /// # Errors
-/// When the file is damaged.
-pub fn has_answers(product: &ProductDir) -> Result<bool> {
-    Ok(!read_values(&product.file(VALUES))?.is_empty())
+/// When one is damaged.
+pub fn files(product: &ProductDir) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in [VALUES, TRIED_VALUES].map(|name| product.file(name)) {
+        if !read_values(&path)?.is_empty() {
+            files.push(path);
+        }
+    }
+    Ok(files)
 }
 
 /// Keeps the answers of an attempt, apart from those of what runs.
@@ -87,16 +94,19 @@ pub enum Answers {
 }
 
 /// Ends the time of an attempt's answers. Can be repeated. No answer of an earlier release is ever
-/// dropped: its data may still be there.
+/// dropped: its data may still be there. What the release of `state` that runs had by default is an answer too.
 ///
 /// # Errors
 /// When files cannot be read or written.
-pub fn end_attempted(product: &ProductDir, answers: Answers) -> Result<()> {
+pub fn end_attempted(product: &ProductDir, answers: Answers, state: &State) -> Result<()> {
     let new = product.file(NEW_VALUES);
     if !new.exists() {
         return Ok(());
     }
-    let (attempted, kept) = (read_values(&new)?, read_values(&product.file(VALUES))?);
+    let (mut attempted, kept) = (read_values(&new)?, read_values(&product.file(VALUES))?);
+    if let (Answers::KeepNew, Some(current)) = (answers, &state.current) {
+        attempted.retain(|name, _| !current.variables.contains(name));
+    }
     let (file, merged): (&str, Values) = match answers {
         Answers::Adopt => (VALUES, kept.into_iter().chain(attempted).collect()),
         Answers::KeepNew => (VALUES, attempted.into_iter().chain(kept).collect()),
@@ -111,7 +121,7 @@ pub fn end_attempted(product: &ProductDir, answers: Answers) -> Result<()> {
 }
 
 /// The name of the file with the answers of what runs.
-pub const VALUES: &str = "values.json";
+const VALUES: &str = "values.json";
 const NEW_VALUES: &str = "values.new.json";
 const TRIED_VALUES: &str = "values.tried.json";
 
@@ -150,15 +160,15 @@ mod tests {
             let product = Root::new(folder.path()).unwrap().product(&"site".parse().unwrap());
             let _lock = product.lock().unwrap();
             keep_attempted(&product, &values(&[("old", "1"), ("port", "1")])).unwrap();
-            end_attempted(&product, Answers::Adopt).unwrap();
+            end_attempted(&product, Answers::Adopt, &State::default()).unwrap();
             keep_attempted(&product, &values(&[("port", "2"), ("secret", "s")])).unwrap();
             assert_eq!(
                 remembered(&product, &manifest(), false).unwrap(),
                 values(&[("old", "1"), ("port", "1")])
             );
             assert_eq!(remembered(&product, &manifest(), true).unwrap()["port"], value("2"));
-            end_attempted(&product, answers).unwrap();
-            end_attempted(&product, answers).unwrap();
+            end_attempted(&product, answers, &State::default()).unwrap();
+            end_attempted(&product, answers, &State::default()).unwrap();
             assert_eq!(remembered(&product, &manifest(), true).unwrap(), expected, "{answers:?}");
         }
     }

@@ -96,6 +96,9 @@ pub struct Installed {
     /// Where containers have to be: `web`, `web/2`.
     #[serde(default)]
     pub places: BTreeSet<String>,
+    /// Its variables: what it had by default was an answer, too.
+    #[serde(default)]
+    pub variables: BTreeSet<String>,
     /// Names of `images` that were in the engine before Ferry brought any: they are somebody else's.
     #[serde(default)]
     pub found: BTreeSet<String>,

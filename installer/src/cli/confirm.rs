@@ -26,11 +26,10 @@ pub(super) fn confirm(
     for fingerprint in found {
         terminal.say(Tone::Title, &format!("  {fingerprint}"));
     }
-    terminal.say(Tone::Plain, "Compare it with the delivery note, letter by letter.");
+    terminal.say(Tone::Plain, "Compare it with the delivery note, letter by letter. If it is the same,");
+    terminal.say(Tone::Plain, &format!("type its last {TYPED_CHARS} characters, to trust and pin it."));
     for left in (0..TRIES).rev() {
-        let prompt = format!(
-            "If it is the same, type its last {TYPED_CHARS} characters, to trust and pin it (empty: stop): "
-        );
+        let prompt = format!("last {TYPED_CHARS} characters (empty: stop): ");
         let typed = terminal.read(&prompt, false)?.unwrap_or_default();
         match trust::ending_with(found, &typed) {
             Some(fingerprint) => return Ok(Some(fingerprint)),

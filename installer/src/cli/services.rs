@@ -321,8 +321,9 @@ pub(super) async fn uninstall(
     if cancel.is_cancelled() {
         return Err(stopped().into());
     }
-    let committed = state.attempt.is_some_and(|attempt| attempt.phase == Phase::Committed);
-    kept_answers::end_attempted(&product, if committed { Answers::Adopt } else { Answers::KeepNew })?;
+    let committed = state.attempt.as_ref().is_some_and(|attempt| attempt.phase == Phase::Committed);
+    let answers = if committed { Answers::Adopt } else { Answers::KeepNew };
+    kept_answers::end_attempted(&product, answers, &state)?;
     let kept_files = remove_files(&product, volumes)?;
     progress.end(&human::count(removed.containers.len(), "container"));
     report(output, &serde_json::json!({ "removed": removed }), || {
@@ -346,9 +347,7 @@ pub(super) async fn uninstall(
 fn remove_files(product: &ProductDir, data_too: bool) -> Result<Vec<PathBuf>> {
     let mut keep = vec![product.external(), product.file(site::OVERRIDE)];
     if !data_too {
-        if kept_answers::has_answers(product)? {
-            keep.push(product.file(kept_answers::VALUES));
-        }
+        keep.extend(kept_answers::files(product)?);
         keep.push(product.data());
     }
     let mut kept = Vec::new();

@@ -44,6 +44,7 @@ pub(super) async fn commit(
         folder: target.folder.clone(),
         networks: target.network_names(),
         done: services.filter(|service| completed(service) || before(service)).collect(),
+        variables: prepared.site.values.keys().cloned().collect(),
         places: target.services.iter().map(|service| service.place.clone()).collect(),
         found: found(prepared),
     };
@@ -115,12 +116,13 @@ pub(super) async fn step_back(
     if let Err(error) = tidy::remove_folders(product, name, &prepared.state, engine).await {
         progress.warn(&format!("files of what failed are left: {error:#}"));
     }
-    let recorded = kept_answers::end_attempted(product, answers_after_undo(*volumes)).and_then(|()| {
-        prepared.state.attempt = None;
-        prepared.state.seeding.clear();
-        prepared.state.save(&prepared.product)?;
-        journal.done("undo")
-    });
+    let recorded = kept_answers::end_attempted(product, answers_after_undo(*volumes), &prepared.state)
+        .and_then(|()| {
+            prepared.state.attempt = None;
+            prepared.state.seeding.clear();
+            prepared.state.save(&prepared.product)?;
+            journal.done("undo")
+        });
     if let Err(unrecorded) = recorded {
         progress.fail("what was put back could not be recorded");
         return error.context(format!(

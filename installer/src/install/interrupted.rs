@@ -54,7 +54,7 @@ pub(super) async fn end(
         progress.warn(&format!("kept, since they may hold data: {}", report.kept_volumes.join(", ")));
     }
     names_back(engine, state, progress).await;
-    kept_answers::end_attempted(product, answers_after_undo(volumes))?;
+    kept_answers::end_attempted(product, answers_after_undo(volumes), state)?;
     state.attempt = None;
     state.seeding.clear();
     state.save(product)?;

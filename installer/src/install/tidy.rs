@@ -30,7 +30,7 @@ pub(super) async fn tidy(
     engine: &Engine,
     progress: &dyn Progress,
 ) -> Result<()> {
-    kept_answers::end_attempted(product, Answers::Adopt)?;
+    kept_answers::end_attempted(product, Answers::Adopt, state)?;
     if let Some(current) = &state.current {
         product.switch_current(&current.folder)?;
         let removed = switch::commit_cleanup(engine, name.as_str(), &current.networks, progress).await;

@@ -76,7 +76,11 @@ fn pins_that_cannot_be_read_are_not_taken_for_none() {
 /// `install` on a terminal, with `answer` typed at the prompt. After a slip it asks again: then nothing.
 fn asked(host: &Host, built: &Built, answer: &str) -> Outcome {
     let mut running = host.on_terminal(&["--set", "site_name=x", built.path()]);
-    assert!(running.wait_for_output(|line| line.contains("type its")), "no prompt: {}", running.end());
+    assert!(
+        running.wait_for_output(|line| line.contains("letter by letter")),
+        "no prompt: {}",
+        running.end()
+    );
     running.type_line(answer);
     if running.wait_for_output(|line| line.contains("That is not how it ends")) {
         running.type_line("");

@@ -156,7 +156,7 @@ fn the_questions_of_a_bundle_are_asked_once_and_reach_its_files() {
         (SIDE, ""),
         (BACKUP, "n"),
         ("     int", ""),
-        (REVIEW, ""),
+        ("Enter = show what changes", ""),
         ("  service   ticker: unchanged", "y"),
     ];
     let other = types(host.on_terminal(&["reconfigure"]), &lines).succeeds().says("replaced   front");
