@@ -5,6 +5,7 @@ use fixtures::small_site::SmallSite;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::time::{Duration, Instant};
 use tests::bundle::{self, Built};
 use tests::host::Host;
 
@@ -188,13 +189,17 @@ fn what_serves_after_a_change_was_cut_off_is_seen_and_can_be_stopped() {
     let host = Host::docker("cut-off");
     let _ = host.install(&bundle::small(folder.path(), &version(1)));
     let mut running = host.start(&["reconfigure", "--yes", "--set", "site_name=north"]);
-    // Renamed, and not stopped yet.
     assert!(running.wait_for(|line| is(line, "detail", "starting", "stopping front")));
+    let replaced = || host.containers().into_iter().find(|name| name.starts_with("small-front-1.old-"));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while replaced().is_none() {
+        assert!(Instant::now() < deadline, "{:?}", host.containers());
+    }
     running.signal(Signal::KILL);
     let _ = running.end().exits(137);
-    if !host.containers().iter().any(|name| name.contains(".old-") && name.contains("running")) {
-        let front = host.containers().into_iter().find(|name| name.contains("front-1.old-"));
-        let _ = host.docker_text(&["start", front.unwrap().split(' ').next().unwrap()]);
+    // Killed a moment earlier, it would still run.
+    if !host.containers().iter().any(|name| name.starts_with("small-front-1 ")) {
+        let _ = host.docker_text(&["start", replaced().unwrap().split(' ').next().unwrap()]);
     }
     let status = host.run(&["status"]).succeeds();
     let _ = status.says("`fz reconfigure --yes` finishes it").says("front            running");
