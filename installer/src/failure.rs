@@ -16,6 +16,9 @@ use std::time::Duration;
 /// Lines of a failed service's log that are shown.
 const LOG_LINES: usize = 20;
 
+/// Lines of a probe's output that are shown.
+const PROBE_LINES: usize = 3;
+
 /// Longest line shown.
 const MAX_LINE_CHARS: usize = 500;
 
@@ -111,9 +114,11 @@ pub fn clean(text: &str) -> String {
     }
 }
 
-/// The same, with the end of a long text: what went wrong stands there.
+/// The last lines of a long output as one line: what went wrong stands there.
 fn clean_end(text: &str) -> String {
-    let clean = without_control(text);
+    let mut lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let last = lines.split_off(lines.len().saturating_sub(PROBE_LINES));
+    let clean = without_control(&last.join(" / "));
     let cut = clean.chars().count().saturating_sub(MAX_LINE_CHARS);
     match clean.char_indices().nth(cut) {
         Some((start, _)) if cut > 0 => format!("…{}", clean.get(start..).unwrap_or_default()),
@@ -211,6 +216,10 @@ mod tests {
         assert!(end.starts_with("…x") && end.ends_with("HTTP Error 500"), "{end}");
         assert_eq!(end.chars().count(), MAX_LINE_CHARS + 1);
         assert_eq!(clean_end("short\n"), "short");
+        assert_eq!(
+            clean_end("Traceback\n  a\n    ^^\n\n  raise x\nError: 500\n"),
+            "^^ / raise x / Error: 500"
+        );
         let lines = ["a", "b", "b", "b", "a"].map(str::to_owned).to_vec();
         assert_eq!(folded(lines), ["a", "b (3 times)", "a"]);
     }

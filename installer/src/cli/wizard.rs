@@ -89,7 +89,11 @@ pub(super) fn ask_one(
     cancel: &CancellationToken,
 ) -> Result<Option<Value>> {
     let nothing = Values::new();
-    let questions = Questions { manifest, given: &nothing, remembered: &nothing, tried: &nothing };
+    let mut manifest = manifest.clone();
+    // The others are not looked at, nor whether it would be asked with their answers.
+    manifest.variables.retain(|other, _| other == name);
+    manifest.variables.values_mut().for_each(|variable| variable.when = None);
+    let questions = Questions { manifest: &manifest, given: &nothing, remembered: &nothing, tried: &nothing };
     let mut interview = Interview::new(&questions, false);
     match question(&mut interview, name, &mut Terminal::new(output, cancel))? {
         Next::Onward => Ok(interview.answers().remove(name)),
