@@ -77,6 +77,9 @@ const FILTERS: [&str; 42] = [
     "count",
 ];
 
+/// What messages put after the name of a template whose output they speak of.
+pub(crate) const RENDERED: &str = " (rendered)";
+
 /// What is said of an expression that is `none`.
 const NO_VALUE: &str = "has no value";
 

@@ -88,7 +88,7 @@ impl Written<'_> {
             texts.push(if render::is_template(path.as_str()) {
                 // Its lines are not those of the template.
                 let output = self.rendered(path.as_str(), text, names, &mut templates, &mut found);
-                (format!("{file} (rendered)"), output)
+                (format!("{file}{}", render::RENDERED), output)
             } else {
                 (file, text.clone())
             });
