@@ -63,7 +63,7 @@ fn mistakes_in_services() {
     for (keys, part) in [
         ("ports: ['80:80:80:80']", "is not an IP address"),
         ("ports: ['70000:80']", "`70000` is not a number between 1 and 65535"),
-        ("ports: ['8000-8010:80']", "would be chosen at random"),
+        ("ports: ['8000-8010:80']", "which it gets would be chance"),
         ("ports: ['8000-8001:80-82']", "different lengths"),
         ("ports: ['1-65535:1-65535']", "more than 1000 ports"),
         ("ports: ['80/icmp']", "the protocol is tcp, udp or sctp"),
