@@ -161,9 +161,7 @@ pub(crate) fn read_text(file: &Path) -> std::result::Result<String, Diagnostic> 
         return Err(Diagnostic::new(&shown, format!("it has {size} bytes; 4 MiB are the most")));
     }
     let bytes = std::fs::read(file).map_err(|error| Diagnostic::new(&shown, plain(&error)))?;
-    String::from_utf8(bytes).map_err(|error| {
-        Diagnostic::new(&shown, format!("it is not UTF-8 text (byte {})", error.utf8_error().valid_up_to()))
-    })
+    manifest_schema::encoding::text(&shown, bytes)
 }
 
 /// An error of the file system in plain words.

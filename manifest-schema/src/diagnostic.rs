@@ -23,7 +23,8 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A mistake without a place in a text.
     pub fn new(file: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { file: file.into(), line: 0, column: 0, message: message.into(), hint: None, source_line: None }
+        let message = one_line(message.into());
+        Self { file: one_line(file.into()), line: 0, column: 0, message, hint: None, source_line: None }
     }
 
     /// The same mistake at 1-based `line` and `column` of `text`; column 0 means where the line's text
@@ -35,16 +36,28 @@ impl Diagnostic {
             || source.and_then(|line| line.chars().position(|c| !c.is_whitespace())).map_or(0, |at| at + 1);
         self.line = line;
         self.column = if column == 0 { begins() } else { column };
-        self.source_line = source.map(|line| line.chars().take(200).collect());
+        let visible = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+        self.source_line = source.map(|line| line.chars().take(200).map(visible).collect());
         self
     }
 
     /// The same mistake with what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(one_line(hint.into()));
         self
     }
+}
+
+/// Text without line breaks and the like: what people wrote is repeated in it, and must not look like a message of
+/// its own, or move the cursor.
+fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
 }
 
 impl fmt::Display for Diagnostic {

@@ -7,6 +7,7 @@
 pub mod compose;
 pub mod diagnostic;
 pub mod digest;
+pub mod encoding;
 pub mod limits;
 pub mod manifest;
 pub mod names;

@@ -4,21 +4,24 @@
 //! site's. What must stay true: the result depends on the text and the values alone. A template has
 //! no clock, no randomness, no environment; `include`, `import` and `extends` find only templates below
 //! the root folder, by names that stand in the template itself, so that it is known before what a bundle
-//! has to carry; an undefined name is a mistake, not an empty text; an endless loop and endless output end. The
-//! language is that of minijinja, a subset of Jinja 2. Templates are the author's own or come out of a
-//! verified bundle: these limits stop mistakes, while one who doubles a text forty times on purpose
-//! still fills the memory.
+//! has to carry; an undefined name is a mistake, not an empty text; an endless loop, endless output and a value
+//! that doubles in each round end in bounded memory ([`bounds`]). The language is that of minijinja, a subset of
+//! Jinja 2.
 
+mod bounds;
 mod included;
+mod rewrite;
 
 use crate::yaml::{nearest, shown};
 use crate::{Diagnostic, Diagnostics, limits};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
+use rewrite::Rewritten;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 
 /// Depth of macro calls; each takes some kilobytes of the machine's stack.
 const RECURSION_LIMIT: usize = 100;
@@ -77,6 +80,9 @@ const FILTERS: [&str; 42] = [
     "count",
 ];
 
+/// What messages put after the name of a template whose output they speak of.
+pub(crate) const RENDERED: &str = " (rendered)";
+
 /// What is said of an expression that is `none`.
 const NO_VALUE: &str = "has no value";
 
@@ -121,12 +127,18 @@ impl Template {
         let file = self.file.as_str();
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_formatter(|output, state, value| match value.is_none() {
-            // A file with the word `none` in it would be found out on site.
-            true => Err(minijinja::Error::new(ErrorKind::InvalidOperation, NO_VALUE)),
-            false => minijinja::escape_formatter(output, state, value),
+        let meter = bounds::Meter::default();
+        meter.install(&mut environment);
+        environment.set_formatter(move |output, state, value| {
+            if value.is_none() {
+                // A file with the word `none` in it would be found out on site.
+                return Err(minijinja::Error::new(ErrorKind::InvalidOperation, NO_VALUE));
+            }
+            meter.write(value)?;
+            minijinja::escape_formatter(output, state, value)
         });
-        environment.set_syntax(syntax().map_err(|error| Diagnostic::new(file, error.to_string()))?);
+        let syntax = syntax().map_err(|error| Diagnostic::new(file, error.to_string()))?;
+        environment.set_syntax(syntax.clone());
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(limits::TEMPLATE_FUEL));
         environment.set_recursion_limit(RECURSION_LIMIT);
@@ -136,16 +148,25 @@ impl Template {
         // It would print every value, secrets too.
         environment.remove_global("debug");
         let values = nested(values);
+        let rewritten: BTreeMap<&str, Rewritten> = (self.included.iter().chain([(&self.name, &self.text)]))
+            .map(|(name, text)| (name.as_str(), rewrite::template(text, syntax.clone())))
+            .collect();
         let explain = |error: &minijinja::Error| {
             let cause = innermost(error);
             let inside = cause.name().and_then(|name| Some((name, self.included.get(name)?)));
+            let range = |name: &str| {
+                let (range, rewritten) = (cause.range()?, rewritten.get(name)?);
+                Some(rewritten.original(range.start)..rewritten.original(range.end))
+            };
             match inside {
-                Some((name, text)) => explain(&included::shown(file, &self.name, name), text, &values, cause),
-                None => explain(file, &self.text, &values, cause),
+                Some((name, text)) => {
+                    explain(&included::shown(file, &self.name, name), text, &values, cause, range(name))
+                }
+                None => explain(file, &self.text, &values, cause, range(&self.name)),
             }
         };
-        for (name, text) in self.included.iter().chain([(&self.name, &self.text)]) {
-            environment.add_template(name, text).map_err(|error| explain(&error))?;
+        for (name, text) in &rewritten {
+            environment.add_template(name, &text.text).map_err(|error| explain(&error))?;
         }
         let template = environment.get_template(&self.name).map_err(|error| explain(&error))?;
         let unknown = template.undeclared_variables(false);
@@ -172,10 +193,13 @@ pub fn render(file: &str, text: &str, values: &BTreeMap<String, Value>) -> Resul
 /// # Errors
 /// Why it cannot be evaluated.
 pub fn holds(expression: &str, values: &BTreeMap<String, Value>) -> Result<bool, String> {
-    let environment = Environment::new();
-    let compiled = compiled(&environment, expression)?;
+    let mut environment = Environment::new();
+    bounds::Meter::default().install(&mut environment);
+    environment.set_fuel(Some(limits::TEMPLATE_FUEL));
+    let expression = bounded(expression)?;
+    let compiled = environment.compile_expression(&expression).map_err(|error| shown(&error.to_string()))?;
     let values = nested(values);
-    let value = compiled.eval(minijinja::value::Serde(&values)).map_err(|error| error.to_string())?;
+    let value = compiled.eval(minijinja::value::Serde(&values)).map_err(|error| shown(&error.to_string()))?;
     Ok(value.is_true())
 }
 
@@ -185,15 +209,16 @@ pub fn holds(expression: &str, values: &BTreeMap<String, Value>) -> Result<bool,
 /// When it is not an expression.
 pub fn names_in(expression: &str) -> Result<BTreeSet<String>, String> {
     let environment = Environment::new();
-    Ok(compiled(&environment, expression)?.undeclared_variables(false).into_iter().collect())
+    let expression = bounded(expression)?;
+    let compiled = environment.compile_expression(&expression).map_err(|error| shown(&error.to_string()))?;
+    Ok(compiled.undeclared_variables(false).into_iter().collect())
 }
 
-fn compiled<'e>(
-    environment: &'e Environment<'_>,
-    expression: &'e str,
-) -> Result<minijinja::Expression<'e, 'e>, String> {
+/// An expression as the engine gets it.
+fn bounded(expression: &str) -> Result<String, String> {
     included::check_chains(&format!("{{{{ {expression} }}}}"))?;
-    environment.compile_expression(expression).map_err(|error| shown(&error.to_string()))
+    let syntax = syntax().map_err(|error| error.to_string())?;
+    Ok(rewrite::expression(expression, syntax).text)
 }
 
 fn syntax() -> Result<SyntaxConfig, minijinja::Error> {
@@ -255,8 +280,17 @@ impl io::Write for Bounded {
     }
 }
 
-fn explain(file: &str, text: &str, values: &Map<String, Value>, error: &minijinja::Error) -> Diagnostic {
-    let expression = error.range().and_then(|range| text.get(range)).unwrap_or_default();
+/// `range` is where the error lies in `text`.
+fn explain(
+    file: &str,
+    text: &str,
+    values: &Map<String, Value>,
+    error: &minijinja::Error,
+    range: Option<Range<usize>>,
+) -> Diagnostic {
+    let undefined_here = matches!(error.kind(), ErrorKind::UndefinedError);
+    let range = range.map(|range| whole(text, &range, undefined_here)..range.end);
+    let expression = range.clone().and_then(|range| text.get(range)).unwrap_or_default();
     let detail = || {
         let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
         shown(&detail)
@@ -268,6 +302,15 @@ fn explain(file: &str, text: &str, values: &Map<String, Value>, error: &minijinj
             let hint =
                 format!("write `{{% if {shown} is not none %}}` around it, or `{{{{ {shown} or '' }}}}`");
             (format!("`{shown}` {NO_VALUE}: it is `none` with these answers"), Some(hint))
+        }
+        ErrorKind::InvalidOperation
+            if error.detail().is_some_and(|detail| {
+                [bounds::TOO_LARGE, bounds::TOO_MUCH, bounds::TOO_DEEP].contains(&detail)
+            }) =>
+        {
+            let hint = "look for a loop in which a value doubles, or a number that is too large; what is long is best \
+                        written piece by piece, and not gathered in a variable";
+            (error.detail().unwrap_or_default().to_owned(), Some(hint.to_owned()))
         }
         ErrorKind::SyntaxError => (
             format!("not a valid template: {}", detail()),
@@ -298,17 +341,58 @@ fn explain(file: &str, text: &str, values: &Map<String, Value>, error: &minijinj
             (detail, Some(hint))
         }
         ErrorKind::UnknownFunction | ErrorKind::UnknownTest => (detail(), Some(FUNCTIONS.to_owned())),
-        kind => (format!("{kind}: {}", detail()), None),
+        ErrorKind::UnknownMethod => (detail(), Some(method(expression))),
+        ErrorKind::InvalidOperation if error.detail().is_some_and(|detail| detail.contains("recursion limit")) => (
+            format!("a macro or an `include` goes more than {RECURSION_LIMIT} deep"),
+            Some("it calls or includes itself, perhaps by another one: delete that, or put an `if` around it".to_owned()),
+        ),
+        ErrorKind::InvalidOperation if error.detail().is_some_and(|detail| detail.contains("range has too many")) => (
+            "the range has more than 100000 numbers".to_owned(),
+            Some("check its ends; a loop over a list needs no range: `{% for entry in list %}`".to_owned()),
+        ),
+        kind => (
+            format!("{kind}: {}", detail()),
+            Some("check the kinds of the values: text, number and list do not mix; `| string` and `| int` turn one into the other".to_owned()),
+        ),
     };
     let mut diagnostic = Diagnostic::new(file, message);
-    diagnostic.hint = hint;
+    if let Some(hint) = hint {
+        diagnostic = diagnostic.hint(hint);
+    }
     let Some(line) = error.line() else { return diagnostic };
-    diagnostic.at(text, line, column(text, line, error))
+    diagnostic.at(text, line, column(text, line, range))
+}
+
+/// Where an expression begins: the engine's place of `a.b.c` begins at `.c`, and that of an operand
+/// (`after`), which goes through a filter, behind it.
+fn whole(text: &str, range: &Range<usize>, after: bool) -> usize {
+    let (mut begin, rest) = (range.start, text.get(range.start..).unwrap_or_default());
+    let mut before = text.get(..begin).unwrap_or_default();
+    if !rest.starts_with(['.', '[']) {
+        let trimmed = before.trim_end();
+        before = match trimmed.strip_suffix('|') {
+            Some(owner) if after => owner.trim_end(),
+            None if after && !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_') => trimmed,
+            _ => return begin,
+        };
+    }
+    let mut open = 0_usize;
+    for (at, c) in before.char_indices().rev() {
+        match c {
+            ']' | ')' => open += 1,
+            '[' | '(' if open > 0 => open -= 1,
+            '\n' => break,
+            _ if open > 0 || c.is_alphanumeric() || c == '_' || c == '.' => {}
+            _ => break,
+        }
+        begin = at;
+    }
+    begin
 }
 
 /// The 1-based column where the error's expression begins, or 0.
-fn column(text: &str, line: usize, error: &minijinja::Error) -> usize {
-    let Some(before) = error.range().and_then(|range| text.get(..range.start)) else { return 0 };
+fn column(text: &str, line: usize, range: Option<Range<usize>>) -> usize {
+    let Some(before) = range.and_then(|range| text.get(..range.start)) else { return 0 };
     if before.matches('\n').count() + 1 != line {
         return 0;
     }
@@ -316,27 +400,83 @@ fn column(text: &str, line: usize, error: &minijinja::Error) -> usize {
 }
 
 fn undefined(expression: &str, values: &Map<String, Value>) -> (String, Option<String>) {
-    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
-    let name: String = expression.chars().take_while(|c| word(*c)).take(80).collect();
+    let name = path(expression);
     if name.is_empty() {
         return ("a value is undefined".to_owned(), None);
     }
-    let (parent, known, last) = match name.rsplit_once('.') {
-        Some((parent, last)) => {
-            let inner = parent.split('.').try_fold(None::<&Map<String, Value>>, |map, part| {
-                let map = map.unwrap_or(values);
-                map.get(part).and_then(Value::as_object).map(Some)
-            });
-            (format!("{parent}."), inner.flatten(), last)
+    // The first part that is not there, and what it was looked for in.
+    let parts: Vec<&str> = name.split('.').collect();
+    let (mut known, mut parent) = (values, String::new());
+    for (index, part) in parts.iter().enumerate() {
+        match known.get(*part) {
+            Some(Value::Object(inner)) => known = inner,
+            Some(other) if index + 1 < parts.len() && !other.is_array() => {
+                let hint =
+                    format!("it is {} and has no parts: write `{{{{ {parent}{part} }}}}`", json_kind(other));
+                return (format!("`{name}` is undefined"), Some(hint));
+            }
+            Some(_) => break,
+            None if part.contains('[') => break,
+            None => {
+                if let Some(near) = nearest(part, known.keys().map(String::as_str)) {
+                    return (
+                        format!("`{name}` is undefined"),
+                        Some(format!("did you mean `{parent}{near}`?")),
+                    );
+                }
+                break;
+            }
         }
-        None => (String::new(), Some(values), name.as_str()),
-    };
-    let near = known.and_then(|known| nearest(last, known.keys().map(String::as_str)));
-    let hint = match near {
-        Some(near) => format!("did you mean `{parent}{near}`?"),
-        None => format!("declare it under `variables`, or write `{{{{ {name} | default('') }}}}`"),
-    };
+        parent.push_str(part);
+        parent.push('.');
+    }
+    let hint = format!("declare it under `variables`, or write `{{{{ {name} | default('') }}}}`");
     (format!("`{name}` is undefined"), Some(hint))
+}
+
+/// The name that an expression begins with: `plant.name`.
+fn path(expression: &str) -> String {
+    let mut open = 0_usize;
+    let part = |c: &char| {
+        match c {
+            '[' => open += 1,
+            ']' => open = open.saturating_sub(1),
+            _ if open > 0 => return !c.is_control(),
+            _ => return c.is_alphanumeric() || matches!(c, '_' | '.'),
+        }
+        true
+    };
+    let name: String = expression.chars().take_while(part).take(80).collect();
+    name.trim_end_matches('.').to_owned()
+}
+
+const fn json_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "yes or no",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a map",
+    }
+}
+
+/// What to write instead of `plant.lower()`.
+fn method(expression: &str) -> String {
+    let name = path(expression);
+    match name.rsplit_once('.') {
+        Some((owner, "append" | "extend" | "insert" | "update" | "pop")) => {
+            format!("values do not change: write `{{% set {owner} = {owner} + [entry] %}}`")
+        }
+        Some((owner, "items")) => format!("write `{owner} | items`"),
+        Some((owner, filter)) if FILTERS.contains(&filter) => format!("write `{{{{ {owner} | {filter} }}}}`"),
+        Some((owner, "strip")) => format!("write `{{{{ {owner} | trim }}}}`"),
+        Some((_, other)) => match nearest(other, FILTERS) {
+            Some(near) => format!("values have no methods; did you mean the filter `{near}`?"),
+            None => format!("values have no methods; filters of templates: {}", FILTERS.join(", ")),
+        },
+        None => FUNCTIONS.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -358,7 +498,8 @@ mod tests {
     }
 
     fn refused(text: &str) -> String {
-        render("t.j2", text, &values()).expect_err("it must be refused").to_string()
+        let done = render("t.j2", text, &values());
+        done.expect_err(&format!("it must be refused: {text:.300}")).to_string()
     }
 
     #[test]
@@ -415,6 +556,35 @@ mod tests {
     }
 
     #[test]
+    fn hints_name_the_whole_expression() {
+        for (text, message, hint) in [
+            (
+                "{{ plant_name.x.y }}",
+                "t.j2:1:4: `plant_name.x.y` is undefined",
+                "it is a text and has no parts: write `{{ plant_name }}`",
+            ),
+            ("{{ ferry.nane.x }}", "`ferry.nane.x` is undefined", "did you mean `ferry.name`?"),
+            ("{{ cameras[0].nam.x }}", "`cameras[0].nam.x` is undefined", "declare it"),
+            ("{{ plant_name.lower() }}", "no method named lower", "write `{{ plant_name | lower }}`"),
+            (
+                "{% do cameras.append(1) %}",
+                "no method named append",
+                "values do not change: write `{% set cameras = cameras + [entry] %}`",
+            ),
+            ("{{ plant_name.frobnicate() }}", "no method", "values have no methods"),
+            (
+                "{% for i in range(200000) %}{% endfor %}",
+                "the range has more than 100000 numbers",
+                "check its ends",
+            ),
+            ("{{ plant_name + 1 }}", "invalid operation", "check the kinds"),
+        ] {
+            let error = refused(text);
+            assert!(error.contains(message) && error.contains(&format!("hint: {hint}")), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn names_that_a_template_asks_about_may_be_unknown() {
         let text = "{% if zebra is defined %}{{ zebra }}{% endif %}{{ zebra | default('none') }}{{ {'zebra': 1}.zebra }}";
         assert_eq!(render("t.j2", "{% if zebra is not defined %}x{% endif %}", &values()).unwrap(), "x");
@@ -441,7 +611,11 @@ mod tests {
         let error = read("{% include 'bad.j2' %}").unwrap().render(&values()).unwrap_err().to_string();
         assert!(error.starts_with("site/bad.j2:2:4: `nope` is undefined\n  2 | {{ nope }}"), "{error}");
         let error = read("{% include 'loop.j2' %}").unwrap().render(&values()).unwrap_err().to_string();
-        assert!(error.contains("recursion limit"), "{error}");
+        assert!(
+            error.contains("goes more than 100 deep\n")
+                && error.contains("hint: it calls or includes itself"),
+            "{error}"
+        );
         let error = read("a\n{% include '../../x.j2' %}").unwrap_err().to_string();
         assert!(error.contains("site/t/main.j2:2:4: this names `../../x.j2`, which is not below"), "{error}");
         assert!(
@@ -456,7 +630,7 @@ mod tests {
         let output = "{% for a in range(30000) %}{{ 'x' * 1000 }}{% endfor %}";
         assert!(refused(output).contains("more than 16777216 bytes"), "{}", refused(output));
         let recursion = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}";
-        assert!(refused(recursion).contains("recursion limit"), "{}", refused(recursion));
+        assert!(refused(recursion).contains("goes more than 100 deep"), "{}", refused(recursion));
         assert!(refused("{{ 'x' * 100000000000 }}").contains("too large"));
         for part in
             ["(", "-", "not ", "1+", "1~", "a.", "[", "{1:", "1 if 1 else ", "1**", "{{ (", "{% if 1 %}"]
@@ -468,6 +642,126 @@ mod tests {
         let elif = "{% elif 1 %}".repeat(50_000);
         assert!(refused(&format!("{{% if 0 %}}{elif}{{% endif %}}")).contains("as many `elif`"));
         assert!(refused(&format!("{{{{ nope }}}}{}{{{{ (", "{{ 1 }}\n".repeat(70_000))).contains("t.j2"));
+    }
+
+    #[test]
+    fn values_that_grow_end() {
+        let long = "xxxxxxxxxxxxxxxx";
+        let doubled = |what: &str| {
+            format!(
+                "{{% set ns = namespace(a={what}, l=['x']) %}}{{% for i in range(60) %}}{{% set ns.a = DO %}}{{% endfor %}}"
+            )
+        };
+        let text = doubled(&format!("'{long}'"));
+        for (text, part) in [
+            (text.replace("DO", "ns.a ~ ns.a"), "16 MiB"),
+            (text.replace("DO", "ns.a + ns.a"), "16 MiB"),
+            (text.replace("DO", "ns.a * 10"), "16 MiB"),
+            (text.replace("DO", "10 * ns.a"), "16 MiB"),
+            (text.replace("DO", "'%s%s'|format(ns.a, ns.a)"), "16 MiB"),
+            (text.replace("DO", "[ns.a, ns.a]|join"), "16 MiB"),
+            (text.replace("DO", "ns.a|replace('x', 'xx')"), "16 MiB"),
+            (text.replace("DO", "(ns.a, ns.a)|string"), "16 MiB"),
+            (text.replace("DO", "ns.a|tojson ~ ns.a"), "16 MiB"),
+            (doubled("['x']").replace("DO", "ns.a + ns.a"), "16 MiB"),
+            (doubled("['x']").replace("DO", "ns.a * 10"), "16 MiB"),
+            (doubled("('x', 'y')").replace("DO", "ns.a + ns.a"), "16 MiB"),
+            (doubled("['x']").replace("DO", "[ns.a, ns.a]") + "{{ ns.a }}", "16 MiB"),
+            (doubled("['x']").replace("DO", "[ns.a, ns.a]") + "{{ ns.a|tojson }}", "16 MiB"),
+            (doubled("['x']").replace("DO", "[ns.a]").replace("60", "50000") + "{{ ns.a }}", "100 deep"),
+            (
+                "{% set ns = namespace(l=[]) %}{% set s = 'x' * 1000000 %}{% for i in range(10000) %}\
+                 {% set ns.l = [ns.l, s[1:]] %}{% endfor %}".to_owned(),
+                "128 MiB in all",
+            ),
+            (
+                "{% set ns = namespace(a='x') %}{% for i in range(60) %}{% set b %}{{ ns.a }}{{ ns.a }}{% endset %}\
+                 {% set ns.a = b %}{% endfor %}".to_owned(),
+                "16 MiB",
+            ),
+            (
+                format!(
+                    "{{% macro m() %}}{}{{% endmacro %}}{{% set ns = namespace(l=[]) %}}{{% for i in range(90000) %}}\
+                     {{% set ns.l = [ns.l, m()] %}}{{% endfor %}}",
+                    "raw ".repeat(10_000)
+                ),
+                "128 MiB in all",
+            ),
+            (
+                format!(
+                    "{{% set a %}}{{% for i in range(90000) %}}{{% raw %}}{}{{% endraw %}}{{% endfor %}}{{% endset %}}",
+                    "{{ ".repeat(10_000)
+                ),
+                "128 MiB in all",
+            ),
+            (format!("{{{{ 'x'{} }}}}", "|replace('x', 'xxxxxxxxxxxxxxxx')".repeat(12)), "16 MiB"),
+            ("{{ 'x'|indent(9000000000) }}".to_owned(), "16 MiB"),
+            ("{{ 'x'|indent(width=9000000000) }}".to_owned(), "16 MiB"),
+            ("{{ '%999999999d'|format(1) }}".to_owned(), "16 MiB"),
+            ("{{ '%*d'|format(999999999, 1) }}".to_owned(), "16 MiB"),
+            ("{{ [1]|batch(999999999, 0) }}".to_owned(), "16 MiB"),
+            ("{{ [1]|slice(999999999) }}".to_owned(), "16 MiB"),
+            ("{{ [[1]]|tojson(indent=999999999) }}".to_owned(), "16 MiB"),
+            ("{{ range(100000)|join('x' * 1000) }}".to_owned(), "16 MiB"),
+            ("{{ range(100000)|map('replace', '', 'x' * 1000)|list }}".to_owned(), "MiB"),
+            (format!("{{{{ 1{} }}}}", " ~ ('x' * 10000000)".repeat(12)), "16 MiB"),
+            ("{{ dict(a='x' * 16000000, b='y' * 16000000)|length }}".to_owned(), "16 MiB"),
+        ] {
+            let refused = refused(&text);
+            assert!(refused.contains(part) && refused.contains("hint: look for a loop"), "{text:.200}: {refused:.500}");
+            assert!(refused.starts_with("t.j2:1:"), "{refused:.300}");
+        }
+        let when = "('x'*1000000)|replace('x','y'*100000)|length > 1";
+        assert!(holds(when, &values()).unwrap_err().contains("more than 16 MiB"));
+        assert!(holds("('x'*100000000)|length > 1", &values()).unwrap_err().contains("more than 16 MiB"));
+    }
+
+    #[test]
+    fn what_is_bounded_means_what_it_meant() {
+        let template = |text: &str| {
+            let mut plain = Environment::new();
+            plain.set_undefined_behavior(UndefinedBehavior::Strict);
+            plain.set_syntax(syntax().unwrap());
+            plain.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+            plain.render_str(text, minijinja::value::Serde(&nested(&values()))).map_err(|_| ())
+        };
+        let raw = "long raw text of more than sixty-four bytes, with { and {{ '{{' }} in it: {% raw %}{{ this stays as it is, however long it may be, all of it, {% endraw %} ";
+        for text in [
+            "{{ 1 ~ 2 ~ 3 + 4 }}",
+            "{{ 1 + 2 * 3 - 4 + 5 ~ 'x' }}",
+            "{{ (1 + 2) * 3 ~ ((4) ~ (5)) }}",
+            "{{ 'a' ~ 'b'|upper ~ ('c' ~ 'd')|upper }}",
+            "{{ -1 + 2 * -3 }}{{ 2 ** 3 * 2 }}{{ 'ab' * 2 * 2 }}{{ 2 * [1, 2] }}",
+            "{{ [1] + [2] + cameras }}{{ (1, 2) + (3,) }}",
+            "{{ 'abcdef'[1:4] }}{{ cameras[0:1][0].name[1:][:2] ~ 'x'[0:] }}",
+            "{{ 1 + 2 if 3 + 4 > 5 else 6 ~ 7 }}{{ 'a' ~ 'b' == 'ab' and not 1 + 1 == 3 }}",
+            "{{ {'a' ~ 'b': 1 + 2}['a' ~ 'b'] }}{{ 'x' ~ [1, 'a'] ~ {'b': none} ~ true ~ none ~ 1.0 }}",
+            "{% set x = 'a' ~\n 'b' %}{{ x }}{% for c in cameras + cameras if c.name ~ 'x' %}{{ loop.index + 1 }}{% endfor %}",
+            "{% with y = 'a' + 'b' %}{{ y }}{% endwith %}{% macro m(a='x' ~ 'y') %}{{ a ~ a }}{% endmacro %}{{ m() ~ m(a='q' ~ 'r') }}",
+            "{% call(x) [1 ~ 2]|first %}{% endcall %}",
+            "{% macro w() %}{{ caller() ~ '!' }}{% endmacro %}{% call w() %}{{ 'ä' ~ 'ö' }}{% endcall %}",
+            "{% filter upper %}{{ 'a' ~ 'b' }}{% endfilter %}{% set z | replace('a' ~ '', 'b') %}aa{% endset %}{{ z }}",
+            "{{ 'a'~'b'~'c'|default('d')|upper }}{{ nope|default('a' ~ 'b') }}{{ 'ab' is startingwith 'a' ~ '' }}",
+            "{{ cameras|map(attribute='name')|join(', ') }}{{ 'a,b'|split(',') }}{{ 'abc'|list }}{{ dict(a=1, b='x' ~ 'y')|items|list }}",
+            "{{ '%05.2f|%s'|format(1.5, 'a' ~ 'b') }}{{ cameras|tojson(indent=2) }}{{ [3, 1]|sort(reverse=true) }}{{ [1,2,3]|batch(2, 0)|list }}",
+            "{{ cameras|selectattr('name', 'eq', 'gate')|list }}{{ [1, 2]|map('string')|list }}{{ [1, 2, 3]|select('odd')|list }}",
+            "a  {%- if tls -%}  b{{ 1 ~ 2 }}  {%- endif %} c",
+            raw,
+            &format!("{{%- if tls -%}}\n  {raw}  {{%- endif %}}\n{raw}\n"),
+            "{{ 'a' - 'b' }}",
+            "{{ 'a' + 1 }}",
+            "{{ nope ~ 'x' }}",
+            "{{ 'x' + nope }}",
+        ] {
+            let ours = render("t.j2", text, &values());
+            assert_eq!(ours.clone().map_err(|_| ()), template(text), "{text}: {ours:?}");
+        }
+        assert!(refused("{{ 'x' ~ (tls and\n cameras[9].name) }}").starts_with("t.j2:2:2: "));
+        assert!(
+            refused("a\n{{ 'ä' ~ cameras[0].nam }}").starts_with("t.j2:2:10: `cameras"),
+            "{}",
+            refused("a\n{{ 'ä' ~ cameras[0].nam }}")
+        );
     }
 
     #[test]

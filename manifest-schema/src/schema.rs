@@ -77,6 +77,7 @@ pub fn manifest() -> Value {
                                 },
                                 "to": {
                                     "type": "string",
+                                    "pattern": BELOW,
                                     "description": "Place below the release's artifacts/; with / at its end a folder"
                                 }
                             }
@@ -94,9 +95,11 @@ pub fn manifest() -> Value {
                     "additionalProperties": false,
                     "properties": {
                         "from": { "type": "string", "description": "The file, beside the manifest" },
-                        "to": { "type": "string", "description": "Place in the release's folder" },
+                        "to": { "type": "string", "pattern": BELOW, "description": "Place in the release's folder" },
                         "mode": {
                             "type": ["string", "integer"],
+                            "pattern": "^0o?[0-7]{1,4}$",
+                            "minimum": 0,
                             "description": "Permission bits in octal, 0644 where nothing is written"
                         }
                     }
@@ -133,8 +136,8 @@ pub fn manifest() -> Value {
                     "arch": {
                         "description": "Architectures that images are packed for; amd64 where nothing is written",
                         "oneOf": [
-                            { "type": "string" },
-                            { "type": "array", "items": { "type": "string" }, "uniqueItems": true }
+                            architecture(),
+                            { "type": "array", "items": architecture(), "uniqueItems": true }
                         ]
                     },
                     "memory": { "type": ["string", "integer"], "description": "Memory, 4GiB" },
@@ -146,6 +149,44 @@ pub fn manifest() -> Value {
             }
         }
     })
+}
+
+/// A path below a folder.
+const BELOW: &str = r"^(?!/)(?!(.*/)?\.\.(/|$)).+$";
+
+/// A whole number as text.
+const WHOLE: &str = r"^\s*([-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+|0o[0-7]+)\s*$";
+/// Yes and no as text.
+const YES_OR_NO: &str = r"^\s*([Tt][Rr][Uu][Ee]|[Yy]([Ee][Ss])?|[Ff][Aa][Ll][Ss][Ee]|[Nn][Oo]?)\s*$";
+const ABSOLUTE: &str = r"^/(?!(.*/)?\.\.(/|$))";
+const ADDRESS: &str = r"^([0-9A-Za-z.-]+|[0-9A-Fa-f:.]+)$";
+/// A map as text.
+const FLOW_MAP: &str = r"^\s*\{[\s\S]*\}\s*$";
+
+fn architecture() -> Value {
+    json!({
+        "type": "string",
+        "pattern": "^(linux/)?(amd64|arm64|arm|386|ppc64le|s390x|riscv64|loong64)(/.+)?$"
+    })
+}
+
+/// What a value of a kind may look like, before its pattern and range.
+fn shape(kind: VariableKind) -> Value {
+    match kind {
+        VariableKind::Int | VariableKind::Port => json!({ "type": ["integer", "string"], "pattern": WHOLE }),
+        VariableKind::Bool => json!({ "type": ["boolean", "string"], "pattern": YES_OR_NO }),
+        VariableKind::List => json!({
+            "type": ["array", "string", "number", "boolean"],
+            "items": { "not": { "type": ["array", "null"] } }
+        }),
+        VariableKind::Map => json!({ "type": ["object", "string"], "pattern": FLOW_MAP }),
+        VariableKind::Path => json!({ "type": "string", "pattern": ABSOLUTE }),
+        VariableKind::Address => json!({ "type": "string", "pattern": ADDRESS }),
+        // `version: 1.10` is the text as written.
+        VariableKind::String | VariableKind::Secret | VariableKind::Choice => {
+            json!({ "type": ["string", "number", "boolean"] })
+        }
+    }
 }
 
 fn source() -> Value {
@@ -178,6 +219,8 @@ fn variable() -> Value {
             },
             "choices": {
                 "type": "array",
+                "minItems": 1,
+                "uniqueItems": true,
                 "items": { "type": ["string", "number", "boolean"] },
                 "description": "What can be answered"
             },
@@ -187,8 +230,40 @@ fn variable() -> Value {
                 "type": "string",
                 "description": "An expression over variables above: it is asked only where that is true"
             }
-        }
+        },
+        "allOf": rules()
     })
+}
+
+/// Which keys go together, by type.
+fn rules() -> Value {
+    let when = |types: &[&str], then: Value| json!({ "if": { "required": ["type"], "properties": { "type": { "enum": types } } }, "then": then });
+    let without = |keys: &[&str]| {
+        let none: Map<String, Value> =
+            keys.iter().map(|key| ((*key).to_owned(), Value::Bool(false))).collect();
+        json!({ "properties": none })
+    };
+    let default = |kind: VariableKind| json!({ "properties": { "default": shape(kind) } });
+    json!([
+        when(&["secret"], without(&["default"])),
+        when(&["int", "port"], default(VariableKind::Int)),
+        when(&["bool"], default(VariableKind::Bool)),
+        when(&["list"], default(VariableKind::List)),
+        when(&["map"], default(VariableKind::Map)),
+        when(&["path"], default(VariableKind::Path)),
+        when(&["address"], default(VariableKind::Address)),
+        when(&["string", "choice"], default(VariableKind::String)),
+        when(&["int", "bool", "choice", "list", "map", "path", "port", "address"], without(&["generate"])),
+        when(&["int", "bool", "choice", "list", "map", "port"], without(&["pattern"])),
+        when(&["bool", "choice"], without(&["min", "max"])),
+        when(
+            &["string", "int", "bool", "list", "map", "path", "port", "address", "secret"],
+            without(&["choices"])
+        ),
+        when(&["choice"], json!({ "required": ["choices"] })),
+        { "if": { "required": ["choices"] }, "then": without(&["generate", "pattern", "min", "max"]) },
+        { "if": { "required": ["generate"] }, "then": without(&["default", "pattern"]) }
+    ])
 }
 
 /// The schema of a values file for the variables of `manifest`.
@@ -222,26 +297,19 @@ fn answer(variable: &Variable) -> Value {
         _ => ("minLength", "maxLength"),
     };
     let (mut min, mut max) = (variable.min, variable.max);
-    let kind = match variable.kind {
-        VariableKind::Int => json!("integer"),
-        VariableKind::Port => {
-            min = Some(min.unwrap_or(1).max(1));
-            max = Some(max.unwrap_or(65_535).min(65_535));
-            json!("integer")
-        }
-        VariableKind::Bool => json!("boolean"),
-        VariableKind::List => json!("array"),
-        VariableKind::Map => json!("object"),
-        VariableKind::Choice => {
-            schema.insert("enum".to_owned(), variable.choices.clone().into());
-            Value::Null
-        }
-        // `version: 1.10` is the text as written.
-        VariableKind::String => json!(["string", "number"]),
-        VariableKind::Path | VariableKind::Address | VariableKind::Secret => json!("string"),
-    };
-    if !kind.is_null() {
-        schema.insert("type".to_owned(), kind);
+    if variable.kind == VariableKind::Port {
+        min = Some(min.unwrap_or(1).max(1));
+        max = Some(max.unwrap_or(65_535).min(65_535));
+    }
+    if variable.kind == VariableKind::Choice {
+        // `8` is the choice "8".
+        let numbers =
+            variable.choices.iter().filter_map(|choice| choice.parse::<i64>().ok().map(Value::from));
+        let choices: Vec<Value> =
+            variable.choices.iter().map(|choice| choice.clone().into()).chain(numbers).collect();
+        schema.insert("enum".to_owned(), choices.into());
+    } else if let Value::Object(shape) = shape(variable.kind) {
+        schema.extend(shape);
     }
     for (key, bound) in [(low, min), (high, max)] {
         if let Some(bound) = bound {
@@ -249,7 +317,13 @@ fn answer(variable: &Variable) -> Value {
         }
     }
     if let Some(pattern) = &variable.pattern {
-        schema.insert("pattern".to_owned(), pattern.clone().into());
+        // A path has one of its own.
+        let key = if schema.contains_key("pattern") { "allOf" } else { "pattern" };
+        let pattern = match key {
+            "allOf" => json!([{ "pattern": pattern }]),
+            _ => pattern.clone().into(),
+        };
+        schema.insert(key.to_owned(), pattern);
     }
     Value::Object(schema)
 }
@@ -285,10 +359,11 @@ mod tests {
         let of = |name: &str| schema["properties"][name].clone();
         assert_eq!(
             of("plant"),
-            json!({ "description": "Name", "type": ["string", "number"], "pattern": "^[A-Z]+$" })
+            json!({ "description": "Name", "type": ["string", "number", "boolean"], "pattern": "^[A-Z]+$" })
         );
-        assert_eq!(of("web"), json!({ "default": 80, "type": "integer", "minimum": 1, "maximum": 65535 }));
+        assert_eq!(of("web")["type"], json!(["integer", "string"]));
+        assert_eq!((&of("web")["minimum"], &of("web")["maximum"]), (&json!(1), &json!(65535)));
         assert_eq!(of("side"), json!({ "enum": ["north", "south"] }));
-        assert_eq!(of("cameras"), json!({ "default": [], "type": "array", "maxItems": 4 }));
+        assert_eq!((&of("cameras")["default"], &of("cameras")["maxItems"]), (&json!([]), &json!(4)));
     }
 }

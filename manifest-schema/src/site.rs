@@ -88,7 +88,7 @@ impl Written<'_> {
             texts.push(if render::is_template(path.as_str()) {
                 // Its lines are not those of the template.
                 let output = self.rendered(path.as_str(), text, names, &mut templates, &mut found);
-                (format!("{file} (rendered)"), output)
+                (format!("{file}{}", render::RENDERED), output)
             } else {
                 (file, text.clone())
             });
@@ -101,14 +101,13 @@ impl Written<'_> {
             }
         };
         found.or_ok(())?;
-        let texts: Vec<Text<'_>> =
-            texts.iter().map(|(file, text)| Text { file, text }).chain(self.over).collect();
+        let texts: Vec<Text<'_>> = texts.iter().map(|(file, text)| Text { file, text }).collect();
         // On site a config wins over a file of the same path.
         let load = |path: &str| {
             let position = self.manifest.configs.iter().position(|config| config.to.as_str() == path);
             position.and_then(|position| configs.get(position).cloned()).or_else(|| (self.load)(path))
         };
-        let parsed = compose::parse(&texts, &env, &load)?;
+        let parsed = compose::parse_with_own(&texts, self.over, &env, &load)?;
         Ok(Made { parsed, configs, templates })
     }
 
@@ -172,12 +171,10 @@ pub fn with_answers_of(site: &str, mut mistakes: Diagnostics) -> Diagnostics {
 /// # Errors
 /// When it is not UTF-8.
 pub fn check_text(file: &str, content: &[u8]) -> Result<(), Diagnostic> {
-    match std::str::from_utf8(content) {
+    match crate::encoding::text(file, content.to_vec()) {
         Ok(_) => Ok(()),
-        Err(error) => Err(Diagnostic::new(
-            file,
-            format!("the template is not UTF-8 text (byte {})", error.valid_up_to()),
-        )
-        .hint("save it as UTF-8, or take `.j2` from its name to carry it as it is")),
+        Err(mistake) => {
+            Err(mistake.hint("save it as UTF-8, or take `.j2` from its name to carry it as it is"))
+        }
     }
 }

@@ -15,7 +15,9 @@ mod write;
 
 pub(crate) use reader::shown;
 pub use reader::{Reader, nearest};
+pub(crate) use scalar::{int, leading_zero};
 pub use sources::Sources;
+pub(crate) use tree::parse_private;
 pub use tree::{parse, parse_compose};
 pub use write::write;
 
@@ -183,6 +185,8 @@ impl Node {
         match &self.value {
             Value::Null => Json::Null,
             Value::Bool(value) => Json::Bool(*value),
+            // `010` is nobody's 8: what people may have meant as text stays as it was written.
+            Value::Int(_, text) if leading_zero(text) => Json::String(text.clone()),
             Value::Int(value, _) => Json::from(*value),
             Value::Float(value, text) => {
                 serde_json::Number::from_f64(*value).map_or_else(|| Json::String(text.clone()), Json::Number)

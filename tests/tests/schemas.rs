@@ -57,6 +57,20 @@ fn manifests_are_valid_when_the_parser_reads_them() {
         "requires: { engnie: '20' }\n",
         "compose: []\n",
         "artifacts: { from: a }\n",
+        "variables: { a: { type: secret, default: x } }\n",
+        "variables: { a: { type: int, default: abc } }\n",
+        "variables: { a: { type: path, default: srv } }\n",
+        "variables: { a: { type: int, generate: 8 } }\n",
+        "variables: { a: { type: bool, pattern: x } }\n",
+        "variables: { a: { type: choice } }\n",
+        "variables: { a: { choices: [] } }\n",
+        "variables: { a: { choices: [x, x] } }\n",
+        "variables: { a: { type: int, choices: [x] } }\n",
+        "variables: { a: { generate: 8, default: x } }\n",
+        "requires: { arch: amd65 }\n",
+        "configs: [{ from: a, to: b, mode: '0999' }]\n",
+        "configs: [{ from: a, to: ../b }]\n",
+        "artifacts: [{ from: a, to: /b }]\n",
     ] {
         fs::write(&document, format!("{begin}{wrong}")).unwrap();
         let _ = validate(&schema, &document).exits(1);
@@ -69,7 +83,10 @@ fn values_files_are_valid_when_they_are_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = "ferry: 1\nname: plant\nversion: 1\nvariables:\n  plant: { pattern: '^[A-Z]{3}-[0-9]+$' }\n  \
                     port: { type: port, default: 80 }\n  side: { choices: [north, south], default: north }\n  \
-                    cameras: { type: list, max: 2, default: [] }\n";
+                    cameras: { type: list, max: 2, default: [] }\n  n: { type: int, default: 1 }\n  \
+                    debug: { type: bool, default: false }\n  data: { type: path, default: /srv, pattern: 'v' }\n  \
+                    host: { type: address, default: a }\n  plcs: { type: map, default: {} }\n  \
+                    key: { type: secret, generate: 8 }\n";
     fs::write(folder.path().join("ferry.yaml"), manifest).unwrap();
     fs::write(folder.path().join("compose.yaml"), "services: { web: { image: a } }\n").unwrap();
     let schema = schema(folder.path(), &["schema", "values", folder.path().to_str().unwrap()]);
@@ -83,6 +100,17 @@ fn values_files_are_valid_when_they_are_accepted() {
         ("side: west\n", false),
         ("cameras: [a, b, c]\n", false),
         ("plnt: NOR-7\n", false),
+        ("plant: NOR-7\nn: \"3\"\ndebug: \"yes\"\ncameras: \"a,b\"\nkey: 12345678\n", true),
+        ("plant: NOR-7\nplcs: '{a: b}'\ncameras: '[a, b]'\nport: '81'\n", true),
+        ("plant: NOR-7\nplcs: {a: b}\ndata: /var\nhost: 10.0.0.1\n", true),
+        ("plant: NOR-7\nhost: fe80::1\n", true),
+        ("plant: NOR-7\nn: x\n", false),
+        ("plant: NOR-7\ndebug: perhaps\n", false),
+        ("plant: NOR-7\ndata: srv\n", false),
+        ("plant: NOR-7\ndata: /usr\n", false),
+        ("plant: NOR-7\nhost: a b\n", false),
+        ("plant: NOR-7\nplcs: a\n", false),
+        ("plant: NOR-7\ncameras: [a, [b]]\n", false),
     ] {
         fs::write(&values, text).unwrap();
         let _ = validate(&schema, &values).exits(i32::from(!good));

@@ -38,10 +38,18 @@ pub(super) fn references(context: &mut Context<'_>, project: &Project) {
         }
         let message =
             format!("service `{}` uses {kind} `{}`, which does not exist", reference.from, shown(name));
-        let hint = match nearest(name, known.iter().copied()) {
+        if context.broken.iter().any(|(target, broken)| *target == reference.target && broken == name) {
+            continue;
+        }
+        let own = (reference.target == Target::Service).then_some(reference.from.as_str());
+        let main = context.r.sources().file(0).to_owned();
+        let hint = match nearest(name, known.iter().copied().filter(|known| Some(*known) != own)) {
             Some(near) => format!("did you mean `{near}`?"),
             None if reference.target == Target::Service => "add that service, or delete this line".to_owned(),
-            None => format!("declare it under the top-level `{section}`"),
+            None if own == Some(name) => "delete this line".to_owned(),
+            None if reference.place.source == 0 => format!("declare it under the top-level `{section}`"),
+            // What is extended brings nothing along but the service.
+            None => format!("declare it under the top-level `{section}` of {main}"),
         };
         context.r.error(&reference.place, message, hint);
     }

@@ -76,9 +76,17 @@ pub(super) struct Context<'a> {
     pub(super) label_files: Vec<(String, Node)>,
     pub(super) mounted: Vec<MountedFile>,
     pub(super) references: Vec<Reference>,
+    /// Configs and secrets that are declared, with a mistake that was told.
+    pub(super) broken: Vec<(Target, String)>,
+    /// The numbers of the texts that go over the first.
+    pub(super) overrides: Vec<usize>,
+    /// The number of the site's own text, which has no manifest beside it.
+    pub(super) site: Option<usize>,
     pub(super) ports: Vec<PublishedPort>,
     /// The service being read.
     pub(super) service: String,
+    /// The names of all services.
+    pub(super) services: Vec<String>,
     /// Items counted against [`MAX_ITEMS`].
     pub(super) items: usize,
     /// Bytes of env files read so far.
@@ -199,12 +207,12 @@ impl Context<'_> {
 
     /// Records that a key is known but not carried.
     pub(super) fn unsupported(&mut self, key: &crate::yaml::Key, hint: &str) {
-        self.r.error(key, format!("`{}` is not supported", key.text), hint);
+        self.r.error(key, format!("`{}` is not supported", shown(&key.text)), hint);
     }
 
     /// Records that a key is known and makes no difference here.
     pub(super) fn ignored(&mut self, key: &crate::yaml::Key, why: &str) {
-        self.r.warn(key, format!("`{}` is ignored", key.text), why);
+        self.r.warn(key, format!("`{}` is ignored", shown(&key.text)), why);
     }
 }
 

@@ -52,11 +52,13 @@ const MAX_REPLICAS: i64 = 100;
 
 /// `scale` and `replicas`.
 pub(super) fn replicas(context: &mut Context<'_>, key: &Key, node: &Node) -> Option<u16> {
-    let count = context.r.integer(&key.text, node, 0..=MAX_REPLICAS)?;
-    if count == 0 {
+    // As a word it may have come out of a variable.
+    if node.text().is_some_and(|text| text.trim() == "0") {
         let message = format!("`{}` is 0: the service would have no container", key.text);
         context.r.error(node, message, "delete the service, or give it a profile: `profiles: [later]`");
+        return None;
     }
+    let count = context.r.integer(&key.text, node, 1..=MAX_REPLICAS)?;
     u16::try_from(count).ok()
 }
 

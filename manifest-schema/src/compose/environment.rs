@@ -4,8 +4,8 @@
 use super::context::{Context, MAX_ENV_FILE_BYTES};
 use super::model::Project;
 use super::{FileUse, dotenv};
-use crate::ServiceName;
-use crate::yaml::{Node, Value};
+use crate::yaml::{Node, Value, shown};
+use crate::{BundlePath, ServiceName, encoding};
 use std::collections::BTreeMap;
 
 /// The service's own values.
@@ -23,7 +23,7 @@ pub(super) fn decode(context: &mut Context<'_>, environment: Option<&Node>) -> B
             }
             None => context.r.warn(
                 &pair.place,
-                format!("`{}` has no value here and will not be set in the container", pair.key),
+                format!("`{}` has no value here and will not be set in the container", shown(&pair.key)),
                 "give it a value here or in .env",
             ),
         }
@@ -116,9 +116,14 @@ fn file_values(
 ) -> BTreeMap<String, String> {
     let place = node.place;
     let name = super::context::normal(path);
+    if name.parse::<BundlePath>().is_err() {
+        let used_by = format!("service `{}`", context.service);
+        let _: Option<String> = context.relative_file(what, path, place, FileUse::EnvFile, used_by, None);
+        return BTreeMap::new();
+    }
     let Some(bytes) = (context.load)(&name) else {
         if required {
-            let message = format!("{what} `{path}` does not exist beside the Compose file");
+            let message = format!("{what} `{}` does not exist beside the Compose file", shown(path));
             let optional = if what == "env_file" { ", or write `required: false`" } else { "" };
             context.r.error(&place, message, format!("create it{optional}"));
         }
@@ -134,9 +139,12 @@ fn file_values(
     if context.relative_file(what, path, place, FileUse::EnvFile, used_by, None).is_none() {
         return BTreeMap::new();
     }
-    let Ok(text) = String::from_utf8(bytes) else {
-        context.r.error(&place, format!("{what} `{path}` is not UTF-8 text"), "save it as UTF-8");
-        return BTreeMap::new();
+    let text = match encoding::text(&name, bytes) {
+        Ok(text) => text,
+        Err(mistake) => {
+            context.r.append(mistake.into());
+            return BTreeMap::new();
+        }
     };
     if raw {
         return dotenv::parse_raw(&text);

@@ -88,6 +88,9 @@ pub(super) fn objects(context: &mut Context<'_>, node: &Node, kind: Target) -> B
             }
             (None, _) => {}
         }
+        if !objects.contains_key(&key.text) {
+            context.broken.push((kind, key.text.clone()));
+        }
     }
     objects
 }
@@ -114,7 +117,11 @@ fn variable(context: &mut Context<'_>, node: &Node) -> Option<FileObject> {
         Some(value) => Some(FileObject::Environment(value.clone())),
         None => {
             let message = format!("`{}` has no value", shown(&name));
-            context.r.error(node, message, "declare it under `variables` in the manifest, or set it in .env");
+            let hint = match context.site == Some(node.place.source) {
+                true => "name a variable of the bundle",
+                false => "declare it under `variables` in the manifest, or set it in .env",
+            };
+            context.r.error(node, message, hint);
             None
         }
     }

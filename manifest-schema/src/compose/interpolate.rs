@@ -24,8 +24,8 @@ type Env = BTreeMap<String, String>;
 
 /// Interpolates all strings below `node`; mistakes go to the reader.
 /// `made` counts the bytes, over all files of a project.
-pub(super) fn tree(r: &mut Reader, node: &mut Node, env: &Env, made: &mut usize) {
-    walk(r, node, env, made, false);
+pub(super) fn tree(r: &mut Reader, node: &mut Node, env: &Env, made: &mut usize, own: bool) {
+    walk(r, node, env, made, false, own);
 }
 
 /// Keys below which every key is a name that people choose; `x-` is no extension there.
@@ -50,7 +50,7 @@ const NAMES: [&str; 15] = [
 /// `names`: the keys of this map are names. Elsewhere what begins with `x-` is an extension (Compose
 /// Specification, "Extension"), which nothing here reads: a variable that is missing in it is no
 /// mistake.
-fn walk(r: &mut Reader, node: &mut Node, env: &Env, made: &mut usize, names: bool) {
+fn walk(r: &mut Reader, node: &mut Node, env: &Env, made: &mut usize, names: bool, own: bool) {
     if r.is_full() {
         return;
     }
@@ -62,14 +62,28 @@ fn walk(r: &mut Reader, node: &mut Node, env: &Env, made: &mut usize, names: boo
                     *made = made.saturating_add(done.len());
                     *text = done;
                 }
+                Err(problem) if own && problem.hint.contains("the manifest") => {
+                    r.error(&place, problem.message, own_hint(text, env));
+                }
                 Err(problem) => r.error(&place, problem.message, problem.hint),
             }
         }
-        Value::Seq(items) => items.iter_mut().for_each(|item| walk(r, item, env, made, false)),
+        Value::Seq(items) => items.iter_mut().for_each(|item| walk(r, item, env, made, false, own)),
         Value::Map(entries) => {
             for (key, node) in entries {
+                if begins_variable(&key.text) {
+                    let message = format!(
+                        "`{}` stays as it is: names are not filled in, only values",
+                        shown(&key.text)
+                    );
+                    r.warn(
+                        key,
+                        message,
+                        "write a list where one is allowed, like `- \"${NAME}=value\"`, or a template `.j2`",
+                    );
+                }
                 if names || !key.text.starts_with("x-") {
-                    walk(r, node, env, made, !names && NAMES.contains(&key.text.as_str()));
+                    walk(r, node, env, made, !names && NAMES.contains(&key.text.as_str()), own);
                 }
             }
         }
@@ -218,6 +232,37 @@ fn skip(text: &str, depth: usize) -> Option<&str> {
         } else {
             rest = tail.get(1..)?;
         }
+    }
+}
+
+/// Whether a name was meant to hold a variable.
+fn begins_variable(text: &str) -> bool {
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once('$') {
+        if let Some(after) = after.strip_prefix('$') {
+            rest = after;
+            continue;
+        }
+        let name = after.strip_prefix('{').unwrap_or(after);
+        if name_length(name) > 0 {
+            return true;
+        }
+        rest = after;
+    }
+    false
+}
+
+/// What can be done on site, where neither the manifest nor `.env` can be changed.
+fn own_hint(text: &str, env: &Env) -> String {
+    let names: Vec<String> = env.keys().take(12).map(|name| format!("${{{name}}}")).collect();
+    let more = match env.len().saturating_sub(12) {
+        0 => String::new(),
+        more => format!(", … and {more} more"),
+    };
+    let all = format!("the variables of this bundle can be used here: {}{more}", names.join(", "));
+    match text.contains(":-") {
+        true => all,
+        false => format!("write a default, like `${{NAME:-default}}`; {all}"),
     }
 }
 

@@ -12,7 +12,7 @@ use super::merge::{self, merge};
 use super::{FileUse, NamedFile, Text, interpolate, rebase};
 use crate::paths;
 use crate::yaml::{self, Node, Place, Reader, Sources, Value, shown};
-use crate::{BundlePath, Diagnostic, limits};
+use crate::{BundlePath, Diagnostic, encoding, limits};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -46,6 +46,10 @@ pub(super) struct Loader<'a> {
     /// Bytes that interpolation has made in all files.
     made_bytes: usize,
     bytes: usize,
+    /// The numbers of the main texts after the first.
+    pub(super) overrides: Vec<usize>,
+    /// The number of the site's own text.
+    pub(super) site: Option<usize>,
 }
 
 /// One file: parsed and interpolated, its paths from the project's folder.
@@ -69,14 +73,30 @@ impl<'a> Loader<'a> {
             copied_bytes: 0,
             made_bytes: 0,
             bytes: 0,
+            overrides: Vec::new(),
+            site: None,
         }
     }
 
-    /// All main files, later ones over earlier ones.
-    pub(super) fn project(&mut self, texts: &[Text<'_>], env: &Env) -> Option<Node> {
+    /// All main files, later ones over earlier ones, and `over`, the site's own, over all.
+    pub(super) fn project(&mut self, texts: &[Text<'_>], over: Option<Text<'_>>, env: &Env) -> Option<Node> {
         let mut project: Option<Node> = None;
-        for text in texts {
+        // A file of comments, to be filled some day, says nothing yet.
+        let says = |text: &Text<'_>| {
+            text.text.trim_start_matches('\u{feff}').lines().any(|line| {
+                let line = line.trim();
+                !line.is_empty() && !line.starts_with('#') && !matches!(line, "---" | "...")
+            })
+        };
+        let own = over.as_ref().filter(|text| says(text));
+        for (index, text) in texts.iter().chain(own).enumerate() {
             let source = self.r.add_source(text.file, text.text);
+            if index > 0 {
+                self.overrides.push(source);
+            }
+            if index >= texts.len() {
+                self.site = Some(source);
+            }
             let document = self.document(source, String::new(), "", env)?;
             let node = self.complete(&document, env, &mut vec![text.file.to_owned()])?;
             project = match project {
@@ -109,7 +129,8 @@ impl<'a> Loader<'a> {
             self.r.error(&root, message, "begin it with `services:`");
             return None;
         }
-        interpolate::tree(&mut self.r, &mut root, env, &mut self.made_bytes);
+        let own = self.site == Some(source);
+        interpolate::tree(&mut self.r, &mut root, env, &mut self.made_bytes, own);
         rebase::rebase(&mut root, folder);
         Some(Document { root, path })
     }
@@ -193,10 +214,10 @@ impl<'a> Loader<'a> {
             let used_by = format!("`{why}`");
             self.files.push(NamedFile { path: path.to_owned(), place: at, used_by, kind });
         }
-        match String::from_utf8(bytes) {
+        match encoding::text(&self.shown_path(path), bytes) {
             Ok(text) => Some(text),
-            Err(_) => {
-                self.r.error(&at, format!("`{here}` is not UTF-8 text"), "save it as UTF-8");
+            Err(mistake) => {
+                self.r.append(mistake.into());
                 None
             }
         }

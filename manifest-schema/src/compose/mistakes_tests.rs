@@ -63,7 +63,7 @@ fn mistakes_in_services() {
     for (keys, part) in [
         ("ports: ['80:80:80:80']", "is not an IP address"),
         ("ports: ['70000:80']", "`70000` is not a number between 1 and 65535"),
-        ("ports: ['8000-8010:80']", "would be chosen at random"),
+        ("ports: ['8000-8010:80']", "which it gets would be chance"),
         ("ports: ['8000-8001:80-82']", "different lengths"),
         ("ports: ['1-65535:1-65535']", "more than 1000 ports"),
         ("ports: ['80/icmp']", "the protocol is tcp, udp or sctp"),
@@ -89,7 +89,7 @@ fn mistakes_in_services() {
         ("restart: allways", "is not a restart policy"),
         ("command: 'echo \"x'", "a quote that is not closed"),
         ("env_file: gone.env", "env_file `gone.env` does not exist"),
-        ("env_file: /etc/a.env", "does not exist beside the Compose file"),
+        ("env_file: /etc/a.env", "names `/etc/a.env`, which is not below"),
         ("deploy: { replicas: 0 }", "`replicas` is 0: the service would have no container"),
         ("deploy: { replicas: 2 }, ports: ['80:80']", "port 80 of the host can be published once"),
         ("scale: 2, container_name: x", "but one `container_name`"),
@@ -352,4 +352,97 @@ proptest! {
     ]), value in "([\\[\\]{}a-c0-9:,/.\\- ]|target: |test: |type: bind|source: |'|null|true){0,20}") {
         let _ = try_read(&format!("services: {{ a: {{ image: a, {key}: {value} }} }}\n"), &[], &[]);
     }
+}
+
+#[test]
+fn hints_do_not_lead_astray() {
+    for (text, files, part, without) in [
+        ("services: { a: { image: a, depends_on: [b] } }", vec![], "hint: add that service", "did you mean"),
+        (
+            "services: { a: { image: a, depends_on: [a1], }, }",
+            vec![],
+            "hint: add that service",
+            "did you mean",
+        ),
+        ("services: { a: { image: a, extends: b } }", vec![], "hint: add that service there", "did you mean"),
+        (
+            "services: { a: { image: a, env_file: ../x.env } }",
+            vec![],
+            "names `../x.env`, which is not below",
+            "does not exist",
+        ),
+        (
+            "services: { a: { image: a, configs: [c] } }\nconfigs: { c: { file: ../c } }\n",
+            vec![],
+            "not below the Compose file's folder",
+            "does not exist",
+        ),
+        (
+            "services: { a: { extends: { file: b.yaml, service: b } } }",
+            vec![("b.yaml", "services: { b: { image: b, volumes: ['data:/data'] } }\nvolumes: { data: }")],
+            "declare it under the top-level `volumes` of compose.yaml",
+            "zebra",
+        ),
+        ("services: { a: { image: a, scale: 3000 } }", vec![], "must lie between 1 and 100", "0 and"),
+        ("services: { a: { image: a, scale: 0 } }", vec![], "would have no container", "between"),
+        (
+            "services: { a: { image: a, ports: [{ target: 80, published: '1-3' }] } }",
+            vec![],
+            "the host's ports 1-3 are a range, and 80 is one port",
+            "127.0.0.1",
+        ),
+        ("services: { a: { image: {{ img }} } }", vec![], "name the file with `.j2`", "quotes"),
+        (
+            "services:\n{% for a in b %}\n  a: { image: b }\n{% endfor %}\n",
+            vec![],
+            "name the file with `.j2`",
+            "quotes",
+        ),
+        (
+            "services:\n  a:\n    image: @foo\n",
+            vec![],
+            "put quotes around a value that starts with `@`",
+            "indented",
+        ),
+        ("services: { \"a\\nerror: x\": { image: a } }", vec![], "a", "\nerror"),
+        (
+            "services: { a: { image: a, \"x\\ny\": 1, labels: { \"a\\nb\": [] } } }",
+            vec![],
+            "unknown key",
+            "\ny",
+        ),
+    ] {
+        let error = try_read(text, &[], &files).expect_err(text).to_string();
+        assert!(error.contains(part) && !error.contains(without), "{text}: {error}");
+    }
+}
+
+#[test]
+fn names_are_not_filled_in_with_a_warning() {
+    let parsed =
+        try_read("services: { a: { image: a, environment: { \"${K:-k}\": v, \"$$K\": v } } }", &[], &[])
+            .unwrap();
+    assert_eq!(parsed.warnings.len(), 1, "{:?}", parsed.warnings);
+    assert!(parsed.warnings[0].message.contains("`${K:-k}` stays as it is"));
+}
+
+#[test]
+fn a_file_over_others_may_be_empty_and_has_no_manifest_beside_it() {
+    let read = |over: &str| {
+        let texts = [super::Text { file: "compose.yaml", text: "services: { gateway: { image: a } }" }];
+        let over = super::Text { file: "override.yaml", text: over };
+        super::parse_with_own(&texts, Some(over), &[("plant".to_owned(), "A".to_owned())].into(), &|_| None)
+    };
+    for empty in ["", "\n", "# later\n\n  # more\n", "---\n"] {
+        assert_eq!(read(empty).unwrap().project.services.len(), 1, "{empty:?}");
+    }
+    let error = read("services: { gatewy: { restart: always } }").unwrap_err().to_string();
+    assert!(error.contains("override.yaml:1:13: no other file has the service `gatewy`"), "{error}");
+    assert!(error.contains("did you mean `gateway`?") && !error.contains("has no `image`"), "{error}");
+    let error = read("services: { gateway: { image: \"${NOPE}\" } }").unwrap_err().to_string();
+    assert!(
+        error.contains("write a default, like `${NAME:-default}`") && error.contains("${plant}"),
+        "{error}"
+    );
+    assert!(!error.contains("manifest") && !error.contains(".env"), "{error}");
 }

@@ -107,7 +107,21 @@ pub fn parse(
     env: &BTreeMap<String, String>,
     load: &dyn Fn(&str) -> Option<Vec<u8>>,
 ) -> Result<Parsed, Diagnostics> {
-    project::parse(texts, env, load)
+    project::parse(texts, None, env, load)
+}
+
+/// As [`parse`], with the site's own Compose file `over` all others. Who writes it has neither the manifest nor
+/// `.env`, and is told so.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with_own(
+    texts: &[Text<'_>],
+    over: Option<Text<'_>>,
+    env: &BTreeMap<String, String>,
+    load: &dyn Fn(&str) -> Option<Vec<u8>>,
+) -> Result<Parsed, Diagnostics> {
+    project::parse(texts, over, env, load)
 }
 
 #[cfg(test)]

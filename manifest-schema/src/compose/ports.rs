@@ -9,6 +9,9 @@ const MAX_RANGE: usize = 1000;
 
 const EXAMPLE: &str = "write it like \"8080:80\", \"127.0.0.1:8080:80/tcp\" or \"3000-3005:3000-3005\"";
 
+/// In the long form.
+const LONG_EXAMPLE: &str = "write `target: 80` and `published: 8080`, one number each or two ranges of one length; without `published` the host has no port";
+
 /// `ports`.
 pub(super) fn decode(context: &mut Context<'_>, node: &Node) -> Vec<Port> {
     let mut ports = Vec::new();
@@ -101,9 +104,11 @@ fn combine(
         && to - from != last - first
     {
         return Err(if first == last {
-            format!("a range of host ports {from}-{to} for one port would be chosen at random; name one")
+            format!(
+                "the host's ports {from}-{to} are a range, and {first} is one port: which it gets would be chance"
+            )
         } else {
-            "the two ranges have different lengths".to_owned()
+            format!("the ranges {from}-{to} and {first}-{last} have different lengths")
         });
     }
     let port = |offset: u16| Port {
@@ -155,7 +160,7 @@ fn long(context: &mut Context<'_>, node: &Node) -> Vec<Port> {
         return Vec::new();
     };
     combine(&target, published.as_deref().filter(|p| !p.is_empty()), host_ip, protocol)
-        .map_err(|why| context.r.error(node, format!("not a port: {why}"), EXAMPLE))
+        .map_err(|why| context.r.error(node, format!("not a port: {why}"), LONG_EXAMPLE))
         .unwrap_or_default()
 }
 

@@ -16,12 +16,13 @@ pub(super) const KEYS: [&str; 8] =
 
 pub(super) fn parse(
     texts: &[Text<'_>],
+    over: Option<Text<'_>>,
     env: &BTreeMap<String, String>,
     load: &dyn Fn(&str) -> Option<Vec<u8>>,
 ) -> Result<Parsed, Diagnostics> {
     let mut loader = Loader::new(texts.first().map_or("", |text| text.file), load);
-    let root = loader.project(texts, env);
-    let Loader { r, files: read, .. } = loader;
+    let root = loader.project(texts, over, env);
+    let Loader { r, files: read, overrides, site, .. } = loader;
     let root = match root {
         Some(root) if r.is_clean() => root,
         // What lacks a value would only be found wrong again.
@@ -38,8 +39,12 @@ pub(super) fn parse(
         link_aliases: Vec::new(),
         mounted: Vec::new(),
         references: Vec::new(),
+        broken: Vec::new(),
+        overrides,
+        site,
         ports: Vec::new(),
         service: String::new(),
+        services: Vec::new(),
         items: 0,
         env_file_bytes: 0,
     };
@@ -152,6 +157,7 @@ fn services(context: &mut Context<'_>, node: &Node, project: &mut Project) {
         context.r.error(node, message, "split the product into several bundles");
         return;
     }
+    context.services = entries.iter().map(|(key, _)| key.text.clone()).collect();
     for (key, service) in entries {
         let name = match key.text.parse::<ServiceName>() {
             Ok(name) => name,

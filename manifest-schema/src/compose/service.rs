@@ -6,7 +6,7 @@
 use super::context::{Context, Target};
 use super::model::{Logging, NetworkAttachment, Service};
 use super::{depends, deploy, devices, environment, files, health, hooks, mounts, networks, ports, quantity};
-use crate::yaml::{Key, Node, Value, shown};
+use crate::yaml::{Key, Node, Value, nearest, shown};
 use crate::{ImageRef, Platform, ServiceName};
 use std::collections::BTreeMap;
 
@@ -264,6 +264,15 @@ fn missing_image(context: &mut Context<'_>, name: &Key, node: &Node, service: &m
             format!("service `{}` has `build`, but no `image`", shown(&name.text)),
             "build the image first and name it: `image: acme/api:2.4.0`",
         ),
+        // It has nothing to go over.
+        None if context.overrides.contains(&name.place.source) => {
+            let names = context.services.iter().map(String::as_str).filter(|other| *other != name.text);
+            let hint = match nearest(&name.text, names) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "correct its name, or add a line like `image: acme/api:2.4.0`".to_owned(),
+            };
+            context.r.error(name, format!("no other file has the service `{}`", shown(&name.text)), hint);
+        }
         None if matches!(node.value, Value::Map(_) | Value::Null) => context.r.error(
             name,
             format!("service `{}` has no `image`", shown(&name.text)),

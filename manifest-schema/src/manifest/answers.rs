@@ -1,12 +1,13 @@
 //! Answers to the variables: where each comes from, whether it fits, and what is missing.
 //!
 //! What must stay true: all that is missing or wrong is told at once, with the file and line where it was
-//! given; a secret is never repeated in a message; what is only asked under a condition that does not hold is
-//! `null`, and no answer to it is lost.
+//! given; a secret is never repeated in a message, nor the line of a values file that may hold one; what is
+//! only asked under a condition that does not hold is `null`, and no answer to it is lost.
 
-use super::Variable;
+use super::hidden::{self, Line};
+use super::{Variable, VariableKind};
 use crate::site::Values;
-use crate::yaml::{self, Key, Node, Sources, Value as YamlValue, nearest};
+use crate::yaml::{self, Key, Node, Place, Value as YamlValue, nearest};
 use crate::{Diagnostic, Diagnostics, render};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -14,12 +15,24 @@ use std::collections::BTreeMap;
 /// How an answer is given on a command line.
 const OPTION: &str = "--set";
 
+/// Most names of variables that a hint lists.
+const MAX_NAMES: usize = 12;
+
 /// Answers that were given for this run, and where.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Given {
     values: Values,
-    /// A mistake without a message, at the place where the answer was given.
-    places: BTreeMap<String, Diagnostic>,
+    places: BTreeMap<String, Origin>,
+}
+
+/// Where an answer was given.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Origin {
+    /// The values file, else how it was given: `--set`.
+    file: String,
+    /// Where its name and its value stand in that file.
+    key: Option<Line>,
+    value: Option<Line>,
 }
 
 impl Given {
@@ -28,20 +41,22 @@ impl Given {
     /// # Errors
     /// When it is no YAML, or no map.
     pub fn from_file(file: &str, text: &str) -> Result<Self, Diagnostics> {
-        let root = yaml::parse(file, text)?;
-        let sources = Sources::one(file, text);
+        let root = yaml::parse_private(file, text).map_err(hidden::line_of)?;
         let entries: Vec<(Key, Node)> = match root.value {
             YamlValue::Map(entries) => entries,
             YamlValue::Null => Vec::new(),
             _ => {
-                let mistake =
-                    sources.mistake(&root, format!("expected a map of answers, found {}", root.kind()));
-                return Err(mistake.hint("write one `name: value` a line").into());
+                let message = format!("expected a map of answers, found {}", root.kind());
+                let mistake = Diagnostic::new(file, message).at(text, root.place.line, root.place.column);
+                return Err(hidden::line_of(mistake.hint("write one `name: value` a line")).into());
             }
         };
+        let keys: Vec<Place> = entries.iter().map(|(key, _)| key.place).collect();
         let mut given = Self::default();
         for (key, node) in entries {
-            given.places.insert(key.text.clone(), sources.mistake(&key, ""));
+            let line = |place: Place| Some(Line::of(text, &keys, key.place, place));
+            let origin = Origin { file: file.to_owned(), key: line(key.place), value: line(node.place) };
+            given.places.insert(key.text.clone(), origin);
             // `1.10` is the text as written, where the variable is a text.
             let value = match node.text() {
                 Some(text) if !matches!(node.value, YamlValue::Bool(_)) => Value::from(text),
@@ -72,7 +87,7 @@ impl Given {
     /// Adds an answer, over one of the same name. `origin` says how it was given: `--set`.
     pub fn set(&mut self, name: &str, value: Value, origin: &str) {
         self.values.insert(name.to_owned(), value);
-        self.places.insert(name.to_owned(), Diagnostic::new(origin, ""));
+        self.places.insert(name.to_owned(), Origin { file: origin.to_owned(), ..Origin::default() });
     }
 
     /// Adds all answers of `other` over these.
@@ -103,9 +118,21 @@ impl Given {
         })
     }
 
-    fn mistake(&self, name: &str, message: String) -> Diagnostic {
-        let place = self.places.get(name).cloned().unwrap_or_else(|| Diagnostic::new("variables", ""));
-        Diagnostic { message, ..place }
+    /// A mistake in an answer; `variable` says whether it may be shown.
+    fn mistake(&self, name: &str, message: String, variable: Option<&Variable>) -> Diagnostic {
+        let origin = self.places.get(name);
+        let file = origin.map_or("variables", |origin| origin.file.as_str());
+        let mistake = Diagnostic::new(file, message);
+        let line = origin.and_then(|origin| match variable {
+            None => origin.key.as_ref(),
+            Some(_) => origin.value.as_ref(),
+        });
+        match line {
+            Some(line) => {
+                line.mark(mistake, variable.is_some_and(|variable| variable.kind != VariableKind::Secret))
+            }
+            None => mistake,
+        }
     }
 
     /// Names that are no variables.
@@ -118,11 +145,15 @@ impl Given {
                     Some(near) => format!("did you mean `{near}`?"),
                     None if variables.is_empty() => "the manifest declares no variables".to_owned(),
                     None => {
-                        let names: Vec<&str> = variables.keys().map(String::as_str).take(12).collect();
-                        format!("variables of this bundle: {}", names.join(", "))
+                        let names: Vec<&str> = variables.keys().map(String::as_str).take(MAX_NAMES).collect();
+                        let more = match variables.len().saturating_sub(MAX_NAMES) {
+                            0 => String::new(),
+                            more => format!(", … and {more} more"),
+                        };
+                        format!("variables of this bundle: {}{more}", names.join(", "))
                     }
                 };
-                self.mistake(name, format!("`{}` is not a variable", yaml::shown(name))).hint(hint)
+                self.mistake(name, format!("`{}` is not a variable", yaml::shown(name)), None).hint(hint)
             })
             .collect()
     }
@@ -176,13 +207,9 @@ pub fn resolve(
                 (None, None) => None,
             },
         };
-        let question = variable.question();
         let Some((value, origin)) = source else {
-            let question = question.map(|what| format!("{what}: ")).unwrap_or_default();
-            found.push(
-                Diagnostic::new("variables", format!("`{name}` has no value"))
-                    .hint(format!("{question}{}", variable.expected())),
-            );
+            let mistake = Diagnostic::new("variables", format!("`{name}` has no value"));
+            found.push(mistake.hint(asked_for(variable)));
             continue;
         };
         match variable.check(&value) {
@@ -190,14 +217,38 @@ pub fn resolve(
                 values.insert(name.clone(), value);
             }
             Err(why) => {
-                let mut diagnostic = given.mistake(name, format!("`{name}`{origin}: {why}"));
-                if !origin.is_empty() {
-                    diagnostic = Diagnostic::new("variables", diagnostic.message);
-                }
-                diagnostic.hint = question.map(|what| format!("{what}: {}", variable.expected()));
-                found.push(diagnostic);
+                let message = format!("`{name}`{origin}: {why}");
+                let mistake = if origin.is_empty() {
+                    given.mistake(name, message, Some(variable))
+                } else {
+                    Diagnostic::new("variables", message)
+                };
+                found.push(mistake.hint(hint(variable, &value)));
             }
         }
     }
+    // As they stand in the file, then those that stand in none.
+    found.0.sort_by(|a, b| {
+        let place = |d: &Diagnostic| match d.line {
+            0 => (true, String::new(), 0, 0),
+            line => (false, d.file.clone(), line, d.column),
+        };
+        place(a).cmp(&place(b))
+    });
     found.or_ok(values)
+}
+
+/// The question, and what can be answered.
+fn asked_for(variable: &Variable) -> String {
+    let question = variable.question().map(|what| format!("{what}: ")).unwrap_or_default();
+    format!("{question}{}", variable.expected())
+}
+
+/// What to answer instead of `value`.
+fn hint(variable: &Variable, value: &Value) -> String {
+    let near = value.as_str().and_then(|text| nearest(text, variable.choices.iter().map(String::as_str)));
+    match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => asked_for(variable),
+    }
 }

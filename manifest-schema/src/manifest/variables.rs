@@ -5,7 +5,7 @@
 //! and never stands in a manifest.
 
 use crate::render;
-use crate::yaml::{self, Key, Node, Reader, nearest};
+use crate::yaml::{self, Key, Node, Reader, Value as YamlValue, nearest};
 use regex_lite::Regex;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -34,6 +34,9 @@ pub enum VariableKind {
     /// `secret`: a string that is never shown.
     Secret,
 }
+
+/// Nobody answers more questions, and each `when` is evaluated with all answers above it.
+const MAX_VARIABLES: usize = 1000;
 
 /// The keys of a variable.
 pub(crate) const KEYS: [&str; 10] =
@@ -92,14 +95,28 @@ impl VariableKind {
         KINDS.iter().find(|(_, kind)| *kind == self).map_or("string", |(word, _)| word)
     }
 
+    /// What a value of it is.
+    const fn noun(self) -> &'static str {
+        match self {
+            Self::String | Self::Secret | Self::Choice => "one text",
+            Self::Int => "a whole number",
+            Self::Bool => "yes or no",
+            Self::List => "a list",
+            Self::Map => "a map",
+            Self::Path => "a path",
+            Self::Port => "a port",
+            Self::Address => "an address",
+        }
+    }
+
     const fn is_text(self) -> bool {
         matches!(self, Self::String | Self::Path | Self::Address | Self::Secret)
     }
 }
 
 impl Variable {
-    /// The value in this variable's kind. Text is taken for every kind but `map`, since a prompt and
-    /// a command line give nothing else: `8080` for a port, `a,b` for a list.
+    /// The value in this variable's kind. Text is taken for every kind, since a prompt and a command line
+    /// give nothing else: `8080` for a port, `a,b` or `[a, b]` for a list, `{ a: b }` for a map.
     ///
     /// # Errors
     /// Why the value does not fit; a secret is not repeated.
@@ -115,9 +132,11 @@ impl Variable {
         let found = if what.is_empty() { "found" } else { "has" };
         match (self.min, self.max) {
             (Some(min), _) if size < min => {
-                Err(format!("at least {min}{what} are asked for, {found} {size}"))
+                Err(format!("at least {} asked for, {found} {size}", counted(min, what, "is", "are")))
             }
-            (_, Some(max)) if size > max => Err(format!("at most {max}{what} are allowed, {found} {size}")),
+            (_, Some(max)) if size > max => {
+                Err(format!("at most {} allowed, {found} {size}", counted(max, what, "is", "are")))
+            }
             _ => Ok(value),
         }
     }
@@ -128,15 +147,22 @@ impl Variable {
         self.prompt.as_deref().or(self.help.as_deref())
     }
 
-    /// What is expected, in a few words: `port`, `one of north, south`, `string, matching ^[A-Z]+$`,
-    /// `list, separated by commas, at least 2 entries`.
+    /// What is expected, in a few words: `a port, 1 to 65535`, `one of north, south`,
+    /// `text, matching ^[A-Z]+$, at least 8 characters`.
     #[must_use]
     pub fn expected(&self) -> String {
         let kind = match self.kind {
-            VariableKind::Choice => format!("one of {}", self.choices.join(", ")),
-            VariableKind::Bool => "yes or no".to_owned(),
-            VariableKind::List => "list, separated by commas".to_owned(),
-            kind => kind.word().to_owned(),
+            VariableKind::Choice => return format!("one of {}", self.choices.join(", ")),
+            VariableKind::String => "text",
+            VariableKind::Secret => "text that stays hidden",
+            VariableKind::Int => "a whole number",
+            VariableKind::Bool => "yes or no",
+            VariableKind::List => "a list: values with commas between them, or `[a, b]`",
+            VariableKind::Map => "a map: `{ a: b }`, or one `key: value` a line in a values file",
+            VariableKind::Path => "a path on this host that begins with `/`",
+            VariableKind::Address => "an IP address or a host name, without port and `http://`",
+            VariableKind::Port if self.min.is_none() && self.max.is_none() => "a port, 1 to 65535",
+            VariableKind::Port => "a port",
         };
         let pattern = self.pattern.as_ref().map(|p| format!(", matching {p}")).unwrap_or_default();
         let unit = match self.kind {
@@ -145,9 +171,10 @@ impl Variable {
             _ => "",
         };
         let range = match (self.min, self.max) {
-            (Some(min), Some(max)) => format!(", {min} to {max}{unit}"),
-            (Some(min), None) => format!(", at least {min}{unit}"),
-            (None, Some(max)) => format!(", at most {max}{unit}"),
+            (Some(min), Some(max)) if min == max => format!(", {}", counted(min, unit, "", "").trim_end()),
+            (Some(min), Some(max)) => format!(", {min} to {}", counted(max, unit, "", "").trim_end()),
+            (Some(min), None) => format!(", at least {}", counted(min, unit, "", "").trim_end()),
+            (None, Some(max)) => format!(", at most {}", counted(max, unit, "", "").trim_end()),
             (None, None) => String::new(),
         };
         format!("{kind}{pattern}{range}")
@@ -167,20 +194,29 @@ impl Variable {
         };
         let text = match (self.kind, text.clone()) {
             (VariableKind::List, text) => return list(value, text.as_deref()),
-            (VariableKind::Map, _) if value.is_object() => return Ok(value.clone()),
-            (VariableKind::Map, _) | (_, None) => {
-                return Err(format!("expected a value of type {}, found {}", self.kind.word(), found()));
-            }
+            (VariableKind::Map, text) => return map(value, text.as_deref()),
+            (kind, None) => return Err(format!("expected {}, found {}", kind.noun(), found())),
             (_, Some(text)) => text,
         };
         let expected = |what: &str| Err(format!("expected {what}, found {}", found()));
+        if matches!(self.kind, VariableKind::Int | VariableKind::Port) && yaml::leading_zero(text.trim()) {
+            let text = text.trim();
+            let digits = text.trim_start_matches(['+', '-']).trim_start_matches('0');
+            let digits = if digits.is_empty() { "0" } else { digits };
+            let octal = yaml::int(text).map(|octal| format!(", or {octal} where it was meant in octal"));
+            return Err(format!(
+                "`{}` has a leading zero: write {digits}{}",
+                yaml::shown(text),
+                octal.filter(|_| self.kind == VariableKind::Int).unwrap_or_default()
+            ));
+        }
         match self.kind {
-            VariableKind::Int => match text.trim().parse::<i64>() {
-                Ok(number) => Ok(Value::from(number)),
-                Err(_) => expected("a whole number"),
+            VariableKind::Int => match whole_number(text.trim()) {
+                Some(number) => Ok(Value::from(number)),
+                None => expected("a whole number"),
             },
-            VariableKind::Port => match text.trim().parse::<u16>() {
-                Ok(port) if port > 0 => Ok(Value::from(port)),
+            VariableKind::Port => match whole_number(text.trim()).and_then(|port| u16::try_from(port).ok()) {
+                Some(port) if port > 0 => Ok(Value::from(port)),
                 _ => expected("a port between 1 and 65535"),
             },
             VariableKind::Bool => match text.trim().to_ascii_lowercase().as_str() {
@@ -203,15 +239,65 @@ impl Variable {
     }
 }
 
+/// `-12`, or `0x1f` and `0o17`.
+fn whole_number(text: &str) -> Option<i64> {
+    text.parse().ok().or_else(|| yaml::int(text))
+}
+
+/// `1 entry is`, `2 entries are`.
+fn counted(count: i64, unit: &str, one: &str, more: &str) -> String {
+    let unit = match (count, unit) {
+        (1, " entries") => " entry",
+        (1, " characters") => " character",
+        _ => unit,
+    };
+    format!("{count}{unit} {}", if count == 1 { one } else { more })
+}
+
+/// A list, or text: `a, b`, and `[a, b]` as YAML has it.
 fn list(value: &Value, text: Option<&str>) -> Result<Value, String> {
-    match (value, text) {
-        (Value::Array(_), _) => Ok(value.clone()),
+    let items = match (value, text) {
+        (Value::Array(items), _) => items.clone(),
+        (_, Some(text)) if flow(text, '[', ']') => match from_flow(text)? {
+            Value::Array(items) => items,
+            other => return Err(format!("expected a list, found {}", json_kind(&other))),
+        },
         (_, Some(text)) => {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-            Ok(Value::Array(items.map(Value::from).collect()))
+            items.map(Value::from).collect()
         }
-        _ => Err(format!("expected a list, found {}", json_kind(value))),
+        _ => return Err(format!("expected a list, found {}", json_kind(value))),
+    };
+    match items.iter().position(|item| item.is_array() || item.is_null()) {
+        Some(at) => {
+            let found = items.get(at).map_or("nothing", json_kind);
+            Err(format!("entry {} is {found}: each is one value or a map", at + 1))
+        }
+        None => Ok(Value::Array(items)),
     }
+}
+
+/// A map, or text: `{ a: b }`.
+fn map(value: &Value, text: Option<&str>) -> Result<Value, String> {
+    let value = match text {
+        Some(text) if flow(text, '{', '}') => from_flow(text)?,
+        _ => value.clone(),
+    };
+    if value.is_object() { Ok(value) } else { Err(format!("expected a map, found {}", json_kind(&value))) }
+}
+
+/// Whether text is meant as YAML between these brackets.
+fn flow(text: &str, open: char, close: char) -> bool {
+    let text = text.trim();
+    text.starts_with(open) && text.ends_with(close)
+}
+
+fn from_flow(text: &str) -> Result<Value, String> {
+    let node = yaml::parse("", text.trim()).map_err(|mistake| {
+        let hint = mistake.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        format!("`{}` is {}{hint}", yaml::shown(text), mistake.message)
+    })?;
+    Ok(node.to_json())
 }
 
 const fn json_kind(value: &Value) -> &'static str {
@@ -246,7 +332,13 @@ fn is_address(text: &str) -> bool {
 /// Reads the `variables` of a manifest.
 pub(super) fn decode(r: &mut Reader, node: &Node) -> BTreeMap<String, Variable> {
     let mut variables = BTreeMap::new();
-    for (key, node) in r.names("variables", node) {
+    let entries = r.names("variables", node);
+    if entries.len() > MAX_VARIABLES {
+        let message = format!("{} variables; at most {MAX_VARIABLES} are read", entries.len());
+        r.error(node, message, "gather those that belong together in one of type `map` or `list`");
+        return variables;
+    }
+    for (key, node) in entries {
         check_name(r, key);
         variables.insert(key.text.clone(), variable(r, key, node));
     }
@@ -327,8 +419,8 @@ fn variable(r: &mut Reader, key: &Key, node: &Node) -> Variable {
     for (inner, node) in r.map(name, node) {
         match inner.text.as_str() {
             "type" => kind = kind_of(r, node).map(|kind| (kind, node)),
-            "prompt" => variable.prompt = r.string("prompt", node),
-            "help" => variable.help = r.string("help", node),
+            "prompt" => variable.prompt = r.string("prompt", node).filter(|text| one_line(r, node, text)),
+            "help" => variable.help = r.string("help", node).filter(|text| plain(r, node, text)),
             "default" => default = Some(node),
             "pattern" => {
                 variable.pattern = r.string("pattern", node).filter(|pattern| match Regex::new(pattern) {
@@ -344,8 +436,12 @@ fn variable(r: &mut Reader, key: &Key, node: &Node) -> Variable {
                     r.integer("generate", node, 1..=256).and_then(|length| usize::try_from(length).ok());
             }
             "choices" => {
-                let items = r.list("choices", node);
-                variable.choices = items.iter().filter_map(|item| r.scalar_text("choices", item)).collect();
+                variable.choices = choices(r, node);
+                if variable.choices.is_empty() && matches!(node.value, YamlValue::Seq(_) | YamlValue::Null) {
+                    let message = format!("`choices` of variable `{name}` is empty");
+                    r.error(node, message, "name at least one, or delete `choices`");
+                    return variable;
+                }
             }
             "min" => variable.min = r.integer("min", node, i64::MIN..=i64::MAX),
             "max" => variable.max = r.integer("max", node, i64::MIN..=i64::MAX),
@@ -363,6 +459,47 @@ fn variable(r: &mut Reader, key: &Key, node: &Node) -> Variable {
         variable.default = default_value(r, name, &variable, node);
     }
     variable
+}
+
+/// Whether text can be shown on one line of a terminal as it is.
+fn one_line(r: &mut Reader, node: &Node, text: &str) -> bool {
+    let good = !text.trim_end_matches('\n').chars().any(char::is_control);
+    if !good {
+        r.error(node, "this text has a line break or another control character", "write it on one line");
+    }
+    good
+}
+
+/// Whether text is one or several lines that a terminal can show as they are.
+fn plain(r: &mut Reader, node: &Node, text: &str) -> bool {
+    let good = !text.chars().any(|c| c.is_control() && c != '\n');
+    if !good {
+        r.error(node, "this text has a control character", "write letters, signs and line breaks only");
+    }
+    good
+}
+
+/// What can be answered, each once.
+fn choices(r: &mut Reader, node: &Node) -> Vec<String> {
+    let mut choices: Vec<String> = Vec::new();
+    for item in r.list("choices", node) {
+        let Some(text) = r.scalar_text("choices", item).filter(|text| one_line(r, item, text)) else {
+            continue;
+        };
+        if choices.contains(&text) {
+            r.error(
+                item,
+                format!("the choice `{}` is written twice", yaml::shown(&text)),
+                "keep one of them",
+            );
+        } else {
+            choices.push(text);
+        }
+        if r.is_full() {
+            break;
+        }
+    }
+    choices
 }
 
 fn kind_of(r: &mut Reader, node: &Node) -> Option<VariableKind> {
@@ -446,13 +583,18 @@ fn default_value(r: &mut Reader, name: &str, variable: &Variable, node: &Node) -
     // `default: 1.10` of a string is the text as written, not the number 1.1.
     let value = match (variable.kind, node.text()) {
         (VariableKind::List | VariableKind::Map, _) | (_, None) => node.to_json(),
-        (VariableKind::Int | VariableKind::Bool | VariableKind::Port, Some(_)) => node.to_json(),
+        (VariableKind::Bool, Some(_)) => node.to_json(),
         (_, Some(text)) => Value::from(text),
     };
+    if let Some(text) = value.as_str()
+        && !plain(r, node, text)
+    {
+        return None;
+    }
     match variable.check(&value) {
         Ok(value) => Some(value),
         Err(why) => {
-            r.error_bare(node, format!("`default` of variable `{name}`: {why}"));
+            r.error(node, format!("`default` of variable `{name}`: {why}"), variable.expected());
             None
         }
     }

@@ -67,13 +67,29 @@ fn mistakes_in_variables() {
         ("  a: { type: address, default: 'a b' }\n", "an IP address or a host name"),
         ("  a: { type: int, min: 5, default: 3 }\n", "at least 5 are asked for, found 3"),
         ("  a: { max: 2, default: abc }\n", "at most 2 characters are allowed, has 3"),
-        ("  a: { type: list, min: 1, default: [] }\n", "at least 1 entries are asked for, has 0"),
+        ("  a: { type: list, min: 1, default: [] }\n", "at least 1 entry is asked for, has 0"),
         ("  a: { type: int, min: 5, max: 3 }\n", "has `min` 5 above `max` 3"),
         ("  a: { type: bool, min: 5 }\n", "has a range, but its type is bool"),
         (
             "  a: { type: secret, generate: 8, min: 12 }\n",
             "is generated with 8 characters, outside its range",
         ),
+        ("  a: { choices: [] }\n", "`choices` of variable `a` is empty"),
+        ("  a: { choices: [x, x] }\n", "the choice `x` is written twice"),
+        (
+            "  a: { type: int, default: 010 }\n",
+            "`010` has a leading zero: write 10, or 8 where it was meant in octal",
+        ),
+        ("  a: { type: port, default: 080 }\n", "`080` has a leading zero: write 80\n"),
+        ("  a: { type: list, default: [a, [b]] }\n", "entry 2 is a list: each is one value or a map"),
+        (
+            "  a: { type: list, default: '[a' }\n  b: { type: list, default: '[a, ]]' }\n",
+            "`[a, ]]` is not valid YAML",
+        ),
+        ("  a: { prompt: \"x\\ny\" }\n", "has a line break or another control character"),
+        ("  a: { help: \"x\\ey\" }\n", "has a control character"),
+        ("  a: { default: \"x\\ey\" }\n", "has a control character"),
+        ("  a: { choices: [\"x\\ry\"] }\n", "has a line break or another control character"),
         ("  a: { when: 'b ==' }\n", "`when` is not an expression"),
         ("  a: { type: bool }\n  b: { when: aa }\n", "`when` of `b` uses `aa`, which is no variable"),
         ("  a: { when: b }\n  b: { type: bool }\n", "`when` of `a` uses `b`, which is asked later"),
@@ -138,9 +154,9 @@ fn everything_missing_or_bad_is_told_at_once() {
     assert_eq!(
         error.to_string(),
         "variables: `plnat` is not a variable\n  hint: did you mean `plant`?\n\
-         variables: `plant` has no value\n  hint: Name of this plant: string, matching ^[A-Z]{3}-[0-9]+$\n\
-         variables: `port`: expected a port between 1 and 65535, found `0`\n\
-         variables: `key`: the given value does not match the pattern ^x\n\
+         variables: `plant` has no value\n  hint: Name of this plant: text, matching ^[A-Z]{3}-[0-9]+$\n\
+         variables: `port`: expected a port between 1 and 65535, found `0`\n  hint: a port, 1 to 65535\n\
+         variables: `key`: the given value does not match the pattern ^x\n  hint: text that stays hidden, matching ^x\n\
          variables: `side` has no value\n  hint: one of a, b"
     );
 }
@@ -159,7 +175,8 @@ fn a_condition_decides_what_is_asked() {
     let error = resolve(&[("tls", json!(true)), ("mode", json!("pair"))], &[]).unwrap_err().to_string();
     assert_eq!(
         error,
-        "variables: `cert` has no value\n  hint: path\nvariables: `peer` has no value\n  hint: address"
+        "variables: `cert` has no value\n  hint: a path on this host that begins with `/`\n\
+         variables: `peer` has no value\n  hint: an IP address or a host name, without port and `http://`"
     );
     let tls = resolve(&[("tls", json!(true))], &[("cert", json!("/old"))]).unwrap();
     assert_eq!(tls["cert"], json!("/old"));
@@ -174,8 +191,8 @@ fn answers_of_a_file_are_told_with_their_line() {
     let error = resolve(&variables, &given, &BTreeMap::new(), &mut letters).unwrap_err().to_string();
     assert_eq!(
         error,
-        "sites/north.yaml:2:1: `prot` is not a variable\n  2 | prot: 80\n    | ^\n  hint: did you mean `port`?\n\
-         sites/north.yaml:3:1: `port`: expected a port between 1 and 65535, found `99999`\n  3 | port: 99999\n    | ^"
+        "sites/north.yaml:2:1: `prot` is not a variable\n  2 | prot: ••••\n    | ^\n  hint: did you mean `port`?\n\
+         sites/north.yaml:3:7: `port`: expected a port between 1 and 65535, found `99999`\n  3 | port: 99999\n    |       ^\n  hint: a port, 1 to 65535"
     );
     given = Given::from_file("sites/north.yaml", "version: 1.10\nport: 80\n").unwrap();
     given.set("port", json!("81"), "--set");
@@ -194,9 +211,9 @@ fn what_is_expected_has_its_unit() {
          c: { choices: [a, b] }\n  b: { type: bool }\n",
     );
     let expected = |name: &str| variables[name].expected();
-    assert_eq!(expected("i"), "int, 1 to 9");
-    assert_eq!(expected("s"), "string, matching ^[a-z]+$, at least 8 characters");
-    assert_eq!(expected("l"), "list, separated by commas, at most 3 entries");
+    assert_eq!(expected("i"), "a whole number, 1 to 9");
+    assert_eq!(expected("s"), "text, matching ^[a-z]+$, at least 8 characters");
+    assert_eq!(expected("l"), "a list: values with commas between them, or `[a, b]`, at most 3 entries");
     assert_eq!(expected("c"), "one of a, b");
     assert_eq!(expected("b"), "yes or no");
 }
@@ -208,4 +225,49 @@ fn answers_that_cannot_be_right_are_known_before_anything_is_asked() {
     assert!(fits(&[]) && fits(&[("tls", json!("yes"))]));
     assert!(!fits(&[("tls", json!("perhaps"))]) && !fits(&[("tsl", json!(true))]));
     assert!(fits(&[("port", json!("x"))]), "it may not be asked for");
+}
+
+#[test]
+fn text_in_brackets_is_a_list_or_a_map() {
+    let variables = variables("  l: { type: list }\n  m: { type: map }\n");
+    let check = |name: &str, text: &str| variables[name].check(&json!(text));
+    assert_eq!(check("l", "[A, B]"), Ok(json!(["A", "B"])));
+    assert_eq!(check("l", " [1, {a: 'b, c'}, 010]"), Ok(json!([1, {"a": "b, c"}, "010"])));
+    assert_eq!(check("l", "A, B"), Ok(json!(["A", "B"])));
+    assert_eq!(check("m", "{a: b}"), Ok(json!({"a": "b"})));
+    assert_eq!(check("m", "a"), Err("expected a map, found a string".to_owned()));
+    assert!(check("l", "[A, [B]]").unwrap_err().contains("entry 2 is a list"));
+    assert!(check("m", "{a: b}}").unwrap_err().contains("`{a: b}}` is not valid YAML"));
+}
+
+#[test]
+fn numbers_with_leading_zeros_are_nobodys() {
+    let variables = variables("  i: { type: int }\n  p: { type: port }\n  s: {}\n");
+    let given = Given::from_file("v.yaml", "i: 010\np: 080\ns: 010\n").unwrap();
+    let error = resolve(&variables, &given, &BTreeMap::new(), &mut letters).unwrap_err().to_string();
+    assert!(error.contains("v.yaml:1:4: `i`: `010` has a leading zero: write 10, or 8"), "{error}");
+    assert!(error.contains("v.yaml:2:4: `p`: `080` has a leading zero: write 80\n"), "{error}");
+    assert_eq!(variables["i"].check(&json!("0o17")), Ok(json!(15)));
+    assert_eq!(variables["s"].check(&json!("010")), Ok(json!("010")));
+}
+
+#[test]
+fn mistakes_stand_in_the_order_of_the_file() {
+    let names: String =
+        (0..15).map(|n| format!("  v{n}: {{ choices: [left, right], default: left }}\n")).collect();
+    let variables = variables(&format!("{names}  zz: {{ type: int, prompt: How many }}\n"));
+    let given = Given::from_file("v.yaml", "zz: x\nunheard: 1\nv3: lefft\n").unwrap();
+    let error = resolve(&variables, &given, &BTreeMap::new(), &mut letters).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "v.yaml:1:5: `zz`: expected a whole number, found `x`\n  1 | zz: x\n    |     ^\n  hint: How many: a whole number\n\
+         v.yaml:2:1: `unheard` is not a variable\n  2 | unheard: ••••\n    | ^\n  hint: variables of this bundle: v0, v1, v10, v11, v12, v13, v14, v2, v3, v4, v5, v6, … and 4 more\n\
+         v.yaml:3:5: `v3`: expected one of left, right, found `lefft`\n  3 | v3: lefft\n    |     ^\n  hint: did you mean `left`?"
+    );
+}
+
+#[test]
+fn no_more_variables_than_anyone_answers() {
+    let all: String = (0..1001).map(|n| format!("  v{n}: {{ when: \"1\" }}\n")).collect();
+    assert!(refused(&all).contains("1001 variables; at most 1000 are read"));
 }

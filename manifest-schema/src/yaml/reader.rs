@@ -60,7 +60,9 @@ impl Reader {
             return;
         }
         let mut diagnostic = self.sources.mistake(place, message);
-        diagnostic.hint = hint;
+        if let Some(hint) = hint {
+            diagnostic = diagnostic.hint(hint);
+        }
         // What is read twice, because others extend or alias it, is told once.
         if !self.errors.contains(&diagnostic) {
             self.errors.push(diagnostic);

@@ -20,7 +20,7 @@ pub(super) fn plain(text: &str) -> Value {
 }
 
 /// A whole number: decimal, `0o17`, `0x1f` or, as YAML 1.1 had it, `017`.
-pub(super) fn int(text: &str) -> Option<i64> {
+pub(crate) fn int(text: &str) -> Option<i64> {
     if let Some(digits) = text.strip_prefix("0o") {
         return radix(digits, 8);
     }
@@ -36,6 +36,12 @@ pub(super) fn int(text: &str) -> Option<i64> {
         return None;
     }
     text.parse().ok()
+}
+
+/// Whether a number is written as `010`, which some read as ten and some as eight.
+pub(crate) fn leading_zero(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn radix(digits: &str, radix: u32) -> Option<i64> {

@@ -4,7 +4,8 @@
 //! the heap), alias bombs (each alias is charged with every node and byte it copies), a node that
 //! contains itself (an alias to an anchor that is still open is refused), huge scalars.
 
-use super::{Key, Merging, Node, Place, Sources, Value, scalar};
+use super::{Key, Merging, Node, Place, Sources, Value, scalar, shown};
+use crate::render::RENDERED;
 use crate::{Diagnostic, limits};
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 use std::borrow::Cow;
@@ -19,7 +20,16 @@ const MAX_EXPANDED_BYTES: usize = 4 * limits::MAX_YAML_BYTES;
 /// # Errors
 /// The first mistake of syntax, with its place, the line and a hint.
 pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
-    read(Text { source: 0, file, text, merge_tags: false })
+    read(Text { source: 0, file, text, merge_tags: false, private: false })
+}
+
+/// Reads one YAML document that may hold secrets: the message of a mistake repeats nothing that the text
+/// holds, but its line still does.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_private(file: &str, text: &str) -> Result<Node, Diagnostic> {
+    read(Text { source: 0, file, text, merge_tags: false, private: true })
 }
 
 /// Reads one of several texts, in which `!override` and `!reset` may stand (Compose Specification, "Merge
@@ -28,7 +38,13 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_compose(sources: &Sources, source: usize) -> Result<Node, Diagnostic> {
-    read(Text { source, file: sources.file(source), text: sources.text(source), merge_tags: true })
+    read(Text {
+        source,
+        file: sources.file(source),
+        text: sources.text(source),
+        merge_tags: true,
+        private: false,
+    })
 }
 
 /// A text and how it is read.
@@ -38,6 +54,8 @@ struct Text<'t> {
     file: &'t str,
     text: &'t str,
     merge_tags: bool,
+    /// Whether messages must not repeat what it holds.
+    private: bool,
 }
 
 fn read(input: Text<'_>) -> Result<Node, Diagnostic> {
@@ -153,7 +171,16 @@ impl<'t> Builder<'t> {
         }
         let source = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
         let at = Place { source: self.input.source, line, column };
-        self.at(at, format!("not valid YAML: {message}")).hint(syntax_hint(&message, source))
+        let hint = self.template_hint(source).unwrap_or_else(|| syntax_hint(&message, source));
+        // What the parser says may name what stands there.
+        let message = if self.input.private { String::new() } else { format!(": {}", shown(&message)) };
+        self.at(at, format!("not valid YAML{message}")).hint(hint)
+    }
+
+    /// A Compose file with Jinja in it has not the name of a template.
+    fn template_hint(&self, line: &str) -> Option<&'static str> {
+        let jinja = line.contains("{{") || line.contains("{%");
+        (self.input.merge_tags && jinja && !self.input.file.ends_with(RENDERED)).then_some(TEMPLATE)
     }
 
     fn too_deep(&self, at: Place) -> Diagnostic {
@@ -341,10 +368,17 @@ impl<'t> Builder<'t> {
                 None => {
                     let Some(text) = node.text().map(str::to_owned) else {
                         let message = format!("a key must be a single word or text, found {}", node.kind());
-                        return Err(self.at(at, message).hint("write the key in quotes"));
+                        let line = self.input.text.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
+                        let hint = self.template_hint(line).unwrap_or("write the key in quotes");
+                        return Err(self.at(at, message).hint(hint));
                     };
                     if let Some(first) = seen.insert(text.clone(), at.line) {
-                        let message = format!("key `{text}` is written twice; the first is on line {first}");
+                        // At the top they are names, which are no secrets.
+                        let named = match self.input.private && self.stack.len() > 1 {
+                            true => "a key".to_owned(),
+                            false => format!("key `{}`", shown(&text)),
+                        };
+                        let message = format!("{named} is written twice; the first is on line {first}");
                         return Err(self.at(at, message).hint("keep one of them"));
                     }
                     *key = Some(Key { text, place: at });
@@ -379,7 +413,14 @@ impl<'t> Builder<'t> {
             _ if tag.original() == "!" => Some(Value::Str(text.to_string())),
             _ => return Err(self.unknown_tag(at, tag)),
         };
-        value.ok_or_else(|| self.at(at, format!("`{text}` does not fit its tag `{}`", tag.original())))
+        value.ok_or_else(|| {
+            let tag = shown(&tag.original());
+            let message = match self.input.private {
+                true => "the value does not fit its tag".to_owned(),
+                false => format!("`{}` does not fit its tag `{tag}`", shown(&text)),
+            };
+            self.at(at, message).hint("delete the tag, or write a value of that kind")
+        })
     }
 
     /// How the value goes over an earlier one, and the tag where it says something else.
@@ -393,15 +434,27 @@ impl<'t> Builder<'t> {
     }
 
     fn unknown_tag(&self, at: Place, tag: &Tag) -> Diagnostic {
-        self.at(at, format!("the tag `{}` is not supported here", tag.original()))
-            .hint("delete the tag and write the value itself")
+        let message = match self.input.private {
+            true => "this tag is not supported here".to_owned(),
+            false => format!("the tag `{}` is not supported here", shown(&tag.original())),
+        };
+        self.at(at, message).hint("delete the tag and write the value itself")
     }
 }
+
+/// What is said where Jinja stands in a file that is not rendered.
+const TEMPLATE: &str = "name the file with `.j2` at its end, like compose.yaml.j2, here and where the manifest names it: then it is rendered";
 
 /// What to try, from what the parser said and from the line it said it about.
 fn syntax_hint(message: &str, line: &str) -> &'static str {
     let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
-    if indent.contains('\t') || message.contains("tab") {
+    let value = line.split_once(": ").map_or_else(
+        || line.trim_start().strip_prefix("- ").unwrap_or_default(),
+        |(_, value)| value.trim_start().trim_start_matches("- "),
+    );
+    if value.starts_with(['@', '`', '%']) {
+        "put quotes around a value that starts with `@`, `%` or a backtick"
+    } else if indent.contains('\t') || message.contains("tab") {
         "indent with spaces; YAML does not allow tabs"
     } else if message.contains("anchor") {
         "an alias `*name` needs `&name` above it; put quotes around a value that starts with `*`"

@@ -28,7 +28,8 @@ impl Loader<'_> {
         let there = other.as_deref().unwrap_or(document);
         if there.root.get("services").and_then(|services| services.get(&base_name)).is_none() {
             let names = there.root.get("services").map(Node::keys).unwrap_or_default();
-            let hint = match nearest(&base_name, names) {
+            let own = (there.path == document.path).then_some(name);
+            let hint = match nearest(&base_name, names.into_iter().filter(|other| Some(*other) != own)) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "add that service there".to_owned(),
             };
