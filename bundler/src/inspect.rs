@@ -247,13 +247,17 @@ mod tests {
         let mut text = title(&release, Output { json: false, quiet: false, rich: false, colour: false });
         requires(&mut text, &release);
         others(&mut text, &release);
-        let quoted = serde_json::to_string(hostile).unwrap();
-        let manifest = format!(
-            "ferry: 1\nname: site\nversion: 1\nvariables: {{ a: {{ prompt: {quoted}, default: {quoted} }} }}\n"
-        );
-        variables(&mut text, Some(&Manifest::parse("ferry.yaml", &manifest).unwrap()));
+        let manifest = |key: &str, value: &str| {
+            let value = serde_json::to_string(value).unwrap();
+            let text =
+                format!("ferry: 1\nname: site\nversion: 1\nvariables: {{ a: {{ {key}: {value} }} }}\n");
+            Manifest::parse("ferry.yaml", &text)
+        };
+        assert!(manifest("prompt", hostile).is_err() && manifest("default", hostile).is_err());
+        let pattern = "2\n  signed by  SHA256:GOOD\x1b\u{202e}";
+        variables(&mut text, Some(&manifest("pattern", pattern).unwrap()));
         origin(&mut text, &release);
-        assert_eq!(text.matches("SHA256:GOOD").count(), 7, "{text}");
+        assert_eq!(text.matches("SHA256:GOOD").count(), 6, "{text}");
         assert!(!text.lines().any(|line| line.starts_with("  signed by")), "{text}");
         assert!(!text.contains(['\x1b', '\u{202e}']), "{text:?}");
     }
