@@ -18,6 +18,7 @@ pub mod init;
 pub mod inputs;
 pub mod inspect;
 pub mod lint;
+mod mentions;
 pub mod render;
 pub mod renderings;
 pub mod signing;
