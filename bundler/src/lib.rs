@@ -7,6 +7,7 @@
 //! who vouches for it. Only [`cli`] speaks to a person.
 
 pub mod agent;
+pub mod answers;
 pub mod artifacts;
 pub mod build;
 pub mod cancel;
