@@ -130,6 +130,19 @@ fn an_engine_that_is_not_there_is_told_before_anything_is_built() {
 }
 
 #[test]
+fn ctrl_c_while_packing_is_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = written(folder.path());
+    fs::File::create(site.join("files/huge")).unwrap().set_len(64 << 30).unwrap();
+    let host = Host::docker("packing");
+    let mut running = Running::start(&mut ferry(&host, &["try", "--json"], &site));
+    assert!(running.wait_for(|line| line.contains("\"begin\"") && line.contains("\"packing\"")));
+    running.signal(Signal::INT);
+    let stopped = running.end().exits(130).does_not_say("because").does_not_say("\"summary\":\"failed\"");
+    assert_eq!(stopped.json()["error"]["message"], "stopped by Ctrl-C before the trial was up");
+}
+
+#[test]
 fn ctrl_c_while_the_installer_waits_says_only_that() {
     let folder = tempfile::tempdir().unwrap();
     let site = written(folder.path());
