@@ -22,11 +22,11 @@ fn ferry(host: &Host, arguments: &[&str], site: &Path) -> Command {
 fn written(folder: &Path) -> std::path::PathBuf {
     let site = folder.join("site");
     SmallSite::default().write(&site).unwrap();
-    // What a trial must not touch: a volume and a container of a fixed name.
+    // What a trial must not touch: a volume and a container of a fixed name, and a subnet.
     bundle::replace(
         &site.join("compose.yaml"),
         "volumes:\n  ticks:\n",
-        "volumes:\n  ticks: { name: precious }\n",
+        "networks:\n  default: { ipam: { config: [{ subnet: 10.77.0.0/24 }] } }\nvolumes:\n  ticks: { name: precious }\n",
     );
     bundle::replace(
         &site.join("compose.yaml"),
@@ -171,9 +171,9 @@ fn watching_goes_by_the_answers_as_they_are_and_hears_saves_while_it_waits() {
     // A service that the values file switches on, with a name and a port that something else may have.
     bundle::replace(
         &site.join("compose.yaml"),
-        "volumes:\n  ticks:",
+        "networks:\n",
         "  rep:\n    image: small/ticker:1\n    container_name: the-reporter\n    ports: [\"19400:9400\", \"9100\"]\n    \
-         profiles: [reports]\nvolumes:\n  ticks:",
+         profiles: [reports]\nnetworks:\n",
     );
     bundle::replace(
         &site.join("ferry.yaml"),
