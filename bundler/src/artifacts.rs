@@ -15,12 +15,14 @@ pub use seed::{open_seed, seed_bytes};
 
 use crate::cancel::Cancel;
 use crate::git;
+use crate::mentions::Mentions;
 use crate::sources::Exactly;
+use crate::texts::{self, LEADS_OUT};
 use anyhow::{Context, bail};
 use ferry_terminal::human;
 use manifest_schema::manifest::{ArtifactFrom, ArtifactSpec};
 use manifest_schema::release::ArtifactKind;
-use manifest_schema::{BundlePath, Diagnostic, Diagnostics};
+use manifest_schema::{BundlePath, Diagnostics};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -155,29 +157,28 @@ impl ArtifactPlan {
     }
 }
 
-/// Plans all artifacts. `folder` holds the manifest, which messages call `file`.
+/// Plans all artifacts. `folder` holds the manifest, which messages call `file` and which reads `text`.
 ///
 /// # Errors
 /// Lists every artifact that cannot be packed as it is.
 pub fn plan(
     specs: &[ArtifactSpec],
     folder: &Path,
-    file: &str,
+    (file, text): (&str, &str),
     cancel: &Cancel,
 ) -> Result<Vec<ArtifactPlan>, Diagnostics> {
+    let mentions = Mentions::read(file, text);
     let mut plans = Vec::new();
     let mut wrong = Diagnostics::default();
-    let at = |line: usize, message: String| {
+    let at = |from: &str, line: usize, message: String| {
         // It quotes names of files.
-        let mut diagnostic = Diagnostic::new(file, human::printable(&message));
-        diagnostic.line = line;
-        diagnostic
+        mentions.mistake("artifacts", from, line, human::printable(&message))
     };
     for spec in specs {
         match plan_one(spec, folder, cancel) {
             Ok(plan) => plans.push(plan),
             Err(error) => {
-                let mistake = at(spec.line, format!("artifact `{}`: {error:#}", spec.text));
+                let mistake = at(&spec.text, spec.line, format!("artifact `{}`: {error:#}", spec.text));
                 let cause = error.root_cause().downcast_ref::<io::Error>();
                 wrong.push(match cause.map(io::Error::kind) {
                     Some(io::ErrorKind::NotFound) => {
@@ -188,8 +189,8 @@ pub fn plan(
             }
         }
     }
-    for (line, message) in places::collisions(&plans) {
-        wrong.push(at(line, message).hint("give one of them another `to`"));
+    for (from, line, message) in places::collisions(&plans) {
+        wrong.push(at(&from, line, message).hint("give one of them another `to`"));
     }
     wrong.or_ok(plans)
 }
@@ -197,6 +198,9 @@ pub fn plan(
 fn plan_one(spec: &ArtifactSpec, folder: &Path, cancel: &Cancel) -> anyhow::Result<ArtifactPlan> {
     let (to, kind, commit, mut entries) = match &spec.from {
         ArtifactFrom::Path(path) => {
+            if texts::leads_out(folder, path) {
+                bail!("{LEADS_OUT}; copy what it means there, or write its own path");
+            }
             let path = folder.join(path);
             let metadata = path.metadata().with_context(|| format!("{} cannot be found", path.display()))?;
             if metadata.is_dir() {

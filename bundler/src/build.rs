@@ -115,11 +115,7 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
         cancel,
     )
     .map_err(|mistakes| inputs.shown_in(mistakes))?;
-    let artifacts =
-        artifacts::plan(&inputs.manifest.artifacts, &inputs.folder, &inputs.manifest_shown, cancel)
-            .map_err(|mistakes| inputs.shown_in(mistakes))?;
-    cancel.check()?;
-    artifacts::check_binds(&inputs, &artifacts)?;
+    let artifacts = inputs.artifacts(cancel)?;
     progress.end(&format!(
         "{}, {}",
         human::count(images.len(), "image"),

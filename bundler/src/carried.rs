@@ -49,7 +49,7 @@ pub(crate) fn find(
     let mut files = BTreeMap::new();
     let mut total = 0;
     for file in named {
-        let at = |message: String| around.sources.mistake(&file.place.line(), message);
+        let at = |message: String| around.sources.mistake(&file.place, message);
         let path: BundlePath = match file.path.parse() {
             Ok(path) => path,
             Err(error) => {
@@ -119,15 +119,15 @@ fn collect_named(
     around: &Around<'_>,
     files: &mut BTreeMap<BundlePath, ComposeFile>,
 ) -> std::result::Result<Missing, Diagnostic> {
-    let at = |message: String| around.sources.mistake(&file.place.line(), message);
+    let at = |message: String| around.sources.mistake(&file.place, message);
     let place = around.folder.join(path.as_str());
     let provided =
         around.manifest.configs.iter().any(|config| Release::lies_in(config.to.as_str(), path.as_str()));
     let uses = uses(around.project, path);
     match std::fs::metadata(&place) {
-        Ok(metadata) if metadata.is_file() && texts::below(around.folder, path.as_str()).is_none() => {
+        Ok(_) if texts::leads_out(around.folder, path.as_str()) => {
             Err(at(format!("{} names {}, a link that leads out of the folder", file.used_by, file.path))
-                .hint("put the file itself there"))
+                .hint(texts::PUT_IT_THERE))
         }
         Ok(metadata) if metadata.is_file() => {
             files.insert(path.clone(), carried(path.clone(), place, &metadata));
@@ -217,7 +217,7 @@ pub(crate) fn check_places(
     // The mention that explains a carried file: itself, or the folder around it.
     let place_of = |path: &str| {
         let mention = named.iter().find(|file| Release::lies_in(path, &file.path));
-        mention.map(|file| file.place.line()).unwrap_or_default()
+        mention.map(|file| file.place).unwrap_or_default()
     };
     let mut places: BTreeMap<&str, (String, Diagnostic)> = BTreeMap::new();
     for file in files {

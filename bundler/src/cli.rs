@@ -25,14 +25,15 @@ use std::path::PathBuf;
   ferry init                                 write a commented ferry.yaml beside compose.yaml
   ferry keygen release                       make a signing key: release and release.pub
   ferry lint                                 what is wrong, and what runs badly on site
-  ferry render --values sites/north.yaml     exactly the files that this site gets
+  ferry render --values sites/north.yaml     the Compose file and configs that this site gets
   ferry try                                  run it here, and leave nothing behind
   ferry build --key release -o site.fz       pack everything into one signed file
   ferry inspect site.fz                      what is in it
   ferry verify site.fz                       is every byte as it was signed
 
 Exit codes: 0 done, 1 other, 2 command line, 3 mistake in an input, 4 bundle damaged,
-5 not trusted, 6 engine, 9 files, 130 stopped by Ctrl-C"
+5 not trusted, 6 engine, 9 files, 130 stopped by Ctrl-C; those of a trial are the installer's, too:
+7 host not ready, 8 service not healthy"
 )]
 struct Cli {
     #[command(flatten)]
@@ -75,12 +76,16 @@ enum Command {
         #[arg(long)]
         passphrase: bool,
     },
-    /// Show exactly the files that a site with these answers gets
-    #[command(after_help = "Examples:
-  ferry render --values sites/north.yaml                  all files, one after another
+    /// Show the Compose file and the configs that a site with these answers gets
+    #[command(
+        after_help = "What is carried as it is (env files, secret files, what lies at bind mounts, artifacts) is not shown.
+
+Examples:
+  ferry render --values sites/north.yaml                  all of them, one after another
   ferry render --values sites/north.yaml -o /tmp/north    the same, as files
   ferry render --values sites/north.yaml --diff sites/south.yaml
-  ferry render --set plant_name=ABC-1 --hostname plc-7")]
+  ferry render --set plant_name=ABC-1 --hostname plc-7"
+    )]
     Render(site::RenderArgs),
     /// Build and install on this machine's engine, under another name, with free ports and throw-away volumes
     #[command(after_help = "Examples:
@@ -182,7 +187,7 @@ pub fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     let output = Output::new(cli.common.json, cli.common.quiet);
     match run(cli.command, output) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(()) => ferry_terminal::done(output),
         Err(error) => ferry_terminal::exit_with(&error, output),
     }
 }
@@ -190,8 +195,9 @@ pub fn main() -> std::process::ExitCode {
 fn run(command: Command, output: Output) -> Result<()> {
     let progress = TerminalProgress::new(output);
     let result = run_with(command, output, &progress);
-    if result.is_err() {
-        progress.fail_open("failed");
+    if let Err(error) = &result {
+        let stopped = ferry_terminal::class_of(error) == Class::Cancelled;
+        progress.fail_open(if stopped { "stopped" } else { "failed" });
     }
     result
 }

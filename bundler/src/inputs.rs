@@ -5,15 +5,18 @@ use anyhow::Result;
 use manifest_schema::compose::model::{MountSource, Project, Service};
 use manifest_schema::compose::{self, FileUse, NamedFile};
 use manifest_schema::manifest::{ConfigSpec, Manifest, SeedSpec, VariableKind};
-use manifest_schema::yaml::{Place, Sources};
+use manifest_schema::yaml::{self, Key, Node, Place, Sources, Value};
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, ImageRef, Platform, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::artifacts::{self, ArtifactPlan};
+use crate::cancel::Cancel;
 use crate::carried::{self, ComposeFile};
+use crate::mentions::Mentions;
 use crate::renderings::{self, Rendering};
 use crate::sources::Wanted;
-use crate::texts::{Texts, plain, read_text};
+use crate::texts::{self, LEADS_OUT, PUT_IT_THERE, Texts, plain, read_text};
 
 /// Everything people wrote, read and checked.
 #[derive(Debug)]
@@ -63,7 +66,8 @@ pub fn from_texts(texts: Texts) -> Result<Inputs> {
 
     let mut found = Diagnostics::default();
     let mut warnings = Vec::new();
-    let seeds = check_seeds((&manifest, &shown, &manifest_text), &folder, &renderings, &mut found);
+    let mentions = Mentions::read(&shown, &manifest_text);
+    let seeds = check_seeds(&manifest, &mentions, &folder, &renderings, &mut found);
     let mut compose_files: BTreeMap<BundlePath, ComposeFile> = BTreeMap::new();
     for rendering in &mut renderings {
         let parsed = &mut rendering.made.parsed;
@@ -137,17 +141,40 @@ pub fn from_texts(texts: Texts) -> Result<Inputs> {
 /// Services whose profiles no rendering switches on.
 fn left_out(renderings: &[Rendering]) -> Vec<Diagnostic> {
     let Some(first) = renderings.first() else { return Vec::new() };
+    let sources = &first.made.parsed.sources;
     let started = |name: &ServiceName| {
         renderings.iter().any(|rendering| rendering.made.parsed.project.services.contains_key(name))
     };
+    let used: BTreeSet<ImageRef> =
+        image_names(renderings).filter_map(|(.., name)| name.parse().ok()).collect();
     let names = first.made.parsed.left_out.iter().filter(|name| !started(name));
     names
         .map(|name| {
-            let message =
-                format!("service `{name}` has profiles; it is not started on site and its image is left out");
-            Diagnostic::new(first.made.parsed.sources.file(0), message)
+            let written = written_service(sources, name);
+            let image = written.as_ref().and_then(|(_, service)| service.get("image")?.text());
+            // A name with `$` in it can be any.
+            let image = image.and_then(|image| image.parse::<ImageRef>().ok());
+            let image = match image {
+                Some(image) if !used.contains(&image) => " and its image is left out",
+                _ => "",
+            };
+            let message = format!("service `{name}` has profiles; it is not started on site{image}");
+            match written {
+                Some((key, _)) => sources.mistake(&key, message),
+                None => Diagnostic::new(sources.file(0), message),
+            }
         })
         .collect()
+}
+
+/// A service as the first Compose file that has it writes it.
+fn written_service(sources: &Sources, name: &ServiceName) -> Option<(Key, Node)> {
+    let numbers = (0..).take_while(|source| !sources.file(*source).is_empty());
+    numbers.into_iter().find_map(|source| {
+        let root = yaml::parse_compose(sources, source).ok()?;
+        let Value::Map(services) = root.get("services")?.value.clone() else { return None };
+        services.into_iter().find(|(key, _)| key.text == name.as_str())
+    })
 }
 
 /// Compose reads an override file by itself, which is mostly for a developer's desk.
@@ -166,19 +193,19 @@ fn unread_override(manifest: &Manifest, folder: &Path) -> Option<Diagnostic> {
 }
 
 fn check_seeds(
-    manifest: (&Manifest, &str, &str),
+    manifest: &Manifest,
+    mentions: &Mentions,
     folder: &Path,
     renderings: &[Rendering],
     found: &mut Diagnostics,
 ) -> Vec<(SeedSpec, PathBuf)> {
-    let (manifest, shown, text) = manifest;
     let mut seeds = Vec::new();
     let volumes: BTreeSet<&str> = renderings
         .iter()
         .flat_map(|rendering| rendering.made.parsed.project.volumes.keys().map(String::as_str))
         .collect();
     for seed in &manifest.seeds {
-        let at = |message: String| Diagnostic::new(shown, message).at(text, seed.line, 0);
+        let at = |message: String| mentions.mistake("volumes", &seed.from, seed.line, message);
         if !volumes.contains(seed.volume.as_str()) {
             let known: Vec<&str> = volumes.iter().copied().collect();
             let compose = manifest.compose.first().map_or("compose.yaml", |path| path.as_str());
@@ -188,6 +215,10 @@ fn check_seeds(
             )));
         }
         let path = folder.join(&seed.from);
+        if texts::leads_out(folder, &seed.from) {
+            found.push(at(format!("the seed {}: {LEADS_OUT}", seed.from)).hint(PUT_IT_THERE));
+            continue;
+        }
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() || metadata.is_dir() => seeds.push((seed.clone(), path)),
             Ok(_) => found.push(at(format!("the seed {} is neither a tar file nor a folder", seed.from))),
@@ -337,6 +368,20 @@ impl Inputs {
             }
         }
         wanted.into_values().collect()
+    }
+
+    /// The artifacts, with all their files found; none is read.
+    ///
+    /// # Errors
+    /// Lists every artifact that cannot be packed, and every mount that no artifact provides.
+    pub fn artifacts(&self, cancel: &Cancel) -> Result<Vec<ArtifactPlan>> {
+        let manifest = (self.manifest_shown.as_str(), self.manifest_text.as_str());
+        let artifacts = artifacts::plan(&self.manifest.artifacts, &self.folder, manifest, cancel);
+        // What was not looked at is not missing.
+        cancel.check()?;
+        let artifacts = artifacts?;
+        artifacts::check_binds(self, &artifacts)?;
+        Ok(artifacts)
     }
 
     /// Mistakes that know their lines, with the lines themselves.

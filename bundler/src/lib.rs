@@ -7,6 +7,7 @@
 //! who vouches for it. Only [`cli`] speaks to a person.
 
 pub mod agent;
+pub mod answers;
 pub mod artifacts;
 pub mod build;
 pub mod cancel;
@@ -18,6 +19,7 @@ pub mod init;
 pub mod inputs;
 pub mod inspect;
 pub mod lint;
+mod mentions;
 pub mod render;
 pub mod renderings;
 pub mod signing;

@@ -1,15 +1,18 @@
-//! `ferry render`: exactly the files that a site with these answers gets, before anything is built.
+//! `ferry render`: exactly the Compose file and the configs that a site with these answers gets, before anything
+//! is built. What is carried as it is, the site gets as it is.
 //!
 //! What only the site knows has a stand-in, and is named; secrets are never made here.
 
 use crate::renderings;
-use crate::texts::{Texts, read_text};
+use crate::texts::Texts;
 use anyhow::Result;
+use ferry_terminal::{Class, Failure};
+use manifest_schema::Diagnostic;
 use manifest_schema::manifest::{self, Given, Manifest};
 use manifest_schema::site::Values;
-use manifest_schema::{Diagnostic, Diagnostics};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -100,27 +103,82 @@ pub fn diff(one: &Rendered, one_name: &str, other: &Rendered, other_name: &str) 
     out
 }
 
-/// Writes the files into `folder`, which is made where it is not there. What lies there already under another
-/// name stays.
+/// Writes the files into `folder`, which is made where it is not there, each whole. What lies there already
+/// under another name stays. Links inside the folder are not followed: what they lead to is somebody else's.
 ///
 /// # Errors
-/// When a file cannot be written.
+/// When a file cannot be written, or a link is in its way.
 pub fn write(rendered: &Rendered, folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
     for (path, file) in &rendered.files {
-        let target = folder.join(path);
-        if let Some(parent) = target.parent() {
-            std::fs::create_dir_all(parent)?;
+        let mut target = folder.to_path_buf();
+        for part in Path::new(path).parent().unwrap_or(Path::new("")) {
+            target.push(part);
+            refuse_link(&target)?;
+            if !target.is_dir() {
+                std::fs::create_dir(&target)?;
+            }
         }
-        std::fs::write(&target, &file.bytes)?;
+        let parent = target.clone();
+        target = folder.join(path);
+        refuse_link(&target)?;
+        let mut whole = tempfile::Builder::new().prefix(".ferry-render-").tempfile_in(&parent)?;
+        whole.write_all(&file.bytes)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = u32::from_str_radix(&file.mode, 8)?;
+            whole.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
+        }
+        whole.persist(&target)?;
     }
     Ok(())
 }
 
-/// Reads a values file.
-///
-/// # Errors
-/// When it cannot be read, or is no map.
-pub fn answers_file(path: &Path) -> Result<Given> {
-    let text = read_text(path).map_err(Diagnostics::from)?;
-    Ok(Given::from_file(&path.display().to_string(), &text)?)
+fn refuse_link(path: &Path) -> Result<()> {
+    if std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
+        let fact = format!("{} is a link", path.display());
+        return Err(Failure::new(Class::Files, fact)
+            .hint("remove it, or write into another folder: what it leads to is not overwritten")
+            .into());
+    }
+    Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn files_are_written_whole_and_never_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let files = [("compose.yaml", "0644"), ("config/app.conf", "0600")].map(|(path, mode)| {
+            let file = SiteFile { text: None, bytes: b"new".to_vec(), mode: mode.to_owned() };
+            (path.to_owned(), file)
+        });
+        let rendered =
+            Rendered { files: files.into_iter().collect(), stand_ins: Values::new(), warnings: Vec::new() };
+        write(&rendered, &out).unwrap();
+        write(&rendered, &out).unwrap();
+        let written = out.join("config/app.conf");
+        assert_eq!(fs::read(&written).unwrap(), b"new");
+        assert_eq!(fs::metadata(&written).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 2);
+
+        let elsewhere = folder.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        fs::write(elsewhere.join("compose.yaml"), "theirs").unwrap();
+        fs::remove_file(out.join("compose.yaml")).unwrap();
+        symlink(elsewhere.join("compose.yaml"), out.join("compose.yaml")).unwrap();
+        assert!(write(&rendered, &out).unwrap_err().to_string().ends_with("compose.yaml is a link"));
+        fs::remove_file(out.join("compose.yaml")).unwrap();
+        fs::remove_dir_all(out.join("config")).unwrap();
+        symlink(&elsewhere, out.join("config")).unwrap();
+        assert!(write(&rendered, &out).unwrap_err().to_string().ends_with("config is a link"));
+        assert_eq!(fs::read_to_string(elsewhere.join("compose.yaml")).unwrap(), "theirs");
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1);
+    }
 }

@@ -1,11 +1,12 @@
 //! The texts that people wrote, read once: manifest, Compose files, `.env`, configs and templates.
 
+use crate::mentions::Mentions;
 use anyhow::{Context, Result};
 use manifest_schema::manifest::{ConfigSpec, Manifest};
 use manifest_schema::site::{self, Made, Values, Written};
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, ProjectName, limits, render, yaml};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// What lies in the manifest's folder, as far as the release is made from it.
 #[derive(Debug, Clone)]
@@ -39,10 +40,7 @@ impl Texts {
             false => path.to_path_buf(),
         };
         let shown = file.display().to_string();
-        let folder = match file.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-            _ => PathBuf::from("."),
-        };
+        let folder = manifest_folder(path);
         let manifest_text = read_text(&file).map_err(|mistake| {
             Diagnostics::from(mistake.hint("run `ferry init` in the folder of your compose.yaml to make one"))
         })?;
@@ -50,15 +48,16 @@ impl Texts {
         let mut found = Diagnostics::default();
         let mut compose = Vec::new();
         for path in &manifest.compose {
-            match read_text(&folder.join(path.as_str())) {
+            match read_inside(&folder, path.as_str()) {
                 Ok(text) => compose.push(text),
                 Err(mistake) => {
                     found.push(mistake.hint(format!("the manifest {shown} names it as `compose`")))
                 }
             }
         }
-        let env_file = folder.join(manifest.compose_folder()).join(".env");
-        let env_text = match env_file.is_file().then(|| read_text(&env_file)) {
+        let env_file = Path::new(manifest.compose_folder()).join(".env");
+        let there = folder.join(&env_file).is_file();
+        let env_text = match there.then(|| read_inside(&folder, &env_file.to_string_lossy())) {
             Some(Ok(text)) => Some(text),
             Some(Err(mistake)) => {
                 found.push(mistake);
@@ -66,7 +65,8 @@ impl Texts {
             }
             None => None,
         };
-        let configs = read_configs((&manifest, &shown, &manifest_text), &folder, &mut found);
+        let mentions = Mentions::read(&shown, &manifest_text);
+        let configs = read_configs(&manifest, &mentions, &folder, &mut found);
         found.or_ok(())?;
         Ok(Self { folder, shown, manifest_text, manifest, compose, env_text, configs })
     }
@@ -122,6 +122,12 @@ impl Texts {
     }
 }
 
+/// The folder of the manifest at `path`, a file or that folder.
+pub(crate) fn manifest_folder(path: &Path) -> PathBuf {
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_path_buf() }
+}
+
 /// What messages put before a path that begins in `folder`.
 pub(crate) fn shown_root(folder: &Path) -> String {
     match folder.display().to_string() {
@@ -142,10 +148,50 @@ pub(crate) fn read_below(folder: &Path, name: &str) -> Option<Vec<u8>> {
 
 /// The ordinary file that `name` means, where it lies below `folder`.
 pub(crate) fn below(folder: &Path, name: &str) -> Option<PathBuf> {
-    let whole = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let file = whole.join(name).canonicalize().ok()?;
-    (file.starts_with(whole.canonicalize().ok()?) && file.is_file()).then_some(file)
+    inside(folder, name).filter(|file| file.is_file())
 }
+
+/// What `name` means, where it lies below `folder`.
+fn inside(folder: &Path, name: &str) -> Option<PathBuf> {
+    let whole = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let place = whole.join(name).canonicalize().ok()?;
+    place.starts_with(whole.canonicalize().ok()?).then_some(place)
+}
+
+/// Whether `name`, as it is written, stays in `folder`, and what is there does not: a link leads out. Who writes
+/// `/etc/x` or `../x` means it.
+pub(crate) fn leads_out(folder: &Path, name: &str) -> bool {
+    let mut depth = 0_usize;
+    for part in Path::new(name).components() {
+        match part {
+            Component::Normal(_) => depth += 1,
+            Component::CurDir => {}
+            Component::ParentDir => match depth.checked_sub(1) {
+                Some(less) => depth = less,
+                None => return false,
+            },
+            Component::RootDir | Component::Prefix(_) => return false,
+        }
+    }
+    folder.join(name).exists() && inside(folder, name).is_none()
+}
+
+/// Reads a text file of the manifest's folder that a person wrote.
+fn read_inside(folder: &Path, name: &str) -> std::result::Result<String, Diagnostic> {
+    let file = folder.join(name);
+    if leads_out(folder, name) {
+        let shown = file.display().to_string();
+        let shown = shown.strip_prefix("./").unwrap_or(&shown);
+        return Err(Diagnostic::new(shown, LEADS_OUT).hint(PUT_IT_THERE));
+    }
+    read_text(&file)
+}
+
+/// What is wrong with a link to something that nobody sees in the folder.
+pub(crate) const LEADS_OUT: &str = "it is a link that leads out of the folder";
+
+/// What to do about it.
+pub(crate) const PUT_IT_THERE: &str = "put the file itself there";
 
 /// Reads a text file that a person wrote.
 pub(crate) fn read_text(file: &Path) -> std::result::Result<String, Diagnostic> {
@@ -173,26 +219,44 @@ pub(crate) fn plain(error: &std::io::Error) -> String {
     }
 }
 
+/// Reads an ordinary file of a config, as far as configs go and one byte more. What is no file, a pipe say, is
+/// not opened: that would wait.
+fn read_file(file: &Path) -> std::result::Result<Vec<u8>, String> {
+    let metadata = std::fs::metadata(file).map_err(|error| plain(&error))?;
+    if !metadata.is_file() {
+        return Err("it is not a file".to_owned());
+    }
+    let mut content = Vec::new();
+    let opened = std::fs::File::open(file).map_err(|error| plain(&error))?;
+    let read = opened.take(limits::MAX_RENDERED_BYTES as u64 + 1).read_to_end(&mut content);
+    read.map_err(|error| plain(&error))?;
+    Ok(content)
+}
+
 fn read_configs(
-    manifest: (&Manifest, &str, &str),
+    manifest: &Manifest,
+    mentions: &Mentions,
     folder: &Path,
     found: &mut Diagnostics,
 ) -> Vec<(ConfigSpec, Vec<u8>)> {
-    let (manifest, shown, text) = manifest;
     let mut configs = Vec::new();
     for config in &manifest.configs {
         let file = folder.join(&config.from);
-        let at = |message: String| Diagnostic::new(shown, message).at(text, config.line, 0);
-        let size = std::fs::metadata(&file).map(|metadata| metadata.len()).unwrap_or_default();
-        if size > limits::MAX_RENDERED_BYTES as u64 {
-            let message = format!("the config {} has {size} bytes; carry it as an artifact", config.from);
-            found.push(at(message));
+        let at = |message: String| mentions.mistake("configs", &config.from, config.line, message);
+        if leads_out(folder, &config.from) {
+            found.push(at(format!("the config {}: {LEADS_OUT}", config.from)).hint(PUT_IT_THERE));
             continue;
         }
-        let content = match std::fs::read(&file) {
-            Ok(content) => content,
-            Err(error) => {
-                let mistake = at(format!("the config {}: {}", config.from, plain(&error)));
+        let content = match read_file(&file) {
+            Ok(content) if content.len() <= limits::MAX_RENDERED_BYTES => content,
+            Ok(content) => {
+                let size = std::fs::metadata(&file).map_or(content.len() as u64, |metadata| metadata.len());
+                let message = format!("the config {} has {size} bytes; carry it as an artifact", config.from);
+                found.push(at(message));
+                continue;
+            }
+            Err(why) => {
+                let mistake = at(format!("the config {}: {why}", config.from));
                 found.push(mistake.hint("paths in the manifest start at its own folder"));
                 continue;
             }

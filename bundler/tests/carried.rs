@@ -118,7 +118,7 @@ mod carried {
         let error = refused(&folder);
         assert!(
             error.contains(
-                "compose.yaml:4:5: service `web` needs big, which has 16.0 MiB; 16.0 MiB are the most"
+                "compose.yaml:4:15: service `web` needs big, which has 16.0 MiB; 16.0 MiB are the most"
             ),
             "{error}"
         );
@@ -167,7 +167,7 @@ mod carried {
         let error = refused(&site("", &mounts("'./.secrets:/s:ro'"), &[(".secrets/x", "")]));
         assert!(
             error.contains(
-                "compose.yaml:4:5: ./.secrets/x, which the Compose file names would lie at `.secrets`"
+                "compose.yaml:4:15: ./.secrets/x, which the Compose file names would lie at `.secrets`"
             ),
             "{error}"
         );

@@ -135,9 +135,9 @@ fn missing_files() {
     );
     removed("templates/banner.txt.j2").says(
         3,
-        "error: ferry.yaml:11:3: the config templates/banner.txt.j2: there is no such file
+        "error: ferry.yaml:11:11: the config templates/banner.txt.j2: there is no such file
   11 |   - from: templates/banner.txt.j2
-     |   ^
+     |           ^
   hint: paths in the manifest start at its own folder
 ",
     );
@@ -151,9 +151,9 @@ fn missing_files() {
     );
     Site::edited("ferry.yaml", "from: files", "from: filez").says(
         3,
-        "error: ferry.yaml:9:3: artifact `filez`: ./filez cannot be found: No such file or directory (os error 2)
+        "error: ferry.yaml:9:11: artifact `filez`: ./filez cannot be found: No such file or directory (os error 2)
   9 |   - from: filez
-    |   ^
+    |           ^
   hint: paths in the manifest start at its own folder
 ",
     );

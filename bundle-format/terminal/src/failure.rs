@@ -6,7 +6,7 @@
 
 use crate::human;
 use crate::output::Output;
-use manifest_schema::Diagnostics;
+use manifest_schema::{Diagnostic, Diagnostics};
 use std::fmt;
 use std::process::ExitCode;
 
@@ -154,20 +154,46 @@ pub fn done(output: Output) -> ExitCode {
     exit_with(&lost.hint("is the disk full that it goes to?").into(), output)
 }
 
+/// The class of `error`.
+#[must_use]
+pub fn class_of(error: &anyhow::Error) -> Class {
+    describe(error).0
+}
+
 /// Reports `error` on standard error (as JSON on standard output where asked for) and gives the
 /// exit code.
 #[must_use]
 pub fn exit_with(error: &anyhow::Error, output: Output) -> ExitCode {
-    let (class, facts, hint) = describe(error);
+    report(error, output);
+    ExitCode::from(class_of(error).code())
+}
+
+/// Reports `error` where the program goes on.
+pub fn report(error: &anyhow::Error, output: Output) {
     if output.json {
-        let value = serde_json::json!({
-            "error": { "message": facts.join(": "), "hint": hint, "exit_code": class.code() }
-        });
-        output.line(&value.to_string());
+        output.line(&in_json(error).to_string());
     } else {
+        let (_, facts, hint) = describe(error);
         output.error_line(&in_words(facts, hint, output.for_stderr()));
     }
-    ExitCode::from(class.code())
+}
+
+/// The failure for programs; mistakes in texts also one by one, each with its place.
+fn in_json(error: &anyhow::Error) -> serde_json::Value {
+    let (class, facts, hint) = describe(error);
+    let mut told =
+        serde_json::json!({ "message": facts.join(": "), "hint": hint, "exit_code": class.code() });
+    let mistakes = error.chain().find_map(|cause| cause.downcast_ref::<Diagnostics>());
+    if let (Some(mistakes), Some(members)) = (mistakes, told.as_object_mut()) {
+        let one = |mistake: &Diagnostic| {
+            serde_json::json!({
+                "file": mistake.file, "line": mistake.line, "column": mistake.column,
+                "message": mistake.message, "hint": mistake.hint
+            })
+        };
+        members.insert("mistakes".to_owned(), mistakes.0.iter().map(one).collect());
+    }
+    serde_json::json!({ "error": told })
 }
 
 fn in_words(facts: Vec<String>, hint: Option<String>, paint: Output) -> String {
@@ -195,6 +221,22 @@ mod tests {
         assert_eq!(class.code(), 6);
         assert_eq!(facts, ["importing images", "the engine is away"]);
         assert_eq!(hint.as_deref(), Some("start it"));
+    }
+
+    #[test]
+    fn programs_are_told_mistakes_one_by_one() {
+        let first = Diagnostic::new("ferry.yaml", "no").at("a\nb: c\n", 2, 4).hint("yes");
+        let mistakes = Diagnostics(vec![first, Diagnostic::new("compose.yaml", "there is no such file")]);
+        let told = in_json(&anyhow::Error::new(mistakes).context("reading"));
+        assert_eq!(told["error"]["exit_code"], 3);
+        assert_eq!(
+            told["error"]["mistakes"],
+            serde_json::json!([
+                { "file": "ferry.yaml", "line": 2, "column": 4, "message": "no", "hint": "yes" },
+                { "file": "compose.yaml", "line": 0, "column": 0, "message": "there is no such file", "hint": null },
+            ])
+        );
+        assert!(in_json(&anyhow::anyhow!("other"))["error"].get("mistakes").is_none());
     }
 
     #[test]

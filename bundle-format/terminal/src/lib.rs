@@ -8,6 +8,6 @@ pub mod human;
 pub mod output;
 pub mod progress;
 
-pub use failure::{Class, Failure, done, exit_with};
+pub use failure::{Class, Failure, class_of, done, exit_with, report};
 pub use output::Output;
 pub use progress::TerminalProgress;

@@ -35,15 +35,15 @@ pub(super) fn check_link(path: &str, target: &str) -> anyhow::Result<()> {
 }
 
 /// Paths that two artifacts want, or that a file system which ignores case could not tell apart,
-/// as line and message.
-pub(super) fn collisions(plans: &[ArtifactPlan]) -> Vec<(usize, String)> {
+/// as `from`, line and message.
+pub(super) fn collisions(plans: &[ArtifactPlan]) -> Vec<(String, usize, String)> {
     struct Taken<'a> {
         path: &'a str,
         folder: bool,
         plan: usize,
     }
     let mut taken: HashMap<String, Taken<'_>> = HashMap::new();
-    let mut found: Vec<(usize, String)> = Vec::new();
+    let mut found: Vec<(String, usize, String)> = Vec::new();
     for (index, plan) in plans.iter().enumerate() {
         let mut said = false;
         for entry in &plan.entries {
@@ -59,6 +59,7 @@ pub(super) fn collisions(plans: &[ArtifactPlan]) -> Vec<(usize, String)> {
                 }
                 let first = plans.get(other.plan).map(|plan| plan.from.as_str()).unwrap_or_default();
                 found.push((
+                    plan.from.clone(),
                     plan.line,
                     if other.path == path {
                         format!("artifacts `{first}` and `{}` both want `{path}`", plan.from)

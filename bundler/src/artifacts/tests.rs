@@ -23,13 +23,13 @@ fn spec(text: &str, to: Option<&str>) -> ArtifactSpec {
 }
 
 fn one(folder: &Path, text: &str, to: Option<&str>) -> ArtifactPlan {
-    plan(&[spec(text, to)], folder, "ferry.yaml", &Cancel::default())
+    plan(&[spec(text, to)], folder, ("ferry.yaml", ""), &Cancel::default())
         .unwrap_or_else(|error| panic!("{error}"))
         .remove(0)
 }
 
 fn refused(folder: &Path, specs: &[ArtifactSpec], parts: &[&str]) {
-    let error = plan(specs, folder, "ferry.yaml", &Cancel::default()).unwrap_err().to_string();
+    let error = plan(specs, folder, ("ferry.yaml", ""), &Cancel::default()).unwrap_err().to_string();
     for part in parts.iter().chain(&["ferry.yaml:3: artifact"]) {
         assert!(error.contains(part), "`{part}` is not in: {error}");
     }
@@ -170,8 +170,8 @@ fn no_two_artifacts_want_one_place() {
     let root = folder.path();
     write(root, &[("a/x", ""), ("b/x", ""), ("c/X", ""), ("d/y", ""), ("x", "")]);
     let pair = |a: (&str, &str), b: (&str, &str)| [spec(a.0, Some(a.1)), spec(b.0, Some(b.1))];
-    plan(&pair(("a", "t"), ("d", "t")), root, "f", &Cancel::default()).unwrap();
-    plan(&pair(("a", "t/1"), ("d", "t/2")), root, "f", &Cancel::default()).unwrap();
+    plan(&pair(("a", "t"), ("d", "t")), root, ("f", ""), &Cancel::default()).unwrap();
+    plan(&pair(("a", "t/1"), ("d", "t/2")), root, ("f", ""), &Cancel::default()).unwrap();
     for (specs, part) in [
         (pair(("a", "t"), ("b", "t")), "both want `t/x`"),
         (pair(("a", "t"), ("c", "t")), "differ in case only"),

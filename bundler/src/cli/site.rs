@@ -1,17 +1,19 @@
 //! `ferry render`, `lint` and `schema`: what a site gets, and what is wrong with it, before anything is built.
 
+use crate::answers::Answers;
+use crate::cancel::Cancel;
 use crate::{inputs, lint, render, renderings};
 use anyhow::{Context, Result};
 use clap::Args;
 use ferry_terminal::{Class, Failure, Output, human};
-use manifest_schema::manifest::{Given, Manifest};
+use manifest_schema::manifest::Manifest;
 use manifest_schema::{Diagnostics, schema};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// How a site's answers are given.
 #[derive(Args)]
-pub(super) struct Answers {
+pub(super) struct AnswerArgs {
     /// Answers of the site: a map of names and values
     #[arg(long, value_name = "FILE")]
     pub(super) values: Option<PathBuf>,
@@ -26,14 +28,14 @@ pub(super) struct RenderArgs {
     #[arg(default_value = ".")]
     manifest: PathBuf,
     #[command(flatten)]
-    answers: Answers,
+    answers: AnswerArgs,
     /// The host's name, as templates see it; `hall-1` with `--values sites/hall-1.yaml` unless given
     #[arg(long)]
     hostname: Option<String>,
     /// Show what another site gets instead, as a unified diff
     #[arg(long, value_name = "FILE")]
     diff: Option<PathBuf>,
-    /// Write the files into this folder instead of showing them
+    /// Write the files into this folder instead of showing them, with the modes they have on site
     #[arg(long, short, value_name = "FOLDER", conflicts_with = "diff")]
     output: Option<PathBuf>,
 }
@@ -58,8 +60,22 @@ pub(super) struct SchemaArgs {
     manifest: PathBuf,
 }
 
+impl AnswerArgs {
+    /// Where answers come from, the environment of this program included.
+    pub(super) fn read(&self) -> Answers {
+        let texts =
+            |(key, value): (OsString, OsString)| Some((key.into_string().ok()?, value.into_string().ok()?));
+        Answers {
+            environment: std::env::vars_os().filter_map(texts).collect(),
+            file: self.values.clone(),
+            single: self.set.clone(),
+        }
+    }
+}
+
 pub(super) fn run_render(args: &RenderArgs, output: Output) -> Result<()> {
-    let given = answers(args.answers.values.as_deref(), &args.answers.set)?;
+    let answers = args.answers.read();
+    let given = answers.read()?;
     let hostname = |file| args.hostname.as_deref().unwrap_or_else(|| renderings::hostname(file));
     let rendered = render::render(&args.manifest, &given, hostname(args.answers.values.as_deref()))?;
     for warning in &rendered.warnings {
@@ -73,7 +89,7 @@ pub(super) fn run_render(args: &RenderArgs, output: Output) -> Result<()> {
         ));
     }
     if let Some(file) = &args.diff {
-        let other = answers(Some(file), &args.answers.set)?;
+        let other = answers.with_file(file).read()?;
         let other = render::render(&args.manifest, &other, hostname(Some(file)))?;
         let name = args.answers.values.as_deref().map_or_else(|| "defaults".to_owned(), shown);
         let diff = render::diff(&rendered, &name, &other, &shown(file));
@@ -112,27 +128,9 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// The answers of the environment, over them those of the values file, over them the single ones, as on site.
-pub(super) fn answers(file: Option<&Path>, single: &[String]) -> Result<Given> {
-    let mut given = Given::default();
-    let texts =
-        |(key, value): (OsString, OsString)| Some((key.into_string().ok()?, value.into_string().ok()?));
-    given.add_environment(std::env::vars_os().filter_map(texts));
-    if let Some(file) = file {
-        given.extend(render::answers_file(file)?);
-    }
-    for answer in single {
-        if !given.add_option(answer) {
-            return Err(Failure::new(Class::Usage, format!("--set {answer} has no `=`"))
-                .hint("write --set NAME=VALUE")
-                .into());
-        }
-    }
-    Ok(given)
-}
-
 pub(super) fn run_lint(args: &LintArgs, output: Output) -> Result<()> {
     let inputs = inputs::read(&args.manifest)?;
+    let _ = inputs.artifacts(&Cancel::default())?;
     let advice = lint::advice(&inputs);
     if output.json {
         let report = serde_json::json!({ "warnings": inputs.warnings, "advice": advice });

@@ -1,17 +1,17 @@
 //! `ferry try` and `ferry watch`: a trial on the developer's own engine.
 
-use super::site::{Answers, answers};
+use super::site::AnswerArgs;
 use super::{cancel_on_ctrl_c, docker_config};
 use crate::cancel::Cancel;
 use crate::sources::ResolveOptions;
-use crate::trial::{Trial, Wish};
+use crate::trial::{Followers, Inputs, Trial, Wish};
 use anyhow::Result;
 use clap::Args;
 use ferry_terminal::{Class, Failure, Output, TerminalProgress};
 use manifest_schema::ProjectName;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(Args)]
 pub(super) struct TryArgs {
@@ -19,7 +19,7 @@ pub(super) struct TryArgs {
     #[arg(default_value = ".")]
     manifest: PathBuf,
     #[command(flatten)]
-    answers: Answers,
+    answers: AnswerArgs,
     /// The engine
     #[arg(long, env = "DOCKER_HOST", value_name = "HOST")]
     engine: Option<String>,
@@ -40,6 +40,12 @@ pub(super) struct TryArgs {
 /// Between two looks at the inputs.
 const PACE: Duration = Duration::from_millis(500);
 
+/// Half-written files settle within this many looks; what is written for longer, a log say, is built as it is.
+const MOST_LOOKS: usize = 4;
+
+/// Between two looks at what the services print.
+const TICK: Duration = Duration::from_millis(100);
+
 /// Builds, installs, shows what the services print, and removes everything at Ctrl-C. `check`: removes it as
 /// soon as all is healthy. `watch`: builds and installs again whenever an input changes.
 pub(super) fn run(
@@ -48,123 +54,190 @@ pub(super) fn run(
     output: Output,
     progress: &TerminalProgress,
 ) -> Result<()> {
-    let answers = answers(args.answers.values.as_deref(), &args.answers.set)?;
-    let mut options: Vec<String> =
-        args.answers.set.iter().flat_map(|set| ["--set".to_owned(), set.clone()]).collect();
-    if let Some(file) = &args.answers.values {
-        options.extend(["--values".to_owned(), file.display().to_string()]);
-    }
-    if let Some(seconds) = args.timeout {
-        options.extend(["--timeout".to_owned(), seconds.to_string()]);
-    }
-    let resolve = ResolveOptions {
-        offline: args.offline,
-        refresh: false,
-        docker_host: args.engine.clone(),
-        docker_config: docker_config(),
-    };
+    let options = args.timeout.map(|seconds| ["--timeout".to_owned(), seconds.to_string()]);
     let wish = Wish {
         manifest: args.manifest.clone(),
-        answers,
-        options,
+        answers: args.answers.read(),
+        options: options.into_iter().flatten().collect(),
         installer: args.installer.clone(),
         name: args.project_name.clone(),
-        resolve,
+        resolve: ResolveOptions {
+            offline: args.offline,
+            refresh: false,
+            docker_host: args.engine.clone(),
+            docker_config: docker_config(),
+        },
     };
     let cancel = cancel_on_ctrl_c();
-    let mut trial = Trial::new(wish)?;
-    let tried = attempt(&mut trial, check, watch, output, progress, &cancel);
-    let removed = trial.remove();
-    match (tried, removed) {
+    let trial = Trial::new(wish, progress, &cancel).map_err(|error| stopped(error, &cancel))?;
+    let mut desk =
+        Desk { seen: trial.inputs(), trial, watch, said: BTreeSet::new(), output, progress, cancel: &cancel };
+    let tried = if watch { desk.watch() } else { desk.once(check) };
+    if tried.is_err() {
+        // Before the removal speaks.
+        progress.fail_open(if cancel.asked() { "stopped" } else { "failed" });
+    }
+    let tried = tried.map_err(|error| stopped(error, &cancel));
+    match (tried, desk.trial.remove()) {
         (Ok(()), removed) => removed,
         (Err(error), Ok(())) => Err(error),
         (Err(error), Err(left)) => Err(error.context(format!("{left:#}, after the failure below"))),
     }
 }
 
-fn attempt(
-    trial: &mut Trial,
-    check: bool,
+/// What stops because of Ctrl-C fails somewhere in its midst: where is of no interest.
+fn stopped(error: anyhow::Error, cancel: &Cancel) -> anyhow::Error {
+    if cancel.asked() {
+        Failure::new(Class::Cancelled, "stopped by Ctrl-C before the trial was up").into()
+    } else {
+        error
+    }
+}
+
+/// How building and installing ended, where it did not fail.
+#[derive(PartialEq, Eq)]
+enum Round {
+    Up,
+    /// An input changed while the installer waited, and it has put things back.
+    Outdated,
+}
+
+struct Desk<'a> {
+    trial: Trial,
     watch: bool,
+    /// The inputs of the last build.
+    seen: Inputs,
+    /// Notes that were shown.
+    said: BTreeSet<String>,
     output: Output,
-    progress: &TerminalProgress,
-    cancel: &Cancel,
-) -> Result<()> {
-    let mut seen = trial.inputs();
-    match build_and_install(trial, progress, cancel) {
-        Ok(()) => {}
-        Err(error) if watch && !cancel.asked() => {
-            output.error_line(&format!("{} {error:#}", output.for_stderr().red("error:")));
-        }
-        Err(error) => return Err(error),
-    }
-    if check || cancel.asked() {
-        return Ok(());
-    }
-    say_where(trial, output);
-    let mut logs = Some(trial.follow()?);
-    loop {
-        std::thread::sleep(PACE);
-        if cancel.asked() {
-            end(logs);
+    progress: &'a TerminalProgress,
+    cancel: &'a Cancel,
+}
+
+impl Desk<'_> {
+    /// One trial, in the foreground.
+    fn once(&mut self, check: bool) -> Result<()> {
+        self.round()?;
+        if check || self.cancel.asked() {
             return Ok(());
         }
-        if !watch {
-            // It ends with the services, or when somebody asks for it.
-            if let Some(child) = &mut logs
-                && child.try_wait()?.is_some()
-            {
+        self.say_where();
+        let mut logs = self.trial.follow()?;
+        // It ends with the services, or when somebody asks for it.
+        while logs.try_wait()?.is_none() {
+            if self.cancel.asked() {
+                let _ = logs.kill();
+                let _ = logs.wait();
+                break;
+            }
+            std::thread::sleep(TICK);
+        }
+        Ok(())
+    }
+
+    /// One trial after the other, until somebody ends it.
+    fn watch(&mut self) -> Result<()> {
+        let mut followers = Followers::default();
+        let mut was_up = false;
+        loop {
+            match self.round() {
+                Ok(Round::Up) => {
+                    was_up = true;
+                    self.say_where();
+                }
+                Ok(Round::Outdated) => {
+                    self.output.error_line("an input has changed meanwhile: building again");
+                    continue;
+                }
+                // What ran before is what there is to end.
+                Err(_) if self.cancel.asked() && was_up => {
+                    self.progress.fail_open("stopped");
+                    return Ok(());
+                }
+                Err(error) if self.cancel.asked() => return Err(error),
+                // The next change may mend it; what ran before runs on.
+                Err(error) => {
+                    self.progress.fail_open("failed");
+                    ferry_terminal::report(&error, self.output);
+                }
+            }
+            if was_up {
+                self.trial.follow_on(&mut followers)?;
+            }
+            if !self.wait_for_a_change(&followers) {
                 return Ok(());
             }
-            continue;
+            self.output.error_line("an input has changed: building again");
         }
-        let now = trial.inputs();
-        if now == seen {
-            continue;
+    }
+
+    /// Shows what comes until an input changes; false when the end is asked for.
+    fn wait_for_a_change(&self, followers: &Followers) -> bool {
+        let mut looked = Instant::now();
+        loop {
+            followers.lines().for_each(|line| self.output.line(&line));
+            if self.cancel.asked() {
+                return false;
+            }
+            std::thread::sleep(TICK);
+            if looked.elapsed() >= PACE {
+                if self.trial.inputs() != self.seen {
+                    return true;
+                }
+                looked = Instant::now();
+            }
         }
-        // Half-written files settle first.
-        std::thread::sleep(PACE);
-        seen = trial.inputs();
-        end(logs.take());
-        output.error_line("an input has changed: building again");
-        match build_and_install(trial, progress, cancel) {
-            Ok(()) => say_where(trial, output),
-            Err(_) if cancel.asked() => return Ok(()),
-            // The next change may mend it; what ran before runs on.
-            Err(error) => output.error_line(&format!("{} {error:#}", output.for_stderr().red("error:"))),
+    }
+
+    /// Builds and installs.
+    fn round(&mut self) -> Result<Round> {
+        self.settle();
+        self.trial.build(self.progress, self.cancel)?;
+        for note in self.trial.notes() {
+            if self.said.insert(note.clone()) {
+                self.output.error_line(&format!("{} {note}", self.output.for_stderr().yellow("note:")));
+            }
         }
-        logs = Some(trial.follow()?);
+        let mut looked = Instant::now();
+        let mut outdated = false;
+        let status = self.trial.install(&mut || {
+            if self.watch && looked.elapsed() >= PACE {
+                outdated = self.trial.inputs() != self.seen;
+                looked = Instant::now();
+            }
+            outdated || self.cancel.asked()
+        })?;
+        if status.success() {
+            return Ok(Round::Up);
+        }
+        if outdated && !self.cancel.asked() {
+            return Ok(Round::Outdated);
+        }
+        let class = Class::of_code(status.code().unwrap_or_default());
+        Err(Failure::new(class, "the bundle could not be installed here; the installer has said why").into())
     }
-}
 
-fn build_and_install(trial: &mut Trial, progress: &TerminalProgress, cancel: &Cancel) -> Result<()> {
-    trial.build(progress, cancel)?;
-    let status = trial.install()?;
-    if status.success() {
-        return Ok(());
+    /// Remembers the inputs as they are, in the end those that nobody is writing any more.
+    fn settle(&mut self) {
+        for _ in 0..MOST_LOOKS {
+            let before = std::mem::replace(&mut self.seen, self.trial.inputs());
+            if before == self.seen || self.cancel.asked() {
+                return;
+            }
+            std::thread::sleep(PACE);
+        }
     }
-    let class = Class::of_code(status.code().unwrap_or_default());
-    Err(Failure::new(class, "the bundle could not be installed here; the installer has said why").into())
-}
 
-fn say_where(trial: &Trial, output: Output) {
-    for note in trial.notes() {
-        output.error_line(&format!("{} {note}", output.for_stderr().yellow("note:")));
-    }
-    for port in trial.published() {
-        output.error_line(&format!(
-            "  {:<10} 127.0.0.1:{} ({})",
-            port.service,
-            output.for_stderr().bold(&port.port.to_string()),
-            port.target
-        ));
-    }
-    output.error_line("Ctrl-C stops and removes everything");
-}
-
-fn end(child: Option<Child>) {
-    if let Some(mut child) = child {
-        let _ = child.kill();
-        let _ = child.wait();
+    fn say_where(&self) {
+        let paint = self.output.for_stderr();
+        for port in self.trial.published() {
+            self.output.error_line(&format!(
+                "  {:<10} 127.0.0.1:{} ({})",
+                port.service,
+                paint.bold(&port.port.to_string()),
+                port.target
+            ));
+        }
+        self.output.error_line("Ctrl-C stops and removes everything");
     }
 }

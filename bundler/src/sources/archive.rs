@@ -50,11 +50,12 @@ impl Archive {
     }
 
     fn scan(path: &Path, cancel: &Cancel) -> anyhow::Result<Self> {
-        let mut file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
+        // Looked at before it is opened: opening a pipe would wait.
+        if !path.metadata()?.is_file() {
             bail!("it is not a file");
         }
+        let mut file = File::open(path)?;
+        let metadata = file.metadata()?;
         let file_bytes = metadata.len();
         let mut head = Vec::new();
         (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head)?;

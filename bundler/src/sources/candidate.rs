@@ -183,6 +183,20 @@ pub(super) fn in_named_source<'a>(
     }
 }
 
+/// The name that the candidates have instead of `reference`, where they have one and it was not asked for.
+pub(super) fn other_name<'a>(chosen: &[&'a Candidate], reference: &ImageRef) -> Option<&'a str> {
+    let own = |name: &&String| reference.tag().is_some_and(|tag| tag == name.as_str());
+    let is_it = |candidate: &&&Candidate| {
+        candidate.is_named(reference)
+            || candidate.is_named_by_podman(reference)
+            || candidate.names.iter().any(|name| own(&name))
+    };
+    if reference.digest().is_some() || chosen.iter().any(|candidate| is_it(&candidate)) {
+        return None;
+    }
+    chosen.iter().find_map(|candidate| candidate.names.first().map(String::as_str))
+}
+
 /// Names of all candidates, for messages.
 pub(super) fn list_names(candidates: &[Candidate]) -> String {
     let names: BTreeSet<&str> = candidates.iter().flat_map(|c| &c.names).map(String::as_str).collect();

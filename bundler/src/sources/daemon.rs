@@ -72,6 +72,16 @@ impl Engine {
         bail!("its address must start with unix:// or tcp://")
     }
 
+    /// Asks whether it is there at all.
+    ///
+    /// # Errors
+    /// When it does not answer, or is no engine.
+    pub(super) fn knock(&self) -> anyhow::Result<()> {
+        let docker = self.connect(INSPECT_TIMEOUT)?;
+        runtime()?.block_on(self.cancel.unless(async { Ok(docker.ping().await?) }))?;
+        Ok(())
+    }
+
     /// The image that answers to the first known of `names`; `None` where the engine has none of them.
     ///
     /// # Errors

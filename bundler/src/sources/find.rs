@@ -5,7 +5,9 @@
 //! in the manifest or Compose file and with every place that was tried; and the layers' order
 //! depends on the wanted images only, so that equal inputs give equal bundles.
 
-use super::candidate::{Asked, Candidate, Content, NotChosen, choose, in_named_source, list_names, named};
+use super::candidate::{
+    Asked, Candidate, Content, NotChosen, choose, in_named_source, list_names, named, other_name,
+};
 use super::daemon::{Engine, EngineImage};
 use super::kept;
 use super::registry;
@@ -245,6 +247,15 @@ impl Search<'_> {
         let label = path.display();
         let chosen = in_named_source(candidates, &hunt.wanted.reference, member)
             .map_err(|error| format!("{label}: {error}"))?;
+        if member.is_none()
+            && let Some(other) = other_name(&chosen, &hunt.wanted.reference)
+        {
+            hunt.progress.warn(&format!(
+                "image {} is the one that {label} calls `{}`",
+                hunt.wanted.reference,
+                human::printable(other)
+            ));
+        }
         let whence = format!("{label} holds {}", list_names(candidates));
         hunt.take(&chosen, source, &whence).map_err(|diagnostics| {
             diagnostics.0.first().map(|first| first.message.clone()).unwrap_or_default()

@@ -26,6 +26,8 @@ pub use compression::Compression;
 pub(crate) use compression::{Exactly, decompress, sniff};
 pub use find::resolve;
 
+use crate::cancel::Cancel;
+use ferry_terminal::{Class, Failure};
 use manifest_schema::manifest::SourceSpec;
 use manifest_schema::{Digest, ImageRef, Platform};
 use std::io::Read;
@@ -58,6 +60,24 @@ pub struct ResolveOptions {
     pub docker_host: Option<String>,
     /// Folder of Docker's `config.json` with registry passwords; `None`: registries are asked anonymously.
     pub docker_config: Option<PathBuf>,
+}
+
+/// Asks the engine at `host` whether it is there, before anything is built for it. Where none is named, the
+/// installer finds one at more places than a build looks for images.
+///
+/// # Errors
+/// When the engine that is named does not answer.
+pub fn knock(host: Option<&str>, cancel: &Cancel) -> anyhow::Result<()> {
+    let Some(host) = host.filter(|host| !host.is_empty()) else { return Ok(()) };
+    // The installer takes a bare path, too.
+    let host = if host.starts_with('/') { format!("unix://{host}") } else { host.to_owned() };
+    let engine = daemon::Engine::new(Some(&host), cancel);
+    engine.knock().map_err(|error| {
+        Failure::new(Class::Engine, format!("{engine} does not answer"))
+            .because(error)
+            .hint("start it, or name another one with --engine or DOCKER_HOST")
+            .into()
+    })
 }
 
 /// An image found at its source; its layers have not been read yet.
