@@ -7,7 +7,8 @@
 
 use crate::engine::inventory::Inventory;
 use crate::engine::{Engine, EngineError};
-use crate::state::Installed;
+use crate::state::{Installed, State};
+use manifest_schema::progress::Progress;
 use manifest_schema::release::Image;
 use std::fmt;
 
@@ -109,11 +110,16 @@ async fn has_name(engine: &Engine, name: &str, id: &str) -> Result<bool, EngineE
     Ok(engine.inspect_image(name).await?.is_some_and(|image| image.id == id))
 }
 
-/// Gives the images of a release, which runs on after an attempt was undone, the names that its successor took.
-///
-/// # Errors
-/// When the engine fails.
-pub async fn restore(engine: &Engine, release: &Installed) -> Result<(), EngineError> {
+/// Gives the images of the release that runs on after an attempt was undone the names that its successor took.
+pub async fn restore(engine: &Engine, state: &State, progress: &dyn Progress) {
+    let Some(current) = &state.current else { return };
+    // It runs all the same, by ID.
+    if let Err(error) = give_back(engine, current).await {
+        progress.warn(&format!("images of {} lack their names: {error}", current.release));
+    }
+}
+
+async fn give_back(engine: &Engine, release: &Installed) -> Result<(), EngineError> {
     for (text, id) in release.own_images() {
         let Some(name) = KeptName::parse(text) else { continue };
         if has_name(engine, text, id).await? || engine.inspect_image(id).await?.is_none() {

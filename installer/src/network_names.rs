@@ -12,9 +12,6 @@ use manifest_schema::compose::model::{Network, Project};
 use manifest_schema::{Digest, ProjectName};
 use std::collections::BTreeMap;
 
-/// Names in the engine by keys of the Compose file.
-pub type NetworkNames = BTreeMap<String, String>;
-
 /// Options that no two networks may have alike.
 const EXCLUSIVE: [&str; 2] = ["com.docker.network.bridge.name", "parent"];
 
@@ -24,9 +21,13 @@ pub fn definition(network: &Network) -> String {
     Digest::of(&serde_json::to_vec(network).unwrap_or_default()).short()
 }
 
-/// The name of each network of `project`, where the engine has those that are `there` of the same project.
+/// The name of each network of `project`, by its key in the Compose file, where the engine has those that are `there` of the same project.
 #[must_use]
-pub fn network_names(name: &ProjectName, project: &Project, there: &[NetworkFacts]) -> NetworkNames {
+pub fn network_names(
+    name: &ProjectName,
+    project: &Project,
+    there: &[NetworkFacts],
+) -> BTreeMap<String, String> {
     let named = project.networks.iter().map(|(key, network)| {
         let usual = resource_name(name, key, network.name.as_deref());
         let named = if network.external || network.name.is_some() {

@@ -11,7 +11,6 @@ use crate::engine::container_spec::{ContainerSpec, HealthSpec, MountFrom, MountS
 use crate::engine::networks::Attachment;
 use crate::hooks;
 use crate::label;
-use crate::network_names::NetworkNames;
 use manifest_schema::compose::model::{
     Condition, FileMount, HealthCheck, MountSource, Port, Project, Restart, Service,
 };
@@ -59,7 +58,7 @@ pub struct Placement {
     /// Relative bind mounts, by their path as the model has it.
     pub binds: BTreeMap<String, Placed>,
     /// Names of the project's networks in the engine, by key.
-    pub networks: NetworkNames,
+    pub networks: BTreeMap<String, String>,
     /// Whether the engine knows `start_interval`.
     pub start_interval: bool,
 }
@@ -340,7 +339,7 @@ fn place_bind(
 fn attachments(
     name: &ServiceName,
     service: &Service,
-    networks: &NetworkNames,
+    networks: &BTreeMap<String, String>,
     container: &str,
     hash: &mut ConfigHash,
 ) -> Result<Vec<Attachment>, SpecError> {

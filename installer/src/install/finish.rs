@@ -3,11 +3,10 @@
 use super::interrupted::answers_after_undo;
 use super::prepare::Prepared;
 use super::tidy;
-use crate::engine::Engine;
 use crate::health::{Outcome, Patience};
 use crate::image_names;
 use crate::kept_answers;
-use crate::state::{self, Installed, Journal, Phase, State};
+use crate::state::{self, Installed, Journal, Phase};
 use crate::switch::{self, SwitchReport};
 use crate::target::Target;
 use anyhow::Result;
@@ -73,14 +72,6 @@ fn found(prepared: &Prepared) -> BTreeSet<String> {
     named.filter(|(name, id)| is_there(name, id)).map(|(name, _)| name).collect()
 }
 
-/// After an undo the names of images are the old ones again, too.
-pub(super) async fn names_back(engine: &Engine, state: &State, progress: &dyn Progress) {
-    let Some(current) = &state.current else { return };
-    if let Err(error) = image_names::restore(engine, current).await {
-        progress.warn(&format!("images of {} lack their names: {error}", current.release));
-    }
-}
-
 /// Puts things back after a failure and gives the error, with how things stand now where that is not as
 /// before.
 pub(super) async fn step_back(
@@ -111,7 +102,7 @@ pub(super) async fn step_back(
             ));
         }
     };
-    names_back(engine, &prepared.state, progress).await;
+    image_names::restore(engine, &prepared.state, progress).await;
     // With it go the secrets that were written for it.
     if let Err(error) = tidy::remove_folders(product, name, &prepared.state, engine).await {
         progress.warn(&format!("files of what failed are left: {error:#}"));

@@ -6,12 +6,12 @@
 //! it was committed     is tidied up
 //! ```
 
-use super::finish::names_back;
 use super::tidy;
 use crate::classify;
 use crate::engine::Engine;
 use crate::health::Patience;
 use crate::host::ProductDir;
+use crate::image_names;
 use crate::kept_answers::{self, Answers};
 use crate::state::{self, Journal, Phase, State};
 use crate::switch::{self, Volumes};
@@ -53,7 +53,7 @@ pub(super) async fn end(
     if !report.kept_volumes.is_empty() {
         progress.warn(&format!("kept, since they may hold data: {}", report.kept_volumes.join(", ")));
     }
-    names_back(engine, state, progress).await;
+    image_names::restore(engine, state, progress).await;
     kept_answers::end_attempted(product, answers_after_undo(volumes), state)?;
     state.attempt = None;
     state.seeding.clear();
