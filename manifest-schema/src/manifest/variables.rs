@@ -147,11 +147,24 @@ impl Variable {
         self.prompt.as_deref().or(self.help.as_deref())
     }
 
-    /// What is expected, in a few words: `a port, 1 to 65535`, `one of north, south`,
-    /// `text, matching ^[A-Z]+$, at least 8 characters`.
+    /// What is expected, in a few words: `port`, `one of north, south`, `string, matching ^[A-Z]+$`,
+    /// `list, separated by commas, at least 2 entries`.
     #[must_use]
     pub fn expected(&self) -> String {
         let kind = match self.kind {
+            VariableKind::Choice => format!("one of {}", self.choices.join(", ")),
+            VariableKind::Bool => "yes or no".to_owned(),
+            VariableKind::List => "list, separated by commas".to_owned(),
+            kind => kind.word().to_owned(),
+        };
+        self.within(&kind)
+    }
+
+    /// What to answer, in words that can be acted on: `a port, 1 to 65535`, `one of north, south`,
+    /// `text, matching ^[A-Z]+$, at least 8 characters`.
+    #[must_use]
+    pub fn wanted(&self) -> String {
+        let what = match self.kind {
             VariableKind::Choice => return format!("one of {}", self.choices.join(", ")),
             VariableKind::String => "text",
             VariableKind::Secret => "text that stays hidden",
@@ -164,6 +177,11 @@ impl Variable {
             VariableKind::Port if self.min.is_none() && self.max.is_none() => "a port, 1 to 65535",
             VariableKind::Port => "a port",
         };
+        self.within(what)
+    }
+
+    /// `what` with pattern and range.
+    fn within(&self, what: &str) -> String {
         let pattern = self.pattern.as_ref().map(|p| format!(", matching {p}")).unwrap_or_default();
         let unit = match self.kind {
             VariableKind::List | VariableKind::Map => " entries",
@@ -177,7 +195,7 @@ impl Variable {
             (None, Some(max)) => format!(", at most {}", counted(max, unit, "", "").trim_end()),
             (None, None) => String::new(),
         };
-        format!("{kind}{pattern}{range}")
+        format!("{what}{pattern}{range}")
     }
 
     fn of_kind(&self, value: &Value) -> Result<Value, String> {
@@ -594,7 +612,7 @@ fn default_value(r: &mut Reader, name: &str, variable: &Variable, node: &Node) -
     match variable.check(&value) {
         Ok(value) => Some(value),
         Err(why) => {
-            r.error(node, format!("`default` of variable `{name}`: {why}"), variable.expected());
+            r.error(node, format!("`default` of variable `{name}`: {why}"), variable.wanted());
             None
         }
     }
