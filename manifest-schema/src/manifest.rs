@@ -8,6 +8,7 @@
 
 mod answers;
 mod decode;
+mod fit;
 mod hidden;
 mod sources;
 mod variables;

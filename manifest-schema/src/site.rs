@@ -107,7 +107,8 @@ impl Written<'_> {
             let position = self.manifest.configs.iter().position(|config| config.to.as_str() == path);
             position.and_then(|position| configs.get(position).cloned()).or_else(|| (self.load)(path))
         };
-        let parsed = compose::parse_with_own(&texts, self.over, &env, &load)?;
+        let parsed = compose::parse_with_own(&texts, self.over, &env, &load)
+            .map_err(|mistakes| told_of_lists(mistakes, names))?;
         Ok(Made { parsed, configs, templates })
     }
 
@@ -157,6 +158,29 @@ impl Written<'_> {
     }
 }
 
+/// A variable that is there, but no word, has a value that `${NAME}` cannot take.
+fn told_of_lists(mut mistakes: Diagnostics, names: &Values) -> Diagnostics {
+    for mistake in &mut mistakes.0 {
+        let name = mistake.message.strip_prefix('`').and_then(|rest| rest.split_once("` has no value"));
+        let Some((name, value)) = name.and_then(|(name, _)| names.get_key_value(name)) else { continue };
+        let what = match value {
+            Value::Array(_) => "a list",
+            Value::Object(_) => "a map",
+            Value::Null => {
+                mistake.message = format!("`{name}` is not asked for with these answers, so it has no value");
+                mistake.hint = Some(format!("write `${{{name}:-default}}`"));
+                continue;
+            }
+            _ => continue,
+        };
+        mistake.message = format!("`{name}` is {what}, and `${{{name}}}` takes one word or number");
+        mistake.hint = Some(format!(
+            "name the file with `.j2` at its end, here and in the manifest, and write `{{% for entry in {name} %}}` in it"
+        ));
+    }
+    mistakes
+}
+
 /// Mistakes of a rendering with the answers in `site`, a values file.
 #[must_use]
 pub fn with_answers_of(site: &str, mut mistakes: Diagnostics) -> Diagnostics {
@@ -176,5 +200,33 @@ pub fn check_text(file: &str, content: &[u8]) -> Result<(), Diagnostic> {
         Err(mistake) => {
             Err(mistake.hint("save it as UTF-8, or take `.j2` from its name to carry it as it is"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_no_words() {
+        let manifest = "ferry: 1\nname: a\nversion: 1\nvariables: { l: { type: list }, e: {}, n: { when: \"false\" } }\n";
+        let manifest = Manifest::parse("ferry.yaml", manifest).unwrap();
+        let compose = ["services: { a: { image: \"${l}\", user: \"${n}\", command: \"${e}\" } }".to_owned()];
+        let written = Written {
+            manifest: &manifest,
+            shown_root: "",
+            compose: &compose,
+            dotenv: None,
+            configs: &[],
+            load: &|_| None,
+            template: &|_| None,
+            over: None,
+        };
+        let values = serde_json::json!({ "l": ["x"], "e": "x", "n": null });
+        let values: Values = serde_json::from_value(values).unwrap();
+        let error = written.make(&names(&manifest, &values, "host")).unwrap_err().to_string();
+        assert!(error.contains("`l` is a list, and `${l}` takes one word or number"), "{error}");
+        assert!(error.contains("name the file with `.j2`") && !error.contains("did you mean"), "{error}");
+        assert!(error.contains("`n` is not asked for with these answers"), "{error}");
     }
 }

@@ -94,7 +94,7 @@ fn mistakes_in_services() {
         ("deploy: { replicas: 2 }, ports: ['80:80']", "port 80 of the host can be published once"),
         ("scale: 2, container_name: x", "but one `container_name`"),
         ("deploy: { resources: { reservations: { devices: [{}] } } }", "the device has no `capabilities`"),
-        ("scale: 200", "it must lie between 0 and 100"),
+        ("scale: 200", "it must lie between 1 and 100"),
         ("gpus: some", "`gpus` is `all` or a list"),
         ("blkio_config: { weight: 5 }", "must lie between 10 and 1000"),
         ("provider: {}", "`provider` is not supported"),

@@ -241,7 +241,7 @@ pub fn resolve(
 /// The question, and what can be answered.
 fn asked_for(variable: &Variable) -> String {
     let question = variable.question().map(|what| format!("{what}: ")).unwrap_or_default();
-    format!("{question}{}", variable.expected())
+    format!("{question}{}", variable.wanted())
 }
 
 /// What to answer instead of `value`.

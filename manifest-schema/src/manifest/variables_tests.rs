@@ -211,6 +211,10 @@ fn what_is_expected_has_its_unit() {
          c: { choices: [a, b] }\n  b: { type: bool }\n",
     );
     let expected = |name: &str| variables[name].expected();
+    assert_eq!(expected("i"), "int, 1 to 9");
+    assert_eq!(expected("s"), "string, matching ^[a-z]+$, at least 8 characters");
+    assert_eq!(expected("l"), "list, separated by commas, at most 3 entries");
+    let expected = |name: &str| variables[name].wanted();
     assert_eq!(expected("i"), "a whole number, 1 to 9");
     assert_eq!(expected("s"), "text, matching ^[a-z]+$, at least 8 characters");
     assert_eq!(expected("l"), "a list: values with commas between them, or `[a, b]`, at most 3 entries");
