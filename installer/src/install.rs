@@ -39,6 +39,7 @@ use prepare::{Prepared, prepare, target};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -133,8 +134,8 @@ fn open_file(path: &Path) -> Result<File> {
             .hint("name the bundle in it, which ends in .fz")
             .into());
     }
-    if !metadata.is_file() {
-        return Err(Failure::new(Class::Files, format!("{shown} is not an ordinary file"))
+    if metadata.file_type().is_fifo() {
+        return Err(Failure::new(Class::Files, format!("{shown} is a pipe"))
             .hint("copy the bundle to a disk or a stick first: it is read more than once")
             .into());
     }

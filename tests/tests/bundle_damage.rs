@@ -270,7 +270,7 @@ fn files_that_are_no_bundles_are_refused() {
     for name in ["text", "zeros", "plain.tar", "packed.tar.zst", "packed.tar.gz", "begins.zst"] {
         bench.refused(name, &at(name), DAMAGED, &[]);
     }
-    bench.refused("/dev/null", Path::new("/dev/null"), FILES, &[]);
+    bench.refused("/dev/null", Path::new("/dev/null"), DAMAGED, &[]);
     bench.refused("a folder", bench.folder.path(), FILES, &[]);
     bench.refused("nothing", &at("missing.fz"), FILES, &[]);
     bench.nothing_changed();

@@ -230,15 +230,17 @@ fn values_that_grow_end() {
     assert!(holds("('x'*100000000)|length > 1", &values()).unwrap_err().contains("more than 16 MiB"));
 }
 
+/// What the engine itself makes of a template, with nothing bounded.
+fn plain(text: &str) -> Result<String, ()> {
+    let mut plain = Environment::new();
+    plain.set_undefined_behavior(UndefinedBehavior::Strict);
+    plain.set_syntax(syntax().unwrap());
+    plain.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    plain.render_str(text, minijinja::value::Serde(&nested(&values()))).map_err(|_| ())
+}
+
 #[test]
 fn what_is_bounded_means_what_it_meant() {
-    let template = |text: &str| {
-        let mut plain = Environment::new();
-        plain.set_undefined_behavior(UndefinedBehavior::Strict);
-        plain.set_syntax(syntax().unwrap());
-        plain.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        plain.render_str(text, minijinja::value::Serde(&nested(&values()))).map_err(|_| ())
-    };
     let raw = "long raw text of more than sixty-four bytes, with { and {{ '{{' }} in it: {% raw %}{{ this stays as it is, however long it may be, all of it, {% endraw %} ";
     for text in [
         "{{ 1 ~ 2 ~ 3 + 4 }}",
@@ -268,7 +270,7 @@ fn what_is_bounded_means_what_it_meant() {
         "{{ 'x' + nope }}",
     ] {
         let ours = render("t.j2", text, &values());
-        assert_eq!(ours.clone().map_err(|_| ()), template(text), "{text}: {ours:?}");
+        assert_eq!(ours.clone().map_err(|_| ()), plain(text), "{text}: {ours:?}");
     }
     assert!(refused("{{ 'x' ~ (tls and\n cameras[9].name) }}").starts_with("t.j2:2:2: "));
     assert!(
@@ -294,7 +296,57 @@ fn the_longest_chains_allowed_fit_in_the_stack() {
     let _ = render("t.j2", &format!("{{{{ {}1 }}}}", "(-".repeat(MAX_CHAIN / 2)), &values());
 }
 
+/// Expressions of all that is bounded, in each other.
+fn expressions() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "1",
+        "2.5",
+        "-3",
+        "'a'",
+        "'ä b'",
+        "true",
+        "tls",
+        "plant_name",
+        "cameras",
+        "cameras[0].name",
+        "ferry.name",
+        "[1, 'x']",
+        "(1, 2)",
+        "{'k': 1}",
+        "range(3)",
+    ]);
+    leaf.prop_map(str::to_owned).prop_recursive(4, 24, 3, |inner| {
+        let filters =
+            ["upper", "string", "list", "length", "join", "tojson", "first", "reverse", "replace('a', 'bb')"];
+        prop_oneof![
+            (
+                inner.clone(),
+                prop::sample::select(vec!["~", "+", "*", "-", " and ", " in ", " == ", "~ ", " +\n"]),
+                inner.clone()
+            )
+                .prop_map(|(a, operator, b)| format!("{a}{operator}{b}")),
+            inner.clone().prop_map(|a| format!("({a})")),
+            (inner.clone(), prop::sample::select(filters.to_vec()))
+                .prop_map(|(a, filter)| format!("{a}|{filter}")),
+            (inner.clone(), 0..4_usize).prop_map(|(a, from)| format!("({a})[{from}:]")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("[{a}, {b}]")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{{'x': {a}, 'y': {b}}}")),
+            (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("({a} if {b} else {c})")),
+        ]
+    })
+}
+
 proptest! {
+    #[test]
+    fn any_expression_means_what_it_meant(expression in expressions()) {
+        let text = format!("a {{{{ {expression} }}}} b {{% set x = {expression} %}}{{{{ x }}}}");
+        match (render("t.j2", &text, &values()), plain(&text)) {
+            // `none` is a mistake of ours alone.
+            (Err(error), Ok(_)) => prop_assert!(error.to_string().contains("has no value"), "{}: {}", text, error),
+            (ours, theirs) => prop_assert_eq!(ours.map_err(|_| ()), theirs, "{}", text),
+        }
+    }
+
     #[test]
     fn any_text_is_rendered_or_refused(text in "([{}%#a-c|.()' 0-9\\n-]|\\{\\{|\\}\\}|\\{%|%\\}|for|in|if|cameras){0,30}") {
         if let Err(error) = render("t.j2", &text, &values()) {
