@@ -5,7 +5,7 @@
 //! no clock, no randomness, no environment; `include`, `import` and `extends` find only templates below
 //! the root folder, by names that stand in the template itself, so that it is known before what a bundle
 //! has to carry; an undefined name is a mistake, not an empty text; an endless loop, endless output and a value
-//! that doubles in each round end in bounded memory ([`bounds`]). The language is that of minijinja, a subset of
+//! that doubles in each round end in bounded memory (`bounds`). The language is that of minijinja, a subset of
 //! Jinja 2.
 
 mod bounds;
