@@ -126,8 +126,9 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> Command {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", script]);
+        // A shell that begins with SIGINT ignored, as below `nohup … &`, can set no trap for it.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT", "/bin/sh", "-c", script]);
         command
     }
 
