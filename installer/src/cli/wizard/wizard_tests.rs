@@ -400,15 +400,26 @@ fn a_remembered_answer_that_does_not_fit_any_more_is_asked_for() {
 
 #[test]
 fn what_the_bundle_says_cannot_steer_the_terminal() {
-    let evil = "\"e\\u001b[2J\\u202e\\u009bl\\nforged line\"";
-    let site = site(&format!(
-        "  a: {{ prompt: {evil}, help: {evil}, default: {evil}, pattern: \"e\\u001b\\u202e?\" }}\n  \
-         b: {{ prompt: {evil}, choices: [{evil}, x] }}\n  c: {{ prompt: {evil}, type: list, default: [{evil}] }}\n",
-    ));
+    let mut site = site(
+        "  a: { prompt: EVIL, help: EVIL, default: EVIL, pattern: \"E\\u001b?\\u202e?\" }\n  \
+         b: { prompt: EVIL, choices: [EVIL, x] }\n  c: { prompt: EVIL, type: list, default: [EVIL] }\n",
+    );
+    // No manifest is read with these; nothing depends on that here.
+    let evil = |text: &str| text.replace("EVIL", "E\u{1b}[2J\u{202e}\u{9b}l\nforged line");
+    for variable in site.manifest.variables.values_mut() {
+        for text in [&mut variable.prompt, &mut variable.help].into_iter().flatten() {
+            *text = evil(text);
+        }
+        variable.choices = variable.choices.iter().map(|choice| evil(choice)).collect();
+        variable.default = variable.default.take().map(|value| match value {
+            Value::Array(items) => items.iter().filter_map(Value::as_str).map(evil).collect(),
+            other => evil(other.as_str().unwrap()).into(),
+        });
+    }
     let (_, person) =
         site.answers(&["?", "\u{1b}[1m", "z", "", "?", "\u{1b}[2m", "1", "?", "\u{1b}[3m", "", ""]);
     assert_eq!(person.text().matches("that holds a control character").count(), 3, "{}", person.text());
-    assert!(person.saw("`z` does not match the pattern e"));
+    assert!(person.saw("`z` does not match the pattern E"));
     let typed = |line: &&String| !line.contains("> ");
     for line in person.seen.iter().filter(typed) {
         assert!(!line.chars().any(human::steers), "{line:?}");
@@ -428,5 +439,6 @@ fn options_give_the_same_answers_again() {
                 t: {}\n  s: { type: secret }\n";
     let site = site(text);
     let (_, _, options) = site.outcome(&["", "a, b", "y", "two words", "pass", "pass", "q"]);
-    assert_eq!(options, ["--set 'k=a, b'", "--set b=yes", "--set 't=two words'"]);
+    let list = "--set 'l=[{\"n\":1}]'";
+    assert_eq!(options, [list, "--set 'k=a, b'", "--set b=yes", "--set 't=two words'"]);
 }
