@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 pub(in crate::cli) struct Terminal<'a> {
     output: Output,
     cancel: &'a CancellationToken,
+    /// From a hidden question to the next one that is not, so that nothing shows in between.
+    hiding: Option<Hidden>,
 }
 
 enum Event {
@@ -29,7 +31,7 @@ enum Event {
 
 impl<'a> Terminal<'a> {
     pub(in crate::cli) fn new(output: Output, cancel: &'a CancellationToken) -> Self {
-        Self { output: output.for_stderr(), cancel }
+        Self { output: output.for_stderr(), cancel, hiding: None }
     }
 
     /// Waits for a line, or for a signal that asks for an end. Needs the runtime.
@@ -85,7 +87,11 @@ impl Person for Terminal<'_> {
 
     fn read(&mut self, prompt: &str, hidden: bool) -> Result<Option<String>> {
         // Before the prompt: what is typed as soon as it stands there is hidden, too.
-        let hiding = if hidden { Some(Hidden::begin().context("hiding what is typed")?) } else { None };
+        match (hidden, &self.hiding) {
+            (true, None) => self.hiding = Some(Hidden::begin().context("hiding what is typed")?),
+            (false, Some(_)) => self.hiding = None,
+            _ => {}
+        }
         let show = || {
             let _ = write!(io::stderr(), "{prompt}").and_then(|()| io::stderr().flush());
         };
@@ -93,7 +99,7 @@ impl Person for Terminal<'_> {
             show();
             let line = self.wait(|| {
                 // The shell has set the terminal up for itself meanwhile.
-                if let Some(hiding) = &hiding {
+                if let Some(hiding) = &self.hiding {
                     let _ = hiding.again();
                 }
                 show();
