@@ -9,10 +9,11 @@ mod services;
 mod signals;
 mod wizard;
 
-use crate::health::Patience;
+use crate::engine;
 use crate::host::DEFAULT_ROOT;
+use crate::install::verify;
 use crate::install::{self, Ask, Questions, Request};
-use crate::{classify, verify};
+use crate::services::health::Patience;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use confirm::confirm;
@@ -218,7 +219,7 @@ pub fn main() -> std::process::ExitCode {
     };
     match result {
         Ok(()) => ferry_terminal::done(output),
-        Err(error) => ferry_terminal::exit_with(&classify::engine(error), output),
+        Err(error) => ferry_terminal::exit_with(&engine::classed(error), output),
     }
 }
 

@@ -11,23 +11,27 @@
 mod asking;
 mod finish;
 mod interrupted;
+pub mod plan;
+pub mod preflight;
 mod prepare;
 mod tidy;
+pub mod verify;
 
+use crate::bundle_errors;
 use crate::engine::Engine;
-use crate::health::Patience;
-use crate::host::{self, Root};
-use crate::import::{self};
-use crate::kept;
-use crate::kept_answers;
-use crate::lay_out;
-use crate::parking::{self, Standing};
-use crate::plan::Plan;
-use crate::state::{self, Journal, Phase};
-use crate::switch::{self, SwitchReport};
-use crate::target::Target;
+use crate::host::answers;
+use crate::host::retained;
+use crate::host::state::{self, Journal, Phase};
+use crate::host::{Root, files};
+use crate::images::import::{self};
+use crate::install::plan::Plan;
+use crate::release::lay_out;
+use crate::release::seeding;
+use crate::services::health::Patience;
+use crate::services::parking::{self, Standing};
+use crate::services::switch::{self, SwitchError, SwitchReport};
+use crate::services::target::Target;
 use crate::trust::{self, Origin};
-use crate::{classify, seeding};
 use anyhow::{Context, Result};
 pub use asking::{Ask, Questions};
 use bundle_format::{Bundle, UnverifiedBundle};
@@ -110,7 +114,7 @@ pub struct Opened {
 /// When it is no bundle, damaged in its head, cut short, or not trusted.
 pub fn open(request: &Request, root: &Root, confirm: trust::Confirm<'_>) -> Result<Opened> {
     let mut file = open_file(&request.bundle)?;
-    let classified = |error| classify::bundle(error, &request.bundle);
+    let classified = |error| bundle_errors::unusable(error, &request.bundle);
     let unverified = UnverifiedBundle::read(&mut file).map_err(classified)?;
     let decision = trust::decide(root, &unverified, &request.bundle, &request.trust, confirm)?;
     let verified = unverified.verify(decision.trust(), &mut file).map_err(classified)?;
@@ -164,9 +168,9 @@ pub async fn install(
     }
     if prepared.plan.is_empty(&prepared.state) {
         // Nothing that runs depends on it: but the next release may.
-        kept_answers::remember(&prepared.product, &prepared.site.answers)?;
+        answers::remember(&prepared.product, &prepared.site.answers)?;
         if !request.kept {
-            kept::keep(&bundle, &prepared.product, &prepared.id)?;
+            retained::keep(&bundle, &prepared.product, &prepared.id)?;
         }
         return Ok(Ending::Unchanged { release: prepared.id });
     }
@@ -193,7 +197,7 @@ async fn carry_out(
     let report = match done {
         Ok(report) => report,
         Err(error) => {
-            let error = classify::read_again(error);
+            let error = bundle_errors::read_again(error);
             let (patience, progress) = (request.patience.for_what_ran(), progress.as_ref());
             return Err(
                 finish::step_back(name, &patience, prepared, &mut journal, step, error, progress).await
@@ -237,7 +241,7 @@ async fn stage_switch_commit(
     progress.begin("starting", None);
     let switched =
         switch::switch(&prepared.engine, &target, &request.patience, progress.as_ref(), cancel).await;
-    let report = switched.map_err(classify::switch)?;
+    let report = switched.map_err(SwitchError::into_failure)?;
     journal.done(step)?;
     progress.end(&format!(
         "{} healthy or running",
@@ -268,21 +272,23 @@ async fn stage(
     prepared.state.engine = Some(prepared.engine.facts().address.clone());
     prepared.save_attempt()?;
     let Prepared { id, product, attempt, engine, site, images, inventory, .. } = &*prepared;
-    kept_answers::keep_attempted(product, &site.answers)?;
+    answers::keep_attempted(product, &site.answers)?;
     let importing = import::import(engine, bundle, images, inventory, progress);
     let ids = tokio::select! {
         ids = importing => ids?,
-        () = cancel.cancelled() => return Err(classify::cancelled()),
+        () = cancel.cancelled() => return Err(Failure::cancelled().into()),
     };
     if !images.missing.is_empty() {
         engine.sync_data().await?;
     }
     lay_out::lay_out(bundle, site, product, id, progress.as_ref())?;
     if !request.kept {
-        kept::keep(bundle, product, id)?;
+        retained::keep(bundle, product, id)?;
     }
     let target = target(product, id, &attempt.name, site, release, engine, &ids, &prepared.state).await?;
-    switch::prepare_networks_volumes(engine, &target, progress.as_ref()).await.map_err(classify::switch)?;
+    switch::prepare_networks_volumes(engine, &target, progress.as_ref())
+        .await
+        .map_err(SwitchError::into_failure)?;
     let seeds = prepared.plan.seeds.clone();
     if let Some(image) = ids.values().next().cloned() {
         seeding::fill(
@@ -298,7 +304,7 @@ async fn stage(
         .await?;
     }
     if cancel.is_cancelled() {
-        return Err(classify::cancelled());
+        return Err(Failure::cancelled().into());
     }
     Ok((target, ids))
 }
@@ -324,9 +330,9 @@ fn keep_program(root: &Root, replace: bool, progress: &dyn Progress) -> Result<(
         _ => {}
     }
     if let Some(folder) = target.parent() {
-        host::make_private_dir(folder)?;
+        files::make_private_dir(folder)?;
     }
-    host::write_whole(&target, &content, 0o755)
+    files::write_whole(&target, &content, 0o755)
 }
 
 /// Where services can be reached, also where the engine has chosen the port.

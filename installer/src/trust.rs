@@ -2,7 +2,7 @@
 //! person who compares and types. A key that lies only on the stick is never trusted silently, and
 //! once a key is pinned nobody is asked about another: it has to be named.
 
-use crate::host::{self, Root};
+use crate::host::{Root, files};
 use anyhow::{Context, Result};
 use bundle_format::allowed_signers::AllowedSigner;
 use bundle_format::signature::{Trust, fingerprint};
@@ -179,7 +179,7 @@ fn same(text: &str, fingerprint: &str) -> bool {
 /// When the file is there and cannot be used: an unreadable pin must not look like none.
 pub fn pinned(root: &Root) -> Result<Vec<AllowedSigner>> {
     let path = root.allowed_signers();
-    let Some(bytes) = host::read_bounded(&path, limits::MAX_STATE_BYTES)? else { return Ok(Vec::new()) };
+    let Some(bytes) = files::read_bounded(&path, limits::MAX_STATE_BYTES)? else { return Ok(Vec::new()) };
     let text = String::from_utf8(bytes).with_context(|| format!("{} is not text", path.display()))?;
     let (signers, bad) = allowed_signers::parse(&text);
     if signers.is_empty() && !bad.is_empty() {
@@ -199,8 +199,8 @@ pub fn pinned(root: &Root) -> Result<Vec<AllowedSigner>> {
 pub fn pin(root: &Root, principal: &str, signer: &Signer) -> Result<()> {
     let path = root.allowed_signers();
     let folder = path.parent().context("the trust folder")?;
-    host::make_private_dir(folder)?;
-    let mut text = match host::read_bounded(&path, limits::MAX_STATE_BYTES)? {
+    files::make_private_dir(folder)?;
+    let mut text = match files::read_bounded(&path, limits::MAX_STATE_BYTES)? {
         Some(bytes) => String::from_utf8(bytes).with_context(|| format!("{} is not text", path.display()))?,
         None => String::new(),
     };
@@ -208,7 +208,7 @@ pub fn pin(root: &Root, principal: &str, signer: &Signer) -> Result<()> {
         text.push('\n');
     }
     text.push_str(&allowed_signers::line(principal, signer.key())?);
-    host::write_whole(&path, text.as_bytes(), 0o600)
+    files::write_whole(&path, text.as_bytes(), 0o600)
 }
 
 #[cfg(test)]

@@ -86,6 +86,12 @@ impl Failure {
         Self { class, fact: fact.into(), hint: None, source: None }
     }
 
+    /// The failure of whatever Ctrl-C has stopped.
+    #[must_use]
+    pub fn cancelled() -> Self {
+        Self::new(Class::Cancelled, "stopped by Ctrl-C")
+    }
+
     /// With what to do about it, without the internet.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -111,6 +117,22 @@ impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(AsRef::as_ref)
     }
+}
+
+/// An error and its causes in one line, nothing said twice.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
 }
 
 /// What a failure says and how the program ends because of it.

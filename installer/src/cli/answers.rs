@@ -1,6 +1,6 @@
 //! Answers to the site's variables, from the environment, `--values` and `--set`.
 
-use crate::host;
+use crate::host::files;
 use anyhow::Result;
 use ferry_terminal::{Class, Failure};
 use manifest_schema::limits;
@@ -46,7 +46,7 @@ pub(super) fn read(
 
 fn from_file(path: &Path) -> Result<Given> {
     let shown = path.display().to_string();
-    let bytes = host::read_bounded(path, limits::MAX_YAML_BYTES as u64)?;
+    let bytes = files::read_bounded(path, limits::MAX_YAML_BYTES as u64)?;
     let bytes = bytes.ok_or_else(|| Failure::new(Class::Files, format!("there is no file {shown}")))?;
     let text = String::from_utf8(bytes).map_err(|_| {
         Failure::new(Class::Input, format!("{shown} is not UTF-8 text")).hint("save it as UTF-8")

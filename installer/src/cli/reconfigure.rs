@@ -2,12 +2,13 @@
 
 use super::services::product_of;
 use super::{Common, Which, answers, confirm, ending, wizard};
-use crate::health::Patience;
+use crate::host::answers as host_answers;
+use crate::host::random;
+use crate::host::state::State;
 use crate::host::{ProductDir, Root};
+use crate::install::plan::Plan;
 use crate::install::{self, Ask, Ending, Questions, Request};
-use crate::plan::Plan;
-use crate::state::State;
-use crate::{kept_answers, random};
+use crate::services::health::Patience;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use ferry_terminal::{Class, Failure, Output, human};
@@ -280,7 +281,7 @@ fn manifest(task: &Task) -> Result<Manifest> {
 fn list(which: &Which, common: &Common, output: Output) -> Result<()> {
     let task = task(which, Given::default(), common)?;
     let manifest = manifest(&task)?;
-    let values = kept_answers::remembered(&task.product, &manifest, false)?;
+    let values = host_answers::remembered(&task.product, &manifest, false)?;
     let secrets: Vec<Secret> = in_order(&manifest.variables)
         .into_iter()
         .filter(|(_, variable)| variable.kind == VariableKind::Secret)

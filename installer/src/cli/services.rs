@@ -1,17 +1,16 @@
 //! Commands on what is installed: status, logs, stop, start, uninstall.
 
 use super::{Common, Which, confirm};
-use crate::classify;
 use crate::engine::containers::{Health, RunState};
 use crate::engine::{Engine, EngineError};
-use crate::health::Patience;
+use crate::host::answers::{self, Answers};
+use crate::host::state::{Attempt, Phase, State};
 use crate::host::{ProductDir, Root};
-use crate::kept_answers::{self, Answers};
-use crate::lifecycle::{self, ServiceStatus, Uninstall};
-use crate::sequence::SequenceError;
-use crate::site;
-use crate::state::{Attempt, Phase, State};
-use crate::switch::SwitchError;
+use crate::operate::{self, ServiceStatus, Uninstall};
+use crate::release::site;
+use crate::services::health::Patience;
+use crate::services::sequence::SequenceError;
+use crate::services::switch::SwitchError;
 use anyhow::{Context, Result};
 use ferry_terminal::{Class, Failure, Output, human};
 use futures_util::StreamExt;
@@ -67,21 +66,14 @@ async fn connect(which: &Which, common: &Common) -> Result<(Engine, ProjectName,
     let (name, product) = product_of(which, common)?;
     let remembered = State::load(&product)?.engine;
     let host = common.engine.clone().or(remembered);
-    let engine = Engine::connect(host.as_deref()).await.map_err(|error| {
-        let hint = error.hint();
-        let failure = Failure::new(Class::Engine, classify::chain(&error));
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    })?;
+    let engine = Engine::connect(host.as_deref()).await.map_err(EngineError::into_failure)?;
     Ok((engine, name, product))
 }
 
 pub(super) async fn status(which: &Which, check: bool, common: &Common, output: Output) -> Result<()> {
     let (engine, name, product) = connect(which, common).await?;
     let state = State::load(&product)?;
-    let services = lifecycle::status(&engine, &name).await?;
+    let services = operate::status(&engine, &name).await?;
     let changing = state.attempt.is_some() && product.is_locked();
     let places = state.current.as_ref().map(|current| current.places.clone()).unwrap_or_default();
     let missing = if changing { Vec::new() } else { missing(&places, &services) };
@@ -208,7 +200,7 @@ pub(super) async fn stop(
     let (engine, name, product) = connect(which, common).await?;
     let _lock = product.lock()?;
     progress.begin("stopping", None);
-    let stopped = lifecycle::stop(&engine, &name, progress.as_ref(), cancel).await.map_err(of_sequence)?;
+    let stopped = operate::stop(&engine, &name, progress.as_ref(), cancel).await.map_err(of_sequence)?;
     progress.end(&human::count(stopped.len(), "service"));
     report(output, &serde_json::json!({ "stopped": stopped }), || format!("{name} is stopped"))
 }
@@ -233,9 +225,9 @@ pub(super) async fn start(
     };
     progress.begin("starting", None);
     let patience = Patience::default();
-    let up = lifecycle::start(&engine, &name, &current.done, &patience, progress.as_ref(), cancel).await;
+    let up = operate::start(&engine, &name, &current.done, &patience, progress.as_ref(), cancel).await;
     let up = up.map_err(of_sequence)?;
-    let missing = missing(&current.places, &lifecycle::status(&engine, &name).await?);
+    let missing = missing(&current.places, &operate::status(&engine, &name).await?);
     if !missing.is_empty() {
         let fact = format!("{name} does not run whole: {} removed by somebody", were(&missing));
         return Err(Failure::new(Class::Preflight, fact).hint("install its bundle again").into());
@@ -255,7 +247,7 @@ pub(super) async fn logs(
     cancel: &CancellationToken,
 ) -> Result<()> {
     let (engine, name, _) = connect(which, common).await?;
-    let lines = match lifecycle::logs(&engine, &name, service, tail, follow).await {
+    let lines = match operate::logs(&engine, &name, service, tail, follow).await {
         Err(EngineError::Refused { status: 404, message, .. }) => {
             return Err(Failure::new(Class::Usage, message).hint("`status` lists the services").into());
         }
@@ -272,7 +264,7 @@ pub(super) async fn logs(
         if output.json {
             output.line(&serde_json::to_string(&line)?);
         } else {
-            output.line(&format!("{:<12} | {}", line.service, crate::failure::clean(&line.text)));
+            output.line(&format!("{:<12} | {}", line.service, crate::services::failure::clean(&line.text)));
         }
     }
 }
@@ -316,14 +308,14 @@ pub(super) async fn uninstall(
         biased;
         // Every step can be taken again, so leaving between two of them loses nothing.
         () = cancel.cancelled() => return Err(stopped().into()),
-        removed = lifecycle::uninstall(&engine, &name, &request, progress.as_ref()) => removed?,
+        removed = operate::uninstall(&engine, &name, &request, progress.as_ref()) => removed?,
     };
     if cancel.is_cancelled() {
         return Err(stopped().into());
     }
     let committed = state.attempt.as_ref().is_some_and(|attempt| attempt.phase == Phase::Committed);
     let answers = if committed { Answers::Adopt } else { Answers::KeepNew };
-    kept_answers::end_attempted(&product, answers, &state)?;
+    answers::end_attempted(&product, answers, &state)?;
     let kept_files = remove_files(&product, volumes)?;
     progress.end(&human::count(removed.containers.len(), "container"));
     report(output, &serde_json::json!({ "removed": removed }), || {
@@ -347,7 +339,7 @@ pub(super) async fn uninstall(
 fn remove_files(product: &ProductDir, data_too: bool) -> Result<Vec<PathBuf>> {
     let mut keep = vec![product.external(), product.file(site::OVERRIDE)];
     if !data_too {
-        keep.extend(kept_answers::files(product)?);
+        keep.extend(answers::files(product)?);
         keep.push(product.data());
     }
     let mut kept = Vec::new();
@@ -382,5 +374,5 @@ fn report(output: Output, value: &serde_json::Value, text: impl FnOnce() -> Stri
 }
 
 fn of_sequence(error: SequenceError) -> anyhow::Error {
-    classify::switch(SwitchError::from(error))
+    SwitchError::from(error).into_failure()
 }

@@ -298,7 +298,7 @@ mod tests {
         let other = tokio::net::UnixListener::bind(&paths[2]).unwrap();
         let error = Engine::first_of(&paths).await.unwrap_err();
         assert!(matches!(error, EngineError::NotTheOther { .. }), "{error}");
-        let text = crate::classify::chain(&error) + &error.hint().unwrap();
+        let text = ferry_terminal::failure::chain(&error) + &error.hint().unwrap();
         assert!(text.contains("docker.sock") && text.contains("--engine unix://"), "{text}");
         assert!(text.contains("podman.sock") && text.contains("systemctl start docker"), "{text}");
         // Nobody knocked there.

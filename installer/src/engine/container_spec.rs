@@ -1,4 +1,4 @@
-//! A container to be made, in plain values: what [`crate::service_spec`] computes, tests compare and
+//! A container to be made, in plain values: what [`crate::services::spec`] computes, tests compare and
 //! `--dry-run` can print. Only the last step turns it into the engine's own request.
 
 use super::networks::Attachment;

@@ -4,8 +4,8 @@
 //! while they are asked.
 
 use crate::host::ProductDir;
-use crate::kept_answers;
-use crate::site::{self, Values};
+use crate::host::answers;
+use crate::release::site::{self, Values};
 use anyhow::Result;
 use bundle_format::Bundle;
 use manifest_schema::manifest::{Given, Manifest};
@@ -45,8 +45,8 @@ pub(super) fn with_answers(
     if !given.fits(&manifest.variables) {
         return Ok(given);
     }
-    let remembered = kept_answers::remembered(product, &manifest, resumes)?;
-    let tried = kept_answers::tried(product)?;
+    let remembered = answers::remembered(product, &manifest, resumes)?;
+    let tried = answers::tried(product)?;
     let questions =
         Questions { manifest: &manifest, given: given.values(), remembered: &remembered, tried: &tried };
     let answers = ask(&questions)?;

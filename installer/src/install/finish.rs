@@ -3,12 +3,12 @@
 use super::interrupted::answers_after_undo;
 use super::prepare::Prepared;
 use super::tidy;
-use crate::health::{Outcome, Patience};
-use crate::image_names;
-use crate::kept_answers;
-use crate::state::{self, Installed, Journal, Phase};
-use crate::switch::{self, SwitchReport};
-use crate::target::Target;
+use crate::host::answers;
+use crate::host::state::{self, Installed, Journal, Phase};
+use crate::images::names;
+use crate::services::health::{Outcome, Patience};
+use crate::services::switch::{self, SwitchReport};
+use crate::services::target::Target;
 use anyhow::Result;
 use bundle_format::{Bundle, Signer};
 use manifest_schema::ProjectName;
@@ -102,13 +102,13 @@ pub(super) async fn step_back(
             ));
         }
     };
-    image_names::restore(engine, &prepared.state, progress).await;
+    names::restore(engine, &prepared.state, progress).await;
     // With it go the secrets that were written for it.
     if let Err(error) = tidy::remove_folders(product, name, &prepared.state, engine).await {
         progress.warn(&format!("files of what failed are left: {error:#}"));
     }
-    let recorded = kept_answers::end_attempted(product, answers_after_undo(*volumes), &prepared.state)
-        .and_then(|()| {
+    let recorded =
+        answers::end_attempted(product, answers_after_undo(*volumes), &prepared.state).and_then(|()| {
             prepared.state.attempt = None;
             prepared.state.seeding.clear();
             prepared.state.save(&prepared.product)?;

@@ -7,14 +7,14 @@
 //! ```
 
 use super::tidy;
-use crate::classify;
 use crate::engine::Engine;
-use crate::health::Patience;
 use crate::host::ProductDir;
-use crate::image_names;
-use crate::kept_answers::{self, Answers};
-use crate::state::{self, Journal, Phase, State};
-use crate::switch::{self, Volumes};
+use crate::host::answers::{self, Answers};
+use crate::host::state::{self, Journal, Phase, State};
+use crate::images::names;
+use crate::services::health::Patience;
+use crate::services::switch::SwitchError;
+use crate::services::switch::{self, Volumes};
 use anyhow::Result;
 use manifest_schema::progress::Progress;
 use manifest_schema::{ProjectName, ReleaseId};
@@ -46,15 +46,15 @@ pub(super) async fn end(
     journal.begin("undo")?;
     let volumes = volumes_of(attempt.phase);
     let undone = switch::undo(engine, name, &attempt.name, volumes, patience, progress).await;
-    let report = undone.map_err(classify::switch)?;
+    let report = undone.map_err(SwitchError::into_failure)?;
     for failure in &report.failures {
         progress.warn(&format!("{} was put back and does not come up: {}", failure.service, failure.reason));
     }
     if !report.kept_volumes.is_empty() {
         progress.warn(&format!("kept, since they may hold data: {}", report.kept_volumes.join(", ")));
     }
-    image_names::restore(engine, state, progress).await;
-    kept_answers::end_attempted(product, answers_after_undo(volumes), state)?;
+    names::restore(engine, state, progress).await;
+    answers::end_attempted(product, answers_after_undo(volumes), state)?;
     state.attempt = None;
     state.seeding.clear();
     state.save(product)?;

@@ -4,22 +4,25 @@ use super::asking::{self, Ask};
 use super::{Request, interrupted};
 use crate::engine::Engine;
 use crate::engine::inventory::Inventory;
+use crate::engine::label;
+use crate::host::answers;
+use crate::host::random;
+use crate::host::state::{Attempt, Phase, State};
 use crate::host::{Lock, ProductDir, Root};
-use crate::import::{self, ImportPlan};
-use crate::label;
-use crate::lay_out;
-use crate::network_names::network_names;
-use crate::plan::Plan;
-use crate::preflight::{self, About, Finding};
-use crate::service_spec::Placement;
-use crate::site::{self, HostProvides, Site, Unfit, Values};
-use crate::state::{Attempt, Phase, State};
-use crate::switch::{self, Volumes};
-use crate::target::Target;
-use crate::{changes, classify, kept_answers, random, seeding};
+use crate::images::import::{self, ImportPlan};
+use crate::install::plan::Plan;
+use crate::install::preflight::{self, About, Finding};
+use crate::release::changes;
+use crate::release::lay_out;
+use crate::release::seeding;
+use crate::release::site::{self, HostProvides, Site, Unfit, Values};
+use crate::services::network_names::network_names;
+use crate::services::spec::Placement;
+use crate::services::switch::{self, Volumes};
+use crate::services::target::Target;
 use anyhow::Result;
 use bundle_format::{Bundle, check, slim};
-use ferry_terminal::{Class, Failure};
+use ferry_terminal::{Class, Failure, failure};
 use manifest_schema::ReleaseId;
 use manifest_schema::compose::model::MountSource;
 use manifest_schema::manifest::{Given, VariableKind};
@@ -80,7 +83,7 @@ pub(super) async fn prepare(
         }
         Err(error) => {
             let fix = error.hint().unwrap_or_else(|| "start the engine".to_owned());
-            findings.push(Finding::new(classify::chain(&error), fix));
+            findings.push(Finding::new(failure::chain(&error), fix));
             None
         }
     };
@@ -101,7 +104,7 @@ pub(super) async fn prepare(
         warn_of_shown_secrets(&values, bundle, progress.as_ref());
     }
     if own_attempt(&state, &id).is_some() {
-        let mut names = kept_answers::attempted(&product)?;
+        let mut names = answers::attempted(&product)?;
         names.retain(|name| !values.values().contains_key(name));
         if !names.is_empty() {
             let names = names.join(", ");
@@ -192,7 +195,7 @@ impl Host<'_> {
         let Self { request, root, bundle, product, id, engine, give } = *self;
         let release = bundle.release();
         let attempted = own_attempt(state, id);
-        let remembered = kept_answers::remembered(product, &site::manifest(bundle)?, attempted.is_some())?;
+        let remembered = answers::remembered(product, &site::manifest(bundle)?, attempted.is_some())?;
         let site = evaluate(request, bundle, product, &remembered, state, give, findings)?;
         let (Some(engine), Some(site)) = (engine, site) else { return Ok(None) };
         let resumed = attempted.filter(|attempt| attempt.phase != Phase::Committed);
@@ -350,7 +353,7 @@ async fn broken_places(
         () = cancel.cancelled() => {
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
             let _ = checking.await;
-            return Err(classify::cancelled());
+            return Err(Failure::cancelled().into());
         }
     };
     if broken.is_empty() {

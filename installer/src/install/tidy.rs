@@ -1,13 +1,13 @@
 //! What is left to do after the commit.
 
-use crate::classify;
+use crate::engine::label;
 use crate::engine::{Engine, EngineError};
 use crate::host::ProductDir;
-use crate::image_names;
-use crate::kept_answers::{self, Answers};
-use crate::label;
-use crate::state::{Installed, State};
-use crate::switch;
+use crate::host::answers::{self, Answers};
+use crate::host::state::{Installed, State};
+use crate::images::names;
+use crate::services::switch;
+use crate::services::switch::SwitchError;
 use anyhow::{Context, Result};
 use manifest_schema::ProjectName;
 use manifest_schema::progress::Progress;
@@ -30,11 +30,11 @@ pub(super) async fn tidy(
     engine: &Engine,
     progress: &dyn Progress,
 ) -> Result<()> {
-    kept_answers::end_attempted(product, Answers::Adopt, state)?;
+    answers::end_attempted(product, Answers::Adopt, state)?;
     if let Some(current) = &state.current {
         product.switch_current(&current.folder)?;
         let removed = switch::commit_cleanup(engine, name.as_str(), &current.networks, progress).await;
-        let _ = removed.map_err(classify::switch)?;
+        let _ = removed.map_err(SwitchError::into_failure)?;
     }
     let dropped = state.previous.split_off(state.previous.len().min(KEPT_RELEASES));
     remove_images(engine, state, &dropped).await?;
@@ -52,7 +52,7 @@ async fn remove_images(engine: &Engine, state: &State, dropped: &[Installed]) ->
     let undone = state.brought.iter().map(|(name, id)| (name, id));
     let unneeded = dropped.iter().flat_map(Installed::own_images).chain(undone);
     for (name, id) in unneeded.filter(|(_, id)| !kept.contains(id)) {
-        match image_names::forget(engine, name, id).await {
+        match names::forget(engine, name, id).await {
             // Something else uses it.
             Err(error) if !error.is_conflict() => return Err(error),
             _ => {}

@@ -1,8 +1,8 @@
 //! Commands after a start and before a stop.
 
 use crate::engine::support::{FOREVER, Site, shell};
-use installer::lifecycle;
-use installer::switch::SwitchError;
+use installer::operate;
+use installer::services::switch::SwitchError;
 use manifest_schema::compose::model::{Hook, Mount, MountSource};
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
@@ -41,10 +41,10 @@ async fn hooks_run_after_each_start_and_before_each_stop() {
     assert_eq!(written(&site), ["started by hook"]);
 
     let (name, cancel) = (site.name.clone(), CancellationToken::new());
-    lifecycle::stop(&site.engine, &name, &site.progress(), &cancel).await.unwrap();
+    operate::stop(&site.engine, &name, &site.progress(), &cancel).await.unwrap();
     assert_eq!(written(&site), ["started by hook", "stopping"]);
     let done = Default::default();
-    lifecycle::start(&site.engine, &name, &done, &site.patience, &site.progress(), &cancel).await.unwrap();
+    operate::start(&site.engine, &name, &done, &site.patience, &site.progress(), &cancel).await.unwrap();
     assert_eq!(written(&site).len(), 3);
 
     // Nothing has changed, nothing is run.

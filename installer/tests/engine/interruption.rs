@@ -1,7 +1,7 @@
 //! The process dies, or is called off, at any instant.
 
 use crate::engine::support::{FOREVER, Site, after, check, shell};
-use installer::switch::{self, SwitchError};
+use installer::services::switch::{self, SwitchError};
 use manifest_schema::compose::model::{Condition, Restart};
 use manifest_schema::progress::{Progress, Silent};
 use std::sync::atomic::{AtomicUsize, Ordering};

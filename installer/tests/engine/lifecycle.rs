@@ -1,8 +1,8 @@
 use crate::engine::support::{FOREVER, Site, after, check, shell};
 use futures_util::StreamExt as _;
 use installer::engine::containers::{Health, RunState};
-use installer::health::Outcome;
-use installer::lifecycle::{self, Uninstall};
+use installer::operate::{self, Uninstall};
+use installer::services::health::Outcome;
 use manifest_schema::compose::model::{Condition, Port};
 use manifest_schema::progress::Silent;
 use std::collections::BTreeSet;
@@ -31,7 +31,7 @@ async fn a_project_is_looked_at_stopped_started_read_and_removed() {
     assert_eq!(report.outcomes["db"], Outcome::Healthy);
     tokio::time::sleep(Duration::from_secs(1)).await;
 
-    let status = lifecycle::status(&site.engine, &site.name).await.unwrap();
+    let status = operate::status(&site.engine, &site.name).await.unwrap();
     println!("{}", serde_json::to_string_pretty(&status).unwrap());
     let names: Vec<&str> = status.iter().map(|status| status.service.as_str()).collect();
     assert_eq!(names, ["app", "db", "job"]);
@@ -40,7 +40,7 @@ async fn a_project_is_looked_at_stopped_started_read_and_removed() {
     assert!(!status[1].since.is_empty());
     assert_eq!((status[2].state, status[2].exit_code), (RunState::Exited, Some(0)));
 
-    let lines: Vec<_> = lifecycle::logs(&site.engine, &site.name, Some("db"), Some(10), false)
+    let lines: Vec<_> = operate::logs(&site.engine, &site.name, Some("db"), Some(10), false)
         .await
         .unwrap()
         .map(|line| line.unwrap())
@@ -49,27 +49,21 @@ async fn a_project_is_looked_at_stopped_started_read_and_removed() {
     let mut texts: Vec<(&str, bool)> = lines.iter().map(|line| (line.text.as_str(), line.stderr)).collect();
     texts.sort_unstable();
     assert_eq!(texts, [("db up", false), ("oops", true)]);
-    assert!(lifecycle::logs(&site.engine, &site.name, Some("nobody"), None, false).await.is_err());
+    assert!(operate::logs(&site.engine, &site.name, Some("nobody"), None, false).await.is_err());
 
     let never = CancellationToken::new();
-    let followed = lifecycle::logs(&site.engine, &site.name, None, None, true).await.unwrap();
-    let stopped = lifecycle::stop(&site.engine, &site.name, &site.progress(), &never).await.unwrap();
+    let followed = operate::logs(&site.engine, &site.name, None, None, true).await.unwrap();
+    let stopped = operate::stop(&site.engine, &site.name, &site.progress(), &never).await.unwrap();
     assert_eq!(stopped, ["app", "db"]);
     // Following ends when nothing runs any more.
     let all: Vec<String> = followed.map(|line| line.unwrap().text).collect().await;
     assert!(all.contains(&"bye".to_owned()), "a graceful stop: {all:?}");
-    assert!(lifecycle::stop(&site.engine, &site.name, &Silent, &never).await.unwrap().is_empty());
+    assert!(operate::stop(&site.engine, &site.name, &Silent, &never).await.unwrap().is_empty());
 
-    let outcomes = lifecycle::start(
-        &site.engine,
-        &site.name,
-        &BTreeSet::new(),
-        &site.patience,
-        &site.progress(),
-        &never,
-    )
-    .await
-    .unwrap();
+    let outcomes =
+        operate::start(&site.engine, &site.name, &BTreeSet::new(), &site.patience, &site.progress(), &never)
+            .await
+            .unwrap();
     assert_eq!(outcomes.get("db"), Some(&Outcome::Healthy));
     assert_eq!(outcomes.get("app"), Some(&Outcome::Running));
     let job = site.engine.inspect(&site.id("job").await).await.unwrap().unwrap();
@@ -78,9 +72,8 @@ async fn a_project_is_looked_at_stopped_started_read_and_removed() {
         "the job did not run again"
     );
 
-    let removed =
-        lifecycle::uninstall(&site.engine, &site.name, &Uninstall::default(), &Silent).await.unwrap();
+    let removed = operate::uninstall(&site.engine, &site.name, &Uninstall::default(), &Silent).await.unwrap();
     assert_eq!(removed.containers.len(), 3);
     assert_eq!(removed.networks, ["ferry-life_default"]);
-    assert!(lifecycle::status(&site.engine, &site.name).await.unwrap().is_empty());
+    assert!(operate::status(&site.engine, &site.name).await.unwrap().is_empty());
 }

@@ -1,13 +1,13 @@
 //! A project on a real engine, small enough to be made and torn down by each test.
 
 use installer::engine::Engine;
-use installer::health::Patience;
-use installer::lifecycle::{self, Uninstall};
-use installer::network_names::network_names;
-use installer::parking::Standing;
-use installer::service_spec::{Placed, Placement};
-use installer::switch::{self, SwitchError, SwitchReport, UndoReport, Volumes};
-use installer::target::Target;
+use installer::operate::{self, Uninstall};
+use installer::services::health::Patience;
+use installer::services::network_names::network_names;
+use installer::services::parking::Standing;
+use installer::services::spec::{Placed, Placement};
+use installer::services::switch::{self, SwitchError, SwitchReport, UndoReport, Volumes};
+use installer::services::target::Target;
 use manifest_schema::compose::model::{
     Condition, Dependency, HealthCheck, MountSource, Network, NetworkAttachment, Project, Service,
 };
@@ -212,7 +212,7 @@ impl Site {
 
     pub(crate) async fn clear(&self) {
         let request = Uninstall { volumes: true, images: BTreeSet::new() };
-        lifecycle::uninstall(&self.engine, &self.name, &request, &Silent).await.unwrap();
+        operate::uninstall(&self.engine, &self.name, &request, &Silent).await.unwrap();
     }
 }
 

@@ -1,7 +1,7 @@
 use crate::engine::support::{FOREVER, IMAGE, Site, after, archive, check, load, shell};
 use installer::engine::EngineKind;
-use installer::health::Outcome;
-use installer::switch::{self, SwitchError};
+use installer::services::health::Outcome;
+use installer::services::switch::{self, SwitchError};
 use manifest_schema::compose::model::{Condition, Mount, MountSource, Network, Port, Restart, Volume};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ async fn shop(name: &str) -> Site {
     site
 }
 
-fn fails(error: SwitchError) -> installer::failure::ServiceFailure {
+fn fails(error: SwitchError) -> installer::services::failure::ServiceFailure {
     match error {
         SwitchError::Service(failure) => *failure,
         other => panic!("{other}"),

@@ -1,0 +1,57 @@
+//! Failures to read a bundle, with their class and hint.
+
+use bundle_format::FormatError;
+use ferry_terminal::{Class, Failure, failure};
+use std::path::Path;
+
+/// A bundle that cannot be used.
+#[must_use]
+pub fn unusable(error: FormatError, path: &Path) -> anyhow::Error {
+    let shown = path.display();
+    let (class, fact, hint) = match &error {
+        FormatError::Io { .. } => (
+            Class::Files,
+            format!("{shown} cannot be read"),
+            "is the stick still plugged in? try another port, or copy the bundle again",
+        ),
+        FormatError::Untrusted(_) | FormatError::Unsigned(_) => (
+            Class::Trust,
+            format!("{shown} cannot be trusted"),
+            "fetch the bundle again from where it was built",
+        ),
+        FormatError::Length { .. } => (
+            Class::Bundle,
+            format!("{shown} was cut short or changed"),
+            "copy the bundle again; was the stick full, or pulled out too early?",
+        ),
+        FormatError::Version { .. } => (
+            Class::Bundle,
+            format!("{shown} was made by a later Ferry"),
+            "use the installer that came with the bundle",
+        ),
+        FormatError::Foreign(_) => (
+            Class::Bundle,
+            format!("{shown} cannot be used"),
+            "name the .fz file that `ferry build` wrote; if this is it, copy it again",
+        ),
+        _ => (Class::Bundle, format!("{shown} cannot be used"), "copy the bundle again"),
+    };
+    Failure::new(class, fact).because(error).hint(hint).into()
+}
+
+/// The bundle was good when it was verified, and cannot be read any more.
+#[must_use]
+pub fn unreadable(why: &str) -> Failure {
+    Failure::new(Class::Bundle, format!("the bundle cannot be read any more: {why}"))
+        .hint("is the stick still plugged in? put it back and run the same command again")
+}
+
+/// An error of a stage that reads the bundle: it may be the bundle's.
+#[must_use]
+pub fn read_again(error: anyhow::Error) -> anyhow::Error {
+    let of_bundle = |cause: &(dyn std::error::Error + 'static)| {
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause.is::<FormatError>() || inner.is_some_and(|inner| inner.is::<FormatError>())
+    };
+    if error.chain().any(of_bundle) { unreadable(&failure::chain(error.as_ref())).into() } else { error }
+}

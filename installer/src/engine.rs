@@ -1,0 +1,197 @@
+//! The engine, Docker or Podman, behind one type. Only this folder names bollard.
+//!
+//! What must stay true here: an answer of 200 is never taken for success where the engine can hide
+//! an error behind it (pull, load), every call has an end in time, and every name that goes into a
+//! request path is checked first. API: Docker Engine API 1.41 (Engine 20.10) and later; paths carry
+//! no version, so the engine answers in its newest.
+
+pub mod connect;
+pub mod container_spec;
+pub mod containers;
+mod error;
+pub mod events;
+pub mod exec;
+pub mod hint;
+pub mod images;
+pub mod inventory;
+pub mod label;
+pub mod networks;
+mod podman;
+pub mod volumes;
+
+use crate::host::files;
+use bollard::Docker;
+pub use error::{EngineError, Result, classed};
+pub(crate) use error::{failure, one_line};
+use manifest_schema::Platform;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest wait for the head of an answer to an ordinary call. A start behind a busy disk was seen
+/// to take over 30 s.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Longest wait for calls that carry whole images or volumes.
+pub(crate) const BULK_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// A connection to an engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    docker: Docker,
+    facts: Arc<EngineFacts>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}
+
+/// Which engine answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// Docker Engine (moby).
+    Docker,
+    /// Podman's Docker-compatible API.
+    Podman,
+}
+
+/// How the engine keeps images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageStore {
+    /// Graph drivers (overlay2, …): an image's ID is its config's digest.
+    GraphDriver,
+    /// containerd's store: an image's ID is its manifest's digest.
+    Containerd,
+}
+
+/// What the engine says about itself, asked once when connecting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EngineFacts {
+    /// `unix:///var/run/docker.sock`.
+    pub address: String,
+    /// Whether it is reached through a socket file, and so runs on this host.
+    pub local: bool,
+    /// Docker or Podman.
+    pub kind: EngineKind,
+    /// Major and minor version, `(20, 10)`.
+    pub version: (u32, u32),
+    /// As the engine writes it, `20.10.24+dfsg1`.
+    pub version_text: String,
+    /// Newest API it speaks, `(1, 41)`.
+    pub api: (u32, u32),
+    /// Operating system and architecture.
+    pub platform: Platform,
+    /// How it keeps images.
+    pub store: ImageStore,
+    /// Where images and volumes lie on the engine's host.
+    pub data_root: Option<PathBuf>,
+    /// Memory of the engine's host in bytes.
+    pub memory_bytes: Option<u64>,
+}
+
+impl EngineFacts {
+    /// Whether the engine itself can probe faster while a container starts (`start_interval`).
+    #[must_use]
+    pub fn has_start_interval(&self) -> bool {
+        self.kind == EngineKind::Docker && self.api >= (1, 44)
+    }
+
+    /// Whether the engine runs health checks by itself. Podman leaves it to systemd timers, which
+    /// are missing on many hosts.
+    #[must_use]
+    pub fn runs_health_checks(&self) -> bool {
+        self.kind == EngineKind::Docker
+    }
+
+    /// Whether the engine reads layers compressed with zstd (moby from 23.0).
+    #[must_use]
+    pub fn reads_zstd_layers(&self) -> bool {
+        self.kind == EngineKind::Podman || self.version >= (23, 0)
+    }
+}
+
+impl Engine {
+    /// Brings what the engine has written onto the disk, where the engine and its files are this host's. A
+    /// pull, a load and an upload end when the files are in the page cache.
+    ///
+    /// # Errors
+    /// When the disk reports that it could not.
+    pub async fn sync_data(&self) -> anyhow::Result<()> {
+        if !self.facts.local {
+            return Ok(());
+        }
+        // With containerd's store, layers lie in a folder of containerd's own.
+        let containerd = (self.facts.store == ImageStore::Containerd).then(|| "/var/lib/containerd".into());
+        let folders: Vec<PathBuf> = self.facts.data_root.iter().cloned().chain(containerd).collect();
+        let synced = tokio::task::spawn_blocking(move || {
+            // A user of the engine who is not root cannot enter its folder.
+            folders
+                .iter()
+                .filter(|folder| folder.is_dir())
+                .try_for_each(|folder| files::sync_filesystem(folder))
+        });
+        synced.await?
+    }
+
+    /// What the engine said about itself when the connection was made.
+    #[must_use]
+    pub fn facts(&self) -> &EngineFacts {
+        &self.facts
+    }
+
+    /// The client with another limit on how long the head of an answer may take.
+    fn patient(&self, limit: Duration) -> Docker {
+        self.docker.clone().with_timeout(limit)
+    }
+}
+
+/// Checks a container, network or volume name or ID (moby: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`), so that it
+/// cannot leave its place in a request path.
+pub(crate) fn checked<'a>(kind: &'static str, name: &'a str) -> Result<&'a str> {
+    let mut bytes = name.bytes();
+    let good = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
+        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        && name.len() <= 255;
+    if good { Ok(name) } else { Err(EngineError::BadName { kind, name: name.chars().take(120).collect() }) }
+}
+
+/// Checks an image name, reference or ID for the same purpose.
+pub(crate) fn checked_image(name: &str) -> Result<&str> {
+    let good = !name.is_empty()
+        && name.len() <= 512
+        && !name.starts_with('/')
+        && !name.split('/').any(|part| part.is_empty() || part == "." || part == "..")
+        && name.bytes().all(|b| {
+            b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'/' | b':' | b'@' | b'[' | b']')
+        });
+    if good {
+        Ok(name)
+    } else {
+        Err(EngineError::BadName { kind: "image", name: name.chars().take(120).collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_leave_their_place_in_a_path() {
+        for bad in ["", "../images", "a/b", "-x", "a b", "a?force=1", "a%2e", &"x".repeat(300)] {
+            assert!(checked("container", bad).is_err(), "{bad}");
+        }
+        assert!(checked("container", "shop-web-1.old-0123456789ab").is_ok());
+        for bad in ["", "/etc", "a/../b", "a//b", "a?x", "a b", "a#b", "a%2fb"] {
+            assert!(checked_image(bad).is_err(), "{bad}");
+        }
+        let digest = format!("127.0.0.1:5000/x@sha256:{}", "0".repeat(64));
+        for good in ["nginx", "acme/api:2.4.0", digest.as_str()] {
+            assert!(checked_image(good).is_ok(), "{good}");
+        }
+    }
+}

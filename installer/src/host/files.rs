@@ -1,0 +1,106 @@
+//! Files that appear whole or not at all, and reads with a ceiling.
+
+use anyhow::{Context, Result};
+use ferry_terminal::{Class, Failure};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
+
+/// Makes a folder (and those above it) that only its owner may enter.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_private_dir(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| {
+            let read_only = error.kind() == std::io::ErrorKind::ReadOnlyFilesystem;
+            let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+            let failure = Failure::new(Class::Files, format!("the folder {} cannot be made", path.display()));
+            let failure = failure.because(error);
+            match (read_only, denied) {
+                (true, _) => failure.hint("name a writable folder with --root"),
+                (_, true) => failure.hint("run this as root, or name a folder of yours with --root"),
+                _ => failure,
+            }
+        })
+        .map_err(Into::into)
+}
+
+/// Writes a file so that it appears whole or not at all: beside its name, synced, renamed.
+///
+/// # Errors
+/// When writing fails; the old file is then still there.
+pub fn write_whole(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = path.parent().context("a file without a folder")?;
+    let doing = || format!("writing {}", path.display());
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder).with_context(doing)?;
+    file.write_all(content).with_context(doing)?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(mode)).with_context(doing)?;
+    file.as_file().sync_all().with_context(doing)?;
+    file.persist(path).with_context(doing)?;
+    sync_dir(folder)
+}
+
+/// Makes renames in a folder last through a power cut.
+///
+/// # Errors
+/// When the folder cannot be synced.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .with_context(|| format!("syncing {}", path.display()))
+}
+
+/// Brings everything that was written to the filesystem at `path` onto its disk: one call instead of
+/// an `fsync` for each of many files.
+///
+/// # Errors
+/// When the filesystem reports that it could not.
+pub fn sync_filesystem(path: &Path) -> Result<()> {
+    let folder = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    rustix::fs::syncfs(&folder).with_context(|| format!("syncing {}", path.display()))
+}
+
+/// Reads a file of at most `limit` bytes; `None` where there is none.
+///
+/// # Errors
+/// When it is larger, or cannot be read.
+pub fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    let doing = || format!("reading {}", path.display());
+    let file = match File::open(path) {
+        Ok(_) if path.is_dir() => {
+            return Err(
+                Failure::new(Class::Files, format!("{} is a folder, and no file", path.display())).into()
+            );
+        }
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(doing),
+    };
+    let mut content = Vec::new();
+    file.take(limit + 1).read_to_end(&mut content).with_context(doing)?;
+    if content.len() as u64 > limit {
+        anyhow::bail!("{} is larger than {limit} bytes", path.display());
+    }
+    Ok(Some(content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounded_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("f");
+        assert_eq!(read_bounded(&file, 3).unwrap(), None);
+        write_whole(&file, b"abc", 0o600).unwrap();
+        assert_eq!(read_bounded(&file, 3).unwrap().unwrap(), b"abc");
+        assert!(read_bounded(&file, 2).is_err());
+    }
+}

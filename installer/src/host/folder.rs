@@ -1,0 +1,275 @@
+//! Ferry's folder on a host: where releases, keys and records lie.
+//!
+//! ```text
+//! ROOT/trust/allowed_signers          pinned keys, OpenSSH's format
+//! ROOT/<product>/lock                 held while something changes the product
+//! ROOT/<product>/state.json           what is installed
+//! ROOT/<product>/journal.jsonl        every step, before and after
+//! ROOT/<product>/values.json          answers and generated secrets of what runs, root only
+//! ROOT/<product>/override.yaml         a Compose file of the site's own, over those of every release
+//! ROOT/<product>/external/           configs and secrets that whoever runs the host provides
+//! ROOT/<product>/values.new.json      those of an install under way
+//! ROOT/<product>/releases/<release>-<answers>/
+//!                                     compose.yaml, rendered configs, secrets, artifacts
+//! ROOT/<product>/bundles/<release>.fz  the bundle without its layers
+//! ROOT/<product>/current              link to the running release, switched atomically
+//! ROOT/<product>/data/                relative bind mounts that the bundle does not fill: the site's
+//!                                     own, the same for every release
+//! ROOT/bin/fz                         this program, kept
+//! ```
+
+use super::files::{make_private_dir, sync_dir};
+use anyhow::{Context, Result};
+use ferry_terminal::{Class, Failure};
+use fs4::fs_std::FileExt;
+use manifest_schema::{ProjectName, ReleaseId};
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// Where Ferry keeps its folder unless told otherwise.
+pub const DEFAULT_ROOT: &str = "/var/lib/ferry";
+
+/// Ferry's folder.
+#[derive(Debug, Clone)]
+pub struct Root(PathBuf);
+
+/// One product's part of it.
+#[derive(Debug, Clone)]
+pub struct ProductDir {
+    path: PathBuf,
+}
+
+/// Held while a product is being changed. Dropped without [`Lock::keep`], it takes away the folders
+/// that were made for it: an install that was refused leaves no trace.
+#[derive(Debug)]
+pub struct Lock {
+    #[expect(dead_code, reason = "the lock lasts as long as the file is open")]
+    file: File,
+    path: PathBuf,
+    /// Innermost first.
+    made: Vec<PathBuf>,
+}
+
+impl Lock {
+    /// From now on the folder is meant to stay.
+    pub fn keep(&mut self) {
+        self.made.clear();
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if !self.made.is_empty() {
+            // Only what is empty goes; whoever else opened the file sees that it is no longer the one.
+            let _ = fs::remove_file(&self.path);
+            let _ = self.made.iter().try_for_each(fs::remove_dir);
+        }
+    }
+}
+
+impl Root {
+    /// What keeping this program takes, where none is kept yet.
+    #[must_use]
+    pub fn program_bytes(&self) -> u64 {
+        let program = || Some(std::env::current_exe().ok()?.metadata().ok()?.len());
+        if self.program().exists() { 0 } else { program().unwrap_or_default() }
+    }
+
+    /// Where this program is kept, for when the stick is gone.
+    #[must_use]
+    pub fn program(&self) -> PathBuf {
+        self.0.join("bin/fz")
+    }
+
+    /// The folder at `path`, made absolute. It need not exist yet.
+    ///
+    /// # Errors
+    /// When the current folder cannot be told.
+    pub fn new(path: &Path) -> Result<Self> {
+        Ok(Self(std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))?))
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The pinned keys.
+    #[must_use]
+    pub fn allowed_signers(&self) -> PathBuf {
+        self.0.join("trust").join("allowed_signers")
+    }
+
+    /// The part of one product.
+    #[must_use]
+    pub fn product(&self, name: &ProjectName) -> ProductDir {
+        ProductDir { path: self.0.join(name.as_str()) }
+    }
+
+    /// The products that have something installed here.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn products(&self) -> Result<Vec<ProjectName>> {
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).with_context(|| format!("reading {}", self.0.display())),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            if let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok())
+                && entry.path().join("state.json").is_file()
+            {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+impl ProductDir {
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder of a release, by its name among them.
+    #[must_use]
+    pub fn release(&self, folder: &str) -> PathBuf {
+        self.releases().join(folder)
+    }
+
+    /// Where relative bind mounts lie that belong to the site and to no release.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    /// Where whoever runs the host puts external configs and secrets.
+    #[must_use]
+    pub fn external(&self) -> PathBuf {
+        self.path.join("external")
+    }
+
+    /// Where the bundles of installed releases are kept, without their layers.
+    #[must_use]
+    pub fn bundles(&self) -> PathBuf {
+        self.path.join("bundles")
+    }
+
+    /// The kept bundle of a release.
+    #[must_use]
+    pub fn kept_bundle(&self, release: &ReleaseId) -> PathBuf {
+        self.bundles().join(format!("{release}.fz"))
+    }
+
+    /// The folder of all releases.
+    #[must_use]
+    pub fn releases(&self) -> PathBuf {
+        self.path.join("releases")
+    }
+
+    /// A file directly in the folder.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Makes the folder and takes the lock.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, or someone else holds the lock.
+    pub fn lock(&self) -> Result<Lock> {
+        let made =
+            self.path.ancestors().take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect();
+        make_private_dir(&self.path)?;
+        let path = self.file("lock");
+        let doing = || format!("locking {}", path.display());
+        let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+        let file = file.with_context(doing)?;
+        let locked = FileExt::try_lock_exclusive(&file).with_context(doing)?;
+        // One that was refused takes its file away while it holds the lock.
+        let is_the_one =
+            fs::metadata(&path).is_ok_and(|now| file.metadata().is_ok_and(|own| own.ino() == now.ino()));
+        if locked && is_the_one {
+            return Ok(Lock { file, path, made });
+        }
+        Err(Failure::new(Class::Preflight, "another install is changing this product right now")
+            .hint("wait for it to end; the lock goes with its process, also after a crash")
+            .into())
+    }
+
+    /// Whether somebody holds the lock now.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        File::open(self.file("lock")).is_ok_and(|file| {
+            // Held only for this look.
+            matches!(FileExt::try_lock_shared(&file), Ok(false))
+        })
+    }
+
+    /// Points `current` at the folder of a release, atomically.
+    ///
+    /// # Errors
+    /// When the link cannot be made.
+    pub fn switch_current(&self, folder: &str) -> Result<()> {
+        let link = self.file("current");
+        let target = Path::new("releases").join(folder);
+        if fs::read_link(&link).is_ok_and(|now| now == target) {
+            return Ok(());
+        }
+        let temporary = self.file(".current-new");
+        let doing = || format!("switching {}", link.display());
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(doing);
+            }
+            _ => {}
+        }
+        std::os::unix::fs::symlink(&target, &temporary).with_context(doing)?;
+        fs::rename(&temporary, &link).with_context(doing)?;
+        sync_dir(&self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_current_link_is_switched_and_the_lock_held_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path()).unwrap();
+        let product = root.product(&"site".parse().unwrap());
+        let lock = product.lock().unwrap();
+        assert!(product.lock().is_err());
+        for id in ["1-a", "2-b", "2-b"] {
+            product.switch_current(id).unwrap();
+            assert_eq!(fs::read_link(product.file("current")).unwrap(), Path::new("releases").join(id));
+        }
+        drop(lock);
+        product.lock().unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_not_kept_leaves_no_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let above = folder.path().join("var/ferry");
+        let product = Root::new(&above).unwrap().product(&"site".parse().unwrap());
+        drop(product.lock().unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let mut lock = product.lock().unwrap();
+        lock.keep();
+        drop(lock);
+        assert!(product.path().is_dir());
+        // What was there before stays, kept or not.
+        drop(product.lock().unwrap());
+        assert!(product.file("lock").is_file());
+    }
+}

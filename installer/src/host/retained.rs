@@ -1,0 +1,29 @@
+//! The bundle of what runs, kept on the host without its layers: what other answers need, without the stick.
+//!
+//! It has the bundle's own signature and index, so it is opened and checked as the stick was. The images
+//! themselves are in the engine.
+
+use super::{ProductDir, files};
+use anyhow::{Context, Result};
+use bundle_format::{Bundle, slim};
+use manifest_schema::ReleaseId;
+use std::fs::File;
+
+/// Keeps the bundle of `id`, unless it is kept already, and whole.
+///
+/// # Errors
+/// When the bundle cannot be read, or the file not written.
+pub fn keep(bundle: &Bundle<File>, product: &ProductDir, id: &ReleaseId) -> Result<()> {
+    let path = product.kept_bundle(id);
+    let doing = || format!("keeping {}", path.display());
+    if File::open(&path).is_ok_and(|kept| slim::is_whole(bundle, &kept)) {
+        return Ok(());
+    }
+    let folder = product.bundles();
+    files::make_private_dir(&folder)?;
+    let mut file = tempfile::Builder::new().prefix(".keeping-").tempfile_in(&folder).with_context(doing)?;
+    slim::write(bundle, file.as_file_mut())?;
+    file.as_file().sync_all().with_context(doing)?;
+    file.persist(&path).with_context(doing)?;
+    files::sync_dir(&folder)
+}

@@ -1,0 +1,276 @@
+//! What is installed, in `state.json`, and every step on the way there, in `journal.jsonl`.
+//!
+//! The state file is replaced whole, and decides: with what the engine shows (names and labels of
+//! containers) it tells the next run how far an interrupted one came. The journal is for people: it is
+//! appended to and synced before and after each step. A torn last line is expected.
+
+use super::{ProductDir, files};
+use crate::host::random;
+use anyhow::{Context, Result};
+use ferry_terminal::{Class, Failure};
+use manifest_schema::{Digest, ReleaseId, limits};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What is installed of one product.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The release that runs.
+    #[serde(default)]
+    pub current: Option<Installed>,
+    /// Releases that ran before, latest first.
+    #[serde(default)]
+    pub previous: Vec<Installed>,
+    /// Volumes whose seeding began and did not end.
+    #[serde(default)]
+    pub seeding: BTreeSet<String>,
+    /// Address of the engine it runs on: what every later command talks to unless told otherwise.
+    #[serde(default)]
+    pub engine: Option<String>,
+    /// Names and IDs of images that attempts have brought, until a commit records them.
+    #[serde(default)]
+    pub brought: BTreeSet<(String, String)>,
+    /// Goes into names of release folders, which others on the host can read: without it they would tell
+    /// whether a guessed answer is right.
+    #[serde(default)]
+    pub salt: String,
+    /// The attempt under way: kept when it is interrupted, so that the next one resumes it.
+    #[serde(default)]
+    pub attempt: Option<Attempt>,
+}
+
+/// An installation under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// What is being installed.
+    pub release: ReleaseId,
+    /// Its own name, on the containers that it makes.
+    pub name: String,
+    /// How far it came.
+    pub phase: Phase,
+    /// The boot of the host during which it brought images in, as the kernel names it.
+    #[serde(default)]
+    pub boot: String,
+    /// Images that it brings in, by their IDs in the engine, until they are known to be on the disk.
+    #[serde(default)]
+    pub importing: BTreeSet<String>,
+}
+
+/// How far an attempt came. Saved before the first step that it allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Nothing of it was ever started, so its volumes hold nothing but what it put there.
+    Staging,
+    /// Its containers may run, or have run, and their volumes may hold data that nobody else has.
+    Switching,
+    /// It is the release that runs; only tidying up is left.
+    Committed,
+}
+
+/// An installed release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    /// The release.
+    pub release: ReleaseId,
+    /// Version as written in the manifest.
+    pub version: String,
+    /// The bundle's identity.
+    pub bundle: Digest,
+    /// Who signed it.
+    pub signed_by: Vec<String>,
+    /// Seconds since 1970, by this host's clock.
+    pub installed_at: u64,
+    /// The engine's ID of each image, by the name it is kept under.
+    pub images: BTreeMap<String, String>,
+    /// Its folder among the releases.
+    pub folder: String,
+    /// Names of its networks in the engine.
+    pub networks: BTreeSet<String>,
+    /// Services that had done their work and ended when it was installed: they are not run again.
+    #[serde(default)]
+    pub done: BTreeSet<String>,
+    /// Where containers have to be: `web`, `web/2`.
+    #[serde(default)]
+    pub places: BTreeSet<String>,
+    /// Its variables: what it had by default was an answer, too.
+    #[serde(default)]
+    pub variables: BTreeSet<String>,
+    /// Names of `images` that were in the engine before Ferry brought any: they are somebody else's.
+    #[serde(default)]
+    pub found: BTreeSet<String>,
+}
+
+impl Installed {
+    /// Names and IDs of the images that this release brought.
+    pub fn own_images(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.images.iter().filter(|(name, _)| !self.found.contains(*name))
+    }
+}
+
+impl State {
+    /// The releases that are kept, the one that runs first.
+    pub fn releases(&self) -> impl Iterator<Item = &Installed> {
+        self.current.iter().chain(&self.previous)
+    }
+
+    /// Names and IDs of all images that this product brought.
+    pub fn own_images(&self) -> impl Iterator<Item = (&String, &String)> {
+        let brought = self.brought.iter().map(|(name, id)| (name, id));
+        self.releases().flat_map(Installed::own_images).chain(brought)
+    }
+
+    /// Whether this product gave the image with this ID this name.
+    #[must_use]
+    pub fn owns(&self, name: &str, id: &str) -> bool {
+        self.own_images().any(|(own, of)| own == name && of == id)
+    }
+
+    /// Reads the state of a product; empty where there is none.
+    ///
+    /// # Errors
+    /// When the file is damaged: nothing is guessed.
+    pub fn load(product: &ProductDir) -> Result<Self> {
+        let path = product.file("state.json");
+        let mut state: Self = match files::read_bounded(&path, limits::MAX_STATE_BYTES)? {
+            None => Self::default(),
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                Failure::new(Class::Files, format!("{} is damaged", path.display()))
+                    .because(error)
+                    .hint("move the file away and install the bundle again: containers and volumes are kept")
+            })?,
+        };
+        if state.salt.is_empty() {
+            state.salt = random::name(16);
+        }
+        Ok(state)
+    }
+
+    /// Writes the state.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, product: &ProductDir) -> Result<()> {
+        files::write_whole(&product.file("state.json"), &serde_json::to_vec_pretty(self)?, 0o600)
+    }
+}
+
+/// Appends to the journal.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    attempt: String,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    at: u64,
+    attempt: &'a str,
+    step: &'a str,
+    phase: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
+}
+
+impl Journal {
+    /// Opens the journal of a product for `attempt`.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(product: &ProductDir, attempt: &str) -> Result<Self> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let path = product.file("journal.jsonl");
+        // Past a few megabytes the old part is of no use to anyone.
+        if path.metadata().is_ok_and(|metadata| metadata.len() > limits::MAX_STATE_BYTES / 4) {
+            std::fs::rename(&path, product.file("journal.old.jsonl"))?;
+        }
+        let file = File::options().create(true).append(true).mode(0o600).open(&path);
+        let mut file = file.with_context(|| format!("opening {}", path.display()))?;
+        // A line torn by a power cut must not swallow the next one.
+        file.write_all(b"\n")?;
+        Ok(Self { file, attempt: attempt.to_owned() })
+    }
+
+    /// Records that `step` begins.
+    ///
+    /// # Errors
+    /// When the record cannot be written: then the step must not be taken.
+    pub fn begin(&mut self, step: &str) -> Result<()> {
+        self.write(step, "begin", None)
+    }
+
+    /// Records that `step` is done.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn done(&mut self, step: &str) -> Result<()> {
+        self.write(step, "done", None)
+    }
+
+    /// Records that `step` failed, and why.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn failed(&mut self, step: &str, why: &str) -> Result<()> {
+        self.write(step, "failed", Some(why))
+    }
+
+    fn write(&mut self, step: &str, phase: &str, note: Option<&str>) -> Result<()> {
+        let line = Line { at: now(), attempt: &self.attempt, step, phase, note };
+        let mut text = serde_json::to_string(&line)?;
+        text.push('\n');
+        self.file
+            .write_all(text.as_bytes())
+            .and_then(|()| self.file.sync_data())
+            .context("writing the journal")
+    }
+}
+
+/// What the kernel calls the time since the host was started (proc(5), `random/boot_id`). Empty where
+/// it does not say.
+#[must_use]
+pub fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// Seconds since 1970 by this host's clock, for records only: nothing is decided by it.
+#[must_use]
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Root;
+
+    #[test]
+    fn state_round_trips_and_damage_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let product = Root::new(folder.path()).unwrap().product(&"site".parse().unwrap());
+        let _lock = product.lock().unwrap();
+        let fresh = State::load(&product).unwrap();
+        assert_eq!(State { salt: String::new(), ..fresh.clone() }, State::default());
+        assert_eq!(fresh.salt.len(), 16);
+        let salt = "of this host".to_owned();
+        let state = State { seeding: BTreeSet::from(["v".to_owned()]), salt, ..State::default() };
+        state.save(&product).unwrap();
+        assert_eq!(State::load(&product).unwrap(), state);
+        std::fs::write(product.file("state.json"), b"{\"current\":").unwrap();
+        assert!(State::load(&product).unwrap_err().to_string().contains("damaged"));
+    }
+
+    #[test]
+    fn the_journal_survives_a_torn_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let product = Root::new(folder.path()).unwrap().product(&"site".parse().unwrap());
+        let _lock = product.lock().unwrap();
+        std::fs::write(product.file("journal.jsonl"), b"{\"torn").unwrap();
+        Journal::open(&product, "a").unwrap().begin("stage").unwrap();
+        let text = std::fs::read_to_string(product.file("journal.jsonl")).unwrap();
+        assert!(text.lines().last().unwrap().contains("\"stage\""), "{text}");
+    }
+}

@@ -1,0 +1,143 @@
+//! What an install will do. Pure data: `--dry-run` prints it, the install follows it, tests compare it.
+
+use crate::host::state::State;
+use crate::images::import::ImportPlan;
+use crate::release::changes::FileChange;
+use crate::services::switch::{Change, Comparison};
+use ferry_terminal::human;
+use manifest_schema::ReleaseId;
+use manifest_schema::release::Release;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Everything that will be done, and what is there already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// Product.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// The release.
+    pub release: ReleaseId,
+    /// The release that runs now.
+    pub replaces: Option<ReleaseId>,
+    /// Images the engine has already.
+    pub images_present: Vec<String>,
+    /// Images to be sent.
+    pub images_missing: Vec<String>,
+    /// Bytes to be sent to the engine, at most.
+    pub send_bytes: u64,
+    /// Bytes the new layers take in the engine.
+    pub unpacked_bytes: u64,
+    /// Whether the release folder has to be written.
+    pub lay_out: bool,
+    /// Volumes to be filled if they are empty.
+    pub seeds: Vec<String>,
+    /// What happens to each service.
+    pub services: BTreeMap<String, Change>,
+    /// Services that are no longer in the project.
+    pub stopped: Vec<String>,
+    /// Whether an interrupted install is being finished.
+    pub resumes: bool,
+    /// Files of the release that will be other than those of what runs.
+    pub files: Vec<FileChange>,
+}
+
+impl Plan {
+    /// The plan from its parts.
+    #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "each is a different thing")]
+    pub fn new(
+        release: &Release,
+        id: &ReleaseId,
+        state: &State,
+        images: &ImportPlan,
+        lay_out: bool,
+        seeds: Vec<String>,
+        switch: Comparison,
+        files: Vec<FileChange>,
+    ) -> Self {
+        Self {
+            name: release.name.to_string(),
+            version: release.version.clone(),
+            release: id.clone(),
+            replaces: state
+                .current
+                .as_ref()
+                .map(|current| current.release.clone())
+                .filter(|current| current != id),
+            images_present: images.present.iter().map(|(image, _)| image.reference.to_string()).collect(),
+            images_missing: images.missing.iter().map(|image| image.reference.to_string()).collect(),
+            send_bytes: images.bytes,
+            unpacked_bytes: images.unpacked_bytes,
+            lay_out,
+            seeds,
+            services: switch.changes,
+            stopped: switch.stopped,
+            resumes: state.attempt.is_some(),
+            files,
+        }
+    }
+
+    /// Whether everything is as it should be already.
+    #[must_use]
+    pub fn is_empty(&self, state: &State) -> bool {
+        !self.reads_payload()
+            && self.seeds.is_empty()
+            && self.stopped.is_empty()
+            && !self.resumes
+            && self.services.values().all(|change| *change == Change::Unchanged)
+            && state.current.as_ref().is_some_and(|current| current.release == self.release)
+    }
+
+    /// Whether anything large has to be read from the bundle.
+    #[must_use]
+    pub fn reads_payload(&self) -> bool {
+        !self.images_missing.is_empty() || self.lay_out || !self.seeds.is_empty()
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, human::printable(&self.version))?;
+        match &self.replaces {
+            Some(old) => writeln!(f, " (replaces {old})")?,
+            None => writeln!(f)?,
+        }
+        let sent = if self.images_missing.is_empty() {
+            "none to send".to_owned()
+        } else {
+            format!(
+                "{} to send ({} at most): {}",
+                self.images_missing.len(),
+                human::bytes(self.send_bytes),
+                self.images_missing.join(", ")
+            )
+        };
+        writeln!(f, "  images    {} there, {sent}", self.images_present.len())?;
+        let files = if self.lay_out { "to be written" } else { "there" };
+        writeln!(f, "  files     {files}")?;
+        if !self.seeds.is_empty() {
+            writeln!(f, "  volumes   filled if empty: {}", human::printable(&self.seeds.join(", ")))?;
+        }
+        for file in &self.files {
+            writeln!(f, "  file      {}: changed", human::printable(&file.path))?;
+        }
+        for (service, change) in &self.services {
+            let word = match change {
+                Change::Unchanged => "unchanged",
+                Change::Unverified => "wait for its health",
+                Change::Start => "start",
+                Change::Restart => "restart",
+                Change::Replace => "replace",
+                Change::Create => "create",
+            };
+            writeln!(f, "  service   {service}: {word}")?;
+        }
+        for service in &self.stopped {
+            writeln!(f, "  service   {service}: stop and remove")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,366 @@
+//! Everything that can be found wrong before anything is changed: all findings at once, each with
+//! what to do about it.
+
+mod space;
+
+use crate::engine::containers::ContainerFacts;
+use crate::engine::label;
+use crate::engine::{EngineFacts, EngineKind};
+use crate::host::state::State;
+use crate::images::import::ImportPlan;
+use bundle_format::check::Broken;
+use ferry_terminal::human;
+use manifest_schema::ServiceName;
+use manifest_schema::compose::model::{MountSource, Project};
+use manifest_schema::release::{Manifests, Release};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+
+pub use space::check_space;
+use space::existing;
+
+/// The oldest engine that is supported.
+pub const OLDEST_ENGINE: (u32, u32) = (20, 10);
+
+/// Something that stands in the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Lower-case fact.
+    pub fact: String,
+    /// What to do about it on site.
+    pub fix: String,
+    /// What is at fault.
+    pub about: About,
+}
+
+/// What a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum About {
+    /// This host, or its engine.
+    Host,
+    /// The bundle.
+    Bundle,
+    /// An answer to a variable, or a missing one.
+    Answers,
+    /// Files that this host brings to the release, or what comes out with its answers.
+    Files,
+}
+
+impl Finding {
+    /// A finding.
+    pub fn new(fact: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { fact: fact.into(), fix: fix.into(), about: About::Host }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n    fix: {}", human::printable_lines(&self.fact), human::printable_lines(&self.fix))
+    }
+}
+
+/// Engine version, platform, memory.
+#[must_use]
+pub fn check_engine(facts: &EngineFacts, release: &Release) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    // Podman counts its own versions.
+    if facts.kind == EngineKind::Docker {
+        let wanted = release.requires.engine.as_deref().and_then(parse_version).unwrap_or(OLDEST_ENGINE);
+        let wanted = wanted.max(OLDEST_ENGINE);
+        if facts.version < wanted {
+            findings.push(Finding::new(
+                format!(
+                    "the engine is version {}, this release needs {}.{:02}",
+                    human::printable(&facts.version_text),
+                    wanted.0,
+                    wanted.1
+                ),
+                "upgrade the engine from your operating system's installation medium",
+            ));
+        }
+    }
+    if release.images_for(&facts.platform).is_empty() && !release.images.is_empty() {
+        let packed: BTreeSet<String> =
+            release.images.iter().map(|image| image.platform.to_string()).collect();
+        let packed: Vec<String> = packed.into_iter().collect();
+        findings.push(Finding::new(
+            format!("this machine is {}, the bundle holds images for {}", facts.platform, packed.join(", ")),
+            "build the bundle with this platform in `requires.arch`",
+        ));
+    }
+    if let (Some(wanted), Some(found)) = (release.requires.memory_bytes, facts.memory_bytes)
+        && found < wanted
+    {
+        findings.push(Finding::new(
+            format!(
+                "this machine has {} of memory, the release needs {}",
+                human::bytes(found),
+                human::bytes(wanted)
+            ),
+            "use a larger machine, or lower `requires.memory` in the manifest",
+        ));
+    }
+    findings
+}
+
+/// A product that is installed stays on its engine: another one knows nothing of its containers and data.
+#[must_use]
+pub fn check_same_engine(facts: &EngineFacts, state: &State) -> Option<Finding> {
+    let known = state.engine.as_ref().filter(|_| state.current.is_some() || state.attempt.is_some())?;
+    // `/var/run` is a link to `/run` on most hosts.
+    let place = |address: &str| {
+        let path = address.strip_prefix("unix://").and_then(|path| std::fs::canonicalize(path).ok());
+        path.map_or_else(|| address.to_owned(), |path| path.display().to_string())
+    };
+    (place(known) != place(&facts.address)).then(|| {
+        Finding::new(
+            format!("it is installed on the engine at {known}, and not on the one at {}", facts.address),
+            "leave --engine and DOCKER_HOST away; to move it, uninstall it there first",
+        )
+    })
+}
+
+/// A product that was installed from another folder is that folder's: with it stand its state and its files.
+/// `there` are the project's containers, `current` the link that this folder has or would have.
+#[must_use]
+pub fn check_same_root(there: &[ContainerFacts], current: &Path, state: &State) -> Option<Finding> {
+    if state.current.is_some() || state.attempt.is_some() {
+        return None;
+    }
+    // Containers of `docker compose` are taken over; those of Ferry know where they come from.
+    let ferrys = there.iter().filter(|container| container.labels.contains_key(label::RELEASE));
+    let other = ferrys
+        .filter_map(|container| container.labels.get(label::WORKING_DIR).map(Path::new))
+        .find(|folder| *folder != current)?;
+    let product = other.parent()?;
+    let (root, name) = (product.parent()?.display().to_string(), product.file_name()?.to_string_lossy());
+    let (root, name) = (human::printable(&root), human::printable(&name));
+    Some(Finding::new(
+        format!("{name} is on this engine already, installed from {root}"),
+        format!(
+            "name that folder with `--root {root}`, or remove it there first: `install --root {root} uninstall`"
+        ),
+    ))
+}
+
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.trim_start_matches(['>', '=', ' ', 'v']).split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next().unwrap_or("0").parse().ok()?))
+}
+
+/// Images that this engine cannot take.
+#[must_use]
+pub fn check_images(facts: &EngineFacts, plan: &ImportPlan) -> Vec<Finding> {
+    let old = facts.kind == EngineKind::Docker && !facts.reads_zstd_layers();
+    plan.missing
+        .iter()
+        .filter(|image| match &image.manifests {
+            Manifests::Preserved { original, .. } => old && original.content.contains("tar+zstd"),
+            Manifests::Repacked { .. } => false,
+        })
+        .map(|image| {
+            Finding::new(
+                format!(
+                    "image {} is carried byte for byte with zstd layers, which this engine cannot read",
+                    image.reference
+                ),
+                "build the bundle without `preserve` for this image, or upgrade the engine to 23 or later",
+            )
+        })
+        .collect()
+}
+
+/// Every service must have an image of this platform. `over` is the site's own Compose file.
+#[must_use]
+pub fn check_services(project: &Project, images: &BTreeSet<String>, over: Option<&str>) -> Vec<Finding> {
+    let lacks = |image: &str| {
+        let name = image
+            .parse::<manifest_schema::ImageRef>()
+            .map_or_else(|_| image.to_owned(), |name| name.to_string());
+        !images.contains(&name)
+    };
+    let missing: Vec<(&ServiceName, &str)> = project
+        .services
+        .iter()
+        .flat_map(|(name, service)| {
+            let mounted = service.mounts.iter().filter_map(|mount| match &mount.source {
+                MountSource::Image(image) => Some(image),
+                _ => None,
+            });
+            std::iter::once(&service.image).chain(mounted).map(move |image| (name, image.as_str()))
+        })
+        .filter(|(_, image)| lacks(image))
+        .collect();
+    missing
+        .into_iter()
+        .map(|(name, image)| {
+            Finding::new(
+                format!(
+                    "service {name} needs the image {}, which the bundle does not hold for this machine",
+                    human::printable(image)
+                ),
+                if over.is_some_and(|text| text.contains(image)) {
+                    "take it out of override.yaml: only images of the bundle can run here"
+                } else {
+                    "build the bundle again with this image"
+                },
+            )
+        })
+        .collect()
+}
+
+/// Images that a kept bundle cannot bring.
+#[must_use]
+pub fn check_kept(images: &ImportPlan) -> Vec<Finding> {
+    let missing = images.missing.iter();
+    missing
+        .map(|image| {
+            Finding::new(
+                format!("the image {} is no longer in the engine", image.reference),
+                "install the bundle itself, which brings it",
+            )
+        })
+        .collect()
+}
+
+/// Devices and folders of this machine that services need and that are not there.
+#[must_use]
+pub fn check_paths(project: &Project) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, service) in &project.services {
+        for (device, ..) in service.devices.iter().filter(|(device, ..)| !Path::new(device).exists()) {
+            let device = human::printable(device);
+            findings.push(Finding::new(
+                format!("service {name} needs the device {device}, which is not there"),
+                "plug it in, or load its driver; `ls /dev` shows what is there",
+            ));
+        }
+        for mount in &service.mounts {
+            if let MountSource::Bind { path, create: false } = &mount.source
+                && path.starts_with('/')
+                && !Path::new(path).exists()
+            {
+                let path = human::printable(path);
+                findings.push(Finding::new(
+                    format!("service {name} mounts {path}, which is not there"),
+                    format!("make it as the service needs it, for example with `mkdir -p {path}`"),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+/// Published ports that someone else holds. `own` are the project's own containers.
+#[must_use]
+pub fn check_ports(project: &Project, own: &[ContainerFacts]) -> Vec<Finding> {
+    let held: BTreeSet<(u16, String)> =
+        own.iter().flat_map(|container| &container.ports).filter_map(|p| published(p)).collect();
+    let mut findings = Vec::new();
+    for (name, service) in &project.services {
+        for port in &service.ports {
+            let Some(number) = port.published else { continue };
+            if held.contains(&(number, port.protocol.clone())) {
+                continue;
+            }
+            let host: IpAddr = match &port.host_ip {
+                Some(ip) => match ip.parse() {
+                    Ok(ip) => ip,
+                    Err(_) => continue,
+                },
+                None => Ipv4Addr::UNSPECIFIED.into(),
+            };
+            let address = SocketAddr::new(host, number);
+            let tried = match port.protocol.as_str() {
+                "udp" => UdpSocket::bind(address).map(drop),
+                "tcp" => TcpListener::bind(address).map(drop),
+                _ => Ok(()),
+            };
+            match tried.map_err(|error| error.kind()) {
+                Err(ErrorKind::AddrInUse) => findings.push(Finding::new(
+                    format!("port {number}/{} of service {name} is taken on {host}", port.protocol),
+                    format!("see who has it with `ss -lnp | grep :{number}` and stop that, or publish another port: with another answer where the bundle asks for it, or in override.yaml"),
+                )),
+                Err(ErrorKind::AddrNotAvailable) => findings.push(Finding::new(
+                    format!("service {name} publishes on {host}, which is no address of this machine"),
+                    "give the machine this address, or publish on another",
+                )),
+                _ => {}
+            }
+        }
+    }
+    findings
+}
+
+/// `0.0.0.0:80->80/tcp` → 80, tcp.
+fn published(text: &str) -> Option<(u16, String)> {
+    let (host, container) = text.split_once("->")?;
+    let (_, number) = host.rsplit_once(':')?;
+    let (_, protocol) = container.split_once('/')?;
+    Some((number.parse().ok()?, protocol.to_owned()))
+}
+
+/// Broken places of the bundle, which messages call `shown`.
+#[must_use]
+pub fn check_bundle(shown: &Path, broken: &[Broken]) -> Vec<Finding> {
+    const SHOWN: usize = 5;
+    let shown = shown.display();
+    let fix = "the stick has a bad read: copy the bundle again, or run `./install verify` on another machine";
+    let mut findings: Vec<Finding> = broken
+        .iter()
+        .take(SHOWN)
+        .map(|place| {
+            let frame = place.frame.map_or_else(String::new, |frame| format!("frame {frame}, "));
+            let fact = format!(
+                "{shown} is damaged in {frame}offset {} ({}): {}: {}",
+                place.offset,
+                human::bytes(place.offset),
+                human::printable(&place.holds.join(", ")),
+                human::printable(&place.reason)
+            );
+            Finding { about: About::Bundle, ..Finding::new(fact, fix) }
+        })
+        .collect();
+    if broken.len() > SHOWN {
+        let more = human::count(broken.len() - SHOWN, "more place");
+        findings.push(Finding {
+            about: About::Bundle,
+            ..Finding::new(format!("{shown} is damaged in {more}"), fix)
+        });
+    }
+    findings
+}
+
+/// Whether the release can be kept below `root`.
+#[must_use]
+pub fn check_root(root: &Path) -> Vec<Finding> {
+    use rustix::fs::{Access, access};
+    let Some(folder) = existing(root) else { return Vec::new() };
+    match access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => Vec::new(),
+        Err(error) => vec![Finding::new(
+            format!("{} cannot be written: {}", root.display(), std::io::Error::from(error)),
+            "run this as root, or name a writable folder with --root",
+        )],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_and_ports_are_read() {
+        assert_eq!(parse_version(">=20.10"), Some((20, 10)));
+        assert_eq!(parse_version("25"), Some((25, 0)));
+        assert_eq!(parse_version("x"), None);
+        assert_eq!(published("0.0.0.0:80->8080/tcp"), Some((80, "tcp".to_owned())));
+        assert_eq!(published(":::80->8080/udp"), Some((80, "udp".to_owned())));
+        assert_eq!(published("80/tcp"), None);
+    }
+}

@@ -1,0 +1,70 @@
+//! `install verify site.fz`: every byte and the signature, without an engine and without changing
+//! anything.
+
+use crate::bundle_errors;
+use crate::host::Root;
+use crate::install::{Request, open};
+use crate::trust::{Confirm, Origin};
+use anyhow::Result;
+use bundle_format::{Signer, check};
+use ferry_terminal::{Class, Failure, human};
+use manifest_schema::progress::Progress;
+use serde::Serialize;
+use std::sync::atomic::AtomicBool;
+
+/// What was checked.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Product.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// SHA-256 of the signed index.
+    pub id: manifest_schema::Digest,
+    /// Bytes checked.
+    pub file_bytes: u64,
+    /// Who signed it.
+    pub signed_by: Vec<String>,
+    /// Whether the signer was pinned on this host before.
+    pub pinned: bool,
+}
+
+/// Checks the bundle.
+///
+/// # Errors
+/// When it is not trusted, or any byte is not the one that was signed.
+pub fn verify(
+    request: &Request,
+    confirm: Confirm<'_>,
+    progress: &dyn Progress,
+    cancelled: &AtomicBool,
+) -> Result<Report> {
+    let root = Root::new(&request.root)?;
+    let opened = open(request, &root, confirm)?;
+    let bundle = &opened.bundle;
+    progress.begin("verifying", Some(bundle.verified().index().payload_end()));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let broken = check::check(bundle, threads, progress, cancelled)
+        .map_err(|error| bundle_errors::unusable(error, &request.bundle))?;
+    if cancelled.load(std::sync::atomic::Ordering::Relaxed) {
+        return Err(Failure::cancelled().into());
+    }
+    let findings = crate::install::preflight::check_bundle(&request.bundle, &broken);
+    if !findings.is_empty() {
+        progress.fail("the bundle is damaged");
+        let listed: Vec<String> = findings.iter().map(|finding| format!("\n  - {}", finding.fact)).collect();
+        let fact = format!("{} cannot be installed:{}", request.bundle.display(), listed.concat());
+        return Err(Failure::new(Class::Bundle, fact)
+            .hint("copy the bundle again and verify it there")
+            .into());
+    }
+    progress.end(&human::count(bundle.verified().index().frames().len(), "frame"));
+    Ok(Report {
+        name: bundle.release().name.to_string(),
+        version: bundle.release().version.clone(),
+        id: bundle.verified().id(),
+        file_bytes: bundle.verified().file_bytes(),
+        signed_by: bundle.verified().signers().iter().map(Signer::fingerprint).collect(),
+        pinned: opened.origin == Origin::Pinned,
+    })
+}

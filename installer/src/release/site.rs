@@ -1,0 +1,330 @@
+//! The release as it is on this host: variables answered, templates rendered, the Compose file read.
+//! Pure but for reading the bundle: what is rendered here is written later, in one go.
+
+use crate::host::{ProductDir, files};
+use anyhow::{Context, Result};
+use bundle_format::{Bundle, ReadAt};
+use ferry_terminal::{Class, Failure};
+use manifest_schema::compose::{Text, model::FileObject, model::Project};
+use manifest_schema::manifest::{self, Given, Manifest, Variable, VariableKind};
+use manifest_schema::release::{FileEntry, Release};
+use manifest_schema::site::{self, Written};
+use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, limits};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+pub use manifest_schema::site::Values;
+
+/// A file of the release folder, ready to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenderedFile {
+    /// Content.
+    pub content: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// The release on this host.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The project.
+    pub project: Project,
+    /// All Compose files as one, filled in, for people and for `docker compose`.
+    pub compose: String,
+    /// All answers, defaults and generated secrets.
+    pub values: Values,
+    /// Those that are remembered: all but defaults that nobody was asked about, which the next version may
+    /// have better ones for.
+    pub answers: Values,
+    /// Values that are never shown.
+    pub hidden: Vec<String>,
+    /// Files that are never shown: those of the Compose file's secrets.
+    pub secret_files: BTreeSet<String>,
+    /// Small files of the release folder by path: rendered configs, and the files that the Compose
+    /// file names. Artifacts are not among them.
+    pub files: BTreeMap<BundlePath, RenderedFile>,
+    /// What only this host knows: see [`crate::host::state::State::salt`].
+    pub salt: String,
+    /// Content of Compose `configs` and `secrets` by key.
+    pub configs: BTreeMap<String, Vec<u8>>,
+    /// See `configs`.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+}
+
+/// A config or secret that whoever runs the host provides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct External {
+    /// Where it has to lie.
+    pub path: PathBuf,
+    /// Its content, where it is there.
+    pub content: Option<Vec<u8>>,
+}
+
+/// Looks an external config or secret up: `kind` is `config` or `secret`.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn external(product: &ProductDir, kind: &str, name: &str) -> Result<External> {
+    let path = product.external().join(format!("{kind}s")).join(name);
+    if path.exists() && !path.is_file() {
+        return Ok(External { path, content: None });
+    }
+    let content = files::read_bounded(&path, limits::MAX_RENDERED_BYTES as u64)?;
+    Ok(External { path, content })
+}
+
+/// The name of the Compose file that goes over those of every release.
+pub const OVERRIDE: &str = "override.yaml";
+
+/// What the host brings to a release, beside answers.
+pub struct HostProvides<'a> {
+    /// Looks up external configs and secrets.
+    pub external: &'a dyn Fn(&str, &str) -> Result<External>,
+    /// The site's own Compose file: where it lies, and its text.
+    pub over: Option<(String, String)>,
+    /// See [`Site::salt`].
+    pub salt: &'a str,
+}
+
+/// The site's own Compose file, where there is one.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn override_file(product: &ProductDir) -> Result<Option<(String, String)>> {
+    let path = product.file(OVERRIDE);
+    let Some(bytes) = files::read_bounded(&path, limits::MAX_YAML_BYTES as u64)? else { return Ok(None) };
+    let shown = path.display().to_string();
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Failure::new(Class::Input, format!("{shown} is not UTF-8 text")).hint("save it as UTF-8")
+    })?;
+    Ok(Some((shown, text)))
+}
+
+/// Why a release cannot be put together here.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// Answers are missing or do not fit.
+    #[error(transparent)]
+    Answers(Diagnostics),
+    /// What lies on this host does not fit the release, or it does not come out with these answers.
+    #[error(transparent)]
+    Host(Diagnostics),
+}
+
+/// Evaluates the release of `bundle` with the answers in `given`, then those in `remembered`.
+///
+/// # Errors
+/// [`Unfit`]; otherwise what is wrong with the bundle.
+pub fn evaluate<S: ReadAt>(
+    bundle: &Bundle<S>,
+    given: &Given,
+    remembered: &Values,
+    hostname: &str,
+    host: &HostProvides<'_>,
+    random: &mut dyn FnMut(usize) -> String,
+) -> Result<Site> {
+    let external = host.external;
+    let release = bundle.release();
+    let text = |file: &FileEntry| text_of(bundle, file);
+    let manifest = manifest(bundle)?;
+    let values = manifest::resolve(&manifest.variables, given, remembered, random).map_err(Unfit::Answers)?;
+    let answers = answered(&manifest, &values, given, remembered);
+    let mut files = carried_files(bundle, release)?;
+    let load = |name: &str| {
+        let path: BundlePath = name.parse().ok()?;
+        files.get(&path).map(|file| file.content.clone())
+    };
+    let mut compose = vec![text(&release.compose)?];
+    for name in manifest.override_files() {
+        let content = load(name).with_context(|| format!("the Compose file {name} is not in the bundle"))?;
+        compose.push(String::from_utf8(content).with_context(|| format!("{name} is not UTF-8 text"))?);
+    }
+    let mut configs = Vec::new();
+    for config in &release.configs {
+        configs.push(bundle.small_file(&config.file, limits::MAX_RENDERED_BYTES as u64)?);
+    }
+    let mut templates = BTreeMap::new();
+    for file in &release.templates {
+        let path = file.path.as_str();
+        templates.insert(path.strip_prefix("templates/").unwrap_or(path).to_owned(), text(file)?);
+    }
+    let dotenv = release.env_file.as_ref().map(text).transpose()?;
+    let written = Written {
+        manifest: &manifest,
+        shown_root: "",
+        compose: &compose,
+        dotenv: dotenv.as_deref(),
+        configs: &configs,
+        load: &load,
+        template: &|name| templates.get(name).cloned(),
+        over: host.over.as_ref().map(|(file, text)| Text { file, text }),
+    };
+    let made = written.make(&site::names(&manifest, &values, hostname)).map_err(Unfit::Host)?;
+    if let Some((file, _)) = &host.over {
+        shown_secrets(file, &manifest, |marked| {
+            let made = written.make(&site::names(&manifest, &marked(&values), hostname)).ok()?;
+            Some(made.parsed.project)
+        })
+        .or_ok(())
+        .map_err(Unfit::Host)?;
+    }
+    let (project, compose) = (made.parsed.project, made.parsed.merged);
+    for (config, content) in release.configs.iter().zip(made.configs) {
+        files.insert(config.to.clone(), RenderedFile { content, mode: config.mode & 0o777 });
+    }
+    let salt = host.salt.to_owned();
+    let mut missing = Diagnostics::default();
+    let configs = objects(&project.configs, &files, "config", external, &mut missing)?;
+    let secrets = objects(&project.secrets, &files, "secret", external, &mut missing)?;
+    missing.or_ok(()).map_err(Unfit::Host)?;
+    // Also the values that they have now.
+    let is_secret = |(_, variable): &(&String, &Variable)| variable.kind == VariableKind::Secret;
+    let hidden = manifest
+        .variables
+        .iter()
+        .filter(is_secret)
+        .flat_map(|(name, _)| [values.get(name), remembered.get(name)])
+        .filter_map(|value| value?.as_str().filter(|text| !text.is_empty()).map(str::to_owned))
+        .collect();
+    let secret_files = project
+        .secrets
+        .values()
+        .filter_map(|object| match object {
+            FileObject::File(path) => Some(path.clone()),
+            _ => None,
+        })
+        .collect();
+    Ok(Site { project, compose, hidden, secret_files, values, answers, files, salt, configs, secrets })
+}
+
+/// Secrets that the site's own Compose file, `file`, puts where everyone who may ask the engine reads them.
+/// `ferry build` has looked at all other files. `project` is made with marks in the places of secrets.
+fn shown_secrets(
+    file: &str,
+    manifest: &Manifest,
+    project: impl Fn(&dyn Fn(&Values) -> Values) -> Option<Project>,
+) -> Diagnostics {
+    let is_secret = |(_, variable): &(&String, &Variable)| variable.kind == VariableKind::Secret;
+    let secrets: Vec<&String> = manifest.variables.iter().filter(is_secret).map(|(name, _)| name).collect();
+    let mark = |name: &String| format!("a-secret-called-{name}-");
+    let marked = |values: &Values| {
+        let marks = secrets.iter().map(|name| ((*name).clone(), mark(name).into()));
+        values.clone().into_iter().chain(marks).collect()
+    };
+    let mut found = Diagnostics::default();
+    let Some(project) = project(&marked) else { return found };
+    for (service, definition) in &project.services {
+        let text = serde_json::to_string(definition).unwrap_or_default();
+        for secret in secrets.iter().filter(|secret| text.contains(&mark(secret))) {
+            let fact = format!(
+                "service `{service}` has the secret `{secret}` in its definition, where `docker inspect` shows it"
+            );
+            let hint = format!("mount it instead, as a file: `secrets: [{secret}]`");
+            found.push(Diagnostic::new(file, fact).hint(hint));
+        }
+    }
+    found
+}
+
+fn answered(manifest: &Manifest, values: &Values, given: &Given, remembered: &Values) -> Values {
+    let by_default = |name: &String| {
+        let answered = given.values().contains_key(name) || remembered.contains_key(name);
+        !answered && manifest.variables.get(name).is_some_and(|variable| variable.default.is_some())
+    };
+    // What is not asked for now may be again: the answer of an earlier time stays.
+    let kept = values.iter().filter(|(name, value)| !value.is_null() && !by_default(name));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// The manifest that `bundle` carries.
+///
+/// # Errors
+/// When it cannot be read, or is none.
+pub fn manifest<S: ReadAt>(bundle: &Bundle<S>) -> Result<Manifest> {
+    Ok(Manifest::parse("ferry.yaml", &text_of(bundle, &bundle.release().manifest)?)?)
+}
+
+fn text_of<S: ReadAt>(bundle: &Bundle<S>, file: &FileEntry) -> Result<String> {
+    let bytes = bundle.small_file(file, limits::MAX_YAML_BYTES as u64)?;
+    String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", file.path))
+}
+
+/// The files that the Compose files name.
+fn carried_files<S: ReadAt>(
+    bundle: &Bundle<S>,
+    release: &Release,
+) -> Result<BTreeMap<BundlePath, RenderedFile>> {
+    let mut files = BTreeMap::new();
+    for named in &release.compose_files {
+        let file = &named.file;
+        let path: BundlePath =
+            file.path.as_str().strip_prefix("compose/").unwrap_or(file.path.as_str()).parse()?;
+        let content = bundle.small_file(file, limits::MAX_RENDERED_BYTES as u64)?;
+        let mode = if named.executable { 0o755 } else { 0o644 };
+        files.insert(path, RenderedFile { content, mode });
+    }
+    Ok(files)
+}
+
+fn objects(
+    objects: &BTreeMap<String, FileObject>,
+    files: &BTreeMap<BundlePath, RenderedFile>,
+    kind: &str,
+    external: &dyn Fn(&str, &str) -> Result<External>,
+    missing: &mut Diagnostics,
+) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for (key, object) in objects {
+        let content = match object {
+            FileObject::Content(text) | FileObject::Environment(text) => Some(text.clone().into_bytes()),
+            FileObject::File(name) => name
+                .parse()
+                .ok()
+                .and_then(|path: BundlePath| files.get(&path))
+                .map(|file| file.content.clone()),
+            FileObject::External(name) => {
+                let External { path, content } = external(kind, name)?;
+                if content.is_none() {
+                    let what = if path.exists() { "is no file" } else { "is not on this host" };
+                    let message = format!("the external {kind} `{key}` {what}");
+                    let hint = format!("put it into {} as root, with mode 0600", path.display());
+                    missing.push(Diagnostic::new("compose.yaml", message).hint(hint));
+                    continue;
+                }
+                content
+            }
+        };
+        match content {
+            Some(content) => {
+                found.insert(key.clone(), content);
+            }
+            None => missing.push(Diagnostic::new(
+                "compose.yaml",
+                format!("the file of {kind} `{key}` is not in the bundle"),
+            )),
+        }
+    }
+    Ok(found)
+}
+
+impl Site {
+    /// Digest of what lies at `path` of the release folder, a file or a folder; `None` where nothing does.
+    #[must_use]
+    pub fn digest_at(&self, release: &Release, path: &str) -> Option<Digest> {
+        let below =
+            |name: &str| name == path || name.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+        let mut listing = String::new();
+        for (name, file) in self.files.iter().filter(|(name, _)| below(name.as_str())) {
+            listing.push_str(&format!("{name}\t{:o}\t{}\n", file.mode, Digest::of(&file.content)));
+        }
+        for artifact in &release.artifacts {
+            let name = format!("artifacts/{}", artifact.to);
+            let inside =
+                path.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            if inside || below(&name) {
+                listing.push_str(&format!("{name}\t{}\n", artifact.digest));
+            }
+        }
+        (!listing.is_empty()).then(|| Digest::of(listing.as_bytes()))
+    }
+}

@@ -1,0 +1,12 @@
+//! The services of a project: from the Compose model to containers, and from the containers that run to those
+//! that are wanted.
+
+pub mod failure;
+pub mod health;
+pub mod hooks;
+pub mod network_names;
+pub mod parking;
+pub mod sequence;
+pub mod spec;
+pub mod switch;
+pub mod target;

@@ -1,0 +1,237 @@
+//! Replaced containers are parked, not removed, until the whole release is healthy.
+//!
+//! What must stay true: at every instant the containers alone (their names and labels) tell what has
+//! to be done to finish or to go back, since the process can be killed between any two calls.
+//!
+//! - A service's container has the service's name.
+//! - A new one that has never been started is called `NAME.new`, and is worth nothing.
+//! - A replaced one is called `NAME.old-ID` when it ran before, `NAME.idle-ID` when it did not. It is
+//!   renamed before it is stopped, so that a stopped one under its own name was stopped by a person.
+//! - A parked container's restart policy is taken away before its successor starts: after a power cut
+//!   both would start otherwise, on the same data. The label [`label::RESTART`] keeps the policy.
+
+use crate::engine::containers::{ContainerFacts, RunState};
+use crate::engine::label;
+use crate::engine::{Engine, EngineError};
+use crate::services::hooks;
+use crate::services::spec::place_name;
+use manifest_schema::progress::Progress;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a container's name says about its part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Serves, or served until somebody stopped it.
+    Current,
+    /// Made, never started, not yet in its place.
+    New,
+    /// Replaced; ran before.
+    Parked,
+    /// Replaced; did not run before.
+    ParkedIdle,
+}
+
+/// The part of the container, and the name it has or had in its place.
+#[must_use]
+pub fn part(container: &ContainerFacts) -> (Part, &str) {
+    let name = container.name.as_str();
+    if let Some(own) = name.strip_suffix(".new") {
+        return (Part::New, own);
+    }
+    let short = short_id(&container.id);
+    for (word, part) in [(".old-", Part::Parked), (".idle-", Part::ParkedIdle)] {
+        if let Some(own) = name.strip_suffix(short).and_then(|rest| rest.strip_suffix(word)) {
+            return (part, own);
+        }
+    }
+    (Part::Current, name)
+}
+
+/// The first 12 digits of an ID.
+pub(crate) fn short_id(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+/// The container's place: its service, and from the second on its number.
+#[must_use]
+pub fn place(container: &ContainerFacts) -> Option<String> {
+    let service = container.labels.get(label::SERVICE)?;
+    let number = container.labels.get(label::NUMBER).and_then(|number| number.parse().ok());
+    Some(place_name(service, number.unwrap_or(1)))
+}
+
+/// A project's containers by place and part.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// By place; containers without a service label are left out.
+    pub services: BTreeMap<String, ServiceStanding>,
+}
+
+/// The containers of one place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceStanding {
+    /// In its place.
+    pub current: Option<ContainerFacts>,
+    /// Further ones that another tool has put there.
+    pub others: Vec<ContainerFacts>,
+    /// Replaced ones.
+    pub parked: Vec<ContainerFacts>,
+    /// Never started.
+    pub new: Vec<ContainerFacts>,
+}
+
+impl Standing {
+    /// Asks the engine.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub async fn read(engine: &Engine, project: &str) -> Result<Self, EngineError> {
+        Ok(Self::sort(project, engine.containers(label::PROJECT, project).await?))
+    }
+
+    fn sort(project: &str, containers: Vec<ContainerFacts>) -> Self {
+        let mut services: BTreeMap<String, ServiceStanding> = BTreeMap::new();
+        for container in containers {
+            // `docker compose run` makes one-off containers, which are not the service's.
+            let one_off =
+                container.labels.get("com.docker.compose.oneoff").is_some_and(|value| value == "True");
+            let Some(place) = place(&container).filter(|_| !one_off) else { continue };
+            let (service, number) = place.split_once('/').unwrap_or((&place, "1"));
+            let usual = container.name == format!("{project}-{service}-{number}");
+            let entry = services.entry(place).or_default();
+            match part(&container).0 {
+                Part::New => entry.new.push(container),
+                Part::Parked | Part::ParkedIdle => entry.parked.push(container),
+                Part::Current => {
+                    if usual || entry.current.is_none() {
+                        entry.others.extend(entry.current.replace(container));
+                    } else {
+                        entry.others.push(container);
+                    }
+                }
+            }
+        }
+        Self { services }
+    }
+
+    /// Whether a container has done its work, and is not a service that was stopped, which can also end
+    /// with 0. `done` names services that had ended well when they were installed; those that others
+    /// wait for to complete are known by their label.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub async fn is_done(
+        &self,
+        engine: &Engine,
+        container: &ContainerFacts,
+        done: &BTreeSet<String>,
+    ) -> Result<bool, EngineError> {
+        let service = container.labels.get(label::SERVICE);
+        let known = container.labels.contains_key(label::JOB) || service.is_some_and(|s| done.contains(s));
+        if container.state != RunState::Exited || !known {
+            return Ok(false);
+        }
+        let state = engine.inspect(&container.id).await?;
+        Ok(state.is_some_and(|state| {
+            state.exit_code == 0 && (state.restart == "no" || state.restart.starts_with("on-failure"))
+        }))
+    }
+
+    /// All parked containers.
+    pub fn parked(&self) -> impl Iterator<Item = &ContainerFacts> {
+        self.services.values().flat_map(|service| &service.parked)
+    }
+
+    /// What people see: what is in its place and, where a change was cut off before anything was, the one
+    /// that was replaced.
+    pub fn visible(&self) -> impl Iterator<Item = &ContainerFacts> {
+        self.services.values().flat_map(|service| {
+            let empty = service.current.is_none() && service.others.is_empty();
+            let parked = service.parked.iter().filter(move |_| empty);
+            service.current.iter().chain(&service.others).chain(parked)
+        })
+    }
+
+    /// All containers in places of their own.
+    pub fn in_place(&self) -> impl Iterator<Item = &ContainerFacts> {
+        self.services.values().flat_map(|service| service.current.iter().chain(&service.others))
+    }
+}
+
+/// Puts a container aside: renames it, stops it gracefully and takes its restart policy away. Can be
+/// repeated at any point.
+///
+/// # Errors
+/// When the engine fails.
+pub async fn park(
+    engine: &Engine,
+    container: &ContainerFacts,
+    progress: &dyn Progress,
+) -> Result<(), EngineError> {
+    let (part, own) = part(container);
+    if !matches!(part, Part::Parked | Part::ParkedIdle) {
+        let word = if container.runs() { "old" } else { "idle" };
+        engine.rename(&container.id, &format!("{own}.{word}-{}", short_id(&container.id))).await?;
+    }
+    hooks::stop(engine, container, progress).await?;
+    // Without the label the policy could not be given back.
+    if container.labels.contains_key(label::RESTART) {
+        engine.set_restart(&container.id, "no").await?;
+    }
+    Ok(())
+}
+
+/// Gives a parked container its restart policy back, without starting or renaming it.
+///
+/// # Errors
+/// When the engine fails.
+pub async fn restore_policy(engine: &Engine, container: &ContainerFacts) -> Result<(), EngineError> {
+    match container.labels.get(label::RESTART) {
+        Some(policy) => engine.set_restart(&container.id, policy).await,
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(name: &str, service: &str) -> ContainerFacts {
+        ContainerFacts {
+            id: format!("{:0<64}", "0123456789ab"),
+            name: name.to_owned(),
+            labels: BTreeMap::from([
+                (label::SERVICE.to_owned(), service.to_owned()),
+                (label::PROJECT.to_owned(), "shop".to_owned()),
+            ]),
+            image_id: String::new(),
+            state: RunState::Running,
+            ports: vec![],
+        }
+    }
+
+    #[test]
+    fn names_tell_the_part() {
+        for (name, expected) in [
+            ("shop-web-1", (Part::Current, "shop-web-1")),
+            ("shop-web-1.new", (Part::New, "shop-web-1")),
+            ("shop-web-1.old-0123456789ab", (Part::Parked, "shop-web-1")),
+            ("shop-web-1.idle-0123456789ab", (Part::ParkedIdle, "shop-web-1")),
+            // Another container's ID: a person's own name.
+            ("shop-web-1.old-ffffffffffff", (Part::Current, "shop-web-1.old-ffffffffffff")),
+        ] {
+            assert_eq!(part(&container(name, "web")), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn each_place_has_one_container() {
+        let names = ["a-web-2", "shop-web-1", "shop-web-1.new", "shop-web-1.old-0123456789ab", "shop-web-2"];
+        let standing = Standing::sort("shop", names.map(|name| container(name, "web")).to_vec());
+        let web = &standing.services["web"];
+        assert_eq!(web.current.as_ref().unwrap().name, "shop-web-1");
+        let others: Vec<&str> = web.others.iter().map(|other| other.name.as_str()).collect();
+        assert_eq!(others, ["a-web-2", "shop-web-2"]);
+        assert_eq!((web.parked.len(), web.new.len()), (1, 1));
+    }
+}

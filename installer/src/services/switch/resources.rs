@@ -1,0 +1,98 @@
+//! The networks and volumes of a project: made where they are missing, used as they are otherwise.
+
+use super::SwitchError;
+use crate::engine::{Engine, EngineError, label};
+use crate::services::target::Target;
+use manifest_schema::progress::Progress;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What [`prepare_networks_volumes`] made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Prepared {
+    /// Networks that were made, by their names in the engine.
+    pub networks: Vec<String>,
+    /// Volumes that were made, by their names in the engine.
+    pub volumes: Vec<String>,
+}
+
+/// Makes the networks and volumes that are missing. Those that exist are used as they are when they
+/// belong to the project; a changed definition is only warned of, since applying it would need all
+/// containers, or the data, to go first.
+///
+/// # Errors
+/// When one of another owner has the name, an external one is missing, or the engine fails.
+pub async fn prepare_networks_volumes(
+    engine: &Engine,
+    target: &Target,
+    progress: &dyn Progress,
+) -> Result<Prepared, SwitchError> {
+    let mut prepared = Prepared::default();
+    let project = target.project.as_str();
+    for spec in &target.networks {
+        let found = engine.network(&spec.name).await?.map(|network| network.labels);
+        if missing("network", &spec.name, spec.external, project, found.as_ref())? {
+            progress.detail(&format!("making network {}", spec.name));
+            engine.create_network(spec).await?;
+            prepared.networks.push(spec.name.clone());
+        }
+        warn_of_change("network", &spec.name, found.as_ref(), &spec.labels, progress);
+    }
+    for spec in &target.volumes {
+        let found = engine.volume(&spec.name).await?.map(|volume| volume.labels);
+        if missing("volume", &spec.name, spec.external, project, found.as_ref())? {
+            progress.detail(&format!("making volume {}", spec.name));
+            engine.create_volume(spec).await?;
+            prepared.volumes.push(spec.name.clone());
+        }
+        warn_of_change("volume", &spec.name, found.as_ref(), &spec.labels, progress);
+    }
+    Ok(prepared)
+}
+
+/// Networks and volumes that [`prepare_networks_volumes`] could not use or make.
+pub(super) async fn obstacles(engine: &Engine, target: &Target) -> Result<Vec<SwitchError>, EngineError> {
+    let project = target.project.as_str();
+    let mut obstacles = Vec::new();
+    for spec in &target.networks {
+        let found = engine.network(&spec.name).await?.map(|network| network.labels);
+        obstacles.extend(missing("network", &spec.name, spec.external, project, found.as_ref()).err());
+    }
+    for spec in &target.volumes {
+        let found = engine.volume(&spec.name).await?.map(|volume| volume.labels);
+        obstacles.extend(missing("volume", &spec.name, spec.external, project, found.as_ref()).err());
+    }
+    Ok(obstacles)
+}
+
+type Labels = BTreeMap<String, String>;
+
+/// Whether it has to be made.
+fn missing(
+    kind: &'static str,
+    name: &str,
+    external: bool,
+    project: &str,
+    found: Option<&Labels>,
+) -> Result<bool, SwitchError> {
+    match (found, external) {
+        (None, true) => Err(SwitchError::MissingExternal { kind, name: name.to_owned() }),
+        (None, false) => Ok(true),
+        (Some(_), true) => Ok(false),
+        (Some(labels), false) if labels.get(label::PROJECT).is_some_and(|owner| owner == project) => {
+            Ok(false)
+        }
+        (Some(_), false) => {
+            Err(SwitchError::Foreign { kind, name: name.to_owned(), project: project.to_owned() })
+        }
+    }
+}
+
+fn warn_of_change(kind: &str, name: &str, found: Option<&Labels>, wanted: &Labels, progress: &dyn Progress) {
+    let definition = found.and_then(|labels| labels.get(label::DEFINITION));
+    if definition.is_some() && definition != wanted.get(label::DEFINITION) {
+        progress.warn(&format!(
+            "{kind} {name} was made with another definition and is used as it is; to apply the new one, uninstall and install again"
+        ));
+    }
+}

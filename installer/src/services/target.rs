@@ -1,0 +1,276 @@
+//! What a host shall look like once a release runs: containers, networks and volumes, in the order
+//! in which they start. Pure data, made from the Compose project and the place where the release lies.
+
+use crate::engine::container_spec::ContainerSpec;
+use crate::engine::label;
+use crate::engine::networks::NetworkSpec;
+use crate::engine::volumes::VolumeSpec;
+use crate::services::network_names::definition;
+use crate::services::spec::{
+    Placement, SpecError, container_spec, namespace_owners, place_name, resource_name,
+};
+use manifest_schema::compose::model::Project;
+use manifest_schema::{Digest, ProjectName, ReleaseId, ServiceName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The wanted state of a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The project.
+    pub project: ProjectName,
+    /// The release.
+    pub release: ReleaseId,
+    /// The name of the release's folder on this host.
+    pub folder: String,
+    /// Names this attempt.
+    pub attempt: String,
+    /// Containers of services in the order in which they start.
+    pub services: Vec<ServiceTarget>,
+    /// Networks that the services use.
+    pub networks: Vec<NetworkSpec>,
+    /// Volumes that the services use.
+    pub volumes: Vec<VolumeSpec>,
+    /// Services that had done their work when they were installed, and ended.
+    pub done: BTreeSet<String>,
+}
+
+/// The wanted state of one container of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceTarget {
+    /// The service.
+    pub name: ServiceName,
+    /// The service, and from its second container on the number: `web`, `web/2`.
+    pub place: String,
+    /// Its container.
+    pub container: ContainerSpec,
+    /// Services whose namespaces it shares.
+    pub shares: BTreeSet<String>,
+    /// Services after whose replacement it must be restarted (`depends_on.restart`).
+    pub restart_after: BTreeSet<String>,
+}
+
+impl ServiceTarget {
+    /// Tells whether the service has changed.
+    #[must_use]
+    pub fn config_hash(&self) -> &str {
+        self.container.labels.get(label::CONFIG_HASH).map_or("", String::as_str)
+    }
+}
+
+impl Target {
+    /// The target for `project`, named `name`, put where `placement` says.
+    ///
+    /// # Errors
+    /// When the project contradicts itself or needs something the placement lacks.
+    pub fn new(name: &ProjectName, project: &Project, placement: &Placement) -> Result<Self, SpecError> {
+        let mut services = Vec::new();
+        for service_name in start_order(project)? {
+            let Some(service) = project.services.get(&service_name) else { continue };
+            for number in 1..=service.containers() {
+                services.push(ServiceTarget {
+                    container: container_spec(name, &service_name, number, project, placement)?,
+                    shares: namespace_owners(service),
+                    restart_after: service
+                        .depends_on
+                        .iter()
+                        .filter(|(_, dependency)| dependency.restart)
+                        .map(|(name, _)| name.to_string())
+                        .collect(),
+                    place: place_name(service_name.as_str(), number),
+                    name: service_name.clone(),
+                });
+            }
+        }
+        Ok(Self {
+            project: name.clone(),
+            release: placement.release.clone(),
+            folder: placement.folder.clone(),
+            attempt: placement.attempt.clone(),
+            networks: networks(name, project, placement),
+            volumes: volumes(name, project, placement),
+            services,
+            done: BTreeSet::new(),
+        })
+    }
+
+    /// What is wanted at this place.
+    #[must_use]
+    pub fn place(&self, place: &str) -> Option<&ServiceTarget> {
+        self.services.iter().find(|service| service.place == place)
+    }
+
+    /// Names of the networks in the engine.
+    #[must_use]
+    pub fn network_names(&self) -> BTreeSet<String> {
+        self.networks.iter().map(|network| network.name.clone()).collect()
+    }
+
+    /// The volume with this key in the Compose file.
+    #[must_use]
+    pub fn volume(&self, key: &str) -> Option<&VolumeSpec> {
+        self.volumes.iter().find(|volume| volume.key == key)
+    }
+}
+
+/// Services, each after all it depends on, otherwise by name.
+fn start_order(project: &Project) -> Result<Vec<ServiceName>, SpecError> {
+    let mut waiting: BTreeMap<&ServiceName, BTreeSet<&str>> = BTreeMap::new();
+    let owners: BTreeMap<&ServiceName, BTreeSet<String>> =
+        project.services.iter().map(|(name, service)| (name, namespace_owners(service))).collect();
+    for (name, service) in &project.services {
+        let needed = service
+            .depends_on
+            .iter()
+            .filter(|(other, dependency)| dependency.required || project.services.contains_key(*other))
+            .map(|(other, _)| other.as_str())
+            .chain(owners.get(name).into_iter().flatten().map(String::as_str));
+        let mut others = BTreeSet::new();
+        for other in needed {
+            if !project.services.keys().any(|known| known.as_str() == other) {
+                return Err(SpecError::Undefined {
+                    service: name.clone(),
+                    kind: "service",
+                    key: other.to_owned(),
+                });
+            }
+            others.insert(other);
+        }
+        waiting.insert(name, others);
+    }
+    let mut order: Vec<ServiceName> = Vec::new();
+    while !waiting.is_empty() {
+        let ready = waiting.iter().find(|(_, others)| others.is_empty()).map(|(name, _)| *name);
+        let Some(name) = ready else {
+            let names: Vec<&str> = waiting.keys().map(|name| name.as_str()).collect();
+            return Err(SpecError::Cycle(names.join(", ")));
+        };
+        waiting.remove(name);
+        for others in waiting.values_mut() {
+            others.remove(name.as_str());
+        }
+        order.push(name.clone());
+    }
+    Ok(order)
+}
+
+fn own_labels(
+    name: &ProjectName,
+    placement: &Placement,
+    user: &BTreeMap<String, String>,
+    kind: &str,
+    key: &str,
+    definition: String,
+) -> BTreeMap<String, String> {
+    let mut labels = user.clone();
+    let own = [
+        (label::PROJECT, name.to_string()),
+        (kind, key.to_owned()),
+        ("com.docker.compose.version", placement.version.clone()),
+        (label::ATTEMPT, placement.attempt.clone()),
+        (label::DEFINITION, definition),
+    ];
+    labels.extend(own.map(|(key, value)| (key.to_owned(), value)));
+    labels
+}
+
+fn networks(name: &ProjectName, project: &Project, placement: &Placement) -> Vec<NetworkSpec> {
+    let used: BTreeSet<&String> =
+        project.services.values().flat_map(|service| service.networks.keys()).collect();
+    project
+        .networks
+        .iter()
+        .filter(|(key, _)| used.contains(key))
+        .filter_map(|(key, network)| Some((placement.networks.get(key)?.clone(), key, network)))
+        .map(|(real, key, network)| NetworkSpec {
+            name: real,
+            key: key.clone(),
+            external: network.external,
+            driver: network.driver.clone(),
+            options: network.driver_opts.clone(),
+            internal: network.internal,
+            attachable: network.attachable,
+            ipv6: network.enable_ipv6,
+            labels: own_labels(name, placement, &network.labels, label::NETWORK, key, definition(network)),
+            ipam_driver: network.ipam_driver.clone(),
+            ipam_options: network.ipam_options.clone(),
+            ipam: network.ipam.clone(),
+        })
+        .collect()
+}
+
+fn volumes(name: &ProjectName, project: &Project, placement: &Placement) -> Vec<VolumeSpec> {
+    // Also those that no service mounts: a seed may be meant for a later profile.
+    project
+        .volumes
+        .iter()
+        .map(|(key, volume)| VolumeSpec {
+            name: resource_name(name, key, volume.name.as_deref()),
+            key: key.clone(),
+            external: volume.external,
+            driver: volume.driver.clone(),
+            options: volume.driver_opts.clone(),
+            labels: own_labels(
+                name,
+                placement,
+                &volume.labels,
+                label::VOLUME,
+                key,
+                Digest::of(&serde_json::to_vec(volume).unwrap_or_default()).short(),
+            ),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use manifest_schema::compose::model::{Condition, Dependency, Service};
+
+    fn project(services: &[(&str, &[&str])]) -> Project {
+        let dependency =
+            |required| Dependency { condition: Condition::ServiceStarted, restart: false, required };
+        Project {
+            services: services
+                .iter()
+                .map(|(name, needs)| {
+                    let service = Service {
+                        depends_on: needs
+                            .iter()
+                            .map(|other| match other.strip_suffix('?') {
+                                Some(other) => (other.parse().unwrap(), dependency(false)),
+                                None => (other.parse().unwrap(), dependency(true)),
+                            })
+                            .collect(),
+                        ..Default::default()
+                    };
+                    (name.parse().unwrap(), service)
+                })
+                .collect(),
+            ..Default::default()
+        }
+    }
+
+    fn order(services: &[(&str, &[&str])]) -> Result<String, SpecError> {
+        let names = start_order(&project(services))?;
+        Ok(names.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn services_start_after_what_they_depend_on() {
+        assert_eq!(order(&[("a", &["z"]), ("m", &["a", "z"]), ("z", &[])]).unwrap(), "z a m");
+        assert_eq!(order(&[("a", &["missing?"])]).unwrap(), "a");
+        assert!(matches!(order(&[("a", &["missing"])]), Err(SpecError::Undefined { .. })));
+        assert_eq!(
+            order(&[("a", &["b"]), ("b", &["a"]), ("c", &[])]),
+            Err(SpecError::Cycle("a, b".to_owned()))
+        );
+    }
+
+    #[test]
+    fn sharing_a_namespace_is_a_dependency() {
+        let mut project = project(&[("a", &[]), ("z", &[])]);
+        project.services.get_mut(&"a".parse().unwrap()).unwrap().network_mode = Some("service:z".to_owned());
+        let names = start_order(&project).unwrap();
+        assert_eq!(names.first().unwrap().as_str(), "z");
+    }
+}
