@@ -68,5 +68,8 @@ pub const MAX_COMPOSE_FILES: usize = 20_000;
 /// Steps a template may take before it is called endless (minijinja "fuel").
 pub const TEMPLATE_FUEL: u64 = 5_000_000;
 
-/// Largest stored state file (`state.json`, journal, pinned keys) read back from the host.
+/// Largest stored file (state, answers, pinned keys) read back from the host.
 pub const MAX_STATE_BYTES: u64 = 16 << 20;
+
+/// Longest journal of installs before it begins anew: some ten thousand steps.
+pub const MAX_JOURNAL_BYTES: u64 = 4 << 20;

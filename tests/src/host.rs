@@ -207,8 +207,10 @@ impl Host {
     #[track_caller]
     #[must_use]
     pub fn state(&self, product: &str) -> Value {
-        let path = self.root.join(product).join("state.json");
+        let path = self.root.join(product).join("installed.json");
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        serde_json::from_str(&text).unwrap()
+        let mut file: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(file["format"], 2);
+        file["content"].take()
     }
 }

@@ -40,7 +40,7 @@ impl Installer {
     /// When it cannot be run, or could not remove everything.
     pub(super) fn uninstall(&self, name: &str) -> Result<()> {
         let product = self.root.join(name);
-        if !product.join("state.json").is_file() {
+        if !product.join("installed.json").is_file() {
             return Ok(());
         }
         // On a site these are the site's own, and stay.

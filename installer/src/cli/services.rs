@@ -11,14 +11,14 @@ use crate::release::site;
 use crate::services::health::Patience;
 use crate::services::sequence::SequenceError;
 use crate::services::switch::SwitchError;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ferry_terminal::{Class, Failure, Output, human};
 use futures_util::StreamExt;
 use manifest_schema::ProjectName;
 use manifest_schema::progress::Progress;
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,7 @@ pub(super) fn product_of(which: &Which, common: &Common) -> Result<(ProjectName,
     let root = Root::new(&common.root())?;
     let name = match &which.product {
         // Another project of this name may run here, which is nobody's business.
-        Some(name) if !root.product(name).file("state.json").is_file() => {
+        Some(name) if !root.product(name).has_state() => {
             let fact = format!("{name} is not installed below {}", root.path().display());
             return Err(Failure::new(Class::Usage, fact)
                 .hint("look for the name with `ls`, or name the folder with --root")
@@ -342,26 +342,7 @@ fn remove_files(product: &ProductDir, data_too: bool) -> Result<Vec<PathBuf>> {
         keep.extend(answers::files(product)?);
         keep.push(product.data());
     }
-    let mut kept = Vec::new();
-    let doing = |path: &Path| format!("removing {}", path.display());
-    for entry in std::fs::read_dir(product.path()).with_context(|| doing(product.path()))? {
-        let path = entry?.path();
-        if keep.contains(&path) {
-            kept.push(path);
-        } else if path.is_dir() && !path.is_symlink() {
-            std::fs::remove_dir_all(&path).with_context(|| doing(&path))?;
-        } else if path != product.file("state.json") {
-            std::fs::remove_file(&path).with_context(|| doing(&path))?;
-        }
-    }
-    // Last, so that one that was interrupted can be repeated.
-    let state = product.file("state.json");
-    std::fs::remove_file(&state).with_context(|| doing(&state))?;
-    if kept.is_empty() {
-        std::fs::remove_dir(product.path()).with_context(|| doing(product.path()))?;
-    }
-    kept.sort();
-    Ok(kept)
+    product.remove_but(&keep)
 }
 
 fn report(output: Output, value: &serde_json::Value, text: impl FnOnce() -> String) -> Result<()> {

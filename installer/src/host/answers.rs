@@ -4,13 +4,12 @@
 //! What must stay true: no answer of an earlier release is ever dropped, since its data may still be there;
 //! files are root's alone.
 
-use super::{ProductDir, files};
+use super::{ProductDir, files, versioned};
 use crate::host::state::State;
-use anyhow::{Context, Result};
-use manifest_schema::limits;
+use anyhow::Result;
 use manifest_schema::manifest::Manifest;
 use manifest_schema::site::Values;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The answers remembered from the last install, and over them those of an attempt that is to be
 /// finished: what it generated may be in use already. So may what a failed one has generated, since the folder
@@ -21,9 +20,9 @@ use std::path::{Path, PathBuf};
 pub fn remembered(product: &ProductDir, manifest: &Manifest, attempt: bool) -> Result<Values> {
     let mut values = tried(product)?;
     values.retain(|name, _| manifest.variables.get(name).is_some_and(|known| known.generate.is_some()));
-    values.extend(read_values(&product.file(VALUES))?);
+    values.extend(CURRENT.read(product)?);
     if attempt {
-        values.extend(read_values(&product.file(NEW_VALUES))?);
+        values.extend(ATTEMPTED.read(product)?);
     }
     Ok(values)
 }
@@ -33,7 +32,7 @@ pub fn remembered(product: &ProductDir, manifest: &Manifest, attempt: bool) -> R
 /// # Errors
 /// When the file is damaged.
 pub fn tried(product: &ProductDir) -> Result<Values> {
-    read_values(&product.file(TRIED_VALUES))
+    TRIED.read(product)
 }
 
 /// Names of answers that an interrupted attempt had, and that are not those of what runs.
@@ -41,8 +40,8 @@ pub fn tried(product: &ProductDir) -> Result<Values> {
 /// # Errors
 /// When a file is damaged.
 pub fn attempted(product: &ProductDir) -> Result<Vec<String>> {
-    let kept = read_values(&product.file(VALUES))?;
-    let new = read_values(&product.file(NEW_VALUES))?;
+    let kept = CURRENT.read(product)?;
+    let new = ATTEMPTED.read(product)?;
     Ok(new.into_iter().filter(|(name, value)| kept.get(name) != Some(value)).map(|(name, _)| name).collect())
 }
 
@@ -52,9 +51,11 @@ pub fn attempted(product: &ProductDir) -> Result<Vec<String>> {
 /// When one is damaged.
 pub fn files(product: &ProductDir) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for path in [VALUES, TRIED_VALUES].map(|name| product.file(name)) {
-        if !read_values(&path)?.is_empty() {
-            files.push(path);
+    for stored in [CURRENT, TRIED] {
+        if !stored.read(product)?.is_empty() {
+            files.extend(
+                [stored.path(product), product.file(stored.name_1)].into_iter().filter(|path| path.exists()),
+            );
         }
     }
     Ok(files)
@@ -65,7 +66,7 @@ pub fn files(product: &ProductDir) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// When they cannot be written.
 pub fn keep_attempted(product: &ProductDir, answers: &Values) -> Result<()> {
-    files::write_whole(&product.file(NEW_VALUES), &serde_json::to_vec_pretty(answers)?, 0o600)
+    ATTEMPTED.write(product, answers)
 }
 
 /// Remembers answers that change nothing which runs.
@@ -73,13 +74,13 @@ pub fn keep_attempted(product: &ProductDir, answers: &Values) -> Result<()> {
 /// # Errors
 /// When they cannot be read or written.
 pub fn remember(product: &ProductDir, answers: &Values) -> Result<()> {
-    let before = read_values(&product.file(VALUES))?;
+    let before = CURRENT.read(product)?;
     let mut after = before.clone();
     after.extend(answers.clone());
     if after == before {
         return Ok(());
     }
-    files::write_whole(&product.file(VALUES), &serde_json::to_vec_pretty(&after)?, 0o600)
+    CURRENT.write(product, &after)
 }
 
 /// What becomes of the answers of an attempt that has ended.
@@ -99,38 +100,64 @@ pub enum Answers {
 /// # Errors
 /// When files cannot be read or written.
 pub fn end_attempted(product: &ProductDir, answers: Answers, state: &State) -> Result<()> {
-    let new = product.file(NEW_VALUES);
-    if !new.exists() {
+    if !ATTEMPTED.exists(product) {
         return Ok(());
     }
-    let (mut attempted, kept) = (read_values(&new)?, read_values(&product.file(VALUES))?);
+    let (mut attempted, kept) = (ATTEMPTED.read(product)?, CURRENT.read(product)?);
     if let (Answers::KeepNew, Some(current)) = (answers, &state.current) {
         attempted.retain(|name, _| !current.variables.contains(name));
     }
-    let (file, merged): (&str, Values) = match answers {
-        Answers::Adopt => (VALUES, kept.into_iter().chain(attempted).collect()),
-        Answers::KeepNew => (VALUES, attempted.into_iter().chain(kept).collect()),
-        Answers::SetAside => (TRIED_VALUES, attempted),
+    let (stored, merged): (Stored, Values) = match answers {
+        Answers::Adopt => (CURRENT, kept.into_iter().chain(attempted).collect()),
+        Answers::KeepNew => (CURRENT, attempted.into_iter().chain(kept).collect()),
+        Answers::SetAside => (TRIED, attempted),
     };
-    files::write_whole(&product.file(file), &serde_json::to_vec_pretty(&merged)?, 0o600)?;
-    let tried = product.file(TRIED_VALUES);
-    if answers == Answers::Adopt && tried.exists() {
-        std::fs::remove_file(&tried).with_context(|| format!("removing {}", tried.display()))?;
+    stored.write(product, &merged)?;
+    if answers == Answers::Adopt {
+        TRIED.remove(product)?;
     }
-    std::fs::remove_file(&new).with_context(|| format!("removing {}", new.display()))
+    ATTEMPTED.remove(product)
 }
 
-/// The name of the file with the answers of what runs.
-const VALUES: &str = "values.json";
-const NEW_VALUES: &str = "values.new.json";
-const TRIED_VALUES: &str = "values.tried.json";
+/// A file with answers: its name, and the name that 0.1.0 gave it.
+struct Stored {
+    name: &'static str,
+    name_1: &'static str,
+}
 
-fn read_values(path: &Path) -> Result<Values> {
-    match files::read_bounded(path, limits::MAX_STATE_BYTES)? {
-        Some(bytes) => {
-            serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))
-        }
-        None => Ok(Values::new()),
+/// Answers of what runs.
+const CURRENT: Stored = Stored { name: "answers.json", name_1: "values.json" };
+/// Answers of the attempt under way.
+const ATTEMPTED: Stored = Stored { name: "answers.new.json", name_1: "values.new.json" };
+/// Answers of an attempt that failed.
+const TRIED: Stored = Stored { name: "answers.tried.json", name_1: "values.tried.json" };
+
+impl Stored {
+    fn path(&self, product: &ProductDir) -> PathBuf {
+        product.file(self.name)
+    }
+
+    fn exists(&self, product: &ProductDir) -> bool {
+        self.path(product).exists() || product.file(self.name_1).exists()
+    }
+
+    fn read(&self, product: &ProductDir) -> Result<Values> {
+        let answers = match versioned::read(&self.path(product))? {
+            Some(answers) => Some(answers),
+            None => versioned::read_bare(&product.file(self.name_1))?,
+        };
+        Ok(answers.unwrap_or_default())
+    }
+
+    fn write(&self, product: &ProductDir, answers: &Values) -> Result<()> {
+        versioned::write(product, self.name, answers)?;
+        files::remove(&product.file(self.name_1))
+    }
+
+    fn remove(&self, product: &ProductDir) -> Result<()> {
+        // First the older one: it would count again once the newer one is gone.
+        files::remove(&product.file(self.name_1))?;
+        files::remove(&self.path(product))
     }
 }
 

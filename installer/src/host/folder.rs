@@ -3,12 +3,14 @@
 //! ```text
 //! ROOT/trust/allowed_signers          pinned keys, OpenSSH's format
 //! ROOT/<product>/lock                 held while something changes the product
-//! ROOT/<product>/state.json           what is installed
-//! ROOT/<product>/journal.jsonl        every step, before and after
-//! ROOT/<product>/values.json          answers and generated secrets of what runs, root only
+//! ROOT/<product>/installed.json       what is installed
+//! ROOT/<product>/steps.jsonl          every step, before and after
+//! ROOT/<product>/answers.json         answers and generated secrets of what runs, root only
 //! ROOT/<product>/override.yaml         a Compose file of the site's own, over those of every release
 //! ROOT/<product>/external/           configs and secrets that whoever runs the host provides
-//! ROOT/<product>/values.new.json      those of an install under way
+//! ROOT/<product>/answers.new.json     answers of an install under way
+//! ROOT/<product>/answers.tried.json   answers of an install that failed
+//! ROOT/<product>/state.json/          an empty place, see [`super::versioned`]
 //! ROOT/<product>/releases/<release>-<answers>/
 //!                                     compose.yaml, rendered configs, secrets, artifacts
 //! ROOT/<product>/bundles/<release>.fz  the bundle without its layers
@@ -18,7 +20,8 @@
 //! ROOT/bin/fz                         this program, kept
 //! ```
 
-use super::files::{make_private_dir, sync_dir};
+use super::files::{self, make_private_dir, sync_dir};
+use super::{state, versioned};
 use anyhow::{Context, Result};
 use ferry_terminal::{Class, Failure};
 use fs4::fs_std::FileExt;
@@ -122,7 +125,7 @@ impl Root {
         for entry in entries {
             let entry = entry?;
             if let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok())
-                && entry.path().join("state.json").is_file()
+                && self.product(&name).has_state()
             {
                 names.push(name);
             }
@@ -179,6 +182,48 @@ impl ProductDir {
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// Whether anything of this product is recorded here, by this program or by 0.1.0.
+    #[must_use]
+    pub fn has_state(&self) -> bool {
+        [state::NAME, versioned::STATE_1, versioned::STATE_1_ASIDE]
+            .iter()
+            .any(|name| self.file(name).is_file())
+    }
+
+    /// Removes the folder but for `keep`, the state last, so that a removal that was cut off can be repeated. What
+    /// was kept is returned. 0.1.0 stays shut out as long as anything is kept that it does not read.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn remove_but(&self, keep: &[PathBuf]) -> Result<Vec<PathBuf>> {
+        let (mut kept, mut last) = (Vec::new(), Vec::new());
+        let doing = |path: &Path| format!("removing {}", path.display());
+        let shut_out = self.file(versioned::STATE_1);
+        for entry in fs::read_dir(&self.path).with_context(|| doing(&self.path))? {
+            let path = entry?.path();
+            if keep.contains(&path) {
+                kept.push(path);
+            } else if path == self.file(state::NAME) || path == shut_out {
+                last.push(path);
+            } else if path.is_dir() && !path.is_symlink() {
+                fs::remove_dir_all(&path).with_context(|| doing(&path))?;
+            } else {
+                files::remove(&path)?;
+            }
+        }
+        if kept.is_empty() && shut_out.is_dir() {
+            fs::remove_dir_all(&shut_out).with_context(|| doing(&shut_out))?;
+        }
+        for path in last.iter().filter(|path| path.is_file()) {
+            files::remove(path)?;
+        }
+        if kept.is_empty() {
+            fs::remove_dir(&self.path).with_context(|| doing(&self.path))?;
+        }
+        kept.sort();
+        Ok(kept)
     }
 
     /// Makes the folder and takes the lock.

@@ -1,22 +1,19 @@
-//! What is installed, in `state.json`, and every step on the way there, in `journal.jsonl`.
+//! What is installed of a product, in `installed.json`.
 //!
-//! The state file is replaced whole, and decides: with what the engine shows (names and labels of
-//! containers) it tells the next run how far an interrupted one came. The journal is for people: it is
-//! appended to and synced before and after each step. A torn last line is expected.
+//! The file is replaced whole, and decides: with what the engine shows (names and labels of containers) it
+//! tells the next run how far an interrupted one came.
 
-use super::{ProductDir, files};
-use crate::host::random;
-use anyhow::{Context, Result};
-use ferry_terminal::{Class, Failure};
-use manifest_schema::{Digest, ReleaseId, limits};
+use super::folder::ProductDir;
+use super::{files, random, versioned};
+use anyhow::Result;
+use manifest_schema::{Digest, ReleaseId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is installed of one product.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct State {
     /// The release that runs.
     #[serde(default)]
@@ -44,6 +41,7 @@ pub struct State {
 
 /// An installation under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Attempt {
     /// What is being installed.
     pub release: ReleaseId,
@@ -73,6 +71,7 @@ pub enum Phase {
 
 /// An installed release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Installed {
     /// The release.
     pub release: ReleaseId,
@@ -129,20 +128,16 @@ impl State {
         self.own_images().any(|(own, of)| own == name && of == id)
     }
 
-    /// Reads the state of a product; empty where there is none.
+    /// Reads the state of a product; empty where there is none. State of 0.1.0 is read where it lies.
     ///
     /// # Errors
-    /// When the file is damaged: nothing is guessed.
+    /// When the file is of a newer format, or damaged: nothing is guessed.
     pub fn load(product: &ProductDir) -> Result<Self> {
-        let path = product.file("state.json");
-        let mut state: Self = match files::read_bounded(&path, limits::MAX_STATE_BYTES)? {
-            None => Self::default(),
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                Failure::new(Class::Files, format!("{} is damaged", path.display()))
-                    .because(error)
-                    .hint("move the file away and install the bundle again: containers and volumes are kept")
-            })?,
+        let state = match versioned::read(&product.file(NAME))? {
+            Some(state) => Some(state),
+            None => versioned::read_state_1(product)?,
         };
+        let mut state: Self = state.unwrap_or_default();
         if state.salt.is_empty() {
             state.salt = random::name(16);
         }
@@ -154,80 +149,13 @@ impl State {
     /// # Errors
     /// When it cannot be written.
     pub fn save(&self, product: &ProductDir) -> Result<()> {
-        files::write_whole(&product.file("state.json"), &serde_json::to_vec_pretty(self)?, 0o600)
+        versioned::write(product, NAME, self)?;
+        files::remove(&product.file(versioned::STATE_1_ASIDE))
     }
 }
 
-/// Appends to the journal.
-#[derive(Debug)]
-pub struct Journal {
-    file: File,
-    attempt: String,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    at: u64,
-    attempt: &'a str,
-    step: &'a str,
-    phase: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<&'a str>,
-}
-
-impl Journal {
-    /// Opens the journal of a product for `attempt`.
-    ///
-    /// # Errors
-    /// When it cannot be opened.
-    pub fn open(product: &ProductDir, attempt: &str) -> Result<Self> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let path = product.file("journal.jsonl");
-        // Past a few megabytes the old part is of no use to anyone.
-        if path.metadata().is_ok_and(|metadata| metadata.len() > limits::MAX_STATE_BYTES / 4) {
-            std::fs::rename(&path, product.file("journal.old.jsonl"))?;
-        }
-        let file = File::options().create(true).append(true).mode(0o600).open(&path);
-        let mut file = file.with_context(|| format!("opening {}", path.display()))?;
-        // A line torn by a power cut must not swallow the next one.
-        file.write_all(b"\n")?;
-        Ok(Self { file, attempt: attempt.to_owned() })
-    }
-
-    /// Records that `step` begins.
-    ///
-    /// # Errors
-    /// When the record cannot be written: then the step must not be taken.
-    pub fn begin(&mut self, step: &str) -> Result<()> {
-        self.write(step, "begin", None)
-    }
-
-    /// Records that `step` is done.
-    ///
-    /// # Errors
-    /// When the record cannot be written.
-    pub fn done(&mut self, step: &str) -> Result<()> {
-        self.write(step, "done", None)
-    }
-
-    /// Records that `step` failed, and why.
-    ///
-    /// # Errors
-    /// When the record cannot be written.
-    pub fn failed(&mut self, step: &str, why: &str) -> Result<()> {
-        self.write(step, "failed", Some(why))
-    }
-
-    fn write(&mut self, step: &str, phase: &str, note: Option<&str>) -> Result<()> {
-        let line = Line { at: now(), attempt: &self.attempt, step, phase, note };
-        let mut text = serde_json::to_string(&line)?;
-        text.push('\n');
-        self.file
-            .write_all(text.as_bytes())
-            .and_then(|()| self.file.sync_data())
-            .context("writing the journal")
-    }
-}
+/// The name of the state file.
+pub(super) const NAME: &str = "installed.json";
 
 /// What the kernel calls the time since the host was started (proc(5), `random/boot_id`). Empty where
 /// it does not say.
@@ -259,18 +187,7 @@ mod tests {
         let state = State { seeding: BTreeSet::from(["v".to_owned()]), salt, ..State::default() };
         state.save(&product).unwrap();
         assert_eq!(State::load(&product).unwrap(), state);
-        std::fs::write(product.file("state.json"), b"{\"current\":").unwrap();
+        std::fs::write(product.file(NAME), b"{\"current\":").unwrap();
         assert!(State::load(&product).unwrap_err().to_string().contains("damaged"));
-    }
-
-    #[test]
-    fn the_journal_survives_a_torn_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let product = Root::new(folder.path()).unwrap().product(&"site".parse().unwrap());
-        let _lock = product.lock().unwrap();
-        std::fs::write(product.file("journal.jsonl"), b"{\"torn").unwrap();
-        Journal::open(&product, "a").unwrap().begin("stage").unwrap();
-        let text = std::fs::read_to_string(product.file("journal.jsonl")).unwrap();
-        assert!(text.lines().last().unwrap().contains("\"stage\""), "{text}");
     }
 }

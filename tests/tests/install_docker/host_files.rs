@@ -99,7 +99,7 @@ fn answers_and_generated_secrets_stay_with_root() {
     let first = banner();
     let (name, pass) = first.split_once(' ').unwrap();
     assert_eq!((name, pass.len()), ("nowhere", 24));
-    let values = host.root.join("small/values.json");
+    let values = host.root.join("small/answers.json");
     assert_eq!(fs::metadata(&values).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(fs::read_to_string(&values).unwrap().contains(pass));
     let _ = host.run(&[built.path()]).succeeds().says("unchanged").does_not_say(pass);
@@ -131,12 +131,21 @@ fn no_half_written_files_pile_up() {
     let product = host.root.join("small");
     assert_eq!(
         entries(&product),
-        ["bundles", "current", "journal.jsonl", "lock", "releases", "state.json", "values.json"],
+        [
+            "answers.json",
+            "bundles",
+            "current",
+            "installed.json",
+            "lock",
+            "releases",
+            "state.json",
+            "steps.jsonl"
+        ],
         "temporary files were left"
     );
     assert_eq!(entries(&product.join("bundles")).len(), 3, "of what runs and the two before");
     assert!(entries(&product.join("releases")).iter().any(|name| name.starts_with("4.0.0-")));
-    let journal = fs::read_to_string(product.join("journal.jsonl")).unwrap();
+    let journal = fs::read_to_string(product.join("steps.jsonl")).unwrap();
     let last: serde_json::Value = serde_json::from_str(journal.lines().last().unwrap()).unwrap();
     assert_eq!((&last["step"], &last["phase"]), (&"commit".into(), &"done".into()));
 }
@@ -163,6 +172,6 @@ fn services_reach_their_files_whatever_the_umask() {
     };
     assert!(folders(&[]).len() > 1, "the release has folders");
     assert_eq!(folders(&["!", "-perm", "-005"]), [""; 0]);
-    let values = fs::metadata(host.root.join("small/values.json")).unwrap();
+    let values = fs::metadata(host.root.join("small/answers.json")).unwrap();
     assert_eq!(values.permissions().mode() & 0o777, 0o600);
 }

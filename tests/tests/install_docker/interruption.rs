@@ -273,7 +273,7 @@ fn an_uninstall_that_is_stopped_is_finished_by_the_same_command() {
     running.signal(Signal::INT);
     let stopped = running.end().exits(130);
     assert!(stopped.json()["error"]["message"].as_str().unwrap().contains("removed in part"));
-    assert!(host.root.join("small/state.json").is_file(), "what is needed to go on is kept");
+    assert!(host.root.join("small/installed.json").is_file(), "what is needed to go on is kept");
     let _ = host.run(&["uninstall", "--yes", "--volumes"]).succeeds();
     assert!(!host.root.join("small").exists());
 }

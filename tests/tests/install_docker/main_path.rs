@@ -189,7 +189,7 @@ fn stop_start_status_logs_and_uninstall() {
     let _ = host.run(&["uninstall"]).exits(2).says("run it again with --yes");
     assert_unchanged(&before, &host.snapshot(), "an uninstall without a yes");
     let gone = host.run(&["uninstall", "--yes"]).succeeds();
-    let values = host.root.join("small/values.json");
+    let values = host.root.join("small/answers.json");
     assert_eq!(
         gone.stdout,
         format!(

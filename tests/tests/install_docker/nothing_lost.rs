@@ -291,7 +291,7 @@ fn images_that_came_in_before_a_power_cut_are_not_believed() {
     assert_eq!(plan["plan"]["images_missing"], json!([]));
 
     // As if the host had been restarted since.
-    let state = host.root.join("small/state.json");
+    let state = host.root.join("small/installed.json");
     let boot = host.state("small")["attempt"]["boot"].as_str().unwrap().to_owned();
     bundle::replace(&state, &boot, "of-another-day");
     let again = host.run(&["--json", built.path()]).succeeds();

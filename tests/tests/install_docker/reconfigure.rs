@@ -189,6 +189,6 @@ fn secrets_are_listed_and_rotated_and_never_shown() {
         let _ = rotated.clone().does_not_say(&secret);
         assert!(!host.docker_text(&["inspect", "small-front-1"]).contains(&secret));
     }
-    let values = host.root.join("small/values.json");
+    let values = host.root.join("small/answers.json");
     assert_eq!(fs::metadata(values).unwrap().mode() & 0o777, 0o600);
 }

@@ -90,7 +90,7 @@ fn answers_of_an_install_that_failed_are_offered_again_and_its_generated_secret_
         .says("[south]")
         .says("[••••]");
     assert_eq!(banner(&host), format!("GOO-1 {token}"));
-    assert!(!host.root.join("small/values.tried.json").exists());
+    assert!(!host.root.join("small/answers.tried.json").exists());
     let _ =
         host.run(&["uninstall", "--yes", "--volumes"]).succeeds().says("small/front:1.0.0, small/ticker:1");
 }
