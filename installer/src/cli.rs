@@ -10,16 +10,15 @@ mod signals;
 mod wizard;
 
 use crate::engine;
-use crate::host::DEFAULT_ROOT;
+use crate::host::{DEFAULT_ROOT, Root};
 use crate::install::verify;
-use crate::install::{self, Ask, Questions, Request};
+use crate::install::{self, Ask, Questions, Request, Source};
 use crate::services::health::Patience;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use confirm::confirm;
 use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
 use manifest_schema::ProjectName;
-use manifest_schema::manifest::Given;
 use manifest_schema::progress::Progress;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -84,6 +83,15 @@ impl Common {
     }
 }
 
+/// What every command is given beside its own arguments.
+#[derive(Clone, Copy)]
+struct Session<'a> {
+    common: &'a Common,
+    output: Output,
+    progress: &'a Arc<dyn Progress>,
+    cancel: &'a CancellationToken,
+}
+
 #[derive(Args)]
 struct InstallArgs {
     /// The bundle
@@ -127,6 +135,30 @@ impl InstallArgs {
         let flag = flags.iter().find(|(_, given)| *given).map(|(name, _)| (*name).to_owned());
         bundle.as_ref().map(|bundle| bundle.display().to_string()).or(flag)
     }
+}
+
+impl InstallArgs {
+    /// What they ask for, checked.
+    fn request(self, common: &Common) -> Result<Request> {
+        let Some(bundle) = self.bundle else {
+            return Err(Failure::new(Class::Usage, "no bundle was named")
+                .hint("run `./install site.fz`, or `./install --help`")
+                .into());
+        };
+        Ok(Request {
+            trust: self.trust,
+            dry_run: self.dry_run,
+            values: answers::read(std::env::vars_os(), self.values.as_deref(), &self.set)?,
+            patience: patience(self.timeout),
+            replace_fz: self.replace_fz,
+            ..Request::new(bundle, Source::Stick, common.root(), common.engine.clone())
+        })
+    }
+}
+
+/// How long to wait for services, where `--timeout` gives seconds.
+fn patience(timeout: Option<u64>) -> Patience {
+    Patience { timeout: timeout.map(Duration::from_secs), ..Patience::default() }
 }
 
 #[derive(Subcommand)]
@@ -235,31 +267,25 @@ async fn run(cli: Cli, output: Output) -> Result<()> {
 
 async fn run_with(cli: Cli, output: Output, progress: &Arc<dyn Progress>) -> Result<()> {
     let cancel = signals::cancel_on_signal()?;
-    let common = cli.common;
+    let session = Session { common: &cli.common, output, progress, cancel: &cancel };
     if let (Some(given), Some(_)) = (cli.install.given(), &cli.command) {
         return Err(Failure::new(Class::Usage, format!("{given} stands before a command"))
             .hint("either install a bundle or give one command; see `--help`")
             .into());
     }
     match cli.command {
-        None => run_install(cli.install, &common, output, progress, &cancel).await,
-        Some(Command::Verify { bundle, trust }) => {
-            run_verify(bundle, trust, &common, output, progress, &cancel).await
-        }
-        Some(Command::Status { which, check }) => services::status(&which, check, &common, output).await,
-        Some(Command::Stop(which)) => services::stop(&which, &common, output, progress, &cancel).await,
-        Some(Command::Start(which)) => services::start(&which, &common, output, progress, &cancel).await,
+        None => run_install(cli.install, &session).await,
+        Some(Command::Verify { bundle, trust }) => run_verify(bundle, trust, &session).await,
+        Some(Command::Status { which, check }) => services::status(&which, check, &session).await,
+        Some(Command::Stop(which)) => services::stop(&which, &session).await,
+        Some(Command::Start(which)) => services::start(&which, &session).await,
         Some(Command::Logs { service, which, follow, tail }) => {
-            services::logs(&which, &common, service.as_deref(), (tail.0, follow), output, &cancel).await
+            services::logs(&which, service.as_deref(), (tail.0, follow), &session).await
         }
-        Some(Command::Reconfigure(args)) => {
-            reconfigure::reconfigure(args, &common, output, progress, &cancel).await
-        }
-        Some(Command::Secret(command)) => {
-            reconfigure::secret(command, &common, output, progress, &cancel).await
-        }
+        Some(Command::Reconfigure(args)) => reconfigure::reconfigure(args, &session).await,
+        Some(Command::Secret(command)) => reconfigure::secret(command, &session).await,
         Some(Command::Uninstall { which, volumes, yes }) => {
-            services::uninstall(&which, volumes, yes, &common, output, progress, &cancel).await
+            services::uninstall(&which, volumes, yes, &session).await
         }
     }
 }
@@ -293,31 +319,10 @@ fn fingerprint(text: &str) -> Result<String, String> {
 /// 32 bytes in base64 without padding.
 const FINGERPRINT_CHARS: usize = 43;
 
-async fn run_install(
-    args: InstallArgs,
-    common: &Common,
-    output: Output,
-    progress: &Arc<dyn Progress>,
-    cancel: &CancellationToken,
-) -> Result<()> {
-    let Some(bundle) = args.bundle else {
-        return Err(Failure::new(Class::Usage, "no bundle was named")
-            .hint("run `./install site.fz`, or `./install --help`")
-            .into());
-    };
-    let patience = Patience { timeout: args.timeout.map(Duration::from_secs), ..Patience::default() };
-    let request = Request {
-        bundle,
-        root: common.root(),
-        engine: common.engine.clone(),
-        trust: args.trust,
-        dry_run: args.dry_run,
-        values: answers::read(std::env::vars_os(), args.values.as_deref(), &args.set)?,
-        patience,
-        replace_fz: args.replace_fz,
-        kept: false,
-    };
+async fn run_install(args: InstallArgs, session: &Session<'_>) -> Result<()> {
+    let Session { common, output, progress, cancel } = *session;
     let possible = wizard::is_possible(output) && !args.no_input;
+    let request = args.request(common)?;
     let confirm = |found: &[String]| if possible { confirm(found, output, cancel) } else { Ok(None) };
     let again = RefCell::new(Vec::new());
     let ask = |questions: &Questions<'_>| wizard::ask(questions, output, cancel, false, &again);
@@ -332,25 +337,9 @@ async fn run_install(
     ending::report(ending, common, output)
 }
 
-async fn run_verify(
-    bundle: PathBuf,
-    trust: Vec<String>,
-    common: &Common,
-    output: Output,
-    progress: &Arc<dyn Progress>,
-    cancel: &CancellationToken,
-) -> Result<()> {
-    let request = Request {
-        bundle,
-        root: common.root(),
-        engine: None,
-        trust,
-        dry_run: true,
-        values: Given::default(),
-        patience: Patience::default(),
-        replace_fz: false,
-        kept: false,
-    };
+async fn run_verify(bundle: PathBuf, trust: Vec<String>, session: &Session<'_>) -> Result<()> {
+    let Session { common, output, progress, cancel } = *session;
+    let root = Root::new(&common.root())?;
     let stop = Arc::new(AtomicBool::new(false));
     let (flag, token, watched) = (Arc::clone(&stop), cancel.clone(), cancel.clone());
     tokio::spawn(async move {
@@ -361,7 +350,7 @@ async fn run_verify(
     let report = tokio::task::spawn_blocking(move || {
         let possible = wizard::is_possible(output);
         let confirm = |found: &[String]| if possible { confirm(found, output, &token) } else { Ok(None) };
-        verify::verify(&request, &confirm, progress.as_ref(), &stop)
+        verify::verify(&bundle, &trust, &root, &confirm, progress.as_ref(), &stop)
     })
     .await??;
     if output.json {

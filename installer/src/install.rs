@@ -8,55 +8,67 @@
 //! again: after a crash the next run resumes the same attempt, or undoes it where another release is
 //! wanted.
 
-mod asking;
+mod ask;
 mod finish;
 mod interrupted;
+mod judge;
+mod open;
 pub mod plan;
 pub mod preflight;
 mod prepare;
+mod published;
+mod resident;
+mod stage;
+mod survey;
+mod target;
 mod tidy;
+mod undo;
 pub mod verify;
 
 use crate::bundle_errors;
-use crate::engine::Engine;
-use crate::host::answers;
-use crate::host::journal::Journal;
-use crate::host::retained;
-use crate::host::state::{self, Phase};
-use crate::host::{Root, files};
-use crate::images::import::{self};
-use crate::install::plan::Plan;
-use crate::release::lay_out;
-use crate::release::seeding;
+use crate::host::journal::{Journal, Step};
+use crate::host::state::Phase;
+use crate::host::{Root, answers, retained};
+use crate::installation::Installation;
 use crate::services::health::Patience;
-use crate::services::parking::{self, Standing};
 use crate::services::switch::{self, SwitchError, SwitchReport};
 use crate::services::target::Target;
 use crate::trust::{self, Origin};
 use anyhow::{Context, Result};
-pub use asking::{Ask, Questions};
-use bundle_format::{Bundle, UnverifiedBundle};
-use ferry_terminal::{Class, Failure};
+pub use ask::{Ask, Questions};
+use bundle_format::Bundle;
+use finish::Stopped;
+use manifest_schema::ReleaseId;
 use manifest_schema::manifest::Given;
 use manifest_schema::progress::Progress;
-use manifest_schema::{ProjectName, ReleaseId};
-use prepare::{Prepared, prepare, target};
+pub use open::{Opened, open};
+use plan::Plan;
+use prepare::{Prepared, prepare};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::os::unix::fs::FileTypeExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+
+/// Where a bundle comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A stick, or any file with everything in it.
+    Stick,
+    /// This host, which retains the bundle of what runs without its layers.
+    Host,
+}
 
 /// What to install, checked.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The bundle.
     pub bundle: PathBuf,
+    /// Where it comes from.
+    pub source: Source,
     /// Ferry's folder on this host.
     pub root: PathBuf,
-    /// The engine.
+    /// The engine, where one is named.
     pub engine: Option<String>,
     /// Fingerprints from the delivery note.
     pub trust: Vec<String>,
@@ -66,10 +78,26 @@ pub struct Request {
     pub values: Given,
     /// How long to wait for services.
     pub patience: Patience,
-    /// Whether this program replaces the one that is kept on the host.
+    /// Whether this program replaces another build of it that is resident on the host.
     pub replace_fz: bool,
-    /// Whether the bundle is the one that is kept on the host, which has no layers.
-    pub kept: bool,
+}
+
+impl Request {
+    /// A request to install `bundle` into `root`, with no answers and nothing else asked for.
+    #[must_use]
+    pub fn new(bundle: PathBuf, source: Source, root: PathBuf, engine: Option<String>) -> Self {
+        Self {
+            bundle,
+            source,
+            root,
+            engine,
+            trust: Vec::new(),
+            dry_run: false,
+            values: Given::default(),
+            patience: Patience::default(),
+            replace_fz: false,
+        }
+    }
 }
 
 /// How it ended.
@@ -101,52 +129,6 @@ pub enum Ending {
     },
 }
 
-/// A bundle whose signature was checked, and how its signer came to be trusted.
-pub struct Opened {
-    /// The bundle.
-    pub bundle: Arc<Bundle<File>>,
-    /// How its signer came to be trusted.
-    pub origin: Origin,
-}
-
-/// Opens the bundle and checks its signature against the trust of this host.
-///
-/// # Errors
-/// When it is no bundle, damaged in its head, cut short, or not trusted.
-pub fn open(request: &Request, root: &Root, confirm: trust::Confirm<'_>) -> Result<Opened> {
-    let mut file = open_file(&request.bundle)?;
-    let classified = |error| bundle_errors::unusable(error, &request.bundle);
-    let unverified = UnverifiedBundle::read(&mut file).map_err(classified)?;
-    let decision = trust::decide(root, &unverified, &request.bundle, &request.trust, confirm)?;
-    let verified = unverified.verify(decision.trust(), &mut file).map_err(classified)?;
-    let product = verified.release().name.as_str();
-    let origin = decision.for_product(verified.signers(), product, &request.bundle)?;
-    let bundle = Bundle::with_source(verified, file).map_err(classified)?;
-    Ok(Opened { bundle: Arc::new(bundle), origin })
-}
-
-fn open_file(path: &Path) -> Result<File> {
-    let shown = path.display();
-    let unopened = |error| {
-        Failure::new(Class::Files, format!("{shown} cannot be opened"))
-            .because(error)
-            .hint("look at the stick with `ls`: is this the bundle's name, and is the stick mounted?")
-    };
-    // Opening a pipe would wait for somebody who writes into it.
-    let metadata = std::fs::metadata(path).map_err(unopened)?;
-    if metadata.is_dir() {
-        return Err(Failure::new(Class::Files, format!("{shown} is a folder"))
-            .hint("name the bundle in it, which ends in .fz")
-            .into());
-    }
-    if metadata.file_type().is_fifo() {
-        return Err(Failure::new(Class::Files, format!("{shown} is a pipe"))
-            .hint("copy the bundle to a disk or a stick first: it is read more than once")
-            .into());
-    }
-    Ok(File::open(path).map_err(unopened)?)
-}
-
 /// Installs a bundle. Where there is somebody to `ask`, answers that are missing come from them.
 ///
 /// # Errors
@@ -159,7 +141,7 @@ pub async fn install(
     cancel: &CancellationToken,
 ) -> Result<Ending> {
     let root = Root::new(&request.root)?;
-    let Opened { bundle, origin } = open(request, &root, confirm)?;
+    let Opened { bundle, origin } = open(&request.bundle, &request.trust, &root, confirm)?;
     let prepared = prepare(request, &root, &bundle, ask, progress, cancel).await?;
     if request.dry_run {
         return Ok(Ending::Planned { plan: Box::new(prepared.plan) });
@@ -167,15 +149,17 @@ pub async fn install(
     if let Origin::New(signer) = &origin {
         trust::pin(&root, bundle.release().name.as_str(), signer)?;
     }
-    if prepared.plan.is_empty(&prepared.state) {
+    resident::succeed(&root, progress.as_ref()).await?;
+    let Prepared { installation, attempt, .. } = &prepared;
+    if prepared.plan.is_empty(&installation.state) {
         // Nothing that runs depends on it: but the next release may.
-        answers::remember(&prepared.product, &prepared.site.answers)?;
-        if !request.kept {
-            retained::keep(&bundle, &prepared.product, &prepared.id)?;
+        answers::remember(&installation.product, &prepared.site.answers)?;
+        if request.source == Source::Stick {
+            retained::keep(&bundle, &installation.product, &attempt.release)?;
         }
-        return Ok(Ending::Unchanged { release: prepared.id });
+        return Ok(Ending::Unchanged { release: attempt.release.clone() });
     }
-    carry_out(request, &root, &bundle, prepared, progress, cancel).await
+    carry_out(request, &root, &bundle, prepared, cancel).await
 }
 
 /// Stage, switch, commit.
@@ -184,168 +168,78 @@ async fn carry_out(
     root: &Root,
     bundle: &Arc<Bundle<File>>,
     mut prepared: Prepared,
-    progress: &Arc<dyn Progress>,
     cancel: &CancellationToken,
 ) -> Result<Ending> {
-    let name = &bundle.release().name;
     if let Some(lock) = &mut prepared.lock {
         lock.keep();
     }
-    let mut journal = Journal::open(&prepared.product, &prepared.attempt.name)?;
-    let mut step = "stage";
-    let done =
-        stage_switch_commit(request, bundle, &mut prepared, &mut journal, &mut step, progress, cancel).await;
-    let report = match done {
+    let mut journal = Journal::open(&prepared.installation.product, &prepared.attempt.name)?;
+    let report = match stage_switch_commit(request, bundle, &mut prepared, &mut journal, cancel).await {
         Ok(report) => report,
-        Err(error) => {
-            let error = bundle_errors::read_again(error);
-            let (patience, progress) = (request.patience.for_what_ran(), progress.as_ref());
-            return Err(
-                finish::step_back(name, &patience, prepared, &mut journal, step, error, progress).await
-            );
+        Err(Stopped { step, error }) => {
+            let stopped = Stopped { step, error: bundle_errors::read_again(error) };
+            let patience = request.patience.for_what_ran();
+            return Err(finish::step_back(prepared, &mut journal, stopped, &patience).await);
         }
     };
-    let Prepared { id, product, engine, plan, mut state, .. } = prepared;
-    let tidied = tidy::tidy(&product, name, &mut state, &engine, progress.as_ref()).await;
-    tidied.and_then(|()| journal.done("commit")).with_context(|| {
-        format!("{id} is installed and runs, but tidying up failed: run the same command again")
+    let Prepared { mut installation, attempt, plan, .. } = prepared;
+    let release = attempt.release;
+    let tidied = tidy::tidy(&mut installation).await;
+    tidied.and_then(|()| journal.done(Step::Commit)).with_context(|| {
+        format!("{release} is installed and runs, but tidying up failed: run the same command again")
     })?;
-    let kept = keep_program(root, request.replace_fz, progress.as_ref());
-    if let Err(error) = &kept {
+    let Installation { name, engine, progress, .. } = &installation;
+    let resident = resident::keep(root, request.replace_fz, progress.as_ref());
+    if let Err(error) = &resident {
         progress.warn(&format!("the program was not kept on this host: {error:#}"));
     }
-    let published = published(&engine, name).await?;
+    let published = published::published(engine, name).await?;
     let (plan, report) = (Box::new(plan), Box::new(report));
-    Ok(Ending::Installed { release: id, plan, report, published, resident: kept.is_ok() })
+    Ok(Ending::Installed { release, plan, report, published, resident: resident.is_ok() })
 }
 
-/// All that is undone when it fails. `step` says how far it came.
+/// All that is undone when it fails.
 async fn stage_switch_commit(
     request: &Request,
     bundle: &Arc<Bundle<File>>,
     prepared: &mut Prepared,
     journal: &mut Journal,
-    step: &mut &str,
-    progress: &Arc<dyn Progress>,
+    cancel: &CancellationToken,
+) -> Result<SwitchReport, Stopped> {
+    let at = |step| move |error| Stopped { step, error };
+    journal.begin(Step::Stage).map_err(at(Step::Stage))?;
+    let staged = stage::stage(request, bundle, prepared, cancel).await.map_err(at(Step::Stage))?;
+    journal.done(Step::Stage).map_err(at(Step::Stage))?;
+
+    let target = &staged.target;
+    let report = switch(request, prepared, target, journal, cancel).await.map_err(at(Step::Switch))?;
+
+    journal.begin(Step::Commit).map_err(at(Step::Commit))?;
+    finish::commit(bundle, prepared, &staged, &report).await.map_err(at(Step::Commit))?;
+    Ok(report)
+}
+
+async fn switch(
+    request: &Request,
+    prepared: &mut Prepared,
+    target: &Target,
+    journal: &mut Journal,
     cancel: &CancellationToken,
 ) -> Result<SwitchReport> {
-    journal.begin(step)?;
-    let (target, ids) = stage(request, bundle, prepared, progress, cancel).await?;
-    journal.done(step)?;
-
-    *step = "switch";
-    journal.begin(step)?;
+    journal.begin(Step::Switch)?;
+    let Prepared { installation, attempt, .. } = prepared;
     // From here on containers may run, and write into their volumes.
-    prepared.attempt.phase = Phase::Switching;
-    prepared.attempt.importing.clear();
-    prepared.save_attempt()?;
+    attempt.phase = Phase::Switching;
+    attempt.importing.clear();
+    installation.record(attempt)?;
+    let progress = installation.progress.as_ref();
     progress.begin("starting", None);
-    let switched =
-        switch::switch(&prepared.engine, &target, &request.patience, progress.as_ref(), cancel).await;
+    let switched = switch::switch(&installation.engine, target, &request.patience, progress, cancel).await;
     let report = switched.map_err(SwitchError::into_failure)?;
-    journal.done(step)?;
+    journal.done(Step::Switch)?;
     progress.end(&format!(
         "{} healthy or running",
         ferry_terminal::human::count(target.services.len(), "service")
     ));
-
-    *step = "commit";
-    journal.begin(step)?;
-    finish::commit(bundle, prepared, &target, &ids, &report).await?;
     Ok(report)
-}
-
-async fn stage(
-    request: &Request,
-    bundle: &Arc<Bundle<File>>,
-    prepared: &mut Prepared,
-    progress: &Arc<dyn Progress>,
-    cancel: &CancellationToken,
-) -> Result<(Target, BTreeMap<String, String>)> {
-    let release = bundle.release();
-    let expected = prepared.images.expected_ids(prepared.engine.facts().store);
-    for image in &prepared.images.missing {
-        let Some(id) = expected.get(&image.reference.to_string()) else { continue };
-        prepared.attempt.importing.insert(id.clone());
-        prepared.state.brought.insert((prepared.images.kept_name(image).to_string(), id.clone()));
-    }
-    prepared.attempt.boot = state::boot();
-    prepared.state.engine = Some(prepared.engine.facts().address.clone());
-    prepared.save_attempt()?;
-    let Prepared { id, product, attempt, engine, site, images, inventory, .. } = &*prepared;
-    answers::keep_attempted(product, &site.answers)?;
-    let importing = import::import(engine, bundle, images, inventory, progress);
-    let ids = tokio::select! {
-        ids = importing => ids?,
-        () = cancel.cancelled() => return Err(Failure::cancelled().into()),
-    };
-    if !images.missing.is_empty() {
-        engine.sync_data().await?;
-    }
-    lay_out::lay_out(bundle, site, product, id, progress.as_ref())?;
-    if !request.kept {
-        retained::keep(bundle, product, id)?;
-    }
-    let target = target(product, id, &attempt.name, site, release, engine, &ids, &prepared.state).await?;
-    switch::prepare_networks_volumes(engine, &target, progress.as_ref())
-        .await
-        .map_err(SwitchError::into_failure)?;
-    let seeds = prepared.plan.seeds.clone();
-    if let Some(image) = ids.values().next().cloned() {
-        seeding::fill(
-            bundle,
-            &prepared.engine,
-            &target,
-            &seeds,
-            &image,
-            &mut prepared.state,
-            &prepared.product,
-            progress,
-        )
-        .await?;
-    }
-    if cancel.is_cancelled() {
-        return Err(Failure::cancelled().into());
-    }
-    Ok((target, ids))
-}
-
-/// Keeps this program on the host, where it is `fz`. One that is there already stays unless `replace` is
-/// asked for: it verified the bundles before this one, and this program came on the same stick.
-fn keep_program(root: &Root, replace: bool, progress: &dyn Progress) -> Result<()> {
-    let target = root.program();
-    let program = std::env::current_exe()?;
-    if program == target {
-        return Ok(());
-    }
-    let content = std::fs::read(&program).with_context(|| format!("reading {}", program.display()))?;
-    match std::fs::read(&target) {
-        Ok(kept) if kept == content => return Ok(()),
-        Ok(_) if !replace => {
-            progress.warn(&format!(
-                "{} is another build of this program and was left as it is; --replace-fz replaces it",
-                target.display()
-            ));
-            return Ok(());
-        }
-        _ => {}
-    }
-    if let Some(folder) = target.parent() {
-        files::make_private_dir(folder)?;
-    }
-    files::write_whole(&target, &content, 0o755)
-}
-
-/// Where services can be reached, also where the engine has chosen the port.
-async fn published(engine: &Engine, name: &ProjectName) -> Result<Vec<String>> {
-    let standing = Standing::read(engine, name.as_str()).await?;
-    let mut addresses = BTreeSet::new();
-    for container in standing.in_place() {
-        let place = parking::place(container).unwrap_or_default();
-        for (address, target) in container.ports.iter().filter_map(|port| port.split_once("->")) {
-            let protocol = target.rsplit_once('/').map_or("tcp", |(_, protocol)| protocol);
-            addresses.insert(format!("{place}  {}/{protocol}", address.replacen("0.0.0.0:", "*:", 1)));
-        }
-    }
-    Ok(addresses.into_iter().collect())
 }

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod host;
 pub mod images;
 pub mod install;
+pub mod installation;
 pub mod operate;
 pub mod release;
 pub mod services;

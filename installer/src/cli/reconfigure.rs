@@ -1,27 +1,23 @@
 //! `fz reconfigure` and `fz secret`: other answers for what runs, without the stick.
 
 use super::services::product_of;
-use super::{Common, Which, answers, confirm, ending, wizard};
+use super::{Common, Session, Which, answers, confirm, ending, wizard};
 use crate::host::answers as host_answers;
 use crate::host::random;
 use crate::host::state::State;
 use crate::host::{ProductDir, Root};
 use crate::install::plan::Plan;
-use crate::install::{self, Ask, Ending, Questions, Request};
-use crate::services::health::Patience;
+use crate::install::{self, Ask, Ending, Questions, Request, Source};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use ferry_terminal::{Class, Failure, Output, human};
 use manifest_schema::limits;
 use manifest_schema::manifest::{Given, Manifest, VariableKind, in_order};
-use manifest_schema::progress::Progress;
 use manifest_schema::site::Values;
 use serde::Serialize;
 use std::cell::RefCell;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// More than any key or certificate chain needs.
@@ -80,22 +76,16 @@ struct Task {
     rotates: bool,
 }
 
-pub(super) async fn reconfigure(
-    args: ReconfigureArgs,
-    common: &Common,
-    output: Output,
-    progress: &Arc<dyn Progress>,
-    cancel: &CancellationToken,
-) -> Result<()> {
+pub(super) async fn reconfigure(args: ReconfigureArgs, session: &Session<'_>) -> Result<()> {
+    let Session { common, output, progress: _, cancel: _ } = *session;
     let given = answers::read(std::env::vars_os(), args.values.as_deref(), &args.set)?;
-    let patience = Patience { timeout: args.timeout.map(Duration::from_secs), ..Patience::default() };
     let mut task = task(&args.which, given, common)?;
     // With no answer on the command line a person is asked for all of them, at a terminal.
     task.asks = args.set.is_empty() && args.values.is_none() && !args.yes && wizard::is_possible(output);
-    task.request.patience = patience;
+    task.request.patience = super::patience(args.timeout);
     task.request.dry_run = args.dry_run;
     task.yes = args.yes;
-    carry_out(task, common, output, progress, cancel).await
+    carry_out(task, session).await
 }
 
 fn task(which: &Which, values: Given, common: &Common) -> Result<Task> {
@@ -106,35 +96,21 @@ fn task(which: &Which, values: Given, common: &Common) -> Result<Task> {
             .hint("install its bundle first")
             .into());
     };
-    let bundle = product.kept_bundle(&current.release);
+    let bundle = product.retained_bundle(&current.release);
     if !bundle.is_file() {
         let fact = format!("the bundle of {} is not kept on this host", current.release);
         return Err(Failure::new(Class::Preflight, fact)
             .hint("install the bundle itself with the new answers: `./install --set NAME=VALUE site.fz`")
             .into());
     }
-    let request = Request {
-        bundle,
-        root: common.root(),
-        engine: common.engine.clone(),
-        trust: Vec::new(),
-        dry_run: false,
-        values,
-        patience: Patience::default(),
-        replace_fz: false,
-        kept: true,
-    };
+    let request =
+        Request { values, ..Request::new(bundle, Source::Host, common.root(), common.engine.clone()) };
     Ok(Task { product, request, yes: false, asks: false, rotates: false })
 }
 
 /// Shows what will change, asks, and does it.
-async fn carry_out(
-    task: Task,
-    common: &Common,
-    output: Output,
-    progress: &Arc<dyn Progress>,
-    cancel: &CancellationToken,
-) -> Result<()> {
+async fn carry_out(task: Task, session: &Session<'_>) -> Result<()> {
+    let Session { common, output, progress, cancel } = *session;
     let mut task = task;
     if !task.request.dry_run {
         // Whoever changes it right now changes what would be shown.
@@ -213,13 +189,8 @@ struct Secret {
     prompt: Option<String>,
 }
 
-pub(super) async fn secret(
-    command: SecretCommand,
-    common: &Common,
-    output: Output,
-    progress: &Arc<dyn Progress>,
-    cancel: &CancellationToken,
-) -> Result<()> {
+pub(super) async fn secret(command: SecretCommand, session: &Session<'_>) -> Result<()> {
+    let Session { common, output, progress: _, cancel } = *session;
     match command {
         SecretCommand::List(which) => list(&which, common, output),
         SecretCommand::Rotate { name, which, stdin, yes } => {
@@ -248,7 +219,7 @@ pub(super) async fn secret(
             task.request.values.set(&name, value.into(), "fz secret rotate");
             task.yes = yes;
             task.rotates = true;
-            carry_out(task, common, output, progress, cancel).await
+            carry_out(task, session).await
         }
     }
 }
@@ -272,7 +243,7 @@ fn given_secret() -> Result<String> {
 
 fn manifest(task: &Task) -> Result<Manifest> {
     let root = Root::new(&task.request.root)?;
-    let opened = install::open(&task.request, &root, &|_| Ok(None))?;
+    let opened = install::open(&task.request.bundle, &task.request.trust, &root, &|_| Ok(None))?;
     let release = opened.bundle.release();
     let bytes = opened.bundle.small_file(&release.manifest, limits::MAX_YAML_BYTES as u64)?;
     Ok(Manifest::parse("ferry.yaml", &String::from_utf8(bytes).context("ferry.yaml is not UTF-8 text")?)?)

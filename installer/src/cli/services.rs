@@ -1,11 +1,12 @@
 //! Commands on what is installed: status, logs, stop, start, uninstall.
 
-use super::{Common, Which, confirm};
+use super::{Common, Session, Which, confirm};
+use crate::engine::EngineError;
 use crate::engine::containers::{Health, RunState};
-use crate::engine::{Engine, EngineError};
 use crate::host::answers::{self, Answers};
 use crate::host::state::{Attempt, Phase, State};
 use crate::host::{ProductDir, Root};
+use crate::installation::Installation;
 use crate::operate::{self, ServiceStatus, Uninstall};
 use crate::release::site;
 use crate::services::health::Patience;
@@ -15,12 +16,10 @@ use anyhow::Result;
 use ferry_terminal::{Class, Failure, Output, human};
 use futures_util::StreamExt;
 use manifest_schema::ProjectName;
-use manifest_schema::progress::Progress;
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 
 /// The product that is meant, and its folder.
 pub(super) fn product_of(which: &Which, common: &Common) -> Result<(ProjectName, ProductDir)> {
@@ -61,18 +60,17 @@ pub(super) fn product_of(which: &Which, common: &Common) -> Result<(ProjectName,
     Ok((name, product))
 }
 
-/// The engine, the product that is meant, and what is recorded of it.
-async fn connect(which: &Which, common: &Common) -> Result<(Engine, ProjectName, ProductDir)> {
-    let (name, product) = product_of(which, common)?;
-    let remembered = State::load(&product)?.engine;
-    let host = common.engine.clone().or(remembered);
-    let engine = Engine::connect(host.as_deref()).await.map_err(EngineError::into_failure)?;
-    Ok((engine, name, product))
+/// The installation that is meant.
+async fn installation(which: &Which, session: &Session<'_>) -> Result<Installation> {
+    let Session { common, progress, .. } = *session;
+    let (name, _) = product_of(which, common)?;
+    let root = Root::new(&common.root())?;
+    Installation::open(&root, name, common.engine.as_deref(), Arc::clone(progress)).await
 }
 
-pub(super) async fn status(which: &Which, check: bool, common: &Common, output: Output) -> Result<()> {
-    let (engine, name, product) = connect(which, common).await?;
-    let state = State::load(&product)?;
+pub(super) async fn status(which: &Which, check: bool, session: &Session<'_>) -> Result<()> {
+    let output = session.output;
+    let Installation { name, product, engine, state, .. } = installation(which, session).await?;
     let services = operate::status(&engine, &name).await?;
     let changing = state.attempt.is_some() && product.is_locked();
     let places = state.current.as_ref().map(|current| current.places.clone()).unwrap_or_default();
@@ -190,14 +188,9 @@ fn were(places: &[String]) -> String {
 }
 
 /// Stops all services, in order.
-pub(super) async fn stop(
-    which: &Which,
-    common: &Common,
-    output: Output,
-    progress: &Arc<dyn Progress>,
-    cancel: &CancellationToken,
-) -> Result<()> {
-    let (engine, name, product) = connect(which, common).await?;
+pub(super) async fn stop(which: &Which, session: &Session<'_>) -> Result<()> {
+    let Session { output, progress, cancel, .. } = *session;
+    let Installation { name, product, engine, .. } = installation(which, session).await?;
     let _lock = product.lock()?;
     progress.begin("stopping", None);
     let stopped = operate::stop(&engine, &name, progress.as_ref(), cancel).await.map_err(of_sequence)?;
@@ -206,15 +199,11 @@ pub(super) async fn stop(
 }
 
 /// Starts all services, in order, and waits for them.
-pub(super) async fn start(
-    which: &Which,
-    common: &Common,
-    output: Output,
-    progress: &Arc<dyn Progress>,
-    cancel: &CancellationToken,
-) -> Result<()> {
-    let (engine, name, product) = connect(which, common).await?;
+pub(super) async fn start(which: &Which, session: &Session<'_>) -> Result<()> {
+    let Session { output, progress, cancel, .. } = *session;
+    let Installation { name, product, engine, .. } = installation(which, session).await?;
     let _lock = product.lock()?;
+    // What was recorded before the lock was held may be out of date.
     let state = State::load(&product)?;
     let Some(current) = state.current.as_ref().filter(|_| state.attempt.is_none()) else {
         let (fact, hint) = match &state.attempt {
@@ -240,13 +229,12 @@ pub(super) async fn start(
 /// Shows the services' output: the last `tail` lines, and new ones when following.
 pub(super) async fn logs(
     which: &Which,
-    common: &Common,
     service: Option<&str>,
     (tail, follow): (Option<usize>, bool),
-    output: Output,
-    cancel: &CancellationToken,
+    session: &Session<'_>,
 ) -> Result<()> {
-    let (engine, name, _) = connect(which, common).await?;
+    let Session { output, cancel, .. } = *session;
+    let Installation { name, engine, .. } = installation(which, session).await?;
     let lines = match operate::logs(&engine, &name, service, tail, follow).await {
         Err(EngineError::Refused { status: 404, message, .. }) => {
             return Err(Failure::new(Class::Usage, message).hint("`status` lists the services").into());
@@ -269,17 +257,11 @@ pub(super) async fn logs(
     }
 }
 
-pub(super) async fn uninstall(
-    which: &Which,
-    volumes: bool,
-    yes: bool,
-    common: &Common,
-    output: Output,
-    progress: &Arc<dyn Progress>,
-    cancel: &CancellationToken,
-) -> Result<()> {
-    let (engine, name, product) = connect(which, common).await?;
+pub(super) async fn uninstall(which: &Which, volumes: bool, yes: bool, session: &Session<'_>) -> Result<()> {
+    let Session { output, progress, cancel, .. } = *session;
+    let Installation { name, product, engine, .. } = installation(which, session).await?;
     let _lock = product.lock()?;
+    // What was recorded before the lock was held may be out of date.
     let state = State::load(&product)?;
     if !yes {
         let what = if volumes { "All its data goes, too" } else { "Its data volumes stay" };

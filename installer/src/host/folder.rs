@@ -160,15 +160,15 @@ impl ProductDir {
         self.path.join("external")
     }
 
-    /// Where the bundles of installed releases are kept, without their layers.
+    /// The bundles of installed releases, retained without their layers.
     #[must_use]
     pub fn bundles(&self) -> PathBuf {
         self.path.join("bundles")
     }
 
-    /// The kept bundle of a release.
+    /// The retained bundle of a release.
     #[must_use]
-    pub fn kept_bundle(&self, release: &ReleaseId) -> PathBuf {
+    pub fn retained_bundle(&self, release: &ReleaseId) -> PathBuf {
         self.bundles().join(format!("{release}.fz"))
     }
 

@@ -20,11 +20,25 @@ pub struct Journal {
     attempt: String,
 }
 
+/// A step of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Step {
+    /// Images, files, networks and volumes are brought; nothing that runs is touched.
+    Stage,
+    /// Services are replaced and started.
+    Switch,
+    /// The release is recorded as the one that runs.
+    Commit,
+    /// What the attempt has made is removed, and what ran before is put back.
+    Undo,
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     at: u64,
     attempt: &'a str,
-    step: &'a str,
+    step: Step,
     phase: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,
@@ -63,7 +77,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the record cannot be written: then the step must not be taken.
-    pub fn begin(&mut self, step: &str) -> Result<()> {
+    pub fn begin(&mut self, step: Step) -> Result<()> {
         self.write(step, "begin", None)
     }
 
@@ -71,7 +85,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the record cannot be written.
-    pub fn done(&mut self, step: &str) -> Result<()> {
+    pub fn done(&mut self, step: Step) -> Result<()> {
         self.write(step, "done", None)
     }
 
@@ -79,11 +93,11 @@ impl Journal {
     ///
     /// # Errors
     /// When the record cannot be written.
-    pub fn failed(&mut self, step: &str, why: &str) -> Result<()> {
+    pub fn failed(&mut self, step: Step, why: &str) -> Result<()> {
         self.write(step, "failed", Some(why))
     }
 
-    fn write(&mut self, step: &str, phase: &str, note: Option<&str>) -> Result<()> {
+    fn write(&mut self, step: Step, phase: &str, note: Option<&str>) -> Result<()> {
         let line = Line { at: now(), attempt: &self.attempt, step, phase, note };
         let mut text = serde_json::to_string(&line)?;
         text.push('\n');
@@ -122,11 +136,11 @@ mod tests {
         let _lock = product.lock().unwrap();
         let path = product.file(NAME);
         std::fs::write(&path, b"{\"form").unwrap();
-        Journal::open(&product, "a").unwrap().begin("stage").unwrap();
+        Journal::open(&product, "a").unwrap().begin(Step::Stage).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("{\"format\":2,"), "{text}");
         std::fs::write(&path, format!("{text}{{\"torn")).unwrap();
-        Journal::open(&product, "b").unwrap().begin("stage").unwrap();
+        Journal::open(&product, "b").unwrap().begin(Step::Stage).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.lines().last().unwrap().contains("\"attempt\":\"b\""), "{text}");
         assert_eq!(text.matches("format").count(), 1, "{text}");

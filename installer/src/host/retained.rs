@@ -14,7 +14,7 @@ use std::fs::File;
 /// # Errors
 /// When the bundle cannot be read, or the file not written.
 pub fn keep(bundle: &Bundle<File>, product: &ProductDir, id: &ReleaseId) -> Result<()> {
-    let path = product.kept_bundle(id);
+    let path = product.retained_bundle(id);
     let doing = || format!("keeping {}", path.display());
     if File::open(&path).is_ok_and(|kept| slim::is_whole(bundle, &kept)) {
         return Ok(());

@@ -57,6 +57,20 @@ pub struct Attempt {
     pub importing: BTreeSet<String>,
 }
 
+impl Attempt {
+    /// An attempt to install `release` that has changed nothing yet.
+    #[must_use]
+    pub fn new(release: &ReleaseId, name: &str) -> Self {
+        Self {
+            release: release.clone(),
+            name: name.to_owned(),
+            phase: Phase::Staging,
+            boot: String::new(),
+            importing: BTreeSet::new(),
+        }
+    }
+}
+
 /// How far an attempt came. Saved before the first step that it allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

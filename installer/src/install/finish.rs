@@ -1,32 +1,27 @@
-//! The two ends of an install: the commit, and the way back.
+//! The two ends of an install: the commit, and the failure after which things were put back.
 
-use super::interrupted::answers_after_undo;
 use super::prepare::Prepared;
-use super::tidy;
-use crate::host::answers;
-use crate::host::journal::Journal;
+use super::stage::Staged;
+use super::undo::{self, UndoError};
+use crate::host::journal::{Journal, Step};
 use crate::host::state::{self, Installed, Phase};
-use crate::images::names;
 use crate::services::health::{Outcome, Patience};
-use crate::services::switch::{self, SwitchReport};
-use crate::services::target::Target;
+use crate::services::switch::SwitchReport;
 use anyhow::Result;
 use bundle_format::{Bundle, Signer};
-use manifest_schema::ProjectName;
-use manifest_schema::progress::Progress;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 
 /// Records the release as the one that runs. From here on nothing is undone.
 pub(super) async fn commit(
     bundle: &Bundle<File>,
     prepared: &mut Prepared,
-    target: &Target,
-    ids: &BTreeMap<String, String>,
+    staged: &Staged,
     report: &SwitchReport,
 ) -> Result<()> {
+    let Staged { target, ids } = staged;
     // What is said to be installed must outlive a power cut.
-    prepared.engine.sync_data().await?;
+    prepared.installation.engine.sync_data().await?;
     let release = bundle.release();
     let images = prepared.images.images().filter_map(|image| {
         Some((prepared.images.kept_name(image).to_string(), ids.get(&image.reference.to_string())?.clone()))
@@ -35,7 +30,7 @@ pub(super) async fn commit(
     let before = |service: &String| target.done.contains(service) && report.unchanged.contains(service);
     let services = target.services.iter().map(|service| service.name.to_string());
     let installed = Installed {
-        release: prepared.id.clone(),
+        release: prepared.attempt.release.clone(),
         version: release.version.clone(),
         bundle: bundle.verified().id(),
         signed_by: bundle.verified().signers().iter().map(Signer::fingerprint).collect(),
@@ -49,16 +44,16 @@ pub(super) async fn commit(
         found: found(prepared),
     };
     // Only a state that was written counts: until then a failure is undone.
-    let mut next = prepared.state.clone();
+    let mut next = prepared.installation.state.clone();
     next.brought.retain(|(_, id)| !installed.images.values().any(|image| image == id));
-    let old = next.current.replace(installed).filter(|old| old.release != prepared.id);
-    next.previous.retain(|other| other.release != prepared.id);
+    let old = next.current.replace(installed).filter(|old| old.release != prepared.attempt.release);
+    next.previous.retain(|other| other.release != prepared.attempt.release);
     next.previous.splice(0..0, old);
     if let Some(attempt) = &mut next.attempt {
         attempt.phase = Phase::Committed;
     }
-    next.save(&prepared.product)?;
-    prepared.state = next;
+    next.save(&prepared.installation.product)?;
+    prepared.installation.state = next;
     Ok(())
 }
 
@@ -66,64 +61,54 @@ pub(super) async fn commit(
 fn found(prepared: &Prepared) -> BTreeSet<String> {
     let is_there = |name: &str, id: &str| {
         let holder = prepared.inventory.named(name);
-        holder.is_some_and(|holder| holder.id == id) && !prepared.state.owns(name, id)
+        holder.is_some_and(|holder| holder.id == id) && !prepared.installation.state.owns(name, id)
     };
     let present = prepared.images.present.iter();
     let named = present.map(|(image, id)| (prepared.images.kept_name(image).to_string(), id));
     named.filter(|(name, id)| is_there(name, id)).map(|(name, _)| name).collect()
 }
 
+/// A step that failed, and why.
+pub(super) struct Stopped {
+    pub(super) step: Step,
+    pub(super) error: anyhow::Error,
+}
+
 /// Puts things back after a failure and gives the error, with how things stand now where that is not as
 /// before.
 pub(super) async fn step_back(
-    name: &ProjectName,
-    patience: &Patience,
     mut prepared: Prepared,
     journal: &mut Journal,
-    step: &str,
-    error: anyhow::Error,
-    progress: &dyn Progress,
+    stopped: Stopped,
+    patience: &Patience,
 ) -> anyhow::Error {
-    let written = journal.failed(step, &format!("{error:#}")).and_then(|()| journal.begin("undo"));
+    let Stopped { step, error } = stopped;
+    let written = journal.failed(step, &format!("{error:#}")).and_then(|()| journal.begin(Step::Undo));
     let error = match written {
         Ok(()) => error,
         Err(journal) => error.context(format!("the journal could not be written either: {journal:#}")),
     };
+    let Prepared { installation, attempt, volumes, .. } = &mut prepared;
     // The stage that failed ends before putting things back begins.
-    progress.fail("did not succeed");
-    progress.begin("undoing", None);
-    let Prepared { engine, attempt, product, volumes, .. } = &prepared;
-    let undone = switch::undo(engine, name, &attempt.name, *volumes, patience, progress).await;
+    installation.progress.fail("did not succeed");
+    installation.progress.begin("undoing", None);
+    let undone = undo::undo(installation, &attempt.name, *volumes, patience, journal).await;
+    let progress = installation.progress.as_ref();
     let report = match undone {
         Ok(report) => report,
-        Err(undo) => {
+        Err(UndoError::Switch(undo)) => {
             progress.fail("putting things back failed");
             return error.context(format!(
                 "putting things back failed ({undo}), after the failure below: run the same command again"
             ));
         }
+        Err(UndoError::Record(unrecorded)) => {
+            progress.fail("what was put back could not be recorded");
+            return error.context(format!(
+                "things were put back, but that could not be recorded ({unrecorded:#}): run the same command again"
+            ));
+        }
     };
-    names::restore(engine, &prepared.state, progress).await;
-    // With it go the secrets that were written for it.
-    if let Err(error) = tidy::remove_folders(product, name, &prepared.state, engine).await {
-        progress.warn(&format!("files of what failed are left: {error:#}"));
-    }
-    let recorded =
-        answers::end_attempted(product, answers_after_undo(*volumes), &prepared.state).and_then(|()| {
-            prepared.state.attempt = None;
-            prepared.state.seeding.clear();
-            prepared.state.save(&prepared.product)?;
-            journal.done("undo")
-        });
-    if let Err(unrecorded) = recorded {
-        progress.fail("what was put back could not be recorded");
-        return error.context(format!(
-            "things were put back, but that could not be recorded ({unrecorded:#}): run the same command again"
-        ));
-    }
-    if !report.kept_volumes.is_empty() {
-        progress.warn(&format!("kept, since they may hold data: {}", report.kept_volumes.join(", ")));
-    }
     if !report.failures.is_empty() {
         let services: Vec<&str> = report.failures.iter().map(|failure| failure.service.as_str()).collect();
         progress.fail("not everything came up again");
@@ -132,7 +117,7 @@ pub(super) async fn step_back(
             services.join(", ")
         ));
     }
-    progress.end(&match &prepared.state.current {
+    progress.end(&match &installation.state.current {
         Some(current) => format!("{} runs again, as before", current.release),
         None => "nothing of it is left running".to_owned(),
     });

@@ -6,60 +6,48 @@
 //! it was committed     is tidied up
 //! ```
 
-use super::tidy;
-use crate::engine::Engine;
-use crate::host::ProductDir;
-use crate::host::answers::{self, Answers};
-use crate::host::journal::Journal;
-use crate::host::state::{self, Phase, State};
-use crate::images::names;
+use super::{tidy, undo};
+use crate::host::journal::{Journal, Step};
+use crate::host::state::{self, Phase};
+use crate::installation::Installation;
 use crate::services::health::Patience;
-use crate::services::switch::SwitchError;
-use crate::services::switch::{self, Volumes};
+use crate::services::switch::{SwitchError, Volumes};
 use anyhow::Result;
-use manifest_schema::progress::Progress;
-use manifest_schema::{ProjectName, ReleaseId};
+use manifest_schema::ReleaseId;
+use undo::UndoError;
 
-/// Brings an interrupted attempt to its end where it cannot simply be gone on with. Whether anything was
+/// Brings an interrupted attempt to its end where it cannot simply be gone on with. `true` where anything was
 /// changed, so that one has to look again.
 ///
 /// # Errors
 /// When the engine or the files cannot be used.
 pub(super) async fn end(
-    product: &ProductDir,
-    name: &ProjectName,
-    state: &mut State,
+    installation: &mut Installation,
     id: &ReleaseId,
-    engine: &Engine,
     patience: &Patience,
-    progress: &dyn Progress,
 ) -> Result<bool> {
-    let Some(attempt) = state.attempt.clone() else { return Ok(false) };
+    let Some(attempt) = installation.state.attempt.clone() else { return Ok(false) };
     if attempt.phase == Phase::Committed {
-        tidy::tidy(product, name, state, engine, progress).await?;
+        tidy::tidy(installation).await?;
         return Ok(true);
     }
     if attempt.release == *id {
-        return forget_images_of_a_power_cut(product, state, engine, progress).await;
+        return forget_images_of_a_power_cut(installation).await;
     }
-    progress.warn(&format!("the install of {} was interrupted: putting things back first", attempt.release));
-    let mut journal = Journal::open(product, &attempt.name)?;
-    journal.begin("undo")?;
+    let warn = |text: &str| installation.progress.warn(text);
+    warn(&format!("the install of {} was interrupted: putting things back first", attempt.release));
+    let mut journal = Journal::open(&installation.product, &attempt.name)?;
+    journal.begin(Step::Undo)?;
     let volumes = volumes_of(attempt.phase);
-    let undone = switch::undo(engine, name, &attempt.name, volumes, patience, progress).await;
-    let report = undone.map_err(SwitchError::into_failure)?;
+    let undone = undo::undo(installation, &attempt.name, volumes, patience, &mut journal).await;
+    let report = undone.map_err(|error| match error {
+        UndoError::Switch(error) => SwitchError::into_failure(error),
+        UndoError::Record(error) => error,
+    })?;
     for failure in &report.failures {
-        progress.warn(&format!("{} was put back and does not come up: {}", failure.service, failure.reason));
+        let fact = format!("{} was put back and does not come up: {}", failure.service, failure.reason);
+        installation.progress.warn(&fact);
     }
-    if !report.kept_volumes.is_empty() {
-        progress.warn(&format!("kept, since they may hold data: {}", report.kept_volumes.join(", ")));
-    }
-    names::restore(engine, state, progress).await;
-    answers::end_attempted(product, answers_after_undo(volumes), state)?;
-    state.attempt = None;
-    state.seeding.clear();
-    state.save(product)?;
-    journal.done("undo")?;
     Ok(true)
 }
 
@@ -71,22 +59,10 @@ pub(super) const fn volumes_of(phase: Phase) -> Volumes {
     }
 }
 
-/// Volumes that stay were filled with the attempt's answers (a password, say): those stay too.
-pub(super) const fn answers_after_undo(volumes: Volumes) -> Answers {
-    match volumes {
-        Volumes::Remove => Answers::SetAside,
-        Volumes::Keep => Answers::KeepNew,
-    }
-}
-
 /// After a power cut, an image whose files had not reached the disk looks whole to the engine, and no
 /// pull mends it: such images are removed and brought in again.
-async fn forget_images_of_a_power_cut(
-    product: &ProductDir,
-    state: &mut State,
-    engine: &Engine,
-    progress: &dyn Progress,
-) -> Result<bool> {
+async fn forget_images_of_a_power_cut(installation: &mut Installation) -> Result<bool> {
+    let Installation { engine, state, progress, .. } = &mut *installation;
     let Some(attempt) = state.attempt.as_mut() else { return Ok(false) };
     if attempt.importing.is_empty() || attempt.boot == state::boot() {
         return Ok(false);
@@ -101,6 +77,6 @@ async fn forget_images_of_a_power_cut(
         }
     }
     attempt.importing.clear();
-    state.save(product)?;
+    installation.save()?;
     Ok(true)
 }

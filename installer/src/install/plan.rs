@@ -3,7 +3,7 @@
 use crate::host::state::State;
 use crate::images::import::ImportPlan;
 use crate::release::changes::FileChange;
-use crate::services::switch::{Change, Comparison};
+use crate::services::switch::Change;
 use ferry_terminal::human;
 use manifest_schema::ReleaseId;
 use manifest_schema::release::Release;
@@ -45,38 +45,25 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan from its parts.
+    /// A plan that names the release and its images, and nothing else to do.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "each is a different thing")]
-    pub fn new(
-        release: &Release,
-        id: &ReleaseId,
-        state: &State,
-        images: &ImportPlan,
-        lay_out: bool,
-        seeds: Vec<String>,
-        switch: Comparison,
-        files: Vec<FileChange>,
-    ) -> Self {
+    pub fn of_images(release: &Release, id: &ReleaseId, state: &State, images: &ImportPlan) -> Self {
+        let current = state.current.as_ref().map(|current| current.release.clone());
         Self {
             name: release.name.to_string(),
             version: release.version.clone(),
             release: id.clone(),
-            replaces: state
-                .current
-                .as_ref()
-                .map(|current| current.release.clone())
-                .filter(|current| current != id),
+            replaces: current.filter(|current| current != id),
             images_present: images.present.iter().map(|(image, _)| image.reference.to_string()).collect(),
             images_missing: images.missing.iter().map(|image| image.reference.to_string()).collect(),
             send_bytes: images.bytes,
             unpacked_bytes: images.unpacked_bytes,
-            lay_out,
-            seeds,
-            services: switch.changes,
-            stopped: switch.stopped,
+            lay_out: false,
+            seeds: Vec::new(),
+            services: BTreeMap::new(),
+            stopped: Vec::new(),
             resumes: state.attempt.is_some(),
-            files,
+            files: Vec::new(),
         }
     }
 

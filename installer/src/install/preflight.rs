@@ -20,8 +20,8 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
-pub use space::check_space;
 use space::existing;
+pub use space::{Needed, check_space};
 
 /// The oldest engine that is supported.
 pub const OLDEST_ENGINE: (u32, u32) = (20, 10);
@@ -214,9 +214,9 @@ pub fn check_services(project: &Project, images: &BTreeSet<String>, over: Option
         .collect()
 }
 
-/// Images that a kept bundle cannot bring.
+/// Images that a retained bundle, which has no layers, cannot bring.
 #[must_use]
-pub fn check_kept(images: &ImportPlan) -> Vec<Finding> {
+pub fn check_retained(images: &ImportPlan) -> Vec<Finding> {
     let missing = images.missing.iter();
     missing
         .map(|image| {

@@ -1,57 +1,48 @@
 //! What is left to do after the commit.
 
-use crate::engine::label;
-use crate::engine::{Engine, EngineError};
-use crate::host::ProductDir;
+use crate::engine::{EngineError, label};
 use crate::host::answers::{self, Answers};
-use crate::host::state::{Installed, State};
+use crate::host::state::Installed;
 use crate::images::names;
-use crate::services::switch;
-use crate::services::switch::SwitchError;
+use crate::installation::Installation;
+use crate::services::switch::{self, SwitchError};
 use anyhow::{Context, Result};
-use manifest_schema::ProjectName;
-use manifest_schema::progress::Progress;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-/// Releases that are kept beside the one that runs.
-const KEPT_RELEASES: usize = 2;
+/// Releases that are retained beside the one that runs.
+const RETAINED_RELEASES: usize = 2;
 
 /// What is left to do after the commit. Can be repeated at any point: whoever finds a committed attempt
 /// does it.
 ///
 /// # Errors
 /// When the engine or the files cannot be used.
-pub(super) async fn tidy(
-    product: &ProductDir,
-    name: &ProjectName,
-    state: &mut State,
-    engine: &Engine,
-    progress: &dyn Progress,
-) -> Result<()> {
+pub(super) async fn tidy(installation: &mut Installation) -> Result<()> {
+    let Installation { name, product, engine, state, progress } = &mut *installation;
     answers::end_attempted(product, Answers::Adopt, state)?;
     if let Some(current) = &state.current {
         product.switch_current(&current.folder)?;
-        let removed = switch::commit_cleanup(engine, name.as_str(), &current.networks, progress).await;
+        let removed =
+            switch::commit_cleanup(engine, name.as_str(), &current.networks, progress.as_ref()).await;
         let _ = removed.map_err(SwitchError::into_failure)?;
     }
-    let dropped = state.previous.split_off(state.previous.len().min(KEPT_RELEASES));
-    remove_images(engine, state, &dropped).await?;
-    state.brought.clear();
-    remove_folders(product, name, state, engine).await?;
-    state.attempt = None;
-    state.seeding.clear();
-    state.save(product)
+    let dropped = state.previous.split_off(state.previous.len().min(RETAINED_RELEASES));
+    prune_images(installation, &dropped).await?;
+    installation.state.brought.clear();
+    remove_files(installation).await?;
+    installation.end_attempt()
 }
 
-/// Removes images that only releases which are no longer kept have used, and those that attempts have brought
-/// which were undone.
-async fn remove_images(engine: &Engine, state: &State, dropped: &[Installed]) -> Result<(), EngineError> {
-    let kept: BTreeSet<&String> = state.releases().flat_map(|release| release.images.values()).collect();
+/// Prunes images that no retained release uses: those of `dropped` releases, and those that undone attempts
+/// brought.
+async fn prune_images(installation: &Installation, dropped: &[Installed]) -> Result<(), EngineError> {
+    let Installation { engine, state, .. } = installation;
+    let used: BTreeSet<&String> = state.releases().flat_map(|release| release.images.values()).collect();
     let undone = state.brought.iter().map(|(name, id)| (name, id));
     let unneeded = dropped.iter().flat_map(Installed::own_images).chain(undone);
-    for (name, id) in unneeded.filter(|(_, id)| !kept.contains(id)) {
+    for (name, id) in unneeded.filter(|(_, id)| !used.contains(id)) {
         match names::forget(engine, name, id).await {
             // Something else uses it.
             Err(error) if !error.is_conflict() => return Err(error),
@@ -61,15 +52,12 @@ async fn remove_images(engine: &Engine, state: &State, dropped: &[Installed]) ->
     Ok(())
 }
 
-/// Removes kept bundles of releases that are no longer kept, and release folders that are neither kept nor mounted by any container.
-pub(super) async fn remove_folders(
-    product: &ProductDir,
-    name: &ProjectName,
-    state: &State,
-    engine: &Engine,
-) -> Result<()> {
-    let recorded = || state.current.iter().chain(&state.previous);
-    let bundles: Vec<PathBuf> = recorded().map(|release| product.kept_bundle(&release.release)).collect();
+/// Removes bundles that belong to no retained release, and release folders that neither belong to one nor are
+/// mounted by any container.
+pub(super) async fn remove_files(installation: &Installation) -> Result<()> {
+    let Installation { name, product, engine, state, .. } = installation;
+    let bundles: Vec<PathBuf> =
+        state.releases().map(|release| product.retained_bundle(&release.release)).collect();
     for entry in fs::read_dir(product.bundles()).into_iter().flatten() {
         let path = entry?.path();
         if !bundles.contains(&path) {
@@ -78,11 +66,11 @@ pub(super) async fn remove_folders(
     }
     let containers = engine.containers(label::PROJECT, name.as_str()).await?;
     let mounted = containers.iter().filter_map(|container| container.labels.get(label::FOLDER));
-    let kept: BTreeSet<&String> = recorded().map(|release| &release.folder).chain(mounted).collect();
+    let used: BTreeSet<&String> = state.releases().map(|release| &release.folder).chain(mounted).collect();
     for entry in fs::read_dir(product.releases()).into_iter().flatten() {
         let entry = entry?;
-        let is_kept = entry.file_name().to_str().is_some_and(|name| kept.iter().any(|kept| *kept == name));
-        if !is_kept {
+        let is_used = entry.file_name().to_str().is_some_and(|name| used.iter().any(|used| *used == name));
+        if !is_used {
             fs::remove_dir_all(entry.path())
                 .with_context(|| format!("removing {}", entry.path().display()))?;
         }

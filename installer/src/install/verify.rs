@@ -3,13 +3,14 @@
 
 use crate::bundle_errors;
 use crate::host::Root;
-use crate::install::{Request, open};
+use crate::install::open;
 use crate::trust::{Confirm, Origin};
 use anyhow::Result;
 use bundle_format::{Signer, check};
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
 use serde::Serialize;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 /// What was checked.
@@ -34,26 +35,27 @@ pub struct Report {
 /// # Errors
 /// When it is not trusted, or any byte is not the one that was signed.
 pub fn verify(
-    request: &Request,
+    path: &Path,
+    named: &[String],
+    root: &Root,
     confirm: Confirm<'_>,
     progress: &dyn Progress,
     cancelled: &AtomicBool,
 ) -> Result<Report> {
-    let root = Root::new(&request.root)?;
-    let opened = open(request, &root, confirm)?;
+    let opened = open(path, named, root, confirm)?;
     let bundle = &opened.bundle;
     progress.begin("verifying", Some(bundle.verified().index().payload_end()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let broken = check::check(bundle, threads, progress, cancelled)
-        .map_err(|error| bundle_errors::unusable(error, &request.bundle))?;
+        .map_err(|error| bundle_errors::unusable(error, path))?;
     if cancelled.load(std::sync::atomic::Ordering::Relaxed) {
         return Err(Failure::cancelled().into());
     }
-    let findings = crate::install::preflight::check_bundle(&request.bundle, &broken);
+    let findings = crate::install::preflight::check_bundle(path, &broken);
     if !findings.is_empty() {
         progress.fail("the bundle is damaged");
         let listed: Vec<String> = findings.iter().map(|finding| format!("\n  - {}", finding.fact)).collect();
-        let fact = format!("{} cannot be installed:{}", request.bundle.display(), listed.concat());
+        let fact = format!("{} cannot be installed:{}", path.display(), listed.concat());
         return Err(Failure::new(Class::Bundle, fact)
             .hint("copy the bundle again and verify it there")
             .into());

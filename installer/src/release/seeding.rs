@@ -1,10 +1,8 @@
 //! Which volumes get their first content in this install, and giving it to them.
 
-use crate::engine::Engine;
 use crate::engine::label;
-use crate::host::ProductDir;
-use crate::host::state::State;
 use crate::images::registry::ReadFailure;
+use crate::installation::Installation;
 use crate::release::seed::{self, Seeded};
 use crate::release::site::Site;
 use crate::services::spec::resource_name;
@@ -23,7 +21,8 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// When the engine fails.
-pub async fn needed(engine: &Engine, site: &Site, release: &Release, state: &State) -> Result<Vec<String>> {
+pub async fn needed(installation: &Installation, site: &Site, release: &Release) -> Result<Vec<String>> {
+    let Installation { engine, state, .. } = installation;
     let mut keys = Vec::new();
     for seed in &release.seeds {
         let Some(volume) = site.project.volumes.get(&seed.volume) else { continue };
@@ -45,40 +44,38 @@ pub async fn needed(engine: &Engine, site: &Site, release: &Release, state: &Sta
 ///
 /// # Errors
 /// When the bundle cannot be read or the engine fails.
-#[expect(clippy::too_many_arguments, reason = "each is a different thing, and this is called once")]
 pub async fn fill<S: ReadAt + 'static>(
+    installation: &mut Installation,
     bundle: &Arc<Bundle<S>>,
-    engine: &Engine,
     target: &Target,
     keys: &[String],
     image: &str,
-    state: &mut State,
-    product: &ProductDir,
-    progress: &Arc<dyn Progress>,
 ) -> Result<()> {
     if keys.is_empty() {
         return Ok(());
     }
     let seeds = bundle.release().seeds.iter().filter(|seed| keys.contains(&seed.volume));
     let seeds: Vec<_> = seeds.cloned().collect();
+    let progress = Arc::clone(&installation.progress);
     progress.begin("seeding", Some(seeds.iter().map(|seed| seed.file.span.size).sum()));
     let mut filled = 0;
     for seed in &seeds {
         // A volume that no service mounts is not part of the target.
         let Some(volume) = target.volume(&seed.volume) else { continue };
         progress.detail(&format!("volume {}", seed.volume));
-        let must_reseed = !state.seeding.insert(seed.volume.clone());
-        state.save(product)?;
+        let must_reseed = !installation.state.seeding.insert(seed.volume.clone());
+        installation.save()?;
         let broken = ReadFailure::default();
-        let open = || stream(bundle, seed.file.span, progress, &broken);
-        let seeded = seed::seed(engine, target.project.as_str(), volume, image, open, must_reseed)
-            .await
-            .map_err(|error| broken.failure().map_or_else(|| error.into_failure(), Into::into))
-            .with_context(|| format!("filling the volume {}", seed.volume))?;
+        let open = || stream(bundle, seed.file.span, &progress, &broken);
+        let seeded =
+            seed::seed(&installation.engine, target.project.as_str(), volume, image, open, must_reseed)
+                .await
+                .map_err(|error| broken.failure().map_or_else(|| error.into_failure(), Into::into))
+                .with_context(|| format!("filling the volume {}", seed.volume))?;
         // After a power cut, what is recorded as filled must be.
-        engine.sync_data().await?;
-        state.seeding.remove(&seed.volume);
-        state.save(product)?;
+        installation.engine.sync_data().await?;
+        installation.state.seeding.remove(&seed.volume);
+        installation.save()?;
         filled += usize::from(seeded == Seeded::Filled);
     }
     progress.end(&format!("{} filled, {} had content", filled, seeds.len() - filled));

@@ -10,7 +10,24 @@ use std::path::Path;
 /// Where an engine's load call puts what it is sent, unless its own configuration says otherwise.
 const SPOOL: &str = "/var/tmp";
 
-/// Bytes that something needs, and what is said to need them.
+/// What an install puts onto this host's disks.
+#[derive(Debug, Clone, Copy)]
+pub struct Needed<'a> {
+    /// Images, some of them missing.
+    pub images: &'a ImportPlan,
+    /// The release.
+    pub release: &'a Release,
+    /// Ferry's folder.
+    pub root: &'a Path,
+    /// Whether its files have to be written.
+    pub lay_out: bool,
+    /// Whether volumes have to be filled.
+    pub seeds: bool,
+    /// Bytes of the retained bundle and of this program, where they have to be written.
+    pub own_bytes: u64,
+}
+
+/// Bytes by the place that needs them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Needs {
     /// Where the engine keeps images and volumes.
@@ -21,12 +38,13 @@ struct Needs {
     root: u64,
 }
 
-fn needs(facts: &EngineFacts, plan: &ImportPlan, release: &Release, lay_out: bool, seed: bool) -> Needs {
+fn needs(facts: &EngineFacts, needed: &Needed<'_>) -> Needs {
+    let Needed { images: plan, release, lay_out, seeds, own_bytes, .. } = *needed;
     let mut engine = plan.unpacked_bytes;
     if facts.store == ImageStore::Containerd {
         engine = engine.saturating_add(plan.bytes);
     }
-    if seed {
+    if seeds {
         engine = engine.saturating_add(release.seeds.iter().map(|seed| seed.file.span.size).sum());
     }
     // File systems round every file up, and an engine that has filled its disk is hard to rescue.
@@ -40,29 +58,21 @@ fn needs(facts: &EngineFacts, plan: &ImportPlan, release: &Release, lay_out: boo
     } else {
         0
     };
-    Needs { engine: engine.saturating_add(release.requires.disk_bytes.unwrap_or(0)), spool, root }
+    let engine = engine.saturating_add(release.requires.disk_bytes.unwrap_or(0));
+    Needs { engine, spool, root: root.saturating_add(own_bytes) }
 }
 
 /// Free space where the engine keeps images and spools archives, and where Ferry keeps releases. Of
 /// an engine elsewhere nothing is known.
 #[must_use]
-pub fn check_space(
-    facts: &EngineFacts,
-    plan: &ImportPlan,
-    release: &Release,
-    root: &Path,
-    lay_out: bool,
-    seed: bool,
-    kept_bytes: u64,
-) -> Vec<Finding> {
-    let mut needs = needs(facts, plan, release, lay_out, seed);
-    needs.root = needs.root.saturating_add(kept_bytes);
+pub fn check_space(facts: &EngineFacts, needed: &Needed<'_>) -> Vec<Finding> {
+    let needs = needs(facts, needed);
     let mut wanted = Vec::new();
     if let Some(data_root) = facts.data_root.as_deref().filter(|_| facts.local) {
         wanted.push((data_root, needs.engine, "this release"));
         wanted.push((Path::new(SPOOL), needs.spool, "loading its images"));
     }
-    wanted.push((root, needs.root, "the release folder"));
+    wanted.push((needed.root, needs.root, "the release folder"));
     // What lies on one device has to fit there together; the first names it.
     let mut sums: Vec<(&Path, u64, &str)> = Vec::new();
     for (path, need, what) in wanted {
@@ -131,14 +141,22 @@ mod tests {
         };
         let plan = ImportPlan { bytes: 400, unpacked_bytes: 1000, ..ImportPlan::default() };
         let (docker, podman) = (facts(EngineKind::Docker, true), facts(EngineKind::Podman, true));
-        let of = |facts: &EngineFacts| needs(facts, &plan, &release, false, false);
+        let needed = |plan| Needed {
+            images: plan,
+            release: &release,
+            root: folder.path(),
+            lay_out: false,
+            seeds: false,
+            own_bytes: 0,
+        };
+        let of = |facts: &EngineFacts| needs(facts, &needed(&plan));
         assert_eq!(of(&docker), Needs { engine: 1100, spool: 0, root: 0 });
         assert_eq!(of(&podman), Needs { engine: 1100, spool: 2000, root: 0 });
         assert_eq!(of(&facts(EngineKind::Docker, false)).spool, 2000);
         // What fits for one engine does not for the other.
         let free = free_bytes(folder.path()).unwrap();
         let plan = ImportPlan { unpacked_bytes: free / 2, ..ImportPlan::default() };
-        let check = |facts| check_space(facts, &plan, &release, folder.path(), false, false, 0);
+        let check = |facts| check_space(facts, &needed(&plan));
         assert_eq!(check(&docker), []);
         if device(folder.path()) == device(Path::new(SPOOL)) {
             assert_eq!(check(&podman).len(), 1);

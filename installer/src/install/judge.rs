@@ -1,0 +1,26 @@
+//! All that stands in the way of an install, as one failure.
+
+use super::preflight::{About, Finding};
+use ferry_terminal::{Class, Failure};
+
+/// All findings as one failure. A damaged bundle has an exit code of its own, and so have answers.
+pub(super) fn refusal(findings: &[Finding]) -> anyhow::Error {
+    let only = |about: About| findings.iter().all(|finding| finding.about == about);
+    let (class, what) = if only(About::Bundle) {
+        (Class::Bundle, "the bundle is damaged")
+    } else if only(About::Answers) {
+        (Class::Input, "some variables have no good answer")
+    } else if only(About::Files) {
+        (Class::Input, "the release does not come out with what lies on this host and these answers")
+    } else if findings.iter().any(|finding| finding.about == About::Bundle) {
+        (Class::Bundle, "the bundle is damaged, and this host is not ready")
+    } else {
+        (Class::Preflight, "this host is not ready")
+    };
+    let count = ferry_terminal::human::count(findings.len(), "finding");
+    let mut text = format!("{what}: {count}; nothing was changed");
+    for finding in findings {
+        text.push_str(&format!("\n  - {finding}"));
+    }
+    Failure::new(class, text).into()
+}

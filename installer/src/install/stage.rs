@@ -1,0 +1,75 @@
+//! Everything that a release needs before a service starts: images, files, networks, volumes. Nothing that runs is
+//! touched.
+
+use super::prepare::Prepared;
+use super::target::target;
+use super::{Request, Source};
+use crate::host::{answers, retained, state};
+use crate::images::import;
+use crate::installation::Installation;
+use crate::release::{lay_out, seeding};
+use crate::services::switch::{self, SwitchError};
+use crate::services::target::Target;
+use anyhow::Result;
+use bundle_format::Bundle;
+use ferry_terminal::Failure;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// What a switch needs.
+pub(super) struct Staged {
+    pub(super) target: Target,
+    /// The engine's ID of each image, by reference.
+    pub(super) ids: BTreeMap<String, String>,
+}
+
+pub(super) async fn stage(
+    request: &Request,
+    bundle: &Arc<Bundle<File>>,
+    prepared: &mut Prepared,
+    cancel: &CancellationToken,
+) -> Result<Staged> {
+    record(prepared)?;
+    let Prepared { installation, attempt, site, images, inventory, plan, .. } = prepared;
+    let Installation { product, engine, progress, .. } = &*installation;
+    answers::keep_attempted(product, &site.answers)?;
+    let importing = import::import(engine, bundle, images, inventory, progress);
+    let ids = tokio::select! {
+        ids = importing => ids?,
+        () = cancel.cancelled() => return Err(Failure::cancelled().into()),
+    };
+    if !images.missing.is_empty() {
+        engine.sync_data().await?;
+    }
+    let id = &attempt.release;
+    lay_out::lay_out(bundle, site, product, id, progress.as_ref())?;
+    if request.source == Source::Stick {
+        retained::keep(bundle, product, id)?;
+    }
+    let target = target(installation, bundle.release(), attempt, site, &ids).await?;
+    let made = switch::prepare_networks_volumes(engine, &target, progress.as_ref()).await;
+    let _ = made.map_err(SwitchError::into_failure)?;
+    if let Some(image) = ids.values().next() {
+        seeding::fill(installation, bundle, &target, &plan.seeds, image).await?;
+    }
+    if cancel.is_cancelled() {
+        return Err(Failure::cancelled().into());
+    }
+    Ok(Staged { target, ids })
+}
+
+/// Records what the attempt is about to bring, so that it can be undone after a power cut.
+fn record(prepared: &mut Prepared) -> Result<()> {
+    let Prepared { installation, attempt, images, .. } = prepared;
+    let expected = images.expected_ids(installation.engine.facts().store);
+    for image in &images.missing {
+        let Some(id) = expected.get(&image.reference.to_string()) else { continue };
+        attempt.importing.insert(id.clone());
+        installation.state.brought.insert((images.kept_name(image).to_string(), id.clone()));
+    }
+    attempt.boot = state::boot();
+    installation.state.engine = Some(installation.engine.facts().address.clone());
+    installation.record(attempt)
+}

@@ -1,0 +1,62 @@
+//! The way back of an attempt: the one of this process that failed, and the one that an earlier process left.
+//!
+//! What must stay true: afterwards no release folder, rendered secret or bundle of the attempt is left, and its
+//! answers are kept only where data may have been made with them.
+
+use super::tidy;
+use crate::host::answers::{self, Answers};
+use crate::host::journal::{Journal, Step};
+use crate::images::names;
+use crate::installation::Installation;
+use crate::services::health::Patience;
+use crate::services::switch::{self, SwitchError, UndoReport, Volumes};
+
+/// Why things could not be put back.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UndoError {
+    /// The engine failed.
+    #[error(transparent)]
+    Switch(SwitchError),
+    /// Things were put back, and that could not be recorded.
+    #[error(transparent)]
+    Record(anyhow::Error),
+}
+
+/// Removes what the recorded attempt has made, puts back what ran before it, and records that. Can be repeated at
+/// any point.
+///
+/// # Errors
+/// When the engine fails, or the outcome cannot be recorded.
+pub(super) async fn undo(
+    installation: &mut Installation,
+    attempt: &str,
+    volumes: Volumes,
+    patience: &Patience,
+    journal: &mut Journal,
+) -> Result<UndoReport, UndoError> {
+    let Installation { name, product, engine, state, progress } = &*installation;
+    let progress = progress.as_ref();
+    let undone = switch::undo(engine, name, attempt, volumes, patience, progress).await;
+    let report = undone.map_err(UndoError::Switch)?;
+    names::restore(engine, state, progress).await;
+    // With the folders go the secrets that were written for it.
+    if let Err(error) = tidy::remove_files(installation).await {
+        progress.warn(&format!("files of what was undone are left: {error:#}"));
+    }
+    if !report.kept_volumes.is_empty() {
+        progress.warn(&format!("kept, since they may hold data: {}", report.kept_volumes.join(", ")));
+    }
+    answers::end_attempted(product, answers_after(volumes), state)
+        .and_then(|()| installation.end_attempt())
+        .and_then(|()| journal.done(Step::Undo))
+        .map_err(UndoError::Record)?;
+    Ok(report)
+}
+
+/// Volumes that stay were filled with the attempt's answers (a password, say): those stay too.
+const fn answers_after(volumes: Volumes) -> Answers {
+    match volumes {
+        Volumes::Remove => Answers::SetAside,
+        Volumes::Keep => Answers::KeepNew,
+    }
+}
