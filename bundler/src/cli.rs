@@ -3,11 +3,11 @@
 mod site;
 mod trial;
 
-use crate::build::{self, Request, Summary};
 use crate::cancel::Cancel;
 use crate::signing::{self, SigningKey};
 use crate::sources::ResolveOptions;
-use crate::{init, inspect, verify};
+use crate::verbs::build::{self, Request, Summary};
+use crate::verbs::{init, inspect, verify};
 use anyhow::{Context, Result};
 use bundle_format::PackOptions;
 use clap::{Args, Parser, Subcommand};

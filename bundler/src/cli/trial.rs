@@ -4,7 +4,7 @@ use super::site::AnswerArgs;
 use super::{cancel_on_ctrl_c, docker_config};
 use crate::cancel::Cancel;
 use crate::sources::ResolveOptions;
-use crate::trial::{Followers, Inputs, Trial, Wish};
+use crate::verbs::trial::{Followers, Inputs, Trial, Wish};
 use anyhow::Result;
 use clap::Args;
 use ferry_terminal::{Class, Failure, Output, TerminalProgress};

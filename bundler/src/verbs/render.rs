@@ -3,8 +3,8 @@
 //!
 //! What only the site knows has a stand-in, and is named; secrets are never made here.
 
-use crate::renderings;
-use crate::texts::Texts;
+use crate::inputs::renderings;
+use crate::inputs::texts::Texts;
 use anyhow::Result;
 use ferry_terminal::{Class, Failure};
 use manifest_schema::Diagnostic;

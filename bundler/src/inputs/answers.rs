@@ -2,7 +2,7 @@
 //!
 //! A file of answers is edited while `ferry watch` runs: who works with it for longer reads it anew.
 
-use crate::texts::read_text;
+use crate::read::folder::read_text;
 use anyhow::Result;
 use ferry_terminal::{Class, Failure};
 use manifest_schema::Diagnostics;

@@ -9,7 +9,6 @@
 
 mod archive;
 mod candidate;
-mod compression;
 mod credentials;
 mod daemon;
 mod docker_archive;
@@ -22,11 +21,10 @@ mod tar_scan;
 #[cfg(test)]
 mod tests;
 
-pub use compression::Compression;
-pub(crate) use compression::{Exactly, decompress, sniff};
 pub use find::resolve;
 
 use crate::cancel::Cancel;
+use crate::read::compression::{Compression, decompress};
 use ferry_terminal::{Class, Failure};
 use manifest_schema::manifest::SourceSpec;
 use manifest_schema::{Digest, ImageRef, Platform};

@@ -7,7 +7,7 @@
 //! configuration too: they do not apply.)
 
 use crate::cancel::Cancel;
-use crate::sources::Exactly;
+use crate::read::exactly::Exactly;
 use anyhow::{Context, bail};
 use manifest_schema::BundlePath;
 use manifest_schema::limits::{MAX_ARCHIVE_ENTRIES, MAX_PATH_BYTES};

@@ -3,7 +3,8 @@
 //!
 //! What only a site knows has a stand-in of its kind. What any of the renderings needs is carried.
 
-use crate::texts::{Texts, read_text, shown_root};
+use super::texts::Texts;
+use crate::read::folder::{read_text, shown_root};
 use anyhow::Result;
 use manifest_schema::manifest::{self, Given, Manifest, Variable, VariableKind};
 use manifest_schema::site::{self, Made, Values};

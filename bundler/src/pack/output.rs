@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 /// Refuses to write over what is no bundle: a slip of the finger must not cost a key or a Compose file.
-pub(super) fn overwrites_a_bundle_only(output: &Path) -> Result<()> {
+pub(crate) fn overwrites_a_bundle_only(output: &Path) -> Result<()> {
     // A pipe is not opened: that would wait.
     let is_file = match output.metadata() {
         Ok(metadata) => metadata.is_file(),

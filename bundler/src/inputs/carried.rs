@@ -2,7 +2,7 @@
 //! lies at relative bind mounts. Configs of the manifest are laid out in the same folder of the host and
 //! win over them; artifacts have a folder of their own there.
 
-use crate::texts;
+use crate::read::folder::{PUT_IT_THERE, leads_out};
 use anyhow::Result;
 use ferry_terminal::human;
 use manifest_schema::compose::{FileUse, NamedFile, model::MountSource, model::Project};
@@ -125,9 +125,9 @@ fn collect_named(
         around.manifest.configs.iter().any(|config| Release::lies_in(config.to.as_str(), path.as_str()));
     let uses = uses(around.project, path);
     match std::fs::metadata(&place) {
-        Ok(_) if texts::leads_out(around.folder, path.as_str()) => {
+        Ok(_) if leads_out(around.folder, path.as_str()) => {
             Err(at(format!("{} names {}, a link that leads out of the folder", file.used_by, file.path))
-                .hint(texts::PUT_IT_THERE))
+                .hint(PUT_IT_THERE))
         }
         Ok(metadata) if metadata.is_file() => {
             files.insert(path.clone(), carried(path.clone(), place, &metadata));

@@ -1,7 +1,7 @@
 //! The layers of all images, each once.
 
-use crate::describe;
 use crate::inputs::Inputs;
+use crate::pack::describe;
 use crate::sources::{FoundImage, LayerSource};
 use manifest_schema::Digest;
 use std::collections::BTreeSet;

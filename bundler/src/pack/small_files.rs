@@ -1,7 +1,7 @@
 //! The small files of a bundle: what people wrote, as they wrote it.
 
-use crate::describe;
 use crate::inputs::Inputs;
+use crate::pack::describe;
 use anyhow::{Context, Result};
 use bundle_format::pack::Packer;
 use manifest_schema::release::{ComposeFile, ConfigFile, FileEntry};

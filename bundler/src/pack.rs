@@ -1,24 +1,25 @@
-//! `ferry build`: one signed `site.fz` from a manifest.
+//! Packing: everything that was read, found and planned goes into one signed file.
 //!
-//! Read and check everything that people wrote, find every image, plan every artifact, and only then
-//! pack: each input is read once, the output is written once, beside its final name, and appears
+//! What must stay true: each input is read once, the output is written once, beside its final name, and appears
 //! whole or not at all.
 
+pub mod describe;
 mod failed;
 mod layers;
 mod output;
-mod texts;
+mod small_files;
 mod watched;
 
+pub(crate) use self::output::overwrites_a_bundle_only;
+
+use self::describe::Pieces;
 use self::layers::{PlannedLayer, unique_layers};
 use self::watched::Watched;
-use crate::artifacts::{self, ArtifactPlan, EntryKind};
+use crate::artifacts::{ArtifactPlan, EntryKind, seed};
 use crate::cancel::Cancel;
-use crate::describe::{self, Pieces};
-use crate::inputs::{self, Inputs};
+use crate::inputs::Inputs;
 use crate::signing::SigningKey;
-use crate::sources::{self, FoundImage, ResolveOptions};
-use crate::texts::Texts;
+use crate::sources::FoundImage;
 use anyhow::{Context, Result};
 use bundle_format::pack::{Frames, OwnBlob, Packed, metadata_bytes};
 use bundle_format::tarball::Kind;
@@ -26,151 +27,52 @@ use bundle_format::{FormatError, PackOptions, Packer, Reserve};
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
 use manifest_schema::release::{Artifact, Layer, Release, Seed, Span, ZstdBlob};
-use manifest_schema::{BundlePath, Diagnostic, Digest, ProjectName, limits};
-use serde::Serialize;
+use manifest_schema::{BundlePath, Digest};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
-
-/// What to build, checked.
-pub struct Request {
-    /// The manifest, or the folder that holds it.
-    pub manifest: PathBuf,
-    /// The bundle to write; `None`: `<name>-<version>.fz` in the current folder.
-    pub output: Option<PathBuf>,
-    /// Keys that sign.
-    pub keys: Vec<SigningKey>,
-    /// Level and threads.
-    pub pack: PackOptions,
-    /// How images are looked for.
-    pub resolve: ResolveOptions,
-    /// Another product name than the manifest's.
-    pub rename: Option<ProjectName>,
-}
-
-/// What was built.
-#[derive(Debug, Serialize)]
-pub struct Summary {
-    /// The bundle.
-    pub output: PathBuf,
-    /// Product and version.
-    pub name: String,
-    /// Version.
-    pub version: String,
-    /// SHA-256 of the signed index.
-    pub id: Digest,
-    /// Size of the bundle.
-    pub file_bytes: u64,
-    /// Size of the payload.
-    pub content_bytes: u64,
-    /// Images packed.
-    pub images: usize,
-    /// Layers packed, each once.
-    pub layers: usize,
-    /// Layers that images name, counted each time.
-    pub layer_references: usize,
-    /// Content bytes that were not stored again because a layer is shared.
-    pub shared_bytes: u64,
-    /// Artifacts packed.
-    pub artifacts: usize,
-    /// Fingerprints of the keys that signed.
-    pub signed_by: Vec<String>,
-}
-
-/// Builds the bundle.
-///
-/// # Errors
-/// Mistakes in the inputs as [`manifest_schema::Diagnostics`]; otherwise what could not be read,
-/// written or signed.
-pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Result<Summary> {
-    if request.keys.len() > limits::MAX_SIGNATURES {
-        let fact =
-            format!("{} keys; a bundle takes {} signatures", request.keys.len(), limits::MAX_SIGNATURES);
-        return Err(Failure::new(Class::Usage, fact).hint("sign with fewer of them").into());
-    }
-    let mut texts = Texts::read(&request.manifest)?;
-    if let Some(name) = &request.rename {
-        texts.rename(name)?;
-    }
-    let inputs = inputs::from_texts(texts)?;
-    // Under another name the Compose file's own `name` is another one, too.
-    let of_the_name =
-        |warning: &Diagnostic| request.rename.is_some() && warning.message == "`name` is ignored";
-    for warning in inputs.warnings.iter().filter(|warning| !of_the_name(warning)) {
-        progress.warn(&warning.to_string());
-    }
-    let output = request
-        .output
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(format!("{}-{}.fz", inputs.manifest.name, inputs.manifest.version)));
-    output::overwrites_a_bundle_only(&output)?;
-    progress.begin("finding", None);
-    let images = sources::resolve(
-        &inputs.wanted(),
-        inputs.platforms(),
-        &inputs.folder,
-        &request.resolve,
-        progress,
-        cancel,
-    )
-    .map_err(|mistakes| inputs.shown_in(mistakes))?;
-    let artifacts = inputs.artifacts(cancel)?;
-    progress.end(&format!(
-        "{}, {}",
-        human::count(images.len(), "image"),
-        human::count(artifacts.len(), "artifact")
-    ));
-
-    let layers = unique_layers(&inputs, &images);
-    let job = Job {
-        request,
-        inputs: &inputs,
-        images: &images,
-        layers: &layers,
-        artifacts: &artifacts,
-        progress,
-        cancel,
-    };
-    let (packed, release) = job.pack_whole(&output).map_err(|error| failed::classified(error, &output))?;
-    let references = images.iter().map(|image| image.layers.len()).sum();
-    let mut shared_bytes = 0;
-    for image in &release.images {
-        shared_bytes +=
-            image.blobs().iter().filter_map(|blob| release.layer(blob)).map(|l| l.span.size).sum::<u64>();
-    }
-    shared_bytes -= release.layers.iter().map(|layer| layer.span.size).sum::<u64>();
-    Ok(Summary {
-        output,
-        name: release.name.to_string(),
-        version: release.version.clone(),
-        id: packed.index_digest,
-        file_bytes: packed.file_bytes,
-        content_bytes: packed.content_bytes,
-        images: release.images.len(),
-        layers: release.layers.len(),
-        layer_references: references,
-        shared_bytes,
-        artifacts: release.artifacts.len(),
-        signed_by: request.keys.iter().map(SigningKey::fingerprint).collect(),
-    })
-}
+use std::path::Path;
 
 /// What to do about a damaged copy in `images/`.
 const KEPT: &str =
     "build with --refresh, which asks the engine or registry again for what is kept in images/";
 
-struct Job<'a> {
-    request: &'a Request,
-    inputs: &'a Inputs,
-    images: &'a [FoundImage],
-    layers: &'a [PlannedLayer<'a>],
-    artifacts: &'a [ArtifactPlan],
-    progress: &'a dyn Progress,
-    cancel: &'a Cancel,
+/// Everything that goes into a bundle.
+pub struct Job<'a> {
+    /// People's texts, checked.
+    pub inputs: &'a Inputs,
+    /// The images, each where it lies.
+    pub images: &'a [FoundImage],
+    /// The artifacts, with all their entries.
+    pub artifacts: &'a [ArtifactPlan],
+    /// The keys that sign.
+    pub keys: &'a [SigningKey],
+    /// Level and threads.
+    pub options: PackOptions,
+    /// Hears how far it is.
+    pub progress: &'a dyn Progress,
+    /// Ends the work.
+    pub cancel: &'a Cancel,
+}
+
+struct Packing<'a> {
+    job: &'a Job<'a>,
+    layers: Vec<PlannedLayer<'a>>,
 }
 
 impl Job<'_> {
+    /// Packs into a temporary file beside `output` and renames it when it is whole.
+    ///
+    /// # Errors
+    /// When an input cannot be read or is not what was planned, the output cannot be written, or a key does not
+    /// sign. There is no output then, or the one from before.
+    pub fn pack(&self, output: &Path) -> Result<(Packed, Release)> {
+        let layers = unique_layers(self.inputs, self.images);
+        Packing { job: self, layers }.pack_whole(output).map_err(|error| failed::classified(error, output))
+    }
+}
+
+impl Packing<'_> {
     /// Packs into a temporary file beside `output` and renames it when it is whole.
     fn pack_whole(&self, output: &Path) -> Result<(Packed, Release)> {
         let folder = match output.parent() {
@@ -189,7 +91,7 @@ impl Job<'_> {
                     drop(file);
                     make_readable(temporary.as_file()).with_context(writing)?;
                     // The last moment at which "nothing was written" is true.
-                    self.cancel.check()?;
+                    self.job.cancel.check()?;
                     temporary.persist(output).with_context(writing)?;
                     File::open(folder).and_then(|folder| folder.sync_all()).with_context(writing)?;
                     return Ok((packed, release));
@@ -202,7 +104,7 @@ impl Job<'_> {
                         } else {
                             "the list of contents is longer than was reckoned"
                         };
-                        self.progress.warn(&format!("{cause}: packing again with more room"));
+                        self.job.progress.warn(&format!("{cause}: packing again with more room"));
                         reserve.widen(*missing);
                     }
                     _ => return Err(error),
@@ -213,7 +115,7 @@ impl Job<'_> {
 
     fn reserve(&self) -> Result<Reserve> {
         let mut reserve = Reserve::default();
-        let inputs = self.inputs;
+        let inputs = self.job.inputs;
         reserve.add_file(inputs.manifest_text.len() as u64, 64);
         reserve.add_file(inputs.compose_text.len() as u64, 64);
         reserve.add_file(inputs.env_text.as_ref().map_or(0, String::len) as u64, 64);
@@ -227,39 +129,39 @@ impl Job<'_> {
             reserve.add_file(content.len() as u64, config.to.as_str().len());
         }
         for (_, place) in &inputs.seeds {
-            reserve.add_own(artifacts::seed_bytes(place, self.cancel)?);
+            reserve.add_own(seed::seed_bytes(place, self.job.cancel)?);
         }
-        for image in self.images {
+        for image in self.job.images {
             reserve.add_file(image.config.len() as u64, 80);
         }
-        for layer in self.layers {
+        for layer in &self.layers {
             match layer.known_bytes() {
                 Some(bytes) => reserve.add_own(bytes),
                 None => reserve.add_compressed(layer.source.stored_bytes),
             }
         }
-        for entry in self.artifacts.iter().flat_map(|artifact| &artifact.entries) {
+        for entry in self.job.artifacts.iter().flat_map(|artifact| &artifact.entries) {
             let size = if let EntryKind::File { size, .. } = &entry.kind { *size } else { 0 };
             reserve.add_file(size, entry.path.as_str().len());
         }
         let layers: Vec<Digest> = self.layers.iter().map(|layer| layer.digest).collect();
-        let artifacts = self.artifacts.iter().map(|plan| {
+        let artifacts = self.job.artifacts.iter().map(|plan| {
             let digest = Digest::of(plan.from.as_bytes());
             describe_artifact(plan, Span { offset: 0, size: 0 }, digest)
         });
-        let largest = describe::largest_pieces(inputs, self.images, &layers, artifacts.collect())?;
-        let release = describe::release(inputs, self.images, &largest)?;
+        let largest = describe::largest_pieces(inputs, self.job.images, &layers, artifacts.collect())?;
+        let release = describe::release(inputs, self.job.images, &largest)?;
         let files = describe::metadata(&release)?;
         bundle_format::pack::check_metadata(&files)?;
-        let metadata = metadata_bytes(&files, self.request.pack.level)?;
+        let metadata = metadata_bytes(&files, self.job.options.level)?;
         reserve.set_metadata(metadata + metadata / 20 + 1024);
         // More keys than the usual room holds.
-        reserve.widen(1024 * (self.request.keys.len() as u64).saturating_sub(16));
+        reserve.widen(1024 * (self.job.keys.len() as u64).saturating_sub(16));
         Ok(reserve)
     }
 
     fn seed_bytes(&self) -> Result<u64> {
-        self.inputs.seeds.iter().map(|(_, place)| artifacts::seed_bytes(place, self.cancel)).sum()
+        self.job.inputs.seeds.iter().map(|(_, place)| seed::seed_bytes(place, self.job.cancel)).sum()
     }
 
     fn pack(&self, file: File, reserve: Reserve) -> Result<(File, Packed, Release)> {
@@ -268,10 +170,10 @@ impl Job<'_> {
             .iter()
             .map(|layer| layer.known_bytes().unwrap_or(layer.source.stored_bytes))
             .sum::<u64>()
-            + self.artifacts.iter().map(|artifact| artifact.bytes()).sum::<u64>()
+            + self.job.artifacts.iter().map(|artifact| artifact.bytes()).sum::<u64>()
             + self.seed_bytes()?;
-        self.progress.begin("packing", Some(total));
-        let mut packer = Packer::new(file, self.request.pack, reserve)?;
+        self.job.progress.begin("packing", Some(total));
+        let mut packer = Packer::new(file, self.job.options, reserve)?;
         let contents = match self.pack_contents(&mut packer) {
             Ok(contents) => contents,
             Err(error) => {
@@ -290,7 +192,7 @@ impl Job<'_> {
             |frames| {
                 let release = contents
                     .pieces(frames)
-                    .and_then(|pieces| describe::release(self.inputs, self.images, &pieces))
+                    .and_then(|pieces| describe::release(self.job.inputs, self.job.images, &pieces))
                     .map_err(|error| FormatError::Input(format!("{error:#}")))?;
                 let metadata =
                     describe::metadata(&release).map_err(|error| FormatError::Input(format!("{error:#}")))?;
@@ -298,7 +200,7 @@ impl Job<'_> {
                 Ok(metadata)
             },
             |index| {
-                let signatures = self.request.keys.iter().map(|key| key.sign(index)).collect::<Result<_>>();
+                let signatures = self.job.keys.iter().map(|key| key.sign(index)).collect::<Result<_>>();
                 signatures.map_err(|error| {
                     let told = FormatError::Untrusted(format!("{error:#}"));
                     unsigned = Some(error);
@@ -313,7 +215,7 @@ impl Job<'_> {
             (Err(error), _) => return Err(error.into()),
         };
         let release = described.context("the bundle was written without being described")?;
-        self.progress.end(&format!(
+        self.job.progress.end(&format!(
             "{} into {}",
             human::bytes(packed.content_bytes),
             human::bytes(packed.file_bytes)
@@ -322,31 +224,31 @@ impl Job<'_> {
     }
 
     fn pack_contents(&self, packer: &mut Packer<File>) -> Result<Contents> {
-        let inputs = self.inputs;
-        let texts = texts::pack(packer, inputs)?;
+        let inputs = self.job.inputs;
+        let texts = small_files::pack(packer, inputs)?;
         let mut image_configs = BTreeMap::new();
-        for image in self.images {
+        for image in self.job.images {
             let digest = Digest::of(&image.config);
             if let std::collections::btree_map::Entry::Vacant(vacant) = image_configs.entry(digest) {
                 vacant.insert(packer.small_file(&describe::blob_path(&digest)?, &image.config)?);
             }
         }
         let mut layers = Vec::new();
-        for layer in self.layers {
+        for layer in &self.layers {
             layers.push(self.pack_layer(packer, layer)?);
         }
         let mut seeds = Vec::new();
         for (seed, place) in &inputs.seeds {
-            self.progress.detail(&format!("seed of volume {}", seed.volume));
-            let mut content = self.watched(artifacts::open_seed(place, self.cancel)?);
+            self.job.progress.detail(&format!("seed of volume {}", seed.volume));
+            let mut content = self.watched(seed::open_seed(place, self.job.cancel)?);
             let blob = packer.own(&describe::seed_path(&seed.volume)?, None, false, &mut content)?;
             let path = describe::seed_path(&seed.volume)?;
             let file = manifest_schema::release::FileEntry { path, digest: blob.digest, span: blob.span };
             seeds.push(Seed { volume: seed.volume.clone(), from: seed.from.clone(), file });
         }
         let mut packed_artifacts = Vec::new();
-        for plan in self.artifacts {
-            self.progress.detail(&format!("artifact {}", plan.to));
+        for plan in self.job.artifacts {
+            self.job.progress.detail(&format!("artifact {}", plan.to));
             packed_artifacts.push(self.pack_artifact(packer, plan)?);
         }
         Ok(Contents {
@@ -367,7 +269,7 @@ impl Job<'_> {
     }
 
     fn pack_layer(&self, packer: &mut Packer<File>, layer: &PlannedLayer<'_>) -> Result<OwnBlob> {
-        self.progress.detail(&format!("image {}", layer.image));
+        self.job.progress.detail(&format!("image {}", layer.image));
         let content = if layer.as_stored { layer.source.open_stored() } else { layer.source.open() }?;
         let known = layer.known_bytes();
         let mut content = self.watched(content);
@@ -383,7 +285,7 @@ impl Job<'_> {
             error => anyhow::Error::new(error).context(packing()),
         })?;
         if known.is_none() {
-            self.progress.advance(layer.source.stored_bytes);
+            self.job.progress.advance(layer.source.stored_bytes);
         }
         if blob.digest != layer.digest {
             let fact = format!(
@@ -429,7 +331,7 @@ impl Job<'_> {
     }
 
     fn watched(&self, inner: Box<dyn Read + Send>) -> Watched<'_> {
-        Watched { inner, progress: self.progress, cancel: self.cancel, counts: true }
+        Watched { inner, progress: self.job.progress, cancel: self.job.cancel, counts: true }
     }
 }
 
