@@ -21,12 +21,12 @@ use crate::inputs::Inputs;
 use crate::signing::SigningKey;
 use crate::sources::FoundImage;
 use anyhow::{Context, Result};
-use bundle_format::pack::{Frames, OwnBlob, Packed, metadata_bytes};
+use bundle_format::pack::{OwnBlob, Packed, Sealed};
 use bundle_format::tarball::Kind;
 use bundle_format::{FormatError, PackOptions, Packer, Reserve};
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
-use manifest_schema::release::{Artifact, Layer, Release, Seed, Span, ZstdBlob};
+use manifest_schema::release::{Artifact, Layer, Release, Seed, Span};
 use manifest_schema::{BundlePath, Digest};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -55,9 +55,20 @@ pub struct Job<'a> {
     pub cancel: &'a Cancel,
 }
 
+/// One run through all inputs.
+enum Attempt {
+    Whole(File, Packed, Box<Release>),
+    /// The head does not hold the list of what was packed.
+    TooLittleRoom {
+        /// Bytes.
+        missing: u64,
+    },
+}
+
 struct Packing<'a> {
     job: &'a Job<'a>,
     layers: Vec<PlannedLayer<'a>>,
+    output: &'a Path,
 }
 
 impl Job<'_> {
@@ -68,13 +79,14 @@ impl Job<'_> {
     /// sign. There is no output then, or the one from before.
     pub fn pack(&self, output: &Path) -> Result<(Packed, Release)> {
         let layers = unique_layers(self.inputs, self.images);
-        Packing { job: self, layers }.pack_whole(output).map_err(|error| failed::classified(error, output))
+        Packing { job: self, layers, output }.pack_whole().map_err(|error| failed::classified(error, output))
     }
 }
 
 impl Packing<'_> {
     /// Packs into a temporary file beside `output` and renames it when it is whole.
-    fn pack_whole(&self, output: &Path) -> Result<(Packed, Release)> {
+    fn pack_whole(&self) -> Result<(Packed, Release)> {
+        let output = self.output;
         let folder = match output.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -85,8 +97,8 @@ impl Packing<'_> {
             let temporary =
                 tempfile::Builder::new().prefix(".ferry-build-").tempfile_in(folder).with_context(writing)?;
             let file = temporary.as_file().try_clone().with_context(writing)?;
-            match self.pack(file, reserve) {
-                Ok((file, packed, release)) => {
+            match self.pack(file, reserve)? {
+                Attempt::Whole(file, packed, release) => {
                     file.sync_all().with_context(writing)?;
                     drop(file);
                     make_readable(temporary.as_file()).with_context(writing)?;
@@ -94,21 +106,19 @@ impl Packing<'_> {
                     self.job.cancel.check()?;
                     temporary.persist(output).with_context(writing)?;
                     File::open(folder).and_then(|folder| folder.sync_all()).with_context(writing)?;
-                    return Ok((packed, release));
+                    return Ok((packed, *release));
                 }
-                Err(error) => match error.downcast_ref::<FormatError>() {
-                    Some(FormatError::ReserveTooSmall { missing }) => {
-                        // Only a layer of unknown size can be that far from what was reckoned.
-                        let cause = if self.layers.iter().any(|layer| layer.known_bytes().is_none()) {
-                            "a layer unpacks to far more than its size"
-                        } else {
-                            "the list of contents is longer than was reckoned"
-                        };
-                        self.job.progress.warn(&format!("{cause}: packing again with more room"));
-                        reserve.widen(*missing);
-                    }
-                    _ => return Err(error),
-                },
+                Attempt::TooLittleRoom { missing } => {
+                    // Only a layer of unknown size can be that far from what was reckoned.
+                    let cause = if self.layers.iter().any(|layer| layer.known_bytes().is_none()) {
+                        "a layer unpacks to far more than its size"
+                    } else {
+                        "the list of contents is longer than was reckoned"
+                    };
+                    self.job.progress.fail("too little room for the list of contents");
+                    self.job.progress.warn(&format!("{cause}: packing again with more room"));
+                    reserve.widen(missing);
+                }
             }
         }
     }
@@ -151,9 +161,9 @@ impl Packing<'_> {
         });
         let largest = describe::largest_pieces(inputs, self.job.images, &layers, artifacts.collect())?;
         let release = describe::release(inputs, self.job.images, &largest)?;
-        let files = describe::metadata(&release)?;
-        bundle_format::pack::check_metadata(&files)?;
-        let metadata = metadata_bytes(&files, self.job.options.level)?;
+        let metadata = describe::metadata(&release)?;
+        metadata.check()?;
+        let metadata = metadata.compressed_bytes(self.job.options.level)?;
         reserve.set_metadata(metadata + metadata / 20 + 1024);
         // More keys than the usual room holds.
         reserve.widen(1024 * (self.job.keys.len() as u64).saturating_sub(16));
@@ -164,7 +174,7 @@ impl Packing<'_> {
         self.job.inputs.seeds.iter().map(|(_, place)| seed::seed_bytes(place, self.job.cancel)).sum()
     }
 
-    fn pack(&self, file: File, reserve: Reserve) -> Result<(File, Packed, Release)> {
+    fn pack(&self, file: File, reserve: Reserve) -> Result<Attempt> {
         let total = self
             .layers
             .iter()
@@ -174,53 +184,22 @@ impl Packing<'_> {
             + self.seed_bytes()?;
         self.job.progress.begin("packing", Some(total));
         let mut packer = Packer::new(file, self.job.options, reserve)?;
-        let contents = match self.pack_contents(&mut packer) {
-            Ok(contents) => contents,
-            Err(error) => {
-                // Where the writing side failed, that is the cause, and not what was being read.
-                return Err(match error.downcast_ref::<FormatError>() {
-                    Some(FormatError::Inconsistent(what)) => {
-                        packer.cause(FormatError::Inconsistent(what.clone())).into()
-                    }
-                    _ => error,
-                });
-            }
+        let contents = self.pack_contents(&mut packer)?;
+        let sealed = packer.seal()?;
+        let release = describe::release(self.job.inputs, self.job.images, &contents.pieces(&sealed)?)?;
+        let described = match sealed.describe(&describe::metadata(&release)?) {
+            Err(FormatError::ReserveTooSmall { missing }) => return Ok(Attempt::TooLittleRoom { missing }),
+            described => described?,
         };
-        let mut described = None;
-        let mut unsigned = None;
-        let finished = packer.finish(
-            |frames| {
-                let release = contents
-                    .pieces(frames)
-                    .and_then(|pieces| describe::release(self.job.inputs, self.job.images, &pieces))
-                    .map_err(|error| FormatError::Input(format!("{error:#}")))?;
-                let metadata =
-                    describe::metadata(&release).map_err(|error| FormatError::Input(format!("{error:#}")))?;
-                described = Some(release);
-                Ok(metadata)
-            },
-            |index| {
-                let signatures = self.job.keys.iter().map(|key| key.sign(index)).collect::<Result<_>>();
-                signatures.map_err(|error| {
-                    let told = FormatError::Untrusted(format!("{error:#}"));
-                    unsigned = Some(error);
-                    told
-                })
-            },
-        );
-        let (file, packed) = match (finished, unsigned) {
-            (Ok(finished), _) => finished,
-            // It may have a class of its own, a wrong passphrase say.
-            (Err(_), Some(error)) if error.chain().any(|cause| cause.is::<Failure>()) => return Err(error),
-            (Err(error), _) => return Err(error.into()),
-        };
-        let release = described.context("the bundle was written without being described")?;
+        let signatures = self.job.keys.iter().map(|key| key.sign(described.index())).collect::<Result<_>>();
+        let (file, packed) =
+            described.sign(signatures.map_err(|error| failed::unsigned(error, self.output))?)?;
         self.job.progress.end(&format!(
             "{} into {}",
             human::bytes(packed.content_bytes),
             human::bytes(packed.file_bytes)
         ));
-        Ok((file, packed, release))
+        Ok(Attempt::Whole(file, packed, Box::new(release)))
     }
 
     fn pack_contents(&self, packer: &mut Packer<File>) -> Result<Contents> {
@@ -348,23 +327,18 @@ fn describe_artifact(plan: &ArtifactPlan, entries: Span, digest: Digest) -> Arti
     }
 }
 
-/// What was packed, until the frames' digests are known.
+/// Contents as they were packed, until the frames' digests are known.
 struct Contents {
     layers: Vec<OwnBlob>,
     pieces: Pieces,
 }
 
 impl Contents {
-    fn pieces(&self, frames: &Frames) -> Result<Pieces> {
-        let mut pieces = self.pieces.clone();
+    fn pieces(self, sealed: &Sealed<File>) -> Result<Pieces> {
+        let mut pieces = self.pieces;
         for blob in &self.layers {
-            let (digest, size) =
-                *frames.blobs.get(blob.number).context("a layer was packed without frames")?;
-            pieces.layers.push(Layer {
-                digest: blob.digest,
-                span: blob.span,
-                zstd: ZstdBlob { digest, size },
-            });
+            let zstd = sealed.compressed(blob)?;
+            pieces.layers.push(Layer { digest: blob.digest, span: blob.span, zstd });
         }
         Ok(pieces)
     }
@@ -381,3 +355,6 @@ fn make_readable(file: &File) -> std::io::Result<()> {
 fn make_readable(_: &File) -> std::io::Result<()> {
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

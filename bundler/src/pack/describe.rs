@@ -5,7 +5,8 @@
 use crate::inputs::Inputs;
 use crate::sources::FoundImage;
 use anyhow::Result;
-use bundle_format::pack::MetadataFile;
+use bundle_format::pack::{Metadata, MetadataFile};
+use ferry_terminal::{Class, Failure};
 use manifest_schema::oci::{self, Descriptor, media_type};
 use manifest_schema::release::{
     Artifact, ComposeFile, ConfigFile, FileEntry, Image, Layer, ManifestEntry, Manifests, RELEASE_VERSION,
@@ -108,7 +109,13 @@ fn manifests(image: &FoundImage, keep: bool, layers: &BTreeMap<Digest, &Layer>) 
             Ok(ManifestEntry {
                 media_type: manifest.media_type.clone(),
                 digest: manifest.digest,
-                content: String::from_utf8(manifest.bytes.clone())?,
+                content: String::from_utf8(manifest.bytes.clone()).map_err(|error| {
+                    let fact =
+                        format!("a manifest of image {} in {} is no text", image.reference, image.label);
+                    Failure::new(Class::Input, fact)
+                        .because(error)
+                        .hint("push or save the image again, from where it was built")
+                })?,
             })
         };
         let blobs = image.layers.iter().map(|layer| layer.stored_digest.unwrap_or(layer.diff_id)).collect();
@@ -154,11 +161,8 @@ fn written(config: Descriptor, layers: Vec<Descriptor>) -> Result<ManifestEntry>
 ///
 /// # Errors
 /// When something cannot be written as JSON, which does not happen.
-pub fn metadata(release: &Release) -> Result<Vec<MetadataFile>> {
-    let mut files = vec![
-        file("ferry.json", serde_json::to_vec(release)?)?,
-        file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())?,
-    ];
+pub fn metadata(release: &Release) -> Result<Metadata> {
+    let mut companions = vec![file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())?];
     let mut index = oci::Index {
         schema_version: 2,
         media_type: Some(media_type::INDEX.to_owned()),
@@ -193,12 +197,12 @@ pub fn metadata(release: &Release) -> Result<Vec<MetadataFile>> {
             layers: image.blobs().iter().map(|blob| format!("blobs/sha256/{}", blob.hex())).collect(),
         });
     }
-    files.push(file("index.json", serde_json::to_vec(&index)?)?);
-    files.push(file("manifest.json", serde_json::to_vec(&archive)?)?);
+    companions.push(file("index.json", serde_json::to_vec(&index)?)?);
+    companions.push(file("manifest.json", serde_json::to_vec(&archive)?)?);
     for (digest, content) in blobs {
-        files.push(MetadataFile { path: blob_path(&digest)?, content: content.clone().into_bytes() });
+        companions.push(MetadataFile { path: blob_path(&digest)?, content: content.clone().into_bytes() });
     }
-    Ok(files)
+    Ok(Metadata { release: serde_json::to_vec(release)?, companions })
 }
 
 fn file(path: &str, content: Vec<u8>) -> Result<MetadataFile> {

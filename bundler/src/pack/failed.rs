@@ -18,12 +18,24 @@ pub(super) fn classified(error: anyhow::Error, output: &Path) -> anyhow::Error {
         Some(FormatError::Limit(_)) => {
             (Class::Input, "carry many small files as one archive, or split the product into several bundles")
         }
-        Some(FormatError::Untrusted(_)) => {
-            (Class::Trust, "check that the key or the ssh-agent that holds it still answers, and build again")
+        // The output failed, and not what was being read for it.
+        Some(FormatError::Output { .. }) => {
+            return error.downcast::<FormatError>().map_or_else(|error| error, anyhow::Error::from);
         }
         _ => return error,
     };
     Failure::new(class, format!("{shown} was not built")).because(error).hint(hint).into()
+}
+
+/// An error of signing, for people. A wrong passphrase, say, has its class already.
+pub(super) fn unsigned(error: anyhow::Error, output: &Path) -> anyhow::Error {
+    if error.chain().any(|cause| cause.is::<Failure>()) {
+        return error;
+    }
+    Failure::new(Class::Trust, format!("{} was not built", output.display()))
+        .because(error)
+        .hint("check that the key or the ssh-agent that holds it still answers, and build again")
+        .into()
 }
 
 #[cfg(test)]

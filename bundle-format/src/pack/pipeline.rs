@@ -18,12 +18,25 @@ use std::thread::JoinHandle;
 /// What the writer has seen once everything is written.
 pub(crate) struct Written<W> {
     pub(crate) output: W,
-    /// Every data frame in order; the digests of stored frames are filled in later.
-    pub(crate) frames: Vec<FrameEntry>,
-    /// Offset in the file of each frame.
-    pub(crate) offsets: Vec<u64>,
+    /// Every data frame, in order.
+    pub(crate) frames: Vec<WrittenFrame>,
+    /// Offset in the file behind the last frame.
+    pub(crate) end: u64,
     /// For each blob with frames of its own: SHA-256 and size of its compressed bytes.
     pub(crate) blobs: Vec<(Digest, u64)>,
+}
+
+/// A data frame in the file.
+pub(crate) enum WrittenFrame {
+    /// Its bytes are written.
+    Whole(FrameEntry),
+    /// Room for a stored frame, whose content is known last.
+    Hole {
+        /// Offset in the file.
+        offset: u64,
+        frame_bytes: u32,
+        content_bytes: u32,
+    },
 }
 
 /// A frame to compress.
@@ -77,7 +90,7 @@ pub(crate) struct Pipeline<W> {
     buffers: Receiver<Vec<u8>>,
     workers: Vec<JoinHandle<()>>,
     hasher: Option<JoinHandle<()>>,
-    writer: Option<JoinHandle<Result<Written<W>>>>,
+    writer: Option<JoinHandle<Result<(Written<W>, u64)>>>,
     sequence: u64,
 }
 
@@ -109,7 +122,7 @@ impl<W: Write + Seek + Send + 'static> Pipeline<W> {
         let (token_back, tokens) = bounded(in_flight);
         let (buffer_back, buffers) = bounded(in_flight);
         for _ in 0..in_flight {
-            token_back.send(()).map_err(|_| stopped())?;
+            token_back.send(()).map_err(|_| STOPPED)?;
         }
         let mut workers = Vec::new();
         for _ in 0..count {
@@ -166,50 +179,64 @@ impl<W: Write + Seek + Send + 'static> Pipeline<W> {
 
     /// The next frame; `in_blob` when its content belongs to the blob being hashed.
     pub(crate) fn frame(&mut self, content: Vec<u8>, in_blob: bool) -> Result<()> {
-        self.tokens.recv().map_err(|_| stopped())?;
+        if self.tokens.recv().is_err() {
+            return Err(self.stopped());
+        }
         let content = Arc::new(content);
         if in_blob {
-            send(self.hash.as_ref(), ToHash::Content(Arc::clone(&content)))?;
+            self.hash(ToHash::Content(Arc::clone(&content)))?;
         }
         let sequence = self.next();
-        send(self.work.as_ref(), Work { sequence, content })
+        if send(self.work.as_ref(), Work { sequence, content }) { Ok(()) } else { Err(self.stopped()) }
     }
 
     /// Leaves a hole for a stored frame.
     pub(crate) fn hole(&mut self, frame_bytes: u32, content_bytes: u32) -> Result<()> {
         let sequence = self.next();
-        send(self.done.as_ref(), Ok(Done::Hole { sequence, frame_bytes, content_bytes }))
+        self.write(Done::Hole { sequence, frame_bytes, content_bytes })
     }
 
     /// The next frames hold one blob, alone.
     pub(crate) fn blob_starts(&mut self) -> Result<()> {
         let sequence = self.next();
-        send(self.done.as_ref(), Ok(Done::BlobStarts { sequence }))
+        self.write(Done::BlobStarts { sequence })
     }
 
     /// The blob ended; its content's digest.
     pub(crate) fn blob_ends(&mut self) -> Result<Digest> {
         let sequence = self.next();
-        send(self.done.as_ref(), Ok(Done::BlobEnds { sequence }))?;
-        send(self.hash.as_ref(), ToHash::BlobEnds)?;
-        self.hashed.recv().map_err(|_| stopped())
+        self.write(Done::BlobEnds { sequence })?;
+        self.hash(ToHash::BlobEnds)?;
+        match self.hashed.recv() {
+            Ok(digest) => Ok(digest),
+            Err(_) => Err(self.stopped()),
+        }
     }
 
     /// Waits until everything is written.
     pub(crate) fn finish(mut self) -> Result<Written<W>> {
         self.hang_up();
         match self.writer.take().map(JoinHandle::join) {
-            Some(Ok(written)) => written,
-            _ => Err(stopped()),
+            Some(Ok(Ok((written, count)))) if count == self.sequence => Ok(written),
+            Some(Ok(Err(error))) => Err(error),
+            _ => Err(STOPPED),
         }
     }
 
-    /// Why a send failed: the writer's error, where it has one.
-    pub(crate) fn cause(mut self, fallback: FormatError) -> FormatError {
+    fn write(&mut self, item: Done) -> Result<()> {
+        if send(self.done.as_ref(), Ok(item)) { Ok(()) } else { Err(self.stopped()) }
+    }
+
+    fn hash(&mut self, item: ToHash) -> Result<()> {
+        if send(self.hash.as_ref(), item) { Ok(()) } else { Err(self.stopped()) }
+    }
+
+    /// The reason why nobody takes more: the writer's error, where it has one.
+    fn stopped(&mut self) -> FormatError {
         self.hang_up();
         match self.writer.take().map(JoinHandle::join) {
             Some(Ok(Err(error))) => error,
-            _ => fallback,
+            _ => STOPPED,
         }
     }
 
@@ -229,12 +256,11 @@ impl<W: Write + Seek + Send + 'static> Pipeline<W> {
     }
 }
 
-fn stopped() -> FormatError {
-    FormatError::inconsistent("the packing threads stopped")
-}
+const STOPPED: FormatError = FormatError::Fault("the packing threads stopped");
 
-fn send<T>(channel: Option<&Sender<T>>, item: T) -> Result<()> {
-    channel.and_then(|channel| channel.send(item).ok()).ok_or_else(stopped)
+/// Sends `item`; false where nobody takes it.
+fn send<T>(channel: Option<&Sender<T>>, item: T) -> bool {
+    channel.is_some_and(|channel| channel.send(item).is_ok())
 }
 
 fn give_back(content: Arc<Vec<u8>>, buffers: &Sender<Vec<u8>>) {
@@ -253,16 +279,17 @@ fn compress(compressor: &mut FrameCompressor, sequence: u64, content: &[u8]) -> 
     Ok(Done::Frame { sequence, frame, entry })
 }
 
+/// Writes what is done in the order of its numbers; tells how much it was.
 fn write_in_order<W: Write + Seek>(
     mut output: W,
     start: u64,
     done: &Receiver<Result<Done>>,
     tokens: &Sender<()>,
-) -> Result<Written<W>> {
-    let writing = |offset: u64| format!("writing the bundle at offset {offset}");
-    output.seek(SeekFrom::Start(start)).map_err(FormatError::io(writing(start)))?;
+) -> Result<(Written<W>, u64)> {
+    let writing = |offset: u64| FormatError::output(format!("writing the bundle at offset {offset}"));
+    output.seek(SeekFrom::Start(start)).map_err(writing(start))?;
     let mut offset = start;
-    let (mut frames, mut offsets, mut blobs) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut frames, mut blobs) = (Vec::new(), Vec::new());
     let mut blob: Option<(Sha256, u64)> = None;
     let mut waiting = BTreeMap::new();
     let mut expected = 0;
@@ -273,34 +300,80 @@ fn write_in_order<W: Write + Seek>(
             expected += 1;
             match item {
                 Done::Frame { frame, entry, .. } => {
-                    output.write_all(&frame).map_err(FormatError::io(writing(offset)))?;
+                    output.write_all(&frame).map_err(writing(offset))?;
                     if let Some((state, bytes)) = &mut blob {
                         state.update(&frame);
                         *bytes += frame.len() as u64;
                     }
-                    offsets.push(offset);
-                    frames.push(entry);
+                    frames.push(WrittenFrame::Whole(entry));
                     offset += frame.len() as u64;
                     let _ = tokens.send(());
                 }
                 Done::Hole { frame_bytes, content_bytes, .. } => {
-                    offsets.push(offset);
-                    frames.push(FrameEntry {
-                        compressed_bytes: frame_bytes,
-                        content_bytes,
-                        digest: Digest::from_bytes([0; 32]),
-                    });
+                    frames.push(WrittenFrame::Hole { offset, frame_bytes, content_bytes });
                     offset += u64::from(frame_bytes);
-                    output.seek(SeekFrom::Start(offset)).map_err(FormatError::io(writing(offset)))?;
+                    output.seek(SeekFrom::Start(offset)).map_err(writing(offset))?;
                 }
-                Done::BlobStarts { .. } => blob = Some((Sha256::new(), 0)),
-                Done::BlobEnds { .. } => {
-                    if let Some((state, bytes)) = blob.take() {
-                        blobs.push((Digest::from_bytes(state.finalize().into()), bytes));
+                Done::BlobStarts { .. } => {
+                    if blob.replace((Sha256::new(), 0)).is_some() {
+                        return Err(FormatError::Fault("a blob began inside another one"));
                     }
+                }
+                Done::BlobEnds { .. } => {
+                    let (state, bytes) =
+                        blob.take().ok_or(FormatError::Fault("a blob ended that had not begun"))?;
+                    blobs.push((Digest::from_bytes(state.finalize().into()), bytes));
                 }
             }
         }
     }
-    Ok(Written { output, frames, offsets, blobs })
+    Ok((Written { output, frames, end: offset, blobs }, expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    /// What comes of these numbers of frames, each of one byte.
+    fn written(items: Vec<Done>) -> Result<(Written<Cursor<Vec<u8>>>, u64)> {
+        let (done, taken) = unbounded();
+        let (token, _tokens) = unbounded();
+        items.into_iter().for_each(|item| done.send(Ok(item)).unwrap());
+        drop(done);
+        write_in_order(Cursor::new(Vec::new()), 0, &taken, &token)
+    }
+
+    fn frame(sequence: u64) -> Done {
+        let frame = vec![u8::try_from(sequence).unwrap()];
+        let entry = FrameEntry { compressed_bytes: 1, content_bytes: 1, digest: Digest::of(&frame) };
+        Done::Frame { sequence, frame, entry }
+    }
+
+    #[test]
+    fn a_frame_that_is_lost_is_counted() {
+        let (whole, count) = written(vec![frame(1), frame(0), frame(2)]).unwrap();
+        assert_eq!((whole.output.into_inner(), count), (vec![0, 1, 2], 3));
+        // A thread that died kept the second one.
+        assert_eq!(written(vec![frame(0), frame(2)]).unwrap().1, 1);
+    }
+
+    #[test]
+    fn a_pipeline_that_lost_a_frame_does_not_finish() {
+        let mut pipeline = Pipeline::start(Cursor::new(Vec::new()), 0, 1, 1).unwrap();
+        pipeline.frame(vec![1], false).unwrap();
+        // As if a thread had died with the next one.
+        pipeline.sequence += 1;
+        assert!(matches!(pipeline.finish(), Err(FormatError::Fault(_))));
+    }
+
+    #[test]
+    fn blobs_neither_overlap_nor_end_unbegun() {
+        for items in [
+            vec![Done::BlobEnds { sequence: 0 }],
+            vec![Done::BlobStarts { sequence: 0 }, Done::BlobStarts { sequence: 1 }],
+        ] {
+            assert!(matches!(written(items), Err(FormatError::Fault(_))));
+        }
+    }
 }
