@@ -18,7 +18,6 @@ use manifest_schema::release::{FileEntry, Layer, Release, Requires, Span};
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 fn key(seed: u8) -> PrivateKey {
     PrivateKey::from(ssh_key::private::Ed25519Keypair::from_seed(&[seed; 32]))
@@ -167,7 +166,7 @@ fn every_truncation_and_extension_is_refused() {
 #[test]
 fn every_flipped_byte_is_noticed() {
     let Built { bytes, key } = build(&[noise(3000, 1), noise(200, 2)], 1);
-    let idle = AtomicBool::new(false);
+    let idle = || false;
     for at in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x40;
@@ -192,7 +191,7 @@ fn a_broken_frame_is_named_with_its_offset_and_content() {
     };
     bytes[offset as usize + 100] ^= 1;
     let bundle = Bundle::open(bytes, &trusting(&key)).unwrap();
-    let broken = check::check(&bundle, 2, &Silent, &AtomicBool::new(false)).unwrap();
+    let broken = check::check(&bundle, 2, &Silent, &|| false).unwrap();
     assert_eq!(broken.len(), 1);
     assert_eq!((broken[0].frame, broken[0].offset), (Some(frame), offset));
     assert!(broken[0].holds[0].starts_with("layer "), "{:?}", broken[0]);
@@ -381,7 +380,7 @@ fn large(bytes: u64) {
     let (file, packed) = described.sign(vec![signature]).unwrap();
     assert!(packed.content_bytes > bytes);
     let bundle = Arc::new(Bundle::open(file, &trusting(&signer)).unwrap());
-    assert!(check::check(&bundle, 2, &Silent, &AtomicBool::new(false)).unwrap().is_empty());
+    assert!(check::check(&bundle, 2, &Silent, &|| false).unwrap().is_empty());
     let release = bundle.release();
     // The end of the large blob, and what stands behind it.
     let tail = Span { offset: big.span.offset + bytes - 10, size: 10 };

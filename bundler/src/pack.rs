@@ -24,7 +24,7 @@ use anyhow::{Context, Result};
 use bundle_format::pack::{OwnBlob, Packed, Sealed};
 use bundle_format::tarball::Kind;
 use bundle_format::{FormatError, PackOptions, Packer, Reserve};
-use ferry_terminal::{Class, Failure, human};
+use ferry_terminal::{Class, Failure, WholeFile, human};
 use manifest_schema::progress::Progress;
 use manifest_schema::release::{Artifact, Layer, Release, Seed, Span};
 use manifest_schema::{BundlePath, Digest};
@@ -57,7 +57,7 @@ pub struct Job<'a> {
 
 /// One run through all inputs.
 enum Attempt {
-    Whole(File, Packed, Box<Release>),
+    Whole(Packed, Box<Release>),
     /// The head does not hold the list of what was packed.
     TooLittleRoom {
         /// Bytes.
@@ -86,26 +86,16 @@ impl Job<'_> {
 impl Packing<'_> {
     /// Packs into a temporary file beside `output` and renames it when it is whole.
     fn pack_whole(&self) -> Result<(Packed, Release)> {
-        let output = self.output;
-        let folder = match output.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let writing = || format!("writing {}", output.display());
         let mut reserve = self.reserve()?;
         loop {
-            let temporary =
-                tempfile::Builder::new().prefix(".ferry-build-").tempfile_in(folder).with_context(writing)?;
-            let file = temporary.as_file().try_clone().with_context(writing)?;
+            let whole = WholeFile::begin(self.output)?;
+            let file = whole.as_file().try_clone()?;
             match self.pack(file, reserve)? {
-                Attempt::Whole(file, packed, release) => {
-                    file.sync_all().with_context(writing)?;
-                    drop(file);
-                    make_readable(temporary.as_file()).with_context(writing)?;
+                Attempt::Whole(packed, release) => {
                     // The last moment at which "nothing was written" is true.
                     self.job.cancel.check()?;
-                    temporary.persist(output).with_context(writing)?;
-                    File::open(folder).and_then(|folder| folder.sync_all()).with_context(writing)?;
+                    // Temporary files are private; a bundle is for handing on.
+                    whole.finish(0o644)?;
                     return Ok((packed, *release));
                 }
                 Attempt::TooLittleRoom { missing } => {
@@ -192,14 +182,14 @@ impl Packing<'_> {
             described => described?,
         };
         let signatures = self.job.keys.iter().map(|key| key.sign(described.index())).collect::<Result<_>>();
-        let (file, packed) =
+        let (_, packed) =
             described.sign(signatures.map_err(|error| failed::unsigned(error, self.output))?)?;
         self.job.progress.end(&format!(
             "{} into {}",
             human::bytes(packed.content_bytes),
             human::bytes(packed.file_bytes)
         ));
-        Ok(Attempt::Whole(file, packed, Box::new(release)))
+        Ok(Attempt::Whole(packed, Box::new(release)))
     }
 
     fn pack_contents(&self, packer: &mut Packer<File>) -> Result<Contents> {
@@ -310,7 +300,7 @@ impl Packing<'_> {
     }
 
     fn watched(&self, inner: Box<dyn Read + Send>) -> Watched<'_> {
-        Watched { inner, progress: self.job.progress, cancel: self.job.cancel, counts: true }
+        Watched::new(inner, self.job.progress, self.job.cancel)
     }
 }
 
@@ -342,18 +332,6 @@ impl Contents {
         }
         Ok(pieces)
     }
-}
-
-/// Temporary files are private; a bundle is for handing on.
-#[cfg(unix)]
-fn make_readable(file: &File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_: &File) -> std::io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -23,7 +23,6 @@ use manifest_schema::progress::Progress;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -350,17 +349,12 @@ async fn run_verify(
         replace_fz: false,
         kept: false,
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    let (flag, token, watched) = (Arc::clone(&stop), cancel.clone(), cancel.clone());
-    tokio::spawn(async move {
-        watched.cancelled().await;
-        flag.store(true, Ordering::Relaxed);
-    });
+    let token = cancel.clone();
     let progress = Arc::clone(progress);
     let report = tokio::task::spawn_blocking(move || {
         let possible = wizard::is_possible(output);
         let confirm = |found: &[String]| if possible { confirm(found, output, &token) } else { Ok(None) };
-        verify::verify(&request, &confirm, progress.as_ref(), &stop)
+        verify::verify(&request, &confirm, progress.as_ref(), &token)
     })
     .await??;
     if output.json {

@@ -10,7 +10,7 @@ use bundle_format::{Signer, check};
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
 use serde::Serialize;
-use std::sync::atomic::AtomicBool;
+use tokio_util::sync::CancellationToken;
 
 /// What was checked.
 #[derive(Debug, Serialize)]
@@ -37,16 +37,16 @@ pub fn verify(
     request: &Request,
     confirm: Confirm<'_>,
     progress: &dyn Progress,
-    cancelled: &AtomicBool,
+    cancel: &CancellationToken,
 ) -> Result<Report> {
     let root = Root::new(&request.root)?;
     let opened = open(request, &root, confirm)?;
     let bundle = &opened.bundle;
     progress.begin("verifying", Some(bundle.verified().index().payload_end()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let broken = check::check(bundle, threads, progress, cancelled)
+    let broken = check::check(bundle, threads, progress, &|| cancel.is_cancelled())
         .map_err(|error| classify::bundle(error, &request.bundle))?;
-    if cancelled.load(std::sync::atomic::Ordering::Relaxed) {
+    if cancel.is_cancelled() {
         return Err(classify::cancelled());
     }
     let findings = crate::preflight::check_bundle(&request.bundle, &broken);

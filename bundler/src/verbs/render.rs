@@ -6,13 +6,12 @@
 use crate::inputs::renderings;
 use crate::inputs::texts::Texts;
 use anyhow::Result;
-use ferry_terminal::{Class, Failure};
+use ferry_terminal::{Class, Failure, whole_file};
 use manifest_schema::Diagnostic;
 use manifest_schema::manifest::{self, Given, Manifest};
 use manifest_schema::site::Values;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -119,18 +118,9 @@ pub fn write(rendered: &Rendered, folder: &Path) -> Result<()> {
                 std::fs::create_dir(&target)?;
             }
         }
-        let parent = target.clone();
         target = folder.join(path);
         refuse_link(&target)?;
-        let mut whole = tempfile::Builder::new().prefix(".ferry-render-").tempfile_in(&parent)?;
-        whole.write_all(&file.bytes)?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let mode = u32::from_str_radix(&file.mode, 8)?;
-            whole.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
-        }
-        whole.persist(&target)?;
+        whole_file::write(&target, &file.bytes, u32::from_str_radix(&file.mode, 8)?)?;
     }
     Ok(())
 }

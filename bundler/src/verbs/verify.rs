@@ -1,5 +1,6 @@
 //! `ferry verify`: checks every byte of a bundle, on all cores.
 
+use crate::cancel::Cancel;
 use anyhow::{Context, Result};
 use bundle_format::check::{self, Broken};
 use bundle_format::{Bundle, Trust, allowed_signers};
@@ -8,7 +9,6 @@ use manifest_schema::progress::Progress;
 use serde::Serialize;
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 /// What was checked.
 #[derive(Debug, Serialize)]
@@ -57,14 +57,14 @@ pub fn verify(
     trust: &Trust,
     threads: usize,
     progress: &dyn Progress,
-    cancelled: &AtomicBool,
+    cancel: &Cancel,
 ) -> Result<Report> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
     let bundle = Bundle::open(file, trust).map_err(|error| classified(error, path))?;
     progress.begin("verifying", Some(bundle.verified().index().payload_end()));
-    let broken =
-        check::check(&bundle, threads, progress, cancelled).map_err(|error| classified(error, path))?;
-    if cancelled.load(std::sync::atomic::Ordering::Relaxed) {
+    let broken = check::check(&bundle, threads, progress, &|| cancel.is_cancelled())
+        .map_err(|error| classified(error, path))?;
+    if cancel.is_cancelled() {
         return Err(Failure::new(Class::Cancelled, "stopped by Ctrl-C").into());
     }
     if !broken.is_empty() {

@@ -28,7 +28,6 @@ use manifest_schema::release::Release;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -338,21 +337,17 @@ async fn broken_places(
     cancel: &CancellationToken,
 ) -> Result<Vec<Finding>> {
     let (bundle, watching) = (Arc::clone(bundle), Arc::clone(progress));
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
+    let stop = cancel.clone();
     progress.begin("verifying", Some(bundle.verified().index().payload_end()));
     let bytes = bundle.verified().file_bytes();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut checking =
-        tokio::task::spawn_blocking(move || check::check(&bundle, threads, watching.as_ref(), &flag));
-    let broken = tokio::select! {
-        result = &mut checking => result??,
-        () = cancel.cancelled() => {
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            let _ = checking.await;
-            return Err(classify::cancelled());
-        }
-    };
+    let checking = tokio::task::spawn_blocking(move || {
+        check::check(&bundle, threads, watching.as_ref(), &|| stop.is_cancelled())
+    });
+    let broken = checking.await??;
+    if cancel.is_cancelled() {
+        return Err(classify::cancelled());
+    }
     if broken.is_empty() {
         progress.end(&format!("{} as signed", ferry_terminal::human::bytes(bytes)));
     } else {

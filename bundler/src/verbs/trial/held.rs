@@ -7,10 +7,10 @@
 
 use super::installer::Installer;
 use anyhow::{Context, Result};
-use ferry_terminal::{Class, Failure};
+use ferry_terminal::{Class, Failure, WholeFile};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -43,12 +43,11 @@ impl Held {
     /// Takes `folder`, which is new.
     pub(super) fn new(folder: &Path, owner: &Owner) -> Result<Self> {
         let doing = || format!("writing into {}", folder.display());
-        let mut file = tempfile::NamedTempFile::new_in(folder).with_context(doing)?;
+        let mut file = WholeFile::begin(&folder.join(FILE))?;
+        // Before it has its name: nobody sees it free.
         file.as_file().lock().with_context(doing)?;
-        serde_json::to_writer(&mut file, owner)?;
-        file.flush().with_context(doing)?;
-        let file = file.persist(folder.join(FILE)).with_context(doing)?;
-        Ok(Self { file })
+        serde_json::to_writer(file.as_file_mut(), owner)?;
+        Ok(Self { file: file.finish(0o600)? })
     }
 
     /// The same lock for another process, as its empty standard input: where this one is killed while that one
