@@ -2,6 +2,10 @@
 //! (draft-miller-ssh-agent, sections 3.5 "Requesting a list of keys" and 3.6 "Private key
 //! operations"; signatures are encoded as RFC 4253, section 6.6 has them).
 //!
+//! It is written by hand: of the two synchronous clients, `ssh-agent-lib` 0.6.0 allocates whatever length an answer
+//! announces, up to 4 GiB, and `ssh-agent-client-rs` 1.1.4 lists no key at all where the agent holds one of a kind
+//! that `ssh-key` cannot parse, so that somebody's other key would keep a bundle from being signed.
+//!
 //! What must stay true: no length in an answer is believed beyond OpenSSH's own ceiling. Whether a
 //! signature is valid is checked by [`crate::signing`], with the check that readers make.
 
@@ -23,7 +27,7 @@ const MAX_MESSAGE_BYTES: u32 = 256 << 10;
 /// A token may wait for a touch, and an agent for a passphrase.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// The public keys that the agent of this session holds. Kinds that we do not know are left out.
+/// The public keys that the agent of this session holds, without those of unknown kinds.
 ///
 /// # Errors
 /// When there is no agent or it does not speak the protocol.
