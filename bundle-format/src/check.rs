@@ -7,7 +7,7 @@ use crate::read_at::ReadAt;
 use crate::seek_table;
 use manifest_schema::progress::Progress;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A broken place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ pub struct Broken {
 /// Broken places listed at most: a zeroed stick has one in every frame.
 pub const MAX_LISTED: usize = 100;
 
-/// Checks every frame against the signed index, and the seek table.
+/// Checks every frame against the signed index, and the seek table, until `is_cancelled`.
 ///
 /// Returns the broken places in the order of their offsets, at most [`MAX_LISTED`].
 ///
@@ -35,7 +35,7 @@ pub fn check<S: ReadAt>(
     bundle: &Bundle<S>,
     threads: usize,
     progress: &dyn Progress,
-    cancelled: &AtomicBool,
+    is_cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<Broken>> {
     let index = bundle.verified().index();
     let count = index.frames().len();
@@ -47,7 +47,7 @@ pub fn check<S: ReadAt>(
                 let mut buffer = Vec::new();
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count || cancelled.load(Ordering::Relaxed) {
+                    if number >= count || is_cancelled() {
                         return;
                     }
                     let result = bundle.read_frame(number, &mut buffer);

@@ -14,6 +14,14 @@ pub enum FormatError {
         /// The cause.
         source: io::Error,
     },
+    /// The bundle could not be written.
+    #[error("{doing}")]
+    Output {
+        /// What was being done, `writing the bundle at offset 812`.
+        doing: String,
+        /// The cause.
+        source: io::Error,
+    },
     /// Not a `.fz` at all.
     #[error("this is not a Ferry bundle: {0}")]
     Foreign(String),
@@ -65,12 +73,20 @@ pub enum FormatError {
     /// What was to be packed makes a bundle that no reader would accept.
     #[error("{0}")]
     Limit(String),
+    /// A fault in this program: the bundle that it was writing is not to be used.
+    #[error("a fault in this program: {0}")]
+    Fault(&'static str),
 }
 
 impl FormatError {
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
+    }
+
+    pub(crate) fn output(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Output { doing, source }
     }
 
     pub(crate) fn inconsistent(what: impl Into<String>) -> Self {

@@ -5,7 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 use bundle_format::check;
-use bundle_format::pack::MetadataFile;
+use bundle_format::pack::Metadata;
 use bundle_format::read_ahead::ReadAhead;
 use bundle_format::signature::NAMESPACE;
 use bundle_format::slim;
@@ -14,11 +14,10 @@ use bundle_format::{Bundle, FormatError, PackOptions, Packer, Reserve, Trust, Un
 use manifest_schema::Digest;
 use manifest_schema::limits::{self, FRAME_BYTES};
 use manifest_schema::progress::Silent;
-use manifest_schema::release::{FileEntry, Layer, Release, Requires, Span, ZstdBlob};
+use manifest_schema::release::{FileEntry, Layer, Release, Requires, Span};
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 fn key(seed: u8) -> PrivateKey {
     PrivateKey::from(ssh_key::private::Ed25519Keypair::from_seed(&[seed; 32]))
@@ -43,6 +42,11 @@ fn noise(bytes: usize, seed: u64) -> Vec<u8> {
             (state >> 56) as u8 & 0x3f
         })
         .collect()
+}
+
+/// Metadata that consists of `release` alone.
+fn described_as(release: &Release) -> Metadata {
+    Metadata { release: serde_json::to_vec(release).unwrap(), companions: Vec::new() }
 }
 
 fn release(manifest: FileEntry, layers: Vec<Layer>) -> Release {
@@ -88,19 +92,16 @@ fn build(layers: &[Vec<u8>], threads: usize) -> Built {
             packer.own(&path, None, false, &mut layer.as_slice()).unwrap()
         })
         .collect();
-    let (output, packed) = packer
-        .finish(
-            |frames| {
-                let layers = own.iter().map(|blob| {
-                    let (digest, size) = frames.blobs[blob.number];
-                    Layer { digest: blob.digest, span: blob.span, zstd: ZstdBlob { digest, size } }
-                });
-                let json = serde_json::to_vec(&release(manifest, layers.collect())).unwrap();
-                Ok(vec![MetadataFile { path: "ferry.json".parse().unwrap(), content: json }])
-            },
-            |index| Ok(vec![sign(&key, index)]),
-        )
-        .unwrap();
+    let sealed = packer.seal().unwrap();
+    let layers = own.iter().map(|blob| Layer {
+        digest: blob.digest,
+        span: blob.span,
+        zstd: sealed.compressed(blob).unwrap(),
+    });
+    let release = release(manifest, layers.collect());
+    let described = sealed.describe(&described_as(&release)).unwrap();
+    let signature = sign(&key, described.index());
+    let (output, packed) = described.sign(vec![signature]).unwrap();
     let bytes = output.into_inner();
     assert_eq!(bytes.len() as u64, packed.file_bytes);
     Built { bytes, key }
@@ -165,7 +166,7 @@ fn every_truncation_and_extension_is_refused() {
 #[test]
 fn every_flipped_byte_is_noticed() {
     let Built { bytes, key } = build(&[noise(3000, 1), noise(200, 2)], 1);
-    let idle = AtomicBool::new(false);
+    let idle = || false;
     for at in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x40;
@@ -190,7 +191,7 @@ fn a_broken_frame_is_named_with_its_offset_and_content() {
     };
     bytes[offset as usize + 100] ^= 1;
     let bundle = Bundle::open(bytes, &trusting(&key)).unwrap();
-    let broken = check::check(&bundle, 2, &Silent, &AtomicBool::new(false)).unwrap();
+    let broken = check::check(&bundle, 2, &Silent, &|| false).unwrap();
     assert_eq!(broken.len(), 1);
     assert_eq!((broken[0].frame, broken[0].offset), (Some(frame), offset));
     assert!(broken[0].holds[0].starts_with("layer "), "{:?}", broken[0]);
@@ -250,14 +251,54 @@ fn too_little_room_is_told_and_not_written() {
     let content = noise(FRAME_BYTES * 8, 1);
     let manifest = packer.small_file(&"ferry.yaml".parse().unwrap(), b"hello").unwrap();
     packer.own(&"x".parse().unwrap(), None, false, &mut content.as_slice()).unwrap();
-    let result = packer.finish(
-        |_| {
-            let json = serde_json::to_vec(&release(manifest, Vec::new())).unwrap();
-            Ok(vec![MetadataFile { path: "ferry.json".parse().unwrap(), content: json }])
-        },
-        |index| Ok(vec![sign(&key(1), index)]),
-    );
-    assert!(matches!(result, Err(FormatError::ReserveTooSmall { missing }) if missing > 0));
+    let described = packer.seal().unwrap().describe(&described_as(&release(manifest, Vec::new())));
+    assert!(matches!(described.map(|_| ()), Err(FormatError::ReserveTooSmall { missing }) if missing > 0));
+}
+
+#[test]
+fn what_failed_while_it_was_packed_is_never_sealed() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("a bad sector"))
+        }
+    }
+    let options = PackOptions { level: 1, threads: 1 };
+    let mut packer = Packer::new(Cursor::new(Vec::new()), options, Reserve::default()).unwrap();
+    let failed = packer.own(&"x".parse().unwrap(), None, false, &mut Broken);
+    assert!(matches!(failed, Err(FormatError::Io { .. })), "{failed:?}");
+    // Its caller goes on all the same, and gives every later blob its header.
+    let _ = packer.own(&"y".parse().unwrap(), None, false, &mut &b"content"[..]);
+    let sealed = packer.seal().map(|_| ());
+    assert!(matches!(sealed, Err(FormatError::Fault(_))), "{sealed:?}");
+}
+
+#[test]
+fn an_output_that_fails_is_the_error_of_whatever_is_packed() {
+    /// Takes this many bytes.
+    struct Full(u64);
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len() as u64).ok_or_else(|| std::io::Error::other("full"))?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    impl Seek for Full {
+        fn seek(&mut self, _: SeekFrom) -> std::io::Result<u64> {
+            Ok(0)
+        }
+    }
+    let content = noise(FRAME_BYTES, 1);
+    let mut packer =
+        Packer::new(Full(1 << 20), PackOptions { level: 1, threads: 1 }, Reserve::default()).unwrap();
+    let error = (0..100)
+        .find_map(|_| packer.own(&"x".parse().unwrap(), None, false, &mut content.as_slice()).err())
+        .unwrap();
+    assert!(matches!(error, FormatError::Output { .. }), "{error:?}");
+    assert!(packer.seal().is_err());
 }
 
 #[test]
@@ -267,9 +308,9 @@ fn what_no_reader_would_accept_is_not_written() {
         let mut reserve = Reserve::default();
         reserve.set_metadata(1 << 20);
         let packer = Packer::new(Cursor::new(Vec::new()), options, reserve).unwrap();
-        let content = vec![b' '; usize::try_from(json_bytes).unwrap()];
-        let metadata = vec![MetadataFile { path: "ferry.json".parse().unwrap(), content }];
-        packer.finish(|_| Ok(metadata), |_| Ok(signatures)).map(|_| ())
+        let release = vec![b' '; usize::try_from(json_bytes).unwrap()];
+        let metadata = Metadata { release, companions: Vec::new() };
+        packer.seal()?.describe(&metadata)?.sign(signatures).map(|_| ())
     };
     let (json, count, bytes) =
         (limits::MAX_RELEASE_JSON_BYTES, limits::MAX_SIGNATURES, limits::MAX_SIGNATURE_BYTES as usize);
@@ -327,22 +368,19 @@ fn large(bytes: u64) {
     let small = packer.own(&"after".parse().unwrap(), None, false, &mut after.as_slice()).unwrap();
     assert_eq!(big.span.size, bytes);
     assert!(small.span.offset > bytes);
-    let (file, packed) = packer
-        .finish(
-            |frames| {
-                let layers = [big, small].into_iter().map(|blob| {
-                    let (digest, size) = frames.blobs[blob.number];
-                    Layer { digest: blob.digest, span: blob.span, zstd: ZstdBlob { digest, size } }
-                });
-                let json = serde_json::to_vec(&release(manifest, layers.collect())).unwrap();
-                Ok(vec![MetadataFile { path: "ferry.json".parse().unwrap(), content: json }])
-            },
-            |index| Ok(vec![sign(&signer, index)]),
-        )
-        .unwrap();
+    let sealed = packer.seal().unwrap();
+    let layers = [big, small].into_iter().map(|blob| Layer {
+        digest: blob.digest,
+        span: blob.span,
+        zstd: sealed.compressed(&blob).unwrap(),
+    });
+    let release = release(manifest, layers.collect());
+    let described = sealed.describe(&described_as(&release)).unwrap();
+    let signature = sign(&signer, described.index());
+    let (file, packed) = described.sign(vec![signature]).unwrap();
     assert!(packed.content_bytes > bytes);
     let bundle = Arc::new(Bundle::open(file, &trusting(&signer)).unwrap());
-    assert!(check::check(&bundle, 2, &Silent, &AtomicBool::new(false)).unwrap().is_empty());
+    assert!(check::check(&bundle, 2, &Silent, &|| false).unwrap().is_empty());
     let release = bundle.release();
     // The end of the large blob, and what stands behind it.
     let tail = Span { offset: big.span.offset + bytes - 10, size: 10 };

@@ -7,17 +7,15 @@
 
 mod binds;
 mod folder;
+pub mod git;
 mod places;
-mod seed;
-
-pub use binds::check_binds;
-pub use seed::{open_seed, seed_bytes};
+pub mod seed;
 
 use crate::cancel::Cancel;
-use crate::git;
-use crate::mentions::Mentions;
-use crate::sources::Exactly;
-use crate::texts::{self, LEADS_OUT};
+use crate::inputs::Inputs;
+use crate::inputs::mentions::Mentions;
+use crate::read::exactly::Exactly;
+use crate::read::folder::{LEADS_OUT, leads_out};
 use anyhow::{Context, bail};
 use ferry_terminal::human;
 use manifest_schema::manifest::{ArtifactFrom, ArtifactSpec};
@@ -157,11 +155,25 @@ impl ArtifactPlan {
     }
 }
 
+/// Plans the artifacts of `inputs`: all their files are found, none is read.
+///
+/// # Errors
+/// Lists every artifact that cannot be packed, and every mount that no artifact provides.
+pub fn of(inputs: &Inputs, cancel: &Cancel) -> anyhow::Result<Vec<ArtifactPlan>> {
+    let manifest = (inputs.manifest_shown.as_str(), inputs.manifest_text.as_str());
+    let plans = plan(&inputs.manifest.artifacts, &inputs.folder, manifest, cancel);
+    // What was not looked at is not missing.
+    cancel.check()?;
+    let plans = plans?;
+    binds::check(inputs, &plans)?;
+    Ok(plans)
+}
+
 /// Plans all artifacts. `folder` holds the manifest, which messages call `file` and which reads `text`.
 ///
 /// # Errors
 /// Lists every artifact that cannot be packed as it is.
-pub fn plan(
+fn plan(
     specs: &[ArtifactSpec],
     folder: &Path,
     (file, text): (&str, &str),
@@ -198,7 +210,7 @@ pub fn plan(
 fn plan_one(spec: &ArtifactSpec, folder: &Path, cancel: &Cancel) -> anyhow::Result<ArtifactPlan> {
     let (to, kind, commit, mut entries) = match &spec.from {
         ArtifactFrom::Path(path) => {
-            if texts::leads_out(folder, path) {
+            if leads_out(folder, path) {
                 bail!("{LEADS_OUT}; copy what it means there, or write its own path");
             }
             let path = folder.join(path);

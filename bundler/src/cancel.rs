@@ -1,56 +1,45 @@
-//! A wish to stop, made once by whoever waits, and heard wherever work is done.
+//! Cancelling: a wish to stop, made once by whoever waits, and heard wherever work is done.
 //!
 //! What must stay true: every loop whose length others decide (bytes, entries, answers of a network)
 //! hears it within a second or two.
 
 use std::future::Future;
 use std::io::{self, Read};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-/// How long the network is waited for between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+use tokio_util::sync::CancellationToken;
 
 /// The wish. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel(CancellationToken);
 
 impl Cancel {
     /// Asks for the end.
-    pub fn ask(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    pub fn cancel(&self) {
+        self.0.cancel();
     }
 
     /// Whether the end was asked for.
     #[must_use]
-    pub fn asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    pub fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
     }
 
-    /// The flag, for who takes one.
-    #[must_use]
-    pub fn flag(&self) -> &AtomicBool {
-        &self.0
-    }
-
+    /// Lets work go on until the end is asked for.
+    ///
     /// # Errors
-    /// When the end was asked for.
+    /// From then on.
     pub fn check(&self) -> io::Result<()> {
-        if self.asked() { Err(io::Error::other("stopped by Ctrl-C")) } else { Ok(()) }
+        if self.is_cancelled() { Err(stopped()) } else { Ok(()) }
     }
 
     /// What `work` gives.
     ///
     /// # Errors
-    /// Its own, and when the end is asked for meanwhile: it is then left where it stands.
+    /// Its own, and when the end is asked for meanwhile: `work` is then dropped where it is.
     pub(crate) async fn unless<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-        let mut work = std::pin::pin!(work);
-        loop {
-            self.check()?;
-            if let Ok(done) = tokio::time::timeout(LOOK_EVERY, work.as_mut()).await {
-                return done;
-            }
+        tokio::select! {
+            biased;
+            () = self.0.cancelled() => Err(stopped().into()),
+            done = work => done,
         }
     }
 
@@ -58,6 +47,10 @@ impl Cancel {
     pub(crate) fn reader<R: Read>(&self, inner: R) -> Reader<R> {
         Reader { inner, cancel: self.clone() }
     }
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("stopped by Ctrl-C")
 }
 
 /// See [`Cancel::reader`].

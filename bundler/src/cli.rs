@@ -3,11 +3,11 @@
 mod site;
 mod trial;
 
-use crate::build::{self, Request, Summary};
 use crate::cancel::Cancel;
 use crate::signing::{self, SigningKey};
 use crate::sources::ResolveOptions;
-use crate::{init, inspect, verify};
+use crate::verbs::build::{self, Request, Summary};
+use crate::verbs::{init, inspect, verify};
 use anyhow::{Context, Result};
 use bundle_format::PackOptions;
 use clap::{Args, Parser, Subcommand};
@@ -216,7 +216,7 @@ fn run_with(command: Command, output: Output, progress: &TerminalProgress) -> Re
             let cancel = cancel_on_ctrl_c();
             match build::build(&request, progress, &cancel) {
                 Ok(summary) => report_build(&summary, output),
-                Err(_) if cancel.asked() => {
+                Err(_) if cancel.is_cancelled() => {
                     Err(Failure::new(Class::Cancelled, "stopped by Ctrl-C; nothing was written").into())
                 }
                 Err(error) => Err(error),
@@ -226,7 +226,7 @@ fn run_with(command: Command, output: Output, progress: &TerminalProgress) -> Re
         Command::Verify { bundle, trust, allowed_signers, threads } => {
             let trust = verify::trust(&trust, allowed_signers.as_deref())?;
             let cancel = cancel_on_ctrl_c();
-            let report = verify::verify(&bundle, &trust, all_cores(threads), progress, cancel.flag())?;
+            let report = verify::verify(&bundle, &trust, all_cores(threads), progress, &cancel)?;
             if output.json {
                 output.line(&serde_json::to_string_pretty(&report)?);
             } else {
@@ -396,10 +396,10 @@ fn cancel_on_ctrl_c() -> Cancel {
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
             while asked_to_end().await.is_ok() {
-                if flag.asked() {
+                if flag.is_cancelled() {
                     std::process::exit(i32::from(Class::Cancelled.code()));
                 }
-                flag.ask();
+                flag.cancel();
             }
         });
     });

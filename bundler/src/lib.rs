@@ -1,29 +1,17 @@
 //! The connected side: `ferry build` packs images, artifacts, configs and a manifest into one signed
 //! `site.fz`.
 //!
-//! [`build`] reads like the procedure. [`inputs`] is what people wrote, [`renderings`] what comes out of it,
-//! [`carried`] which files it names, [`sources`] where images lie,
-//! [`artifacts`] and [`git`] what else goes in, [`describe`] what the bundle says of itself, [`signing`]
-//! who vouches for it. Only [`cli`] speaks to a person.
+//! [`verbs`] holds the procedure of each command, [`inputs`] what people wrote and what comes out of it,
+//! [`sources`] where images lie, [`artifacts`] what else goes in, [`pack`] the bundle that is made of it,
+//! [`signing`] the keys, [`read`] how outside data is read. Only [`cli`] speaks to a person. Each may name those
+//! behind it in this order alone: `cli`, `verbs`, `pack`, `artifacts`, `inputs`, `sources`, `signing`, `read`.
 
-pub mod agent;
-pub mod answers;
 pub mod artifacts;
-pub mod build;
 pub mod cancel;
-pub mod carried;
 pub mod cli;
-pub mod describe;
-pub mod git;
-pub mod init;
 pub mod inputs;
-pub mod inspect;
-pub mod lint;
-mod mentions;
-pub mod render;
-pub mod renderings;
+pub mod pack;
+mod read;
 pub mod signing;
 pub mod sources;
-pub mod texts;
-pub mod trial;
-pub mod verify;
+pub mod verbs;

@@ -3,7 +3,9 @@
 //! What must stay true: a signature is given out only after the reader's own check accepted it as
 //! one of this key, so that no bundle is written that every site would refuse.
 
-use crate::agent::{self, Agent};
+pub mod agent;
+
+use self::agent::Agent;
 use anyhow::{Context, Result};
 use bundle_format::signature::{self, NAMESPACE, fingerprint};
 use ferry_terminal::{Class, Failure};

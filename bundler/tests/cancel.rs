@@ -3,10 +3,10 @@
 #[cfg(test)]
 mod cancel {
     use bundle_format::PackOptions;
-    use bundler::build::{Request, build};
     use bundler::cancel::Cancel;
     use bundler::signing::SigningKey;
     use bundler::sources::ResolveOptions;
+    use bundler::verbs::build::{Request, build};
     use fixtures::small_site::SmallSite;
     use manifest_schema::progress::Progress;
     use std::path::Path;
@@ -22,7 +22,7 @@ mod cancel {
     impl AskAt {
         fn hear(&self) {
             if self.seen.fetch_add(1, Ordering::Relaxed) == self.event {
-                self.cancel.ask();
+                self.cancel.cancel();
             }
         }
     }
@@ -72,7 +72,7 @@ mod cancel {
             let cancel = Cancel::default();
             let progress = AskAt { cancel: cancel.clone(), event, seen: AtomicUsize::new(0) };
             let result = build(&request, &progress, &cancel);
-            if !cancel.asked() {
+            if !cancel.is_cancelled() {
                 // That many events there are; the last, the end of packing, was among those tried.
                 assert!(event >= 6, "{event}");
                 result.unwrap();

@@ -4,11 +4,11 @@
 #[cfg(test)]
 mod carried {
     use bundle_format::{Bundle, PackOptions, Trust};
-    use bundler::build::{Request, build};
     use bundler::cancel::Cancel;
     use bundler::inputs::{self, Inputs};
     use bundler::signing::SigningKey;
     use bundler::sources::ResolveOptions;
+    use bundler::verbs::build::{Request, build};
     use fixtures::small_site::SmallSite;
     use manifest_schema::progress::Progress;
     use manifest_schema::release::Release;

@@ -23,7 +23,6 @@ use manifest_schema::progress::Progress;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -340,17 +339,12 @@ async fn run_install(args: InstallArgs, session: &Session<'_>) -> Result<()> {
 async fn run_verify(bundle: PathBuf, trust: Vec<String>, session: &Session<'_>) -> Result<()> {
     let Session { common, output, progress, cancel } = *session;
     let root = Root::new(&common.root())?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let (flag, token, watched) = (Arc::clone(&stop), cancel.clone(), cancel.clone());
-    tokio::spawn(async move {
-        watched.cancelled().await;
-        flag.store(true, Ordering::Relaxed);
-    });
+    let token = cancel.clone();
     let progress = Arc::clone(progress);
     let report = tokio::task::spawn_blocking(move || {
         let possible = wizard::is_possible(output);
         let confirm = |found: &[String]| if possible { confirm(found, output, &token) } else { Ok(None) };
-        verify::verify(&bundle, &trust, &root, &confirm, progress.as_ref(), &stop)
+        verify::verify(&bundle, &trust, &root, &confirm, progress.as_ref(), &token)
     })
     .await??;
     if output.json {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use bundle_format::allowed_signers::AllowedSigner;
 use bundle_format::signature::{Trust, fingerprint};
 use bundle_format::{Signer, UnverifiedBundle, allowed_signers};
-use ferry_terminal::{Class, Failure, human};
+use ferry_terminal::{Class, Failure, human, whole_file};
 use manifest_schema::limits;
 use std::path::Path;
 
@@ -208,7 +208,7 @@ pub fn pin(root: &Root, principal: &str, signer: &Signer) -> Result<()> {
         text.push('\n');
     }
     text.push_str(&allowed_signers::line(principal, signer.key())?);
-    files::write_whole(&path, text.as_bytes(), 0o600)
+    whole_file::write(&path, text.as_bytes(), 0o600)
 }
 
 #[cfg(test)]

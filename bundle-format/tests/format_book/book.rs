@@ -3,7 +3,7 @@
 //! It uses no part of our reader: only offsets, zstd's library and SHA-256. What it expects to be
 //! true it asserts: it reads good bundles only.
 
-use bundle_format::pack::MetadataFile;
+use bundle_format::pack::{Metadata, MetadataFile};
 use bundle_format::signature::NAMESPACE;
 use bundle_format::tarball::Kind;
 use bundle_format::{Bundle, FormatError, PackOptions, Packer, Reserve, Trust};
@@ -223,53 +223,50 @@ pub(crate) fn pack_described(content: &Content, edit: impl FnOnce(&mut Value)) -
         let path = format!("blobs/sha256/{}", Digest::of(layer).hex()).parse().unwrap();
         layers.push(packer.own(&path, None, false, &mut layer.as_slice()).unwrap());
     }
-    let (output, _) = packer
-        .finish(
-            |frames| {
-                let layers: Vec<Value> = layers
-                    .iter()
-                    .map(|blob| {
-                        let (digest, size) = frames.blobs[blob.number];
-                        json!({ "digest": blob.digest, "span": blob.span, "zstd": { "digest": digest, "size": size } })
-                    })
-                    .collect();
-                let entry = json!({ "media_type": "application/json", "digest": Digest::of(b"{ }"), "content": "{ }" });
-                let image = json!({
-                    "reference": "acme/api:1",
-                    "platform": "linux/amd64",
-                    "config": manifest,
-                    "diff_ids": [layers[0]["digest"]],
-                    "manifests": { "kind": "repacked", "tar": entry, "zstd": entry },
-                    "source": "test",
-                });
-                let mut json = json!({
-                    "ferry": 1,
-                    "name": "site",
-                    "version": "1",
-                    "requires": { "platforms": ["linux/amd64"] },
-                    "manifest": manifest,
-                    "compose": manifest,
-                    "compose_files": [],
-                    "images": [image],
-                    "layers": layers,
-                    "artifacts": [],
-                    "configs": [],
-                    "seeds": [],
-                    "built_with": "test",
-                });
-                // What our own type writes, so that the members are those of the program.
-                let release = manifest_schema::release::Release::parse(&serde_json::to_vec(&json).unwrap()).unwrap();
-                json = serde_json::to_value(&release).unwrap();
-                edit(&mut json);
-                let file = |path: &str, content: Vec<u8>| MetadataFile { path: path.parse().unwrap(), content };
-                Ok(vec![
-                    file("ferry.json", serde_json::to_vec(&json).unwrap()),
-                    file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()),
-                ])
-            },
-            |index| Ok(vec![sign(&key(1), index)]),
-        )
-        .unwrap();
+    let sealed = packer.seal().unwrap();
+    let layers: Vec<Value> = layers
+        .iter()
+        .map(|blob| {
+            let zstd = sealed.compressed(blob).unwrap();
+            json!({ "digest": blob.digest, "span": blob.span, "zstd": zstd })
+        })
+        .collect();
+    let entry = json!({ "media_type": "application/json", "digest": Digest::of(b"{ }"), "content": "{ }" });
+    let image = json!({
+        "reference": "acme/api:1",
+        "platform": "linux/amd64",
+        "config": manifest,
+        "diff_ids": [layers[0]["digest"]],
+        "manifests": { "kind": "repacked", "tar": entry, "zstd": entry },
+        "source": "test",
+    });
+    let mut json = json!({
+        "ferry": 1,
+        "name": "site",
+        "version": "1",
+        "requires": { "platforms": ["linux/amd64"] },
+        "manifest": manifest,
+        "compose": manifest,
+        "compose_files": [],
+        "images": [image],
+        "layers": layers,
+        "artifacts": [],
+        "configs": [],
+        "seeds": [],
+        "built_with": "test",
+    });
+    // What our own type writes, so that the members are those of the program.
+    let release = manifest_schema::release::Release::parse(&serde_json::to_vec(&json).unwrap()).unwrap();
+    json = serde_json::to_value(&release).unwrap();
+    edit(&mut json);
+    let layout = br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec();
+    let metadata = Metadata {
+        release: serde_json::to_vec(&json).unwrap(),
+        companions: vec![MetadataFile { path: "oci-layout".parse().unwrap(), content: layout }],
+    };
+    let described = sealed.describe(&metadata).unwrap();
+    let signature = sign(&key(1), described.index());
+    let (output, _) = described.sign(vec![signature]).unwrap();
     output.into_inner()
 }
 

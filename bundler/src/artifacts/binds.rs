@@ -10,7 +10,7 @@ use manifest_schema::compose::model::MountSource;
 ///
 /// # Errors
 /// Lists every mount that no artifact provides.
-pub fn check_binds(inputs: &Inputs, artifacts: &[ArtifactPlan]) -> Result<(), Diagnostics> {
+pub(super) fn check(inputs: &Inputs, artifacts: &[ArtifactPlan]) -> Result<(), Diagnostics> {
     let mut found = Diagnostics::default();
     let services = inputs.renderings.iter().flat_map(|rendering| {
         let parsed = &rendering.made.parsed;

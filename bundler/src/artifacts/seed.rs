@@ -6,7 +6,8 @@
 
 use super::{EntryKind, PlannedEntry, folder};
 use crate::cancel::Cancel;
-use crate::sources::{Compression, Exactly, decompress, sniff};
+use crate::read::compression::{Compression, decompress, sniff};
+use crate::read::exactly::Exactly;
 use anyhow::{Context, bail};
 use manifest_schema::BundlePath;
 use std::collections::VecDeque;

@@ -1,5 +1,6 @@
 //! Plans of real folders and repositories, and of those that must be refused.
 
+use super::seed::{open_seed, seed_bytes};
 use super::*;
 use std::process::{Command, Stdio};
 

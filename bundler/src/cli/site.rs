@@ -1,8 +1,10 @@
 //! `ferry render`, `lint` and `schema`: what a site gets, and what is wrong with it, before anything is built.
 
-use crate::answers::Answers;
 use crate::cancel::Cancel;
-use crate::{inputs, lint, render, renderings};
+use crate::inputs::answers::Answers;
+use crate::inputs::renderings;
+use crate::verbs::{lint, render};
+use crate::{artifacts, inputs};
 use anyhow::{Context, Result};
 use clap::Args;
 use ferry_terminal::{Class, Failure, Output, human};
@@ -130,7 +132,7 @@ fn shown(path: &Path) -> String {
 
 pub(super) fn run_lint(args: &LintArgs, output: Output) -> Result<()> {
     let inputs = inputs::read(&args.manifest)?;
-    let _ = inputs.artifacts(&Cancel::default())?;
+    let _ = artifacts::of(&inputs, &Cancel::default())?;
     let advice = lint::advice(&inputs);
     if output.json {
         let report = serde_json::json!({ "warnings": inputs.warnings, "advice": advice });
@@ -166,7 +168,7 @@ pub(super) fn run_schema(args: &SchemaArgs, output: Output) -> Result<()> {
     } else {
         let file =
             if args.manifest.is_dir() { args.manifest.join("ferry.yaml") } else { args.manifest.clone() };
-        let text = crate::texts::read_text(&file).map_err(Diagnostics::from)?;
+        let text = crate::read::folder::read_text(&file).map_err(Diagnostics::from)?;
         schema::values(&Manifest::parse(&file.display().to_string(), &text)?)
     };
     output.line(&serde_json::to_string_pretty(&schema)?);

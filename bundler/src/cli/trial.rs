@@ -4,7 +4,7 @@ use super::site::AnswerArgs;
 use super::{cancel_on_ctrl_c, docker_config};
 use crate::cancel::Cancel;
 use crate::sources::ResolveOptions;
-use crate::trial::{Followers, Inputs, Trial, Wish};
+use crate::verbs::trial::{Followers, Inputs, Trial, Wish};
 use anyhow::Result;
 use clap::Args;
 use ferry_terminal::{Class, Failure, Output, TerminalProgress};
@@ -75,7 +75,7 @@ pub(super) fn run(
     let tried = if watch { desk.watch() } else { desk.once(check) };
     if tried.is_err() {
         // Before the removal speaks.
-        progress.fail_open(if cancel.asked() { "stopped" } else { "failed" });
+        progress.fail_open(if cancel.is_cancelled() { "stopped" } else { "failed" });
     }
     let tried = tried.map_err(|error| stopped(error, &cancel));
     match (tried, desk.trial.remove()) {
@@ -87,7 +87,7 @@ pub(super) fn run(
 
 /// What stops because of Ctrl-C fails somewhere in its midst: where is of no interest.
 fn stopped(error: anyhow::Error, cancel: &Cancel) -> anyhow::Error {
-    if cancel.asked() {
+    if cancel.is_cancelled() {
         Failure::new(Class::Cancelled, "stopped by Ctrl-C before the trial was up").into()
     } else {
         error
@@ -118,14 +118,14 @@ impl Desk<'_> {
     /// One trial, in the foreground.
     fn once(&mut self, check: bool) -> Result<()> {
         self.round()?;
-        if check || self.cancel.asked() {
+        if check || self.cancel.is_cancelled() {
             return Ok(());
         }
         self.say_where();
         let mut logs = self.trial.follow()?;
         // It ends with the services, or when somebody asks for it.
         while logs.try_wait()?.is_none() {
-            if self.cancel.asked() {
+            if self.cancel.is_cancelled() {
                 let _ = logs.kill();
                 let _ = logs.wait();
                 break;
@@ -150,11 +150,11 @@ impl Desk<'_> {
                     continue;
                 }
                 // What ran before is what there is to end.
-                Err(_) if self.cancel.asked() && was_up => {
+                Err(_) if self.cancel.is_cancelled() && was_up => {
                     self.progress.fail_open("stopped");
                     return Ok(());
                 }
-                Err(error) if self.cancel.asked() => return Err(error),
+                Err(error) if self.cancel.is_cancelled() => return Err(error),
                 // The next change may mend it; what ran before runs on.
                 Err(error) => {
                     self.progress.fail_open("failed");
@@ -176,7 +176,7 @@ impl Desk<'_> {
         let mut looked = Instant::now();
         loop {
             followers.lines().for_each(|line| self.output.line(&line));
-            if self.cancel.asked() {
+            if self.cancel.is_cancelled() {
                 return false;
             }
             std::thread::sleep(TICK);
@@ -205,12 +205,12 @@ impl Desk<'_> {
                 outdated = self.trial.inputs() != self.seen;
                 looked = Instant::now();
             }
-            outdated || self.cancel.asked()
+            outdated || self.cancel.is_cancelled()
         })?;
         if status.success() {
             return Ok(Round::Up);
         }
-        if outdated && !self.cancel.asked() {
+        if outdated && !self.cancel.is_cancelled() {
             return Ok(Round::Outdated);
         }
         let class = Class::of_code(status.code().unwrap_or_default());
@@ -221,7 +221,7 @@ impl Desk<'_> {
     fn settle(&mut self) {
         for _ in 0..MOST_LOOKS {
             let before = std::mem::replace(&mut self.seen, self.trial.inputs());
-            if before == self.seen || self.cancel.asked() {
+            if before == self.seen || self.cancel.is_cancelled() {
                 return;
             }
             std::thread::sleep(PACE);

@@ -8,9 +8,10 @@
 //! What must stay true: links are followed inside the archive only and a bounded number of times,
 //! and a name that occurs twice is never guessed about.
 
-use super::compression::{Compression, Exactly, HEAD_BYTES, decompress, sniff};
 use super::tar_scan::{Member, MemberKind, Seekable, Streamed, clean, scan, skip_by_reading};
 use crate::cancel::Cancel;
+use crate::read::compression::{Compression, HEAD_BYTES, decompress, sniff};
+use crate::read::exactly::Exactly;
 use anyhow::{Context, bail};
 use manifest_schema::limits::MAX_IMAGE_JSON_BYTES;
 use std::collections::HashMap;

@@ -3,9 +3,9 @@
 //! What must stay true: a choice is never a guess. Where two different images answer to one name,
 //! or the wrong platform is all there is, the caller hears what is there instead.
 
-use super::compression::Compression;
 use super::store::{Store, Stored};
 use super::{LayerSource, OriginalManifest};
+use crate::read::compression::Compression;
 use anyhow::{Context, bail};
 use manifest_schema::limits::MAX_LAYERS;
 use manifest_schema::oci::ImageConfig;

@@ -10,6 +10,7 @@ use crate::cancel::Cancel;
 use anyhow::{Context, bail};
 use bollard::Docker;
 use bollard::errors::Error;
+use ferry_terminal::whole_file;
 use futures_util::StreamExt;
 use manifest_schema::progress::Progress;
 use manifest_schema::{Digest, Platform};
@@ -171,7 +172,7 @@ impl Engine {
         if !saved.iter().any(whole) {
             bail!("what the engine sent holds no whole image");
         }
-        kept::finish(&file, partial, path)?;
+        whole_file::rename(&file, partial, path)?;
         progress.end(&format!("{} from the engine, {}", image.name, ferry_terminal::human::bytes(bytes)));
         Ok(())
     }

@@ -5,8 +5,8 @@
 //! `<digest>.tar`; Engine 25 and later write `blobs/sha256/<digest>` and an OCI layout beside it.
 
 use super::candidate::{Absent, Candidate, claimed_digest, content};
-use super::compression::Compression;
 use super::store::Store;
+use crate::read::compression::Compression;
 use anyhow::Context;
 use manifest_schema::Digest;
 use manifest_schema::oci::ArchiveImage;

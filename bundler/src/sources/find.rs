@@ -48,7 +48,7 @@ pub fn resolve(
     let mut found = Vec::new();
     let mut wrong = Diagnostics::default();
     for wanted in wanted {
-        if cancel.asked() {
+        if cancel.is_cancelled() {
             // What is then reported as not found was only not looked for: the caller asks why.
             break;
         }

@@ -10,7 +10,6 @@ use super::{docker_archive, oci_layout};
 use crate::cancel::Cancel;
 use anyhow::{Context, bail};
 use manifest_schema::Digest;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Ends the name of an archive saved from the engine.
@@ -109,21 +108,4 @@ pub(super) fn read_images(path: &Path, cancel: &Cancel) -> anyhow::Result<Vec<Ca
 pub(super) fn partial(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.partial"))
-}
-
-/// Gives a finished file its name, so that it survives a power cut.
-pub(super) fn finish(file: &File, from: &Path, to: &Path) -> anyhow::Result<()> {
-    file.sync_all().with_context(|| format!("{} cannot be written to disk", from.display()))?;
-    std::fs::rename(from, to)
-        .with_context(|| format!("{} cannot be named {}", from.display(), to.display()))?;
-    sync_folder(to.parent().unwrap_or(Path::new(".")));
-    Ok(())
-}
-
-/// Makes names in a folder durable, where the system can.
-fn sync_folder(folder: &Path) {
-    // Windows cannot open folders, and its renames are journalled.
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
-    }
 }

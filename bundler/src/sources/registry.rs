@@ -11,6 +11,7 @@ use super::oci_layout::{blob_name, is_attestation, media_type_of};
 use super::{ResolveOptions, kept};
 use crate::cancel::Cancel;
 use anyhow::{Context, bail};
+use ferry_terminal::whole_file;
 use futures_util::StreamExt;
 use manifest_schema::limits::{MAX_IMAGE_JSON_BYTES, MAX_LAYERS};
 use manifest_schema::oci::{Descriptor, Index, Manifest, media_type};
@@ -265,7 +266,7 @@ impl Pull<'_> {
                 tokio::time::sleep(Duration::from_millis(300 << attempt)).await;
             }
             match self.continue_blob(digest, size, &partial).await {
-                Ok(file) => return kept::finish(&file, &partial, &path),
+                Ok(file) => return whole_file::rename(&file, &partial, &path),
                 Err(Interrupted::Final(error)) => return Err(error),
                 Err(Interrupted::Again(error)) => last = Some(error),
             }
@@ -335,12 +336,7 @@ impl Pull<'_> {
 
     /// Writes a small file of the layout, whole or not at all.
     fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        let path = self.layout.join(name);
-        let partial = kept::partial(&path);
-        let mut file =
-            File::create(&partial).with_context(|| format!("{} cannot be written", partial.display()))?;
-        file.write_all(bytes).with_context(|| format!("{} cannot be written", partial.display()))?;
-        kept::finish(&file, &partial, &path)
+        whole_file::write(&self.layout.join(name), bytes, 0o644)
     }
 
     /// Removes blobs of an earlier pull that nothing refers to any more.

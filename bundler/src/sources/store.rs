@@ -2,8 +2,9 @@
 //! layout. Both answer the same two questions: "give me this document" and "where is this blob".
 
 use super::archive::Archive;
-use super::compression::{Compression, Exactly, HEAD_BYTES, sniff};
 use crate::cancel::Cancel;
+use crate::read::compression::{Compression, HEAD_BYTES, sniff};
+use crate::read::exactly::Exactly;
 use anyhow::{Context, bail};
 use manifest_schema::limits::MAX_IMAGE_JSON_BYTES;
 use std::fs::File;

@@ -6,8 +6,8 @@
 //! number in the file beyond the ceilings here, arithmetic on sizes is checked, and a cut-off file
 //! is an error.
 
-use super::compression::HEAD_BYTES;
 use crate::cancel::Cancel;
+use crate::read::compression::HEAD_BYTES;
 use anyhow::{Context, bail};
 use manifest_schema::limits::{MAX_ARCHIVE_ENTRIES, MAX_IMAGE_JSON_BYTES, MAX_PATH_BYTES};
 use std::collections::HashMap;

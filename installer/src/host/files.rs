@@ -1,9 +1,9 @@
-//! Files that appear whole or not at all, and reads with a ceiling.
+//! Folders of root's own, and reads with a ceiling.
 
 use anyhow::{Context, Result};
 use ferry_terminal::{Class, Failure};
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 /// Makes a folder (and those above it) that only its owner may enter.
@@ -28,32 +28,6 @@ pub fn make_private_dir(path: &Path) -> Result<()> {
             }
         })
         .map_err(Into::into)
-}
-
-/// Writes a file so that it appears whole or not at all: beside its name, synced, renamed.
-///
-/// # Errors
-/// When writing fails; the old file is then still there.
-pub fn write_whole(path: &Path, content: &[u8], mode: u32) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let folder = path.parent().context("a file without a folder")?;
-    let doing = || format!("writing {}", path.display());
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder).with_context(doing)?;
-    file.write_all(content).with_context(doing)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(mode)).with_context(doing)?;
-    file.as_file().sync_all().with_context(doing)?;
-    file.persist(path).with_context(doing)?;
-    sync_dir(folder)
-}
-
-/// Makes renames in a folder last through a power cut.
-///
-/// # Errors
-/// When the folder cannot be synced.
-pub fn sync_dir(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .with_context(|| format!("syncing {}", path.display()))
 }
 
 /// Brings everything that was written to the filesystem at `path` onto its disk: one call instead of
@@ -106,13 +80,14 @@ pub fn remove(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ferry_terminal::whole_file;
 
     #[test]
     fn bounded_reads() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("f");
         assert_eq!(read_bounded(&file, 3).unwrap(), None);
-        write_whole(&file, b"abc", 0o600).unwrap();
+        whole_file::write(&file, b"abc", 0o600).unwrap();
         assert_eq!(read_bounded(&file, 3).unwrap().unwrap(), b"abc");
         assert!(read_bounded(&file, 2).is_err());
     }

@@ -20,9 +20,10 @@
 //! ROOT/bin/fz                         this program, kept
 //! ```
 
-use super::files::{self, make_private_dir, sync_dir};
+use super::files::{self, make_private_dir};
 use super::{state, versioned};
 use anyhow::{Context, Result};
+use ferry_terminal::whole_file::sync_folder;
 use ferry_terminal::{Class, Failure};
 use fs4::fs_std::FileExt;
 use manifest_schema::{ProjectName, ReleaseId};
@@ -279,7 +280,7 @@ impl ProductDir {
         }
         std::os::unix::fs::symlink(&target, &temporary).with_context(doing)?;
         fs::rename(&temporary, &link).with_context(doing)?;
-        sync_dir(&self.path)
+        sync_folder(&self.path)
     }
 }
 

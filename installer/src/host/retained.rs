@@ -6,6 +6,7 @@
 use super::{ProductDir, files};
 use anyhow::{Context, Result};
 use bundle_format::{Bundle, slim};
+use ferry_terminal::WholeFile;
 use manifest_schema::ReleaseId;
 use std::fs::File;
 
@@ -19,11 +20,8 @@ pub fn keep(bundle: &Bundle<File>, product: &ProductDir, id: &ReleaseId) -> Resu
     if File::open(&path).is_ok_and(|kept| slim::is_whole(bundle, &kept)) {
         return Ok(());
     }
-    let folder = product.bundles();
-    files::make_private_dir(&folder)?;
-    let mut file = tempfile::Builder::new().prefix(".keeping-").tempfile_in(&folder).with_context(doing)?;
-    slim::write(bundle, file.as_file_mut())?;
-    file.as_file().sync_all().with_context(doing)?;
-    file.persist(&path).with_context(doing)?;
-    files::sync_dir(&folder)
+    files::make_private_dir(&product.bundles())?;
+    let mut file = WholeFile::begin(&path)?;
+    slim::write(bundle, file.as_file_mut()).with_context(doing)?;
+    file.finish(0o600).map(drop)
 }

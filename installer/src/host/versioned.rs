@@ -11,9 +11,10 @@
 //! and takes a product without that file for a new one. So before anything is written, a *folder* takes the
 //! place of `state.json`: 0.1.0 refuses it, and changes nothing.
 
-use super::files::{make_private_dir, read_bounded, sync_dir, write_whole};
+use super::files::{make_private_dir, read_bounded};
 use super::folder::ProductDir;
 use anyhow::{Context, Result};
+use ferry_terminal::whole_file::{self, sync_folder};
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::limits;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -109,7 +110,7 @@ pub(super) fn write<T: Serialize>(product: &ProductDir, name: &str, content: &T)
     shut_out_0_1(product)?;
     let Header { format, written_by } = Header::own();
     let text = serde_json::to_vec_pretty(&Versioned { format, written_by, content })?;
-    write_whole(&product.file(name), &text, 0o600)
+    whole_file::write(&product.file(name), &text, 0o600)
 }
 
 /// Reads state of 0.1.0 under each of the names that it may stand under.
@@ -137,18 +138,18 @@ fn shut_out_0_1(product: &ProductDir) -> Result<()> {
         return Ok(());
     }
     make_private_dir(&guard)?;
-    write_whole(&guard.join("README"), README.as_bytes(), 0o600)?;
+    whole_file::write(&guard.join("README"), README.as_bytes(), 0o600)?;
     if state.exists() {
         let exchanged = renameat_with(CWD, &guard, CWD, &state, RenameFlags::EXCHANGE);
         if exchanged.is_ok() {
             fs::rename(&guard, &aside).with_context(doing)?;
-            return sync_dir(product.path());
+            return sync_folder(product.path());
         }
         // Not every file system exchanges names. Then there is a moment without `state.json`.
         fs::rename(&state, &aside).with_context(doing)?;
     }
     fs::rename(&guard, &state).with_context(doing)?;
-    sync_dir(product.path())
+    sync_folder(product.path())
 }
 
 const README: &str = "A later Ferry than 0.1.0 manages this product: its state is in installed.json beside this \

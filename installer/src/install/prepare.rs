@@ -23,7 +23,6 @@ use manifest_schema::progress::Progress;
 use manifest_schema::release::Release;
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use tokio_util::sync::CancellationToken;
 
 /// Everything known before anything is changed.
@@ -191,21 +190,17 @@ async fn broken_places(
         return Ok(Vec::new());
     }
     let (bundle, watching) = (Arc::clone(bundle), Arc::clone(progress));
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
+    let stop = cancel.clone();
     progress.begin("verifying", Some(bundle.verified().index().payload_end()));
     let bytes = bundle.verified().file_bytes();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut checking =
-        tokio::task::spawn_blocking(move || check::check(&bundle, threads, watching.as_ref(), &flag));
-    let broken = tokio::select! {
-        result = &mut checking => result??,
-        () = cancel.cancelled() => {
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            let _ = checking.await;
-            return Err(Failure::cancelled().into());
-        }
-    };
+    let checking = tokio::task::spawn_blocking(move || {
+        check::check(&bundle, threads, watching.as_ref(), &|| stop.is_cancelled())
+    });
+    let broken = checking.await??;
+    if cancel.is_cancelled() {
+        return Err(Failure::cancelled().into());
+    }
     if broken.is_empty() {
         progress.end(&format!("{} as signed", ferry_terminal::human::bytes(bytes)));
     } else {

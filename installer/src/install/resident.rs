@@ -7,6 +7,7 @@
 use crate::host::versioned::FORMAT;
 use crate::host::{Root, files};
 use anyhow::{Context, Result};
+use ferry_terminal::whole_file;
 use manifest_schema::progress::Progress;
 use std::path::Path;
 use std::process::Stdio;
@@ -65,7 +66,7 @@ fn write(target: &Path, content: &[u8]) -> Result<()> {
     if let Some(folder) = target.parent() {
         files::make_private_dir(folder)?;
     }
-    files::write_whole(target, content, 0o755)
+    whole_file::write(target, content, 0o755)
 }
 
 /// Whether the resident program is a version that reads older formats only. One that does not answer is no

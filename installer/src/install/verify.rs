@@ -11,7 +11,7 @@ use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
 use serde::Serialize;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use tokio_util::sync::CancellationToken;
 
 /// What was checked.
 #[derive(Debug, Serialize)]
@@ -40,15 +40,15 @@ pub fn verify(
     root: &Root,
     confirm: Confirm<'_>,
     progress: &dyn Progress,
-    cancelled: &AtomicBool,
+    cancel: &CancellationToken,
 ) -> Result<Report> {
     let opened = open(path, named, root, confirm)?;
     let bundle = &opened.bundle;
     progress.begin("verifying", Some(bundle.verified().index().payload_end()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let broken = check::check(bundle, threads, progress, cancelled)
+    let broken = check::check(bundle, threads, progress, &|| cancel.is_cancelled())
         .map_err(|error| bundle_errors::unusable(error, path))?;
-    if cancelled.load(std::sync::atomic::Ordering::Relaxed) {
+    if cancel.is_cancelled() {
         return Err(Failure::cancelled().into());
     }
     let findings = crate::install::preflight::check_bundle(path, &broken);

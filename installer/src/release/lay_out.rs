@@ -11,6 +11,7 @@ use crate::services::spec::Placed;
 use anyhow::{Context, Result};
 use bundle_format::bundle::SpanReader;
 use bundle_format::{Bundle, ReadAt};
+use ferry_terminal::whole_file;
 use manifest_schema::compose::model::{FileMount, MountSource};
 use manifest_schema::progress::Progress;
 use manifest_schema::release::Release;
@@ -118,7 +119,7 @@ pub fn lay_out<S: ReadAt>(
     // One that is there and not whole was damaged by hand.
     remove_dir(&target)?;
     fs::rename(&making, &target).with_context(|| format!("making {}", target.display()))?;
-    files::sync_dir(&product.releases())?;
+    whole_file::sync_folder(&product.releases())?;
     progress.end(&format!(
         "{}, {}",
         ferry_terminal::human::count(site.files.len(), "file"),

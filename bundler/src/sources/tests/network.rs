@@ -337,7 +337,7 @@ fn an_engine_and_a_registry_that_never_answer_are_left_at_once_when_asked() {
     let asked = cancel.clone();
     let silent = std::thread::spawn(move || {
         let held = engine.accept().unwrap();
-        asked.ask();
+        asked.cancel();
         held
     });
     let options = ResolveOptions { docker_host: Some(format!("unix://{}", path.display())), ..nowhere() };
@@ -349,7 +349,7 @@ fn an_engine_and_a_registry_that_never_answer_are_left_at_once_when_asked() {
     let asked = cancel.clone();
     let silent = std::thread::spawn(move || {
         let held = registry.accept().unwrap();
-        asked.ask();
+        asked.cancel();
         held
     });
     let source = SourceSpec::Docker { reference: name.clone() };

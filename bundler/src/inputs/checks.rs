@@ -1,0 +1,235 @@
+//! Checks of everything that could otherwise only fail on site, over all renderings.
+
+use super::mentions::Mentions;
+use super::renderings::{self, Rendering};
+use crate::read::folder::{LEADS_OUT, PUT_IT_THERE, leads_out, plain};
+use manifest_schema::compose;
+use manifest_schema::compose::model::{MountSource, Project, Service};
+use manifest_schema::manifest::{Manifest, SeedSpec, VariableKind};
+use manifest_schema::yaml::{self, Key, Node, Sources, Value};
+use manifest_schema::{Diagnostic, Diagnostics, ImageRef, Platform, ServiceName};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Services whose profiles no rendering switches on.
+pub(super) fn left_out(renderings: &[Rendering]) -> Vec<Diagnostic> {
+    let Some(first) = renderings.first() else { return Vec::new() };
+    let sources = &first.made.parsed.sources;
+    let started = |name: &ServiceName| {
+        renderings.iter().any(|rendering| rendering.made.parsed.project.services.contains_key(name))
+    };
+    let used: BTreeSet<ImageRef> =
+        image_names(renderings).filter_map(|(.., name)| name.parse().ok()).collect();
+    let names = first.made.parsed.left_out.iter().filter(|name| !started(name));
+    names
+        .map(|name| {
+            let written = written_service(sources, name);
+            let image = written.as_ref().and_then(|(_, service)| service.get("image")?.text());
+            // A name with `$` in it can be any.
+            let image = image.and_then(|image| image.parse::<ImageRef>().ok());
+            let image = match image {
+                Some(image) if !used.contains(&image) => " and its image is left out",
+                _ => "",
+            };
+            let message = format!("service `{name}` has profiles; it is not started on site{image}");
+            match written {
+                Some((key, _)) => sources.mistake(&key, message),
+                None => Diagnostic::new(sources.file(0), message),
+            }
+        })
+        .collect()
+}
+
+/// A service as the first Compose file that has it writes it.
+fn written_service(sources: &Sources, name: &ServiceName) -> Option<(Key, Node)> {
+    let numbers = (0..).take_while(|source| !sources.file(*source).is_empty());
+    numbers.into_iter().find_map(|source| {
+        let root = yaml::parse_compose(sources, source).ok()?;
+        let Value::Map(services) = root.get("services")?.value.clone() else { return None };
+        services.into_iter().find(|(key, _)| key.text == name.as_str())
+    })
+}
+
+/// Compose reads an override file by itself, which is mostly for a developer's desk.
+pub(super) fn unread_override(manifest: &Manifest, folder: &Path) -> Option<Diagnostic> {
+    if manifest.compose.len() > 1 {
+        return None;
+    }
+    let names = ["compose.override.yaml", "compose.override.yml", "docker-compose.override.yml"];
+    let file = names.into_iter().map(|name| folder.join(name)).find(|file| file.is_file())?;
+    let first = manifest.compose.first()?;
+    let name = file.file_name()?.to_string_lossy().into_owned();
+    Some(
+        Diagnostic::new(file.display().to_string(), "it is not read: the manifest does not name it")
+            .hint(format!("where it shall count on site, write `compose: [{first}, {name}]`")),
+    )
+}
+
+pub(super) fn check_seeds(
+    manifest: &Manifest,
+    mentions: &Mentions,
+    folder: &Path,
+    renderings: &[Rendering],
+    found: &mut Diagnostics,
+) -> Vec<(SeedSpec, PathBuf)> {
+    let mut seeds = Vec::new();
+    let volumes: BTreeSet<&str> = renderings
+        .iter()
+        .flat_map(|rendering| rendering.made.parsed.project.volumes.keys().map(String::as_str))
+        .collect();
+    for seed in &manifest.seeds {
+        let at = |message: String| mentions.mistake("volumes", &seed.from, seed.line, message);
+        if !volumes.contains(seed.volume.as_str()) {
+            let known: Vec<&str> = volumes.iter().copied().collect();
+            let compose = manifest.compose.first().map_or("compose.yaml", |path| path.as_str());
+            found.push(at(format!("there is no volume `{}` in {compose}", seed.volume)).hint(format!(
+                "volumes there: {}",
+                if known.is_empty() { "none".into() } else { known.join(", ") }
+            )));
+        }
+        let path = folder.join(&seed.from);
+        if leads_out(folder, &seed.from) {
+            found.push(at(format!("the seed {}: {LEADS_OUT}", seed.from)).hint(PUT_IT_THERE));
+            continue;
+        }
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() || metadata.is_dir() => seeds.push((seed.clone(), path)),
+            Ok(_) => found.push(at(format!("the seed {} is neither a tar file nor a folder", seed.from))),
+            Err(error) => {
+                let mistake = at(format!("the seed {}: {}", seed.from, plain(&error)));
+                found.push(mistake.hint("paths in the manifest start at its own folder"));
+            }
+        }
+    }
+    seeds
+}
+
+/// A service that names its platform gets the image for it, and must be able to run on every host that the
+/// bundle is for.
+pub(super) fn check_platforms(
+    manifest: &Manifest,
+    sources: &Sources,
+    project: &Project,
+    found: &mut Diagnostics,
+) {
+    let platforms = &manifest.requires.platforms;
+    let mut named: BTreeMap<ImageRef, (&Platform, &ServiceName)> = BTreeMap::new();
+    for (name, service) in &project.services {
+        let Some(platform) = &service.platform else { continue };
+        let at = |message: String| sources.mistake(&service.place.line(), message);
+        if let Some(other) = platforms.iter().find(|other| !other.accepts(platform)) {
+            let message = if platforms.iter().any(|other| other.accepts(platform)) {
+                format!(
+                    "service `{name}` is for {platform}, but the bundle is also for {other}, where it cannot start"
+                )
+            } else {
+                format!("service `{name}` is for {platform}, but the bundle is for {other}")
+            };
+            found.push(at(message).hint(format!(
+                "delete `platform`, or build a bundle with `requires: {{ arch: [{}] }}` alone",
+                platform.as_str().trim_start_matches("linux/")
+            )));
+        }
+        let Ok(reference) = service.image.parse::<ImageRef>() else { continue };
+        let (first, other) = *named.entry(reference).or_insert((platform, name));
+        if first != platform {
+            let message = format!(
+                "services `{other}` and `{name}` want the image {} for {first} and for {platform}",
+                service.image
+            );
+            found.push(at(message).hint("name the same platform in both, or give one image another name"));
+        }
+    }
+}
+
+/// What only newer engines can do has to stand in `requires`.
+pub(super) fn check_needs(
+    manifest: &Manifest,
+    sources: &Sources,
+    project: &Project,
+    found: &mut Diagnostics,
+) {
+    let least = manifest.requires.engine.as_deref().map_or((0, 0), |text| {
+        let mut parts = text.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
+        (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+    });
+    for need in compose::needs(project).into_iter().filter(|need| need.engine > least) {
+        let place = project.services.get(need.service).map(|service| service.place.line());
+        let (major, minor) = need.engine;
+        let message = format!("service `{}`: {} needs Docker Engine {major}.{minor}", need.service, need.key);
+        found.push(sources.mistake(&place.unwrap_or_default(), message).hint(format!(
+            "write `requires: {{ engine: \">={major}.{minor}\" }}` in the manifest, so that older hosts are told"
+        )));
+    }
+}
+
+pub(super) fn unused_images(
+    manifest: &Manifest,
+    shown: &str,
+    text: &str,
+    renderings: &[Rendering],
+) -> Vec<Diagnostic> {
+    let used: BTreeSet<ImageRef> =
+        image_names(renderings).filter_map(|(.., name)| name.parse().ok()).collect();
+    let unused = manifest.images.iter().filter(|image| !used.contains(&image.reference));
+    unused
+        .map(|image| {
+            Diagnostic::new(shown, format!("no service uses the image {}; it is left out", image.reference))
+                .at(text, image.line, 0)
+        })
+        .collect()
+}
+
+/// Every image that a service runs or mounts, in any rendering.
+pub(super) fn image_names(renderings: &[Rendering]) -> impl Iterator<Item = (&Rendering, &Service, &String)> {
+    renderings.iter().flat_map(|rendering| {
+        rendering.made.parsed.project.services.values().flat_map(move |service| {
+            let mounted = service.mounts.iter().filter_map(|mount| match &mount.source {
+                MountSource::Image(name) => Some(name),
+                _ => None,
+            });
+            std::iter::once(&service.image).chain(mounted).map(move |name| (rendering, service, name))
+        })
+    })
+}
+
+/// A secret that stands in a container's definition can be read by everyone who may ask the engine.
+pub(super) fn check_secrets(
+    manifest: &Manifest,
+    sources: &Sources,
+    project: &Project,
+    found: &mut Diagnostics,
+) {
+    let secrets = manifest.variables.iter().filter(|(_, variable)| variable.kind == VariableKind::Secret);
+    for (secret, _) in secrets {
+        let marker = renderings::secret(secret);
+        // The whole definition: what is not in a container's own definition is in a label of it.
+        let shows = |value: serde_json::Value| value.to_string().contains(&marker);
+        let hint = format!(
+            "mount it: `secrets: {{ {secret}: {{ environment: {secret} }} }}` at the top, `secrets: [{secret}]` in the service; it is the file /run/secrets/{secret}"
+        );
+        for (name, service) in &project.services {
+            let members = match serde_json::to_value(service) {
+                Ok(serde_json::Value::Object(members)) => members,
+                _ => continue,
+            };
+            for (key, _) in members.into_iter().filter(|(_, value)| shows(value.clone())) {
+                let message = format!(
+                    "service `{name}` has the secret `{secret}` in its `{key}`, where `docker inspect` shows it"
+                );
+                found.push(sources.mistake(&service.place.line(), message).hint(&hint));
+            }
+        }
+        let others = [
+            ("networks", serde_json::to_value(&project.networks)),
+            ("volumes", serde_json::to_value(&project.volumes)),
+        ];
+        for (section, _) in
+            others.into_iter().filter(|(_, value)| value.as_ref().is_ok_and(|value| shows(value.clone())))
+        {
+            let message =
+                format!("the secret `{secret}` stands in `{section}`, where `docker inspect` shows it");
+            found.push(Diagnostic::new(sources.file(0), message).hint(&hint));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The texts that people wrote, read once: manifest, Compose files, `.env`, configs and templates.
+
+use super::mentions::Mentions;
+use crate::read::folder::{
+    LEADS_OUT, PUT_IT_THERE, leads_out, manifest_folder, read_below, read_file, read_inside, read_text,
+    shown_root,
+};
+use anyhow::{Context, Result};
+use manifest_schema::manifest::{ConfigSpec, Manifest};
+use manifest_schema::site::{self, Made, Values, Written};
+use manifest_schema::{BundlePath, Diagnostics, ProjectName, limits, render, yaml};
+use std::path::{Path, PathBuf};
+
+/// What lies in the manifest's folder, as far as the release is made from it.
+#[derive(Debug, Clone)]
+pub struct Texts {
+    /// Folder of the manifest.
+    pub folder: PathBuf,
+    /// The manifest's file as messages name it.
+    pub shown: String,
+    /// Its text.
+    pub manifest_text: String,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The Compose files that it names, in its order; at least one.
+    pub compose: Vec<String>,
+    /// `.env` beside the first of them.
+    pub env_text: Option<String>,
+    /// Configs and templates with their content.
+    pub configs: Vec<(ConfigSpec, Vec<u8>)>,
+}
+
+impl Texts {
+    /// Reads the manifest at `path` (a file, or a folder that holds `ferry.yaml`) and what it names.
+    ///
+    /// # Errors
+    /// All mistakes found, as [`Diagnostics`].
+    pub fn read(path: &Path) -> Result<Self> {
+        let file = match path.is_dir() {
+            // Nobody writes `./` before every name.
+            true if path == Path::new(".") => PathBuf::from("ferry.yaml"),
+            true => path.join("ferry.yaml"),
+            false => path.to_path_buf(),
+        };
+        let shown = file.display().to_string();
+        let folder = manifest_folder(path);
+        let manifest_text = read_text(&file).map_err(|mistake| {
+            Diagnostics::from(mistake.hint("run `ferry init` in the folder of your compose.yaml to make one"))
+        })?;
+        let manifest = Manifest::parse(&shown, &manifest_text)?;
+        let mut found = Diagnostics::default();
+        let mut compose = Vec::new();
+        for path in &manifest.compose {
+            match read_inside(&folder, path.as_str()) {
+                Ok(text) => compose.push(text),
+                Err(mistake) => {
+                    found.push(mistake.hint(format!("the manifest {shown} names it as `compose`")))
+                }
+            }
+        }
+        let env_file = Path::new(manifest.compose_folder()).join(".env");
+        let there = folder.join(&env_file).is_file();
+        let env_text = match there.then(|| read_inside(&folder, &env_file.to_string_lossy())) {
+            Some(Ok(text)) => Some(text),
+            Some(Err(mistake)) => {
+                found.push(mistake);
+                None
+            }
+            None => None,
+        };
+        let mentions = Mentions::read(&shown, &manifest_text);
+        let configs = read_configs(&manifest, &mentions, &folder, &mut found);
+        found.or_ok(())?;
+        Ok(Self { folder, shown, manifest_text, manifest, compose, env_text, configs })
+    }
+
+    /// The same under another product name.
+    ///
+    /// # Errors
+    /// When the name in the manifest is not written on one line.
+    pub fn rename(&mut self, name: &ProjectName) -> Result<()> {
+        let root = yaml::parse(&self.shown, &self.manifest_text).map_err(Diagnostics::from)?;
+        let place = root.get("name").map(|node| node.place).unwrap_or_default();
+        let old = self.manifest.name.as_str();
+        let mut lines: Vec<String> = self.manifest_text.split('\n').map(str::to_owned).collect();
+        let line = place.line.checked_sub(1).and_then(|index| lines.get_mut(index));
+        let renamed = line.and_then(|line| {
+            let at = line.char_indices().nth(place.column.checked_sub(1)?)?.0;
+            let (before, rest) = line.split_at(at);
+            let written = [format!("\"{old}\""), format!("'{old}'"), old.to_owned()];
+            let written = written.iter().find(|written| rest.starts_with(written.as_str()))?;
+            let rest = rest.strip_prefix(written.as_str())?;
+            *line = format!("{before}{name}{rest}");
+            Some(())
+        });
+        renamed.with_context(|| format!("the `name` in {} is not written on one line", self.shown))?;
+        self.manifest_text = lines.join("\n");
+        self.manifest.name = name.clone();
+        Ok(())
+    }
+
+    /// The release with these answers, on a host called `hostname`.
+    ///
+    /// # Errors
+    /// All mistakes of templates and Compose files.
+    pub fn make(&self, values: &Values, hostname: &str) -> Result<Made, Diagnostics> {
+        let contents: Vec<Vec<u8>> = self.configs.iter().map(|(_, content)| content.clone()).collect();
+        let compose_folder = self.folder.join(self.manifest.compose_folder());
+        let load = |name: &str| {
+            let name: BundlePath = name.parse().ok()?;
+            read_below(&compose_folder, name.as_str())
+        };
+        let template = |name: &str| String::from_utf8(read_below(&self.folder, name)?).ok();
+        let written = Written {
+            manifest: &self.manifest,
+            shown_root: &shown_root(&self.folder),
+            compose: &self.compose,
+            dotenv: self.env_text.as_deref(),
+            configs: &contents,
+            load: &load,
+            template: &template,
+            over: None,
+        };
+        written.make(&site::names(&self.manifest, values, hostname))
+    }
+}
+
+fn read_configs(
+    manifest: &Manifest,
+    mentions: &Mentions,
+    folder: &Path,
+    found: &mut Diagnostics,
+) -> Vec<(ConfigSpec, Vec<u8>)> {
+    let mut configs = Vec::new();
+    for config in &manifest.configs {
+        let file = folder.join(&config.from);
+        let at = |message: String| mentions.mistake("configs", &config.from, config.line, message);
+        if leads_out(folder, &config.from) {
+            found.push(at(format!("the config {}: {LEADS_OUT}", config.from)).hint(PUT_IT_THERE));
+            continue;
+        }
+        let content = match read_file(&file) {
+            Ok(content) if content.len() <= limits::MAX_RENDERED_BYTES => content,
+            Ok(content) => {
+                let size = std::fs::metadata(&file).map_or(content.len() as u64, |metadata| metadata.len());
+                let message = format!("the config {} has {size} bytes; carry it as an artifact", config.from);
+                found.push(at(message));
+                continue;
+            }
+            Err(why) => {
+                let mistake = at(format!("the config {}: {why}", config.from));
+                found.push(mistake.hint("paths in the manifest start at its own folder"));
+                continue;
+            }
+        };
+        if render::is_template(&config.from)
+            && let Err(mistake) = site::check_text(&file.display().to_string(), &content)
+        {
+            found.push(mistake);
+            continue;
+        }
+        configs.push((config.clone(), content));
+    }
+    configs
+}

@@ -1,0 +1,140 @@
+//! `ferry build`: one signed `site.fz` from a manifest.
+//!
+//! Read and check everything that people wrote, find every image, plan every artifact, and only then pack.
+
+use crate::artifacts;
+use crate::cancel::Cancel;
+use crate::inputs;
+use crate::inputs::texts::Texts;
+use crate::pack::{self, Job};
+use crate::signing::SigningKey;
+use crate::sources::{self, ResolveOptions};
+use anyhow::Result;
+use bundle_format::PackOptions;
+use ferry_terminal::{Class, Failure, human};
+use manifest_schema::progress::Progress;
+use manifest_schema::{Diagnostic, Digest, ProjectName, limits};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// What to build, checked.
+pub struct Request {
+    /// The manifest, or the folder that holds it.
+    pub manifest: PathBuf,
+    /// The bundle to write; `None`: `<name>-<version>.fz` in the current folder.
+    pub output: Option<PathBuf>,
+    /// Keys that sign.
+    pub keys: Vec<SigningKey>,
+    /// Level and threads.
+    pub pack: PackOptions,
+    /// How images are looked for.
+    pub resolve: ResolveOptions,
+    /// Another product name than the manifest's.
+    pub rename: Option<ProjectName>,
+}
+
+/// What was built.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// The bundle.
+    pub output: PathBuf,
+    /// Product and version.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// SHA-256 of the signed index.
+    pub id: Digest,
+    /// Size of the bundle.
+    pub file_bytes: u64,
+    /// Size of the payload.
+    pub content_bytes: u64,
+    /// Images packed.
+    pub images: usize,
+    /// Layers packed, each once.
+    pub layers: usize,
+    /// Layers that images name, counted each time.
+    pub layer_references: usize,
+    /// Content bytes that were not stored again because a layer is shared.
+    pub shared_bytes: u64,
+    /// Artifacts packed.
+    pub artifacts: usize,
+    /// Fingerprints of the keys that signed.
+    pub signed_by: Vec<String>,
+}
+
+/// Builds the bundle.
+///
+/// # Errors
+/// Mistakes in the inputs as [`manifest_schema::Diagnostics`]; otherwise what could not be read,
+/// written or signed.
+pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Result<Summary> {
+    if request.keys.len() > limits::MAX_SIGNATURES {
+        let fact =
+            format!("{} keys; a bundle takes {} signatures", request.keys.len(), limits::MAX_SIGNATURES);
+        return Err(Failure::new(Class::Usage, fact).hint("sign with fewer of them").into());
+    }
+    let mut texts = Texts::read(&request.manifest)?;
+    if let Some(name) = &request.rename {
+        texts.rename(name)?;
+    }
+    let inputs = inputs::from_texts(texts)?;
+    // Under another name the Compose file's own `name` is another one, too.
+    let of_the_name =
+        |warning: &Diagnostic| request.rename.is_some() && warning.message == "`name` is ignored";
+    for warning in inputs.warnings.iter().filter(|warning| !of_the_name(warning)) {
+        progress.warn(&warning.to_string());
+    }
+    let output = request
+        .output
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(format!("{}-{}.fz", inputs.manifest.name, inputs.manifest.version)));
+    pack::overwrites_a_bundle_only(&output)?;
+    progress.begin("finding", None);
+    let images = sources::resolve(
+        &inputs.wanted(),
+        inputs.platforms(),
+        &inputs.folder,
+        &request.resolve,
+        progress,
+        cancel,
+    )
+    .map_err(|mistakes| inputs.shown_in(mistakes))?;
+    let artifacts = artifacts::of(&inputs, cancel)?;
+    progress.end(&format!(
+        "{}, {}",
+        human::count(images.len(), "image"),
+        human::count(artifacts.len(), "artifact")
+    ));
+
+    let job = Job {
+        inputs: &inputs,
+        images: &images,
+        artifacts: &artifacts,
+        keys: &request.keys,
+        options: request.pack,
+        progress,
+        cancel,
+    };
+    let (packed, release) = job.pack(&output)?;
+    let references = images.iter().map(|image| image.layers.len()).sum();
+    let mut shared_bytes = 0;
+    for image in &release.images {
+        shared_bytes +=
+            image.blobs().iter().filter_map(|blob| release.layer(blob)).map(|l| l.span.size).sum::<u64>();
+    }
+    shared_bytes -= release.layers.iter().map(|layer| layer.span.size).sum::<u64>();
+    Ok(Summary {
+        output,
+        name: release.name.to_string(),
+        version: release.version.clone(),
+        id: packed.index_digest,
+        file_bytes: packed.file_bytes,
+        content_bytes: packed.content_bytes,
+        images: release.images.len(),
+        layers: release.layers.len(),
+        layer_references: references,
+        shared_bytes,
+        artifacts: release.artifacts.len(),
+        signed_by: request.keys.iter().map(SigningKey::fingerprint).collect(),
+    })
+}

@@ -1,0 +1,16 @@
+//! The edges that both programs share: how they speak to a person (progress, errors with hints, exit codes,
+//! sizes), and how they write a file.
+//!
+//! Progress goes to standard error and results to standard output, so that `--json` output can be
+//! piped while a bar still moves. Colour only on a terminal, and never under `NO_COLOR`.
+
+pub mod failure;
+pub mod human;
+pub mod output;
+pub mod progress;
+pub mod whole_file;
+
+pub use failure::{Class, Failure, class_of, done, exit_with, report};
+pub use output::Output;
+pub use progress::TerminalProgress;
+pub use whole_file::WholeFile;
