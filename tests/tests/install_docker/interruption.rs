@@ -277,3 +277,45 @@ fn an_uninstall_that_is_stopped_is_finished_by_the_same_command() {
     let _ = host.run(&["uninstall", "--yes", "--volumes"]).succeeds();
     assert!(!host.root.join("small").exists());
 }
+
+/// Names below a folder of the product `small` that do not begin with `1.0.0-`.
+fn not_of_version_1(host: &Host, folder: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(host.root.join("small").join(folder)).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !name.starts_with("1.0.0-")).collect()
+}
+
+#[test]
+fn nothing_of_an_attempt_that_was_undone_is_left() {
+    const ANSWER: &str = "a-name-of-the-attempt";
+    let folder = tempfile::tempdir().unwrap();
+    let one = bundle::small(folder.path(), &version(1));
+    let two = slow(folder.path(), 2);
+    let host = Host::docker("no-trace");
+    let _ = host.install(&one);
+    let answer = format!("site_name={ANSWER}");
+    for way in ["it fails", "it is killed, and the old one is asked for"] {
+        if way == "it fails" {
+            let failed = host.run(&["--timeout", "2", "--set", &answer, two.path()]).exits(8);
+            let _ = failed.says("1.0.0-").says("runs again, as before");
+        } else {
+            let mut running = host.start(&["--set", &answer, two.path()]);
+            assert!(running.wait_for(|line| is(line, "detail", "starting", "waiting for sick")));
+            assert_ne!(not_of_version_1(&host, "releases"), [""; 0], "the attempt has laid out its files");
+            running.signal(Signal::KILL);
+            let _ = running.end().exits(137);
+            let _ = host.run(&[one.path()]).succeeds().says("was interrupted: putting things back first");
+        }
+        assert_whole(&host, 1, way);
+        for kind in ["releases", "bundles"] {
+            assert_eq!(not_of_version_1(&host, kind), [""; 0], "{kind}, when {way}");
+        }
+        // What it rendered is gone with its folder; its answers are kept for the next time, root's alone.
+        let mut find = tests::programs::command(tests::programs::stock("grep"));
+        find.args(["--recursive", "--files-with-matches", "--fixed-strings", ANSWER])
+            .arg(host.root.join("small"));
+        let found = tests::outcome::Outcome::of(&mut find);
+        let rendered = |line: &&str| !line.contains("/answers.");
+        assert_eq!(found.stdout.lines().filter(rendered).collect::<Vec<_>>(), [""; 0], "{way}");
+    }
+}
