@@ -204,4 +204,39 @@ mod tests {
         std::fs::write(product.file(NAME), b"{\"current\":").unwrap();
         assert!(State::load(&product).unwrap_err().to_string().contains("damaged"));
     }
+
+    /// The state of a golden host folder, which 0.1.0 has left, and its JSON.
+    fn golden(folder: &str) -> (State, serde_json::Value) {
+        let root = tempfile::tempdir().unwrap();
+        let product = Root::new(root.path()).unwrap().product(&"plain".parse().unwrap());
+        let _lock = product.lock().unwrap();
+        let bytes = fixtures::golden::host_file(folder, "plain/state.json").unwrap();
+        std::fs::write(product.file("state.json"), &bytes).unwrap();
+        (State::load(&product).unwrap(), serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[test]
+    fn the_states_that_0_1_0_has_left_are_read_whole() {
+        for folder in ["host.tar", "host-reconfigured.tar", "host-switching.tar", "host-upgraded.tar"] {
+            let (state, golden) = golden(folder);
+            let again = serde_json::to_value(&state).unwrap();
+            for (key, value) in golden.as_object().unwrap() {
+                assert_eq!(again.get(key), Some(value), "{key} of {folder}");
+            }
+        }
+        let (state, _) = golden("host-switching.tar");
+        let current = state.current.unwrap();
+        assert_eq!(current.version, "1.0.0");
+        let places: Vec<&str> = current.places.iter().map(String::as_str).collect();
+        assert_eq!(places, ["db", "prepare", "web", "worker", "worker/2"]);
+        assert_eq!(state.engine.as_deref(), Some("unix:///var/run/docker.sock"));
+        assert_eq!(state.salt.len(), 16);
+        assert_eq!(state.brought.first().unwrap().0, "golden/web:2.0.0");
+        let attempt = state.attempt.unwrap();
+        assert_eq!((attempt.release.as_str(), attempt.phase), ("2.0.0-fbdca677c1b1", Phase::Switching));
+        let (state, _) = golden("host-upgraded.tar");
+        let versions: Vec<&str> = state.releases().map(|installed| installed.version.as_str()).collect();
+        assert_eq!(versions, ["2.0.0", "1.0.0"]);
+        assert_eq!(state.attempt, None);
+    }
 }

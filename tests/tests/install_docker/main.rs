@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod everyday;
+mod golden;
 mod host_files;
 mod interruption;
 mod main_path;
