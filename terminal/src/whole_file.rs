@@ -112,7 +112,8 @@ fn writing(path: &Path) -> String {
     format!("writing {}", path.display())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Lists every image that was not found, and every file in `images/` that is damaged. Where `cancel`
 /// was asked meanwhile, what is given is not complete, and what is listed is of no interest.
-pub fn resolve(
+pub(crate) fn resolve(
     wanted: &[Wanted],
     platforms: &[Platform],
     folder: &Path,

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 /// Advice on a release that can be built, each with its place and what to do.
 #[must_use]
-pub fn advice(inputs: &Inputs) -> Vec<Diagnostic> {
+pub(crate) fn advice(inputs: &Inputs) -> Vec<Diagnostic> {
     let mut found: Vec<Diagnostic> = Vec::new();
     for rendering in &inputs.renderings {
         let parsed = &rendering.made.parsed;
