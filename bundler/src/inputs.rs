@@ -62,7 +62,7 @@ pub(crate) fn read(path: &Path) -> Result<Inputs> {
 /// All mistakes found, as [`Diagnostics`].
 pub(crate) fn from_texts(texts: Texts) -> Result<Inputs> {
     let mut renderings = renderings::all(&texts)?;
-    let Texts { folder, shown, manifest_text, manifest, mut compose, env_text, configs } = texts;
+    let Texts { folder, shown, manifest_text, manifest, mut compose, env_text, configs, renamed } = texts;
     let compose_folder = folder.join(manifest.compose_folder());
 
     let mut found = Diagnostics::default();
@@ -72,6 +72,11 @@ pub(crate) fn from_texts(texts: Texts) -> Result<Inputs> {
     let mut compose_files: BTreeMap<BundlePath, ComposeFile> = BTreeMap::new();
     for rendering in &mut renderings {
         let parsed = &mut rendering.made.parsed;
+        if renamed {
+            // The Compose file's own name is another one then, and nobody has to change it.
+            let own = checks::own_names(&parsed.sources);
+            parsed.warnings.retain(|warning| !own.iter().any(|name| name.is_at(warning)));
+        }
         parsed.files.extend(manifest.override_files().map(|path| NamedFile {
             path: path.to_owned(),
             place: Place::default(),

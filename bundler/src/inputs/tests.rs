@@ -325,3 +325,16 @@ fn more_keys_than_a_reader_accepts_are_refused_at_once() {
     let began = told.began.lock().unwrap();
     assert_eq!(began.iter().filter(|(stage, _)| stage == "packing").count(), 1);
 }
+
+#[test]
+fn a_product_under_another_name_keeps_the_name_in_its_compose_file() {
+    use crate::inputs::texts::Texts;
+    let compose = "name: works\nservices:\n  web: { image: 'a:1', pull_policy: always }\n";
+    let folder = site("", compose, &[]);
+    let ignored = ["`name` is ignored", "`pull_policy` is ignored"];
+    assert_eq!(warnings(&read(&folder)), ignored);
+    let mut texts = Texts::read(folder.path()).unwrap();
+    texts.rename(&"plant-try".parse().unwrap()).unwrap();
+    // Its own is another one now, too, and nobody has to change that.
+    assert_eq!(warnings(&inputs::from_texts(texts).unwrap()), &ignored[1..]);
+}

@@ -25,6 +25,8 @@ pub(crate) struct Texts {
     pub env_text: Option<String>,
     /// Configs and templates with their content.
     pub configs: Vec<(ConfigSpec, Vec<u8>)>,
+    /// The product has another name than the manifest gives it.
+    pub renamed: bool,
 }
 
 impl Texts {
@@ -68,7 +70,7 @@ impl Texts {
         let mentions = Mentions::read(&shown, &manifest_text);
         let configs = read_configs(&manifest, &mentions, &folder, &mut found);
         found.or_ok(())?;
-        Ok(Self { folder, shown, manifest_text, manifest, compose, env_text, configs })
+        Ok(Self { folder, shown, manifest_text, manifest, compose, env_text, configs, renamed: false })
     }
 
     /// The same under another product name.
@@ -93,6 +95,7 @@ impl Texts {
         renamed.with_context(|| format!("the `name` in {} is not written on one line", self.shown))?;
         self.manifest_text = lines.join("\n");
         self.manifest.name = name.clone();
+        self.renamed = true;
         Ok(())
     }
 

@@ -66,7 +66,7 @@ impl About<'_> {
     /// An image whose name says nothing about its version.
     fn image(&self) -> Vec<Diagnostic> {
         let Ok(image) = self.service.image.parse::<ImageRef>() else { return Vec::new() };
-        if image.digest().is_some() || !image.to_string().ends_with(":latest") {
+        if image.digest().is_some() || image.tag() != Some("latest") {
             return Vec::new();
         }
         vec![self.say(
