@@ -300,7 +300,7 @@ impl<S: ReadAt> Bundle<S> {
 
     /// `frame 214 (layer 3f1c… of acme/api:2.4.0)`.
     #[must_use]
-    pub fn describe_frame(&self, number: usize) -> String {
+    pub(crate) fn describe_frame(&self, number: usize) -> String {
         match self.holders(number).first() {
             Some(holder) => format!("frame {number} ({holder})"),
             None => format!("frame {number}"),

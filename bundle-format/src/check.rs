@@ -23,11 +23,11 @@ pub struct Broken {
 }
 
 /// Broken places listed at most: a zeroed stick has one in every frame.
-pub const MAX_LISTED: usize = 100;
+pub(crate) const MAX_LISTED: usize = 100;
 
 /// Checks every frame against the signed index, and the seek table, until `is_cancelled`.
 ///
-/// Returns the broken places in the order of their offsets, at most [`MAX_LISTED`].
+/// Returns the broken places in the order of their offsets, at most 100.
 ///
 /// # Errors
 /// Only when the check itself cannot be made; broken places are its result.

@@ -95,4 +95,4 @@ impl FormatError {
 }
 
 /// The result of everything in this crate.
-pub type Result<T> = std::result::Result<T, FormatError>;
+pub(crate) type Result<T> = std::result::Result<T, FormatError>;

@@ -11,27 +11,27 @@ use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::CParameter;
 
 /// Files from this size on get frames of their own, as every layer does.
-pub const OWN_FRAMES_BYTES: u64 = 1 << 20;
+pub(crate) const OWN_FRAMES_BYTES: u64 = 1 << 20;
 
 /// An empty zstd frame: magic number, frame header, one empty raw block. A file that begins with
 /// it is zstd to `file`, tar and podman, which do not know skippable frames.
 pub const EMPTY_FRAME: [u8; 9] = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x00, 0x01, 0x00, 0x00];
 
 /// Magic number of the HEAD frame (any of `0x184D2A50..=0x184D2A5F` is skippable).
-pub const HEAD_MAGIC: u32 = 0x184D_2A50;
+pub(crate) const HEAD_MAGIC: u32 = 0x184D_2A50;
 
 /// Bytes of a skippable frame's header: magic number and content size, both little-endian `u32`.
-pub const SKIPPABLE_HEADER_BYTES: usize = 8;
+pub(crate) const SKIPPABLE_HEADER_BYTES: usize = 8;
 
 /// Bytes that a stored frame adds to its content.
-pub const STORED_OVERHEAD: usize = 12;
+pub(crate) const STORED_OVERHEAD: usize = 12;
 
 /// Largest content of a stored frame: one block (RFC 8878 section 3.1.1.2.4).
 pub const MAX_STORED_BYTES: usize = 128 << 10;
 
 /// The header of a skippable frame with `content_bytes` of content.
 #[must_use]
-pub fn skippable_header(magic: u32, content_bytes: u32) -> [u8; SKIPPABLE_HEADER_BYTES] {
+pub(crate) fn skippable_header(magic: u32, content_bytes: u32) -> [u8; SKIPPABLE_HEADER_BYTES] {
     let mut header = [0; SKIPPABLE_HEADER_BYTES];
     header[..4].copy_from_slice(&magic.to_le_bytes());
     header[4..].copy_from_slice(&content_bytes.to_le_bytes());
@@ -58,14 +58,14 @@ pub fn stored(content: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Compresses frames, one call each: output depends on content and level alone.
-pub struct FrameCompressor(Compressor<'static>);
+pub(crate) struct FrameCompressor(Compressor<'static>);
 
 impl FrameCompressor {
     /// `level` as zstd counts, 1 to 19.
     ///
     /// # Errors
     /// When zstd refuses the level.
-    pub fn new(level: i32) -> Result<Self> {
+    pub(crate) fn new(level: i32) -> Result<Self> {
         let make = || {
             let mut compressor = Compressor::new(level)?;
             compressor.set_parameter(CParameter::ChecksumFlag(true))?;
@@ -79,18 +79,18 @@ impl FrameCompressor {
     ///
     /// # Errors
     /// When zstd fails, which it does only out of memory.
-    pub fn compress(&mut self, content: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn compress(&mut self, content: &[u8]) -> Result<Vec<u8>> {
         self.0.compress(content).map_err(FormatError::io("compressing a frame"))
     }
 }
 
 /// Decompresses frames whose content size is already known from the signed index.
-pub struct FrameDecompressor(Decompressor<'static>);
+pub(crate) struct FrameDecompressor(Decompressor<'static>);
 
 impl FrameDecompressor {
     /// # Errors
     /// When zstd is out of memory.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Decompressor::new().map(Self).map_err(FormatError::io("preparing zstd"))
     }
 
@@ -98,7 +98,7 @@ impl FrameDecompressor {
     ///
     /// # Errors
     /// When the frame does not decompress to that size.
-    pub fn decompress(&mut self, frame: &[u8], content_bytes: u32) -> Result<Vec<u8>> {
+    pub(crate) fn decompress(&mut self, frame: &[u8], content_bytes: u32) -> Result<Vec<u8>> {
         let mut content = Vec::with_capacity(content_bytes.min(limits::MAX_FRAME_BYTES) as usize);
         let written = self.0.decompress_to_buffer(frame, &mut content);
         match written {

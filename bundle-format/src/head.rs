@@ -15,7 +15,7 @@ use std::io::Read;
 
 const MAGIC: &[u8; 8] = b"FERRYFZ\n";
 /// Bytes of HEAD's content besides index and signatures.
-pub const FIXED_BYTES: u64 = 16;
+pub(crate) const FIXED_BYTES: u64 = 16;
 
 /// HEAD as received: nothing in it is authenticated yet.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,9 +10,9 @@ pub const VERSION: u32 = 1;
 
 const MAGIC: &[u8; 8] = b"FZINDEX\0";
 /// Bytes of the index before its entries.
-pub const HEADER_BYTES: usize = 72;
+pub(crate) const HEADER_BYTES: usize = 72;
 /// Bytes of one entry.
-pub const ENTRY_BYTES: usize = 40;
+pub(crate) const ENTRY_BYTES: usize = 40;
 
 /// One zstd frame of the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Index {
     /// # Errors
     /// When the version is unknown, the length does not fit the frame count, or a value is
     /// outside its bounds.
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let mut fields = Fields(bytes);
         if &fields.take::<8>()? != MAGIC {
             return Err(FormatError::inconsistent("the index does not begin with its magic number"));
@@ -165,7 +165,7 @@ impl Index {
 
     /// Content offset of frame `number`, counted from the start of the payload.
     #[must_use]
-    pub fn content_offset(&self, number: usize) -> Option<u64> {
+    pub(crate) fn content_offset(&self, number: usize) -> Option<u64> {
         self.content_offsets.get(number).copied()
     }
 
@@ -189,7 +189,7 @@ impl Index {
 
     /// The number of the frame that holds content offset `offset` (from the payload's start).
     #[must_use]
-    pub fn frame_at(&self, offset: u64) -> Option<usize> {
+    pub(crate) fn frame_at(&self, offset: u64) -> Option<usize> {
         if offset >= self.content_bytes() {
             return None;
         }
@@ -199,7 +199,7 @@ impl Index {
 
 /// Bytes of an index over `frames` frames.
 #[must_use]
-pub const fn encoded_bytes(frames: usize) -> usize {
+pub(crate) const fn encoded_bytes(frames: usize) -> usize {
     HEADER_BYTES + frames * ENTRY_BYTES
 }
 

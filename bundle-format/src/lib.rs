@@ -14,14 +14,14 @@
 pub mod allowed_signers;
 pub mod bundle;
 pub mod check;
-pub mod error;
+mod error;
 pub mod frame;
 pub mod head;
 pub mod index;
 pub mod pack;
 pub mod read_ahead;
-pub mod read_at;
-pub mod seek_table;
+mod read_at;
+mod seek_table;
 pub mod signature;
 pub mod slim;
 pub mod tarball;

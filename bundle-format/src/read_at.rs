@@ -96,7 +96,7 @@ impl<S: ReadAt + ?Sized> ReadAt for Arc<S> {
 }
 
 /// Reads a [`ReadAt`] from its start.
-pub struct Cursor<'a, S: ?Sized> {
+pub(crate) struct Cursor<'a, S: ?Sized> {
     source: &'a S,
     position: u64,
     size: u64,
@@ -107,7 +107,7 @@ impl<'a, S: ReadAt + ?Sized> Cursor<'a, S> {
     ///
     /// # Errors
     /// When the size cannot be told.
-    pub fn new(source: &'a S) -> io::Result<Self> {
+    pub(crate) fn new(source: &'a S) -> io::Result<Self> {
         Ok(Self { source, position: 0, size: source.size()? })
     }
 }

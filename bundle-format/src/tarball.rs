@@ -7,7 +7,7 @@ use manifest_schema::BundlePath;
 use tar::{EntryType, Header};
 
 /// Tar's unit.
-pub const BLOCK_BYTES: u64 = 512;
+pub(crate) const BLOCK_BYTES: u64 = 512;
 
 /// What a tar entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,9 +7,9 @@
 
 mod binds;
 mod folder;
-pub mod git;
+pub(crate) mod git;
 mod places;
-pub mod seed;
+pub(crate) mod seed;
 
 use crate::cancel::Cancel;
 use crate::inputs::Inputs;
@@ -27,12 +27,11 @@ use std::path::{Path, PathBuf};
 
 /// One artifact as it will be packed.
 #[derive(Debug)]
-pub struct ArtifactPlan {
+pub(crate) struct ArtifactPlan {
     /// `from` as written in the manifest.
     pub from: String,
     /// Path below `artifacts/`.
     pub to: BundlePath,
-    /// What it is.
     pub kind: ArtifactKind,
     /// For git: the full commit id.
     pub commit: Option<String>,
@@ -42,21 +41,16 @@ pub struct ArtifactPlan {
     pub line: usize,
 }
 
-/// One tar entry.
 #[derive(Debug)]
-pub struct PlannedEntry {
+pub(crate) struct PlannedEntry {
     /// Path below `artifacts/`.
     pub path: BundlePath,
-    /// What it is.
     pub kind: EntryKind,
 }
 
-/// What an entry is.
 #[derive(Debug)]
-pub enum EntryKind {
-    /// A file.
+pub(crate) enum EntryKind {
     File {
-        /// Its content.
         source: Content,
         /// Its size in bytes.
         size: u64,
@@ -74,7 +68,7 @@ pub enum EntryKind {
 
 /// Where a file's content lies.
 #[derive(Debug)]
-pub enum Content {
+pub(crate) enum Content {
     /// A file of this size in bytes.
     Path(PathBuf, u64),
     /// An object of a git repository.
@@ -86,7 +80,7 @@ impl PlannedEntry {
     ///
     /// # Errors
     /// When the file is gone or is another one.
-    pub fn open(&self) -> anyhow::Result<Box<dyn Read + Send>> {
+    pub(crate) fn open(&self) -> anyhow::Result<Box<dyn Read + Send>> {
         match &self.kind {
             EntryKind::File { source, .. } => source.open(),
             _ => Ok(Box::new(io::empty())),
@@ -100,7 +94,7 @@ impl Content {
     ///
     /// # Errors
     /// When the file is gone or is another one.
-    pub fn open(&self) -> anyhow::Result<Box<dyn Read + Send>> {
+    pub(crate) fn open(&self) -> anyhow::Result<Box<dyn Read + Send>> {
         match self {
             Self::Git(blob) => blob.open(),
             Self::Path(path, size) => {
@@ -140,15 +134,14 @@ impl Read for NotGrown {
 }
 
 impl ArtifactPlan {
-    /// Number of files.
     #[must_use]
-    pub fn files(&self) -> u64 {
+    pub(crate) fn files(&self) -> u64 {
         self.entries.iter().filter(|entry| matches!(entry.kind, EntryKind::File { .. })).count() as u64
     }
 
     /// Bytes of all files.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         let size =
             |entry: &PlannedEntry| if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
         self.entries.iter().map(size).fold(0, u64::saturating_add)
@@ -159,7 +152,7 @@ impl ArtifactPlan {
 ///
 /// # Errors
 /// Lists every artifact that cannot be packed, and every mount that no artifact provides.
-pub fn of(inputs: &Inputs, cancel: &Cancel) -> anyhow::Result<Vec<ArtifactPlan>> {
+pub(crate) fn of(inputs: &Inputs, cancel: &Cancel) -> anyhow::Result<Vec<ArtifactPlan>> {
     let manifest = (inputs.manifest_shown.as_str(), inputs.manifest_text.as_str());
     let plans = plan(&inputs.manifest.artifacts, &inputs.folder, manifest, cancel);
     // What was not looked at is not missing.

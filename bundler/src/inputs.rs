@@ -1,12 +1,12 @@
 //! Reads what a person wrote — manifest, Compose file, `.env`, configs, templates, seeds — and checks
 //! everything that could otherwise only fail on site. No image is touched before this has passed.
 
-pub mod answers;
-pub mod carried;
+pub(crate) mod answers;
+pub(crate) mod carried;
 mod checks;
-pub mod mentions;
-pub mod renderings;
-pub mod texts;
+pub(crate) mod mentions;
+pub(crate) mod renderings;
+pub(crate) mod texts;
 
 use self::carried::ComposeFile;
 use self::mentions::Mentions;
@@ -24,14 +24,11 @@ use std::path::{Path, PathBuf};
 
 /// Everything people wrote, read and checked.
 #[derive(Debug)]
-pub struct Inputs {
-    /// Folder of the manifest.
+pub(crate) struct Inputs {
     pub folder: PathBuf,
     /// The manifest's file as messages name it.
     pub manifest_shown: String,
-    /// The manifest.
     pub manifest: Manifest,
-    /// Its text.
     pub manifest_text: String,
     /// The first Compose file's text.
     pub compose_text: String,
@@ -55,7 +52,7 @@ pub struct Inputs {
 ///
 /// # Errors
 /// All mistakes found, as [`Diagnostics`].
-pub fn read(path: &Path) -> Result<Inputs> {
+pub(crate) fn read(path: &Path) -> Result<Inputs> {
     from_texts(Texts::read(path)?)
 }
 
@@ -63,9 +60,9 @@ pub fn read(path: &Path) -> Result<Inputs> {
 ///
 /// # Errors
 /// All mistakes found, as [`Diagnostics`].
-pub fn from_texts(texts: Texts) -> Result<Inputs> {
+pub(crate) fn from_texts(texts: Texts) -> Result<Inputs> {
     let mut renderings = renderings::all(&texts)?;
-    let Texts { folder, shown, manifest_text, manifest, mut compose, env_text, configs } = texts;
+    let Texts { folder, shown, manifest_text, manifest, mut compose, env_text, configs, renamed } = texts;
     let compose_folder = folder.join(manifest.compose_folder());
 
     let mut found = Diagnostics::default();
@@ -75,6 +72,11 @@ pub fn from_texts(texts: Texts) -> Result<Inputs> {
     let mut compose_files: BTreeMap<BundlePath, ComposeFile> = BTreeMap::new();
     for rendering in &mut renderings {
         let parsed = &mut rendering.made.parsed;
+        if renamed {
+            // The Compose file's own name is another one then, and nobody has to change it.
+            let own = checks::own_names(&parsed.sources);
+            parsed.warnings.retain(|warning| !own.iter().any(|name| name.is_at(warning)));
+        }
         parsed.files.extend(manifest.override_files().map(|path| NamedFile {
             path: path.to_owned(),
             place: Place::default(),
@@ -145,7 +147,7 @@ pub fn from_texts(texts: Texts) -> Result<Inputs> {
 impl Inputs {
     /// The images that the services need, each once, in the order of their names.
     #[must_use]
-    pub fn wanted(&self) -> Vec<Wanted> {
+    pub(crate) fn wanted(&self) -> Vec<Wanted> {
         let mut wanted: BTreeMap<ImageRef, Wanted> = BTreeMap::new();
         for (rendering, service, name) in checks::image_names(&self.renderings) {
             let Ok(reference) = name.parse::<ImageRef>() else { continue };
@@ -173,7 +175,7 @@ impl Inputs {
 
     /// Mistakes that know their lines, with the lines themselves.
     #[must_use]
-    pub fn shown_in(&self, mistakes: Diagnostics) -> Diagnostics {
+    pub(crate) fn shown_in(&self, mistakes: Diagnostics) -> Diagnostics {
         let mistakes = mistakes.in_text(&self.manifest_shown, &self.manifest_text);
         let sources = self.renderings.iter().map(|rendering| &rendering.made.parsed.sources);
         sources.fold(mistakes, |mistakes, sources| sources.complete(mistakes))
@@ -181,7 +183,10 @@ impl Inputs {
 
     /// The platforms to pack images for.
     #[must_use]
-    pub fn platforms(&self) -> &[Platform] {
+    pub(crate) fn platforms(&self) -> &[Platform] {
         &self.manifest.requires.platforms
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //! What must stay true: each input is read once, the output is written once, beside its final name, and appears
 //! whole or not at all.
 
-pub mod describe;
+pub(crate) mod describe;
 mod failed;
 mod layers;
 mod output;
@@ -38,20 +38,16 @@ const KEPT: &str =
     "build with --refresh, which asks the engine or registry again for what is kept in images/";
 
 /// Everything that goes into a bundle.
-pub struct Job<'a> {
+pub(crate) struct Job<'a> {
     /// People's texts, checked.
     pub inputs: &'a Inputs,
     /// The images, each where it lies.
     pub images: &'a [FoundImage],
     /// The artifacts, with all their entries.
     pub artifacts: &'a [ArtifactPlan],
-    /// The keys that sign.
     pub keys: &'a [SigningKey],
-    /// Level and threads.
     pub options: PackOptions,
-    /// Hears how far it is.
     pub progress: &'a dyn Progress,
-    /// Ends the work.
     pub cancel: &'a Cancel,
 }
 
@@ -60,7 +56,6 @@ enum Attempt {
     Whole(Packed, Box<Release>),
     /// The head does not hold the list of what was packed.
     TooLittleRoom {
-        /// Bytes.
         missing: u64,
     },
 }
@@ -77,7 +72,7 @@ impl Job<'_> {
     /// # Errors
     /// When an input cannot be read or is not what was planned, the output cannot be written, or a key does not
     /// sign. There is no output then, or the one from before.
-    pub fn pack(&self, output: &Path) -> Result<(Packed, Release)> {
+    pub(crate) fn pack(&self, output: &Path) -> Result<(Packed, Release)> {
         let layers = unique_layers(self.inputs, self.images);
         Packing { job: self, layers, output }.pack_whole().map_err(|error| failed::classified(error, output))
     }

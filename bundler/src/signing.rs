@@ -3,7 +3,7 @@
 //! What must stay true: a signature is given out only after the reader's own check accepted it as
 //! one of this key, so that no bundle is written that every site would refuse.
 
-pub mod agent;
+pub(crate) mod agent;
 
 use self::agent::Agent;
 use anyhow::{Context, Result};
@@ -23,12 +23,9 @@ pub enum SigningKey {
 /// How a passphrase is asked for: given the key file's name, the passphrase or `None`.
 pub type AskPassphrase<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// What `keygen` wrote.
 #[derive(Debug, serde::Serialize)]
-pub struct Generated {
-    /// The private key file.
+pub(crate) struct Generated {
     pub private_key: PathBuf,
-    /// The public key file.
     pub public_key: PathBuf,
     /// `SHA256:…`.
     pub fingerprint: String,
@@ -160,7 +157,7 @@ fn decrypt(key: &PrivateKey, shown: &str, ask: AskPassphrase<'_>) -> Result<Priv
 ///
 /// # Errors
 /// When a file exists or cannot be written.
-pub fn keygen(path: &Path, comment: &str, passphrase: Option<&str>) -> Result<Generated> {
+pub(crate) fn keygen(path: &Path, comment: &str, passphrase: Option<&str>) -> Result<Generated> {
     let public_path = PathBuf::from(format!("{}.pub", path.display()));
     for file in [path, &public_path] {
         if file.exists() {

@@ -21,7 +21,7 @@ mod tar_scan;
 #[cfg(test)]
 mod tests;
 
-pub use find::resolve;
+pub(crate) use find::resolve;
 
 use crate::cancel::Cancel;
 use crate::read::compression::{Compression, decompress};
@@ -34,7 +34,7 @@ use store::Stored;
 
 /// An image that a build needs.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// The name that Compose uses.
     pub reference: ImageRef,
     /// The one platform that it is needed for, where a service names it; `None`: all of the build's.
@@ -65,7 +65,7 @@ pub struct ResolveOptions {
 ///
 /// # Errors
 /// When the engine that is named does not answer.
-pub fn knock(host: Option<&str>, cancel: &Cancel) -> anyhow::Result<()> {
+pub(crate) fn knock(host: Option<&str>, cancel: &Cancel) -> anyhow::Result<()> {
     let Some(host) = host.filter(|host| !host.is_empty()) else { return Ok(()) };
     // The installer takes a bare path, too.
     let host = if host.starts_with('/') { format!("unix://{host}") } else { host.to_owned() };
@@ -80,7 +80,7 @@ pub fn knock(host: Option<&str>, cancel: &Cancel) -> anyhow::Result<()> {
 
 /// An image found at its source; its layers have not been read yet.
 #[derive(Debug, Clone)]
-pub struct FoundImage {
+pub(crate) struct FoundImage {
     /// The name that Compose uses.
     pub reference: ImageRef,
     /// The platform it was built for, as its configuration says.
@@ -104,7 +104,7 @@ pub struct FoundImage {
 
 /// A manifest or index, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OriginalManifest {
+pub(crate) struct OriginalManifest {
     /// Media type, as an HTTP `Content-Type`.
     pub media_type: String,
     /// SHA-256 of `bytes`.
@@ -115,7 +115,7 @@ pub struct OriginalManifest {
 
 /// A layer where it lies.
 #[derive(Clone)]
-pub struct LayerSource {
+pub(crate) struct LayerSource {
     /// SHA-256 that the uncompressed tar must have. Nothing here has checked it: whoever reads the
     /// layer hashes it anyway and compares.
     pub diff_id: Digest,
@@ -143,7 +143,7 @@ impl LayerSource {
 
     /// Bytes of the uncompressed tar, where that is known without reading.
     #[must_use]
-    pub fn content_bytes(&self) -> Option<u64> {
+    pub(crate) fn content_bytes(&self) -> Option<u64> {
         (self.compression == Compression::None).then_some(self.stored_bytes)
     }
 
@@ -151,7 +151,7 @@ impl LayerSource {
     ///
     /// # Errors
     /// When the file is gone or changed; reading fails when it is cut off or does not decompress.
-    pub fn open(&self) -> anyhow::Result<Box<dyn Read + Send>> {
+    pub(crate) fn open(&self) -> anyhow::Result<Box<dyn Read + Send>> {
         Ok(decompress(self.open_stored()?, self.compression, self.stored_bytes, self.stored.label())?)
     }
 
@@ -159,26 +159,26 @@ impl LayerSource {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_stored(&self) -> anyhow::Result<Box<dyn Read + Send>> {
+    pub(crate) fn open_stored(&self) -> anyhow::Result<Box<dyn Read + Send>> {
         self.stored.open()
     }
 
     /// Sort key: layers opened in this order are read front to back, each archive once. Equal for
     /// equal inputs, whatever the machine.
     #[must_use]
-    pub const fn order(&self) -> (usize, u64) {
+    pub(crate) const fn order(&self) -> (usize, u64) {
         self.order
     }
 
     /// Where it lies, for messages.
     #[must_use]
-    pub fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         self.stored.label()
     }
 
     /// Whether it lies in what an earlier build kept of an engine's or a registry's image.
     #[must_use]
-    pub fn is_kept(&self) -> bool {
+    pub(crate) fn is_kept(&self) -> bool {
         kept::is_kept(match &self.stored.place {
             store::Place::Range { archive, .. } => archive.path(),
             store::Place::File(path) => path,

@@ -1,9 +1,9 @@
 //! The procedure of each command, without its command line: each file reads like what the command does.
 
-pub mod build;
-pub mod init;
-pub mod inspect;
-pub mod lint;
-pub mod render;
-pub mod trial;
-pub mod verify;
+pub(crate) mod build;
+pub(crate) mod init;
+pub(crate) mod inspect;
+pub(crate) mod lint;
+pub(crate) mod render;
+pub(crate) mod trial;
+pub(crate) mod verify;

@@ -3,10 +3,7 @@
 #[cfg(test)]
 mod cancel {
     use bundle_format::PackOptions;
-    use bundler::cancel::Cancel;
-    use bundler::signing::SigningKey;
-    use bundler::sources::ResolveOptions;
-    use bundler::verbs::build::{Request, build};
+    use bundler::{Cancel, Request, ResolveOptions, SigningKey, build};
     use fixtures::small_site::SmallSite;
     use manifest_schema::progress::Progress;
     use std::path::Path;

@@ -4,10 +4,7 @@
 #[cfg(test)]
 mod payload {
     use bundle_format::PackOptions;
-    use bundler::cancel::Cancel;
-    use bundler::signing::SigningKey;
-    use bundler::sources::ResolveOptions;
-    use bundler::verbs::build::{Request, build};
+    use bundler::{Cancel, Request, ResolveOptions, SigningKey, build};
     use fixtures::docker_archive::{Compression, Dialect};
     use fixtures::small_site::SmallSite;
     use manifest_schema::progress::Silent;

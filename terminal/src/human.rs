@@ -24,7 +24,7 @@ pub fn bytes(bytes: u64) -> String {
 
 /// `0.8 s`, `12 s`, `3 min 5 s`.
 #[must_use]
-pub fn duration(duration: Duration) -> String {
+pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     match seconds {
         s if s < 10.0 => format!("{s:.1} s"),

@@ -4,10 +4,10 @@
 //! Progress goes to standard error and results to standard output, so that `--json` output can be
 //! piped while a bar still moves. Colour only on a terminal, and never under `NO_COLOR`.
 
-pub mod failure;
+mod failure;
 pub mod human;
-pub mod output;
-pub mod progress;
+mod output;
+mod progress;
 pub mod whole_file;
 
 pub use failure::{Class, Failure, class_of, done, exit_with, report};

@@ -44,7 +44,7 @@ impl Output {
 
     /// Whether something that was meant for standard output could not be written.
     #[must_use]
-    pub fn is_lost() -> bool {
+    pub(crate) fn is_lost() -> bool {
         LOST.load(Ordering::Relaxed)
     }
 

@@ -47,7 +47,9 @@ impl WholeFile {
         let doing = || writing(&self.path);
         set_mode(self.as_file(), mode).with_context(doing)?;
         self.as_file().sync_all().with_context(doing)?;
-        let file = self.temporary.persist(&self.path).with_context(doing)?;
+        // The error of `persist` holds the file, which would stay as long as it.
+        let named = self.temporary.persist(&self.path).map_err(|failed| failed.error);
+        let file = named.with_context(doing)?;
         sync_folder(folder_of(&self.path))?;
         Ok(file)
     }
@@ -112,7 +114,8 @@ fn writing(path: &Path) -> String {
     format!("writing {}", path.display())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;

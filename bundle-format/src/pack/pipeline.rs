@@ -24,6 +24,8 @@ pub(crate) struct Written<W> {
     pub(crate) end: u64,
     /// For each blob with frames of its own: SHA-256 and size of its compressed bytes.
     pub(crate) blobs: Vec<(Digest, u64)>,
+    /// Items taken in order: fewer than were handed out, where a thread died with one.
+    items: u64,
 }
 
 /// A data frame in the file.
@@ -90,7 +92,7 @@ pub(crate) struct Pipeline<W> {
     buffers: Receiver<Vec<u8>>,
     workers: Vec<JoinHandle<()>>,
     hasher: Option<JoinHandle<()>>,
-    writer: Option<JoinHandle<Result<(Written<W>, u64)>>>,
+    writer: Option<JoinHandle<Result<Written<W>>>>,
     sequence: u64,
 }
 
@@ -217,7 +219,7 @@ impl<W: Write + Seek + Send + 'static> Pipeline<W> {
     pub(crate) fn finish(mut self) -> Result<Written<W>> {
         self.hang_up();
         match self.writer.take().map(JoinHandle::join) {
-            Some(Ok(Ok((written, count)))) if count == self.sequence => Ok(written),
+            Some(Ok(Ok(written))) if written.items == self.sequence => Ok(written),
             Some(Ok(Err(error))) => Err(error),
             _ => Err(STOPPED),
         }
@@ -279,13 +281,13 @@ fn compress(compressor: &mut FrameCompressor, sequence: u64, content: &[u8]) -> 
     Ok(Done::Frame { sequence, frame, entry })
 }
 
-/// Writes what is done in the order of its numbers; tells how much it was.
+/// Writes what is done, in the order of its numbers.
 fn write_in_order<W: Write + Seek>(
     mut output: W,
     start: u64,
     done: &Receiver<Result<Done>>,
     tokens: &Sender<()>,
-) -> Result<(Written<W>, u64)> {
+) -> Result<Written<W>> {
     let writing = |offset: u64| FormatError::output(format!("writing the bundle at offset {offset}"));
     output.seek(SeekFrom::Start(start)).map_err(writing(start))?;
     let mut offset = start;
@@ -327,7 +329,7 @@ fn write_in_order<W: Write + Seek>(
             }
         }
     }
-    Ok((Written { output, frames, end: offset, blobs }, expected))
+    Ok(Written { output, frames, end: offset, blobs, items: expected })
 }
 
 #[cfg(test)]
@@ -335,8 +337,8 @@ mod tests {
     use super::*;
     use std::io::Cursor;
 
-    /// What comes of these numbers of frames, each of one byte.
-    fn written(items: Vec<Done>) -> Result<(Written<Cursor<Vec<u8>>>, u64)> {
+    /// Writes these items.
+    fn written(items: Vec<Done>) -> Result<Written<Cursor<Vec<u8>>>> {
         let (done, taken) = unbounded();
         let (token, _tokens) = unbounded();
         items.into_iter().for_each(|item| done.send(Ok(item)).unwrap());
@@ -352,10 +354,10 @@ mod tests {
 
     #[test]
     fn a_frame_that_is_lost_is_counted() {
-        let (whole, count) = written(vec![frame(1), frame(0), frame(2)]).unwrap();
-        assert_eq!((whole.output.into_inner(), count), (vec![0, 1, 2], 3));
+        let whole = written(vec![frame(1), frame(0), frame(2)]).unwrap();
+        assert_eq!((whole.output.into_inner(), whole.items), (vec![0, 1, 2], 3));
         // A thread that died kept the second one.
-        assert_eq!(written(vec![frame(0), frame(2)]).unwrap().1, 1);
+        assert_eq!(written(vec![frame(0), frame(2)]).unwrap().items, 1);
     }
 
     #[test]

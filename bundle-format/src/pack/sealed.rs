@@ -64,7 +64,7 @@ impl<W: Write + Seek> Sealed<W> {
         payload_start: u64,
         level: i32,
     ) -> Result<Self> {
-        let Written { mut output, frames: all, end, blobs } = written;
+        let Written { mut output, frames: all, end, blobs, .. } = written;
         let mut headers = headers.into_iter();
         let mut frames = Vec::with_capacity(all.len());
         for frame in all {

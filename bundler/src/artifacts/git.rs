@@ -24,7 +24,7 @@ const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 
 /// A commit's files below one path.
 #[derive(Debug)]
-pub struct Tree {
+pub(crate) struct Tree {
     /// Full id of the commit that the reference meant.
     pub commit: String,
     /// Whether the path is a single file; it is then the only entry, with an empty path.
@@ -33,21 +33,16 @@ pub struct Tree {
     pub files: Vec<TreeFile>,
 }
 
-/// One file of a tree.
 #[derive(Debug)]
-pub struct TreeFile {
+pub(crate) struct TreeFile {
     /// Path below the tree; empty for a single file.
     pub path: String,
-    /// What it is.
     pub kind: TreeFileKind,
 }
 
-/// What a file of a tree is.
 #[derive(Debug)]
-pub enum TreeFileKind {
-    /// A file.
+pub(crate) enum TreeFileKind {
     File {
-        /// Its content.
         blob: Blob,
         /// Its size in bytes.
         size: u64,
@@ -60,7 +55,7 @@ pub enum TreeFileKind {
 
 /// Content in a repository.
 #[derive(Debug, Clone)]
-pub struct Blob {
+pub(crate) struct Blob {
     objects: Arc<Objects>,
     id: String,
     size: u64,
@@ -71,7 +66,7 @@ pub struct Blob {
 /// # Errors
 /// When `git` is missing, the folder is no repository, the reference or the path does not exist,
 /// or the tree holds submodules or Git LFS pointers, whose content is elsewhere.
-pub fn tree(
+pub(crate) fn tree(
     repository: &Path,
     reference: &str,
     path: Option<&BundlePath>,
@@ -282,7 +277,7 @@ impl Blob {
     ///
     /// # Errors
     /// When the repository has changed or is damaged.
-    pub fn open(&self) -> anyhow::Result<Box<dyn Read + Send>> {
+    pub(crate) fn open(&self) -> anyhow::Result<Box<dyn Read + Send>> {
         let what = || format!("object {} of git repository {}", self.id, self.objects.repository.display());
         let mut batch = self.objects.batch()?;
         let request = format!("{}\n", self.id);

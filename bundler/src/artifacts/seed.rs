@@ -22,7 +22,7 @@ const END_BYTES: u64 = 1024;
 ///
 /// # Errors
 /// As [`open_seed`].
-pub fn seed_bytes(place: &Path, cancel: &Cancel) -> anyhow::Result<u64> {
+pub(crate) fn seed_bytes(place: &Path, cancel: &Cancel) -> anyhow::Result<u64> {
     if !place.is_dir() {
         let (file, compression) = open_file(place)?;
         if compression == Compression::None {
@@ -45,7 +45,7 @@ pub fn seed_bytes(place: &Path, cancel: &Cancel) -> anyhow::Result<u64> {
 ///
 /// # Errors
 /// When it is neither, or holds what a tar cannot carry; reading fails where it changes meanwhile.
-pub fn open_seed(place: &Path, cancel: &Cancel) -> anyhow::Result<Box<dyn Read + Send>> {
+pub(crate) fn open_seed(place: &Path, cancel: &Cancel) -> anyhow::Result<Box<dyn Read + Send>> {
     if place.is_dir() {
         return Ok(Box::new(FolderTar {
             waiting: entries(place, cancel)?,

@@ -11,10 +11,9 @@ use std::path::{Path, PathBuf};
 
 /// Where answers come from; nothing of it has been read.
 #[derive(Debug, Clone, Default)]
-pub struct Answers {
+pub(crate) struct Answers {
     /// The environment; `FERRY_VAR_NAME` in it is an answer.
     pub environment: Vec<(String, String)>,
-    /// The values file.
     pub file: Option<PathBuf>,
     /// Single ones, `NAME=VALUE`.
     pub single: Vec<String>,
@@ -26,7 +25,7 @@ impl Answers {
     ///
     /// # Errors
     /// When the file cannot be read or is no map, or a single one has no `=`.
-    pub fn read(&self) -> Result<Given> {
+    pub(crate) fn read(&self) -> Result<Given> {
         let mut given = Given::default();
         given.add_environment(self.environment.iter().cloned());
         if let Some(file) = &self.file {
@@ -45,7 +44,7 @@ impl Answers {
 
     /// The same with another values file.
     #[must_use]
-    pub fn with_file(&self, file: &Path) -> Self {
+    pub(crate) fn with_file(&self, file: &Path) -> Self {
         Self { file: Some(file.to_owned()), ..self.clone() }
     }
 }

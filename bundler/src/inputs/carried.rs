@@ -15,10 +15,9 @@ use std::path::{Path, PathBuf};
 
 /// A file that the Compose file names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ComposeFile {
+pub(crate) struct ComposeFile {
     /// Path relative to the Compose file's folder, and on site to the release folder.
     pub path: BundlePath,
-    /// Where it lies.
     pub place: PathBuf,
     /// Bytes when it was looked at.
     pub bytes: u64,

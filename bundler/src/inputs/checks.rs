@@ -40,11 +40,34 @@ pub(super) fn left_out(renderings: &[Rendering]) -> Vec<Diagnostic> {
         .collect()
 }
 
+/// Where something stands in a Compose file.
+pub(super) struct At(Diagnostic);
+
+impl At {
+    /// Whether `mistake` is about it.
+    pub(super) fn is_at(&self, mistake: &Diagnostic) -> bool {
+        (&self.0.file, self.0.line, self.0.column) == (&mistake.file, mistake.line, mistake.column)
+    }
+}
+
+/// The `name` of each Compose file that has one.
+pub(super) fn own_names(sources: &Sources) -> Vec<At> {
+    let keys = roots(sources).filter_map(|root| match root.value {
+        Value::Map(entries) => entries.into_iter().find(|(key, _)| key.text == "name"),
+        _ => None,
+    });
+    keys.map(|(key, _)| At(sources.mistake(&key, String::new()))).collect()
+}
+
+/// The Compose files that can be read.
+fn roots(sources: &Sources) -> impl Iterator<Item = Node> {
+    let numbers = (0..).take_while(|source| !sources.file(*source).is_empty());
+    numbers.filter_map(|source| yaml::parse_compose(sources, source).ok())
+}
+
 /// A service as the first Compose file that has it writes it.
 fn written_service(sources: &Sources, name: &ServiceName) -> Option<(Key, Node)> {
-    let numbers = (0..).take_while(|source| !sources.file(*source).is_empty());
-    numbers.into_iter().find_map(|source| {
-        let root = yaml::parse_compose(sources, source).ok()?;
+    roots(sources).find_map(|root| {
         let Value::Map(services) = root.get("services")?.value.clone() else { return None };
         services.into_iter().find(|(key, _)| key.text == name.as_str())
     })

@@ -14,14 +14,14 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// The folder beside the manifest that holds values files.
-pub const SITES: &str = "sites";
+pub(crate) const SITES: &str = "sites";
 
 /// The host's name where nothing tells another one.
-pub const HOSTNAME: &str = "host";
+pub(crate) const HOSTNAME: &str = "host";
 
 /// The name of the host that a values file is for: `hall-1` of `sites/hall-1.yaml`.
 #[must_use]
-pub fn hostname(values_file: Option<&Path>) -> &str {
+pub(crate) fn hostname(values_file: Option<&Path>) -> &str {
     let stem = values_file.and_then(Path::file_stem).and_then(OsStr::to_str).unwrap_or_default();
     // RFC 1123, section 2.1.
     let is_label = (1..=63).contains(&stem.len())
@@ -33,10 +33,7 @@ pub fn hostname(values_file: Option<&Path>) -> &str {
 
 /// The release with one set of answers.
 #[derive(Debug, Clone)]
-pub struct Rendering {
-    /// `the defaults`, or the values file as messages name it.
-    pub name: String,
-    /// What comes out.
+pub(crate) struct Rendering {
     pub made: Made,
 }
 
@@ -44,7 +41,7 @@ pub struct Rendering {
 ///
 /// # Errors
 /// All mistakes, in values files, templates and Compose files.
-pub fn all(texts: &Texts) -> Result<Vec<Rendering>> {
+pub(crate) fn all(texts: &Texts) -> Result<Vec<Rendering>> {
     let manifest = &texts.manifest;
     let mut found = Diagnostics::default();
     let mut renderings = Vec::new();
@@ -61,7 +58,7 @@ pub fn all(texts: &Texts) -> Result<Vec<Rendering>> {
     }
     for (number, (name, hostname, values)) in tried.into_iter().enumerate() {
         match texts.make(&values, hostname) {
-            Ok(made) => renderings.push(Rendering { name, made }),
+            Ok(made) => renderings.push(Rendering { made }),
             Err(mistakes) => {
                 let known = |mistake: &Diagnostic| {
                     found.0.iter().any(|other| {
@@ -83,7 +80,7 @@ pub fn all(texts: &Texts) -> Result<Vec<Rendering>> {
 ///
 /// # Errors
 /// Bad answers, and names that are no variables.
-pub fn answers(manifest: &Manifest, given: &Given) -> Result<Values, Diagnostics> {
+pub(crate) fn answers(manifest: &Manifest, given: &Given) -> Result<Values, Diagnostics> {
     let unknown: Values = manifest
         .variables
         .iter()
@@ -140,7 +137,7 @@ fn stand_in(name: &str, variable: &Variable) -> serde_json::Value {
 
 /// What stands for a secret while building: found where it must not be, it tells which secret is shown.
 #[must_use]
-pub fn secret(name: &str) -> String {
+pub(crate) fn secret(name: &str) -> String {
     format!("a-secret-called-{name}")
 }
 

@@ -13,14 +13,11 @@ use std::path::{Path, PathBuf};
 
 /// What lies in the manifest's folder, as far as the release is made from it.
 #[derive(Debug, Clone)]
-pub struct Texts {
-    /// Folder of the manifest.
+pub(crate) struct Texts {
     pub folder: PathBuf,
     /// The manifest's file as messages name it.
     pub shown: String,
-    /// Its text.
     pub manifest_text: String,
-    /// The manifest.
     pub manifest: Manifest,
     /// The Compose files that it names, in its order; at least one.
     pub compose: Vec<String>,
@@ -28,6 +25,8 @@ pub struct Texts {
     pub env_text: Option<String>,
     /// Configs and templates with their content.
     pub configs: Vec<(ConfigSpec, Vec<u8>)>,
+    /// The product has another name than the manifest gives it.
+    pub renamed: bool,
 }
 
 impl Texts {
@@ -35,7 +34,7 @@ impl Texts {
     ///
     /// # Errors
     /// All mistakes found, as [`Diagnostics`].
-    pub fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let file = match path.is_dir() {
             // Nobody writes `./` before every name.
             true if path == Path::new(".") => PathBuf::from("ferry.yaml"),
@@ -71,14 +70,14 @@ impl Texts {
         let mentions = Mentions::read(&shown, &manifest_text);
         let configs = read_configs(&manifest, &mentions, &folder, &mut found);
         found.or_ok(())?;
-        Ok(Self { folder, shown, manifest_text, manifest, compose, env_text, configs })
+        Ok(Self { folder, shown, manifest_text, manifest, compose, env_text, configs, renamed: false })
     }
 
     /// The same under another product name.
     ///
     /// # Errors
     /// When the name in the manifest is not written on one line.
-    pub fn rename(&mut self, name: &ProjectName) -> Result<()> {
+    pub(crate) fn rename(&mut self, name: &ProjectName) -> Result<()> {
         let root = yaml::parse(&self.shown, &self.manifest_text).map_err(Diagnostics::from)?;
         let place = root.get("name").map(|node| node.place).unwrap_or_default();
         let old = self.manifest.name.as_str();
@@ -96,6 +95,7 @@ impl Texts {
         renamed.with_context(|| format!("the `name` in {} is not written on one line", self.shown))?;
         self.manifest_text = lines.join("\n");
         self.manifest.name = name.clone();
+        self.renamed = true;
         Ok(())
     }
 
@@ -103,7 +103,7 @@ impl Texts {
     ///
     /// # Errors
     /// All mistakes of templates and Compose files.
-    pub fn make(&self, values: &Values, hostname: &str) -> Result<Made, Diagnostics> {
+    pub(crate) fn make(&self, values: &Values, hostname: &str) -> Result<Made, Diagnostics> {
         let contents: Vec<Vec<u8>> = self.configs.iter().map(|(_, content)| content.clone()).collect();
         let compose_folder = self.folder.join(self.manifest.compose_folder());
         let load = |name: &str| {

@@ -17,12 +17,9 @@ use std::collections::BTreeMap;
 
 /// The pieces of a release as they were packed.
 #[derive(Debug, Clone)]
-pub struct Pieces {
-    /// `ferry.yaml`.
+pub(crate) struct Pieces {
     pub manifest: FileEntry,
-    /// The Compose file.
     pub compose: FileEntry,
-    /// `.env`.
     pub env_file: Option<FileEntry>,
     /// Files the Compose file names.
     pub compose_files: Vec<ComposeFile>,
@@ -32,22 +29,19 @@ pub struct Pieces {
     pub image_configs: BTreeMap<Digest, FileEntry>,
     /// Layers in the order packed.
     pub layers: Vec<Layer>,
-    /// Artifacts.
     pub artifacts: Vec<Artifact>,
-    /// Configs.
     pub configs: Vec<ConfigFile>,
-    /// Seeds.
     pub seeds: Vec<Seed>,
 }
 
 /// Program and version, as written into bundles.
-pub const BUILT_WITH: &str = concat!("ferry ", env!("CARGO_PKG_VERSION"));
+pub(crate) const BUILT_WITH: &str = concat!("ferry ", env!("CARGO_PKG_VERSION"));
 
 /// The path of a blob in an OCI layout.
 ///
 /// # Errors
 /// Never: a digest always makes a valid path.
-pub fn blob_path(digest: &Digest) -> Result<BundlePath> {
+pub(crate) fn blob_path(digest: &Digest) -> Result<BundlePath> {
     Ok(format!("blobs/sha256/{}", digest.hex()).parse()?)
 }
 
@@ -55,7 +49,7 @@ pub fn blob_path(digest: &Digest) -> Result<BundlePath> {
 ///
 /// # Errors
 /// When a piece is missing, which is a fault of the caller.
-pub fn release(inputs: &Inputs, images: &[FoundImage], pieces: &Pieces) -> Result<Release> {
+pub(crate) fn release(inputs: &Inputs, images: &[FoundImage], pieces: &Pieces) -> Result<Release> {
     let manifest = &inputs.manifest;
     let layers: BTreeMap<Digest, &Layer> = pieces.layers.iter().map(|layer| (layer.digest, layer)).collect();
     let mut described = Vec::new();
@@ -98,7 +92,7 @@ pub fn release(inputs: &Inputs, images: &[FoundImage], pieces: &Pieces) -> Resul
 
 /// Whether an image's own manifest and layer bytes are carried unchanged.
 #[must_use]
-pub fn keeps_bytes(inputs: &Inputs, image: &FoundImage) -> bool {
+pub(crate) fn keeps_bytes(inputs: &Inputs, image: &FoundImage) -> bool {
     image.original.is_some()
         && inputs.wanted().iter().any(|wanted| wanted.reference == image.reference && wanted.preserve)
 }
@@ -161,7 +155,7 @@ fn written(config: Descriptor, layers: Vec<Descriptor>) -> Result<ManifestEntry>
 ///
 /// # Errors
 /// When something cannot be written as JSON, which does not happen.
-pub fn metadata(release: &Release) -> Result<Metadata> {
+pub(crate) fn metadata(release: &Release) -> Result<Metadata> {
     let mut companions = vec![file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())?];
     let mut index = oci::Index {
         schema_version: 2,
@@ -213,7 +207,7 @@ fn file(path: &str, content: Vec<u8>) -> Result<MetadataFile> {
 ///
 /// # Errors
 /// When a path cannot be made.
-pub fn largest_pieces(
+pub(crate) fn largest_pieces(
     inputs: &Inputs,
     images: &[FoundImage],
     layers: &[Digest],
@@ -285,15 +279,15 @@ pub fn largest_pieces(
 }
 
 /// Where the manifest stands in the payload.
-pub const MANIFEST_PATH: &str = "ferry.yaml";
+pub(crate) const MANIFEST_PATH: &str = "ferry.yaml";
 /// Where the Compose file stands in the payload.
-pub const COMPOSE_PATH: &str = "compose.yaml";
+pub(crate) const COMPOSE_PATH: &str = "compose.yaml";
 
 /// Where a file that the Compose file names stands in the payload.
 ///
 /// # Errors
 /// When the path is too long.
-pub fn compose_path(path: &str) -> Result<BundlePath> {
+pub(crate) fn compose_path(path: &str) -> Result<BundlePath> {
     Ok(format!("compose/{path}").parse()?)
 }
 
@@ -301,7 +295,7 @@ pub fn compose_path(path: &str) -> Result<BundlePath> {
 ///
 /// # Errors
 /// When the path is too long.
-pub fn template_path(path: &BundlePath) -> Result<BundlePath> {
+pub(crate) fn template_path(path: &BundlePath) -> Result<BundlePath> {
     Ok(format!("templates/{path}").parse()?)
 }
 
@@ -309,7 +303,7 @@ pub fn template_path(path: &BundlePath) -> Result<BundlePath> {
 ///
 /// # Errors
 /// When the path is too long.
-pub fn config_path(to: &BundlePath) -> Result<BundlePath> {
+pub(crate) fn config_path(to: &BundlePath) -> Result<BundlePath> {
     Ok(format!("configs/{to}").parse()?)
 }
 
@@ -317,13 +311,13 @@ pub fn config_path(to: &BundlePath) -> Result<BundlePath> {
 ///
 /// # Errors
 /// When the volume's name cannot be a file name.
-pub fn seed_path(volume: &str) -> Result<BundlePath> {
+pub(crate) fn seed_path(volume: &str) -> Result<BundlePath> {
     Ok(format!("seeds/{volume}.tar").parse()?)
 }
 
 /// A config as the release describes it.
 #[must_use]
-pub fn config_file(config: &manifest_schema::manifest::ConfigSpec, file: FileEntry) -> ConfigFile {
+pub(crate) fn config_file(config: &manifest_schema::manifest::ConfigSpec, file: FileEntry) -> ConfigFile {
     ConfigFile {
         file,
         from: config.from.clone(),

@@ -9,7 +9,7 @@ use std::io::{self, BufReader, Read};
 
 /// How bytes are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
+pub(crate) enum Compression {
     /// As they are.
     None,
     /// gzip (RFC 1952), one or more members.

@@ -31,12 +31,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(180);
 ///
 /// # Errors
 /// When there is no agent or it does not speak the protocol.
-pub fn identities() -> anyhow::Result<Vec<PublicKey>> {
+pub(crate) fn identities() -> anyhow::Result<Vec<PublicKey>> {
     Agent::of_session()?.identities()
 }
 
 /// A connection to an agent.
-pub struct Agent {
+pub(crate) struct Agent {
     stream: Box<dyn Stream>,
 }
 
@@ -48,7 +48,7 @@ impl Agent {
     ///
     /// # Errors
     /// When there is none.
-    pub fn of_session() -> anyhow::Result<Self> {
+    pub(crate) fn of_session() -> anyhow::Result<Self> {
         match std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()) {
             Some(path) => Self::connect(Path::new(&path)),
             None if cfg!(windows) => Self::connect(Path::new(r"\\.\pipe\openssh-ssh-agent")),
@@ -60,7 +60,7 @@ impl Agent {
     ///
     /// # Errors
     /// When nobody answers there.
-    pub fn connect(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn connect(path: &Path) -> anyhow::Result<Self> {
         let stream = open(path).with_context(|| format!("no ssh-agent answers at {}", path.display()))?;
         Ok(Self { stream })
     }
@@ -69,7 +69,7 @@ impl Agent {
     ///
     /// # Errors
     /// When the agent does not speak the protocol.
-    pub fn identities(&mut self) -> anyhow::Result<Vec<PublicKey>> {
+    pub(crate) fn identities(&mut self) -> anyhow::Result<Vec<PublicKey>> {
         let answer = self.ask(&[REQUEST_IDENTITIES], IDENTITIES_ANSWER)?;
         let mut fields = Fields(&answer);
         let count = fields.number()?;
@@ -90,7 +90,7 @@ impl Agent {
     ///
     /// # Errors
     /// When the agent lacks the key or its owner refuses.
-    pub fn sign(&mut self, key: &PublicKey, data: &[u8]) -> anyhow::Result<Signature> {
+    pub(crate) fn sign(&mut self, key: &PublicKey, data: &[u8]) -> anyhow::Result<Signature> {
         let blob = key.to_bytes()?;
         let flags = 0_u32;
         let mut request = vec![SIGN_REQUEST];

@@ -23,7 +23,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Links followed before they are called a circle. Docker's archives need one.
 const MAX_LINKS: usize = 16;
 
-/// A scanned archive.
 pub(super) struct Archive {
     path: PathBuf,
     file_bytes: u64,

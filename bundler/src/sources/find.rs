@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Lists every image that was not found, and every file in `images/` that is damaged. Where `cancel`
 /// was asked meanwhile, what is given is not complete, and what is listed is of no interest.
-pub fn resolve(
+pub(crate) fn resolve(
     wanted: &[Wanted],
     platforms: &[Platform],
     folder: &Path,
@@ -85,6 +85,24 @@ fn number(found: &mut [FoundImage]) {
     }
 }
 
+/// An image that is there and broken: no other source is asked for it.
+struct Broken(String);
+
+impl Broken {
+    fn of(self, wanted: &Wanted) -> Diagnostics {
+        at(wanted, format!("image `{}` cannot be used: {}", wanted.reference, self.0))
+            .hint("save or copy the image again, then build again")
+            .into()
+    }
+}
+
+/// Why a file that the manifest names gives no image.
+enum NoImage {
+    /// The file itself cannot be read, or holds others.
+    File(String),
+    Broken(Broken),
+}
+
 /// The images of one file, read once.
 type Opened = Result<Vec<Candidate>, String>;
 
@@ -119,7 +137,7 @@ impl Hunt<'_> {
         candidates: &[Candidate],
         source: &'static str,
         whence: &str,
-    ) -> Result<(), Diagnostics> {
+    ) -> Result<(), Broken> {
         match in_named_source(candidates, &self.wanted.reference, None) {
             Ok(chosen) => self.take(&chosen, source, whence),
             Err(error) => {
@@ -130,7 +148,7 @@ impl Hunt<'_> {
     }
 
     /// Takes what `chosen` offers for the missing platforms.
-    fn take(&mut self, chosen: &[&Candidate], source: &'static str, whence: &str) -> Result<(), Diagnostics> {
+    fn take(&mut self, chosen: &[&Candidate], source: &'static str, whence: &str) -> Result<(), Broken> {
         let mut left = Vec::new();
         for platform in std::mem::take(&mut self.missing) {
             match choose(chosen, self.asked(&platform)) {
@@ -145,14 +163,7 @@ impl Hunt<'_> {
                 }
                 Err(NotChosen::Absent) => left.push((platform, None)),
                 Err(NotChosen::Unsuitable(why)) => left.push((platform, Some(why))),
-                Err(NotChosen::Broken(why)) => {
-                    return Err(at(
-                        self.wanted,
-                        format!("image `{}` cannot be used: {why}", self.wanted.reference),
-                    )
-                    .hint("save or copy the image again, then build again")
-                    .into());
-                }
+                Err(NotChosen::Broken(why)) => return Err(Broken(why)),
             }
         }
         let mut reasons: Vec<String> = left.iter().filter_map(|(_, why)| why.clone()).collect();
@@ -222,9 +233,11 @@ impl Search<'_> {
                 );
             }
         }
-        .map_err(|error| {
-            let mistake = at(wanted, format!("image `{}`: {error}", wanted.reference));
-            Diagnostics::from(mistake.hint("save the image again, or name another source under `images:`"))
+        .map_err(|error| match error {
+            NoImage::File(why) => at(wanted, format!("image `{}`: {why}", wanted.reference))
+                .hint("save the image again, or name another source under `images:`")
+                .into(),
+            NoImage::Broken(broken) => broken.of(wanted),
         })?;
         hunt.finish("ask for a platform that is there (`requires: arch`), or save the image for this one")
     }
@@ -241,12 +254,12 @@ impl Search<'_> {
         path: &str,
         member: Option<&str>,
         source: &'static str,
-    ) -> Result<(), String> {
+    ) -> Result<(), NoImage> {
         let path = self.folder.join(path);
-        let candidates = self.read(&path).as_ref().map_err(Clone::clone)?;
+        let candidates = self.read(&path).as_ref().map_err(|why| NoImage::File(why.clone()))?;
         let label = path.display();
         let chosen = in_named_source(candidates, &hunt.wanted.reference, member)
-            .map_err(|error| format!("{label}: {error}"))?;
+            .map_err(|error| NoImage::File(format!("{label}: {error}")))?;
         if member.is_none()
             && let Some(other) = other_name(&chosen, &hunt.wanted.reference)
         {
@@ -257,9 +270,7 @@ impl Search<'_> {
             ));
         }
         let whence = format!("{label} holds {}", list_names(candidates));
-        hunt.take(&chosen, source, &whence).map_err(|diagnostics| {
-            diagnostics.0.first().map(|first| first.message.clone()).unwrap_or_default()
-        })
+        hunt.take(&chosen, source, &whence).map_err(NoImage::Broken)
     }
 
     /// Looks into what people put into `images/`.
@@ -287,7 +298,9 @@ impl Search<'_> {
         } else {
             format!("images/ holds {}", list_names(candidates))
         };
-        hunt.take(&named(candidates, &hunt.wanted.reference), "images", &whence)
+        let wanted = hunt.wanted;
+        hunt.take(&named(candidates, &wanted.reference), "images", &whence)
+            .map_err(|broken| broken.of(wanted))
     }
 
     /// A layout that an earlier build pulled, where it has all that is missing; otherwise the registry is
@@ -322,7 +335,9 @@ impl Search<'_> {
 
     fn kept_from_registry(&mut self, hunt: &mut Hunt<'_>) -> Result<(), Diagnostics> {
         match self.kept_layout(hunt, &hunt.wanted.reference) {
-            Some(candidates) => hunt.take_only(&candidates, "docker", ""),
+            Some(candidates) => {
+                hunt.take_only(&candidates, "docker", "").map_err(|broken| broken.of(hunt.wanted))
+            }
             None => Ok(()),
         }
     }
@@ -387,7 +402,7 @@ impl Search<'_> {
             }
         };
         let whence = format!("{engine} does not have it");
-        hunt.take_only(&candidates, "docker-daemon", &whence)
+        hunt.take_only(&candidates, "docker-daemon", &whence).map_err(|broken| broken.of(hunt.wanted))
     }
 
     fn registry(&mut self, hunt: &mut Hunt<'_>, reference: &ImageRef) -> Result<(), Diagnostics> {
@@ -408,7 +423,9 @@ impl Search<'_> {
             }
         };
         match candidates {
-            Ok(candidates) => hunt.take_only(&candidates, "docker", &format!("{registry} does not have it")),
+            Ok(candidates) => hunt
+                .take_only(&candidates, "docker", &format!("{registry} does not have it"))
+                .map_err(|broken| broken.of(hunt.wanted)),
             Err(error) => {
                 hunt.tried.push(format!("{registry}: {error:#}"));
                 Ok(())

@@ -27,7 +27,6 @@ pub(super) struct Stored {
     pub(super) place: Place,
 }
 
-/// Where bytes rest.
 #[derive(Clone)]
 pub(super) enum Place {
     Range { archive: Arc<Archive>, offset: u64, name: String },

@@ -30,7 +30,6 @@ const MAX_KEPT_BYTES: u64 = 32 << 20;
 pub(super) struct Member {
     /// Name without `./` and without a trailing slash.
     pub(super) name: String,
-    /// What it is.
     pub(super) kind: MemberKind,
     /// Where its data starts, in bytes of the uncompressed archive.
     pub(super) offset: u64,

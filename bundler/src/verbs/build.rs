@@ -13,7 +13,7 @@ use anyhow::Result;
 use bundle_format::PackOptions;
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
-use manifest_schema::{Diagnostic, Digest, ProjectName, limits};
+use manifest_schema::{Digest, ProjectName, limits};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -78,10 +78,7 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
         texts.rename(name)?;
     }
     let inputs = inputs::from_texts(texts)?;
-    // Under another name the Compose file's own `name` is another one, too.
-    let of_the_name =
-        |warning: &Diagnostic| request.rename.is_some() && warning.message == "`name` is ignored";
-    for warning in inputs.warnings.iter().filter(|warning| !of_the_name(warning)) {
+    for warning in &inputs.warnings {
         progress.warn(&warning.to_string());
     }
     let output = request

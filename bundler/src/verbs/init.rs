@@ -19,7 +19,7 @@ const SCHEMA: &str = "ferry.schema.json";
 ///
 /// # Errors
 /// When there is no Compose file, or `ferry.yaml` is there already.
-pub fn init(folder: &Path) -> Result<(PathBuf, Option<manifest_schema::Diagnostics>)> {
+pub(crate) fn init(folder: &Path) -> Result<(PathBuf, Option<manifest_schema::Diagnostics>)> {
     let Some(name) = COMPOSE_NAMES.into_iter().find(|name| folder.join(name).is_file()) else {
         let fact = format!("there is no compose.yaml in {}", folder.display());
         return Err(Failure::new(Class::Input, fact)

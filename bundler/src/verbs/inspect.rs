@@ -13,8 +13,7 @@ use std::io::Read;
 
 /// What can be told of a bundle from its first frames.
 #[derive(Debug)]
-pub struct Beginning {
-    /// Head and metadata.
+pub(crate) struct Beginning {
     pub bundle: Verified,
     /// `ferry.yaml`, unless the bundle ends before it.
     pub manifest: Option<Manifest>,
@@ -27,7 +26,7 @@ const MAX_AHEAD: u64 = 32 << 20;
 ///
 /// # Errors
 /// When it is not a bundle, or its head is damaged or not signed.
-pub fn read(reader: &mut dyn Read) -> Result<Beginning> {
+pub(crate) fn read(reader: &mut dyn Read) -> Result<Beginning> {
     let verified = UnverifiedBundle::read(reader)?.verify(&Trust::AnyValid, reader)?;
     let file = verified.release().manifest.clone();
     let (frames, _) = verified.frames_of(file.span)?;
@@ -45,7 +44,7 @@ pub fn read(reader: &mut dyn Read) -> Result<Beginning> {
 
 /// The bundle as JSON.
 #[must_use]
-pub fn to_json(beginning: &Beginning) -> serde_json::Value {
+pub(crate) fn to_json(beginning: &Beginning) -> serde_json::Value {
     let Beginning { bundle, manifest } = beginning;
     json!({
         "id": bundle.id(),
@@ -72,7 +71,7 @@ pub fn to_json(beginning: &Beginning) -> serde_json::Value {
 
 /// The bundle as a tree for people.
 #[must_use]
-pub fn to_tree(beginning: &Beginning, output: Output) -> String {
+pub(crate) fn to_tree(beginning: &Beginning, output: Output) -> String {
     let bundle = &beginning.bundle;
     let release = bundle.release();
     let mut text = title(release, output);

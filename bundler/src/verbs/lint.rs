@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 /// Advice on a release that can be built, each with its place and what to do.
 #[must_use]
-pub fn advice(inputs: &Inputs) -> Vec<Diagnostic> {
+pub(crate) fn advice(inputs: &Inputs) -> Vec<Diagnostic> {
     let mut found: Vec<Diagnostic> = Vec::new();
     for rendering in &inputs.renderings {
         let parsed = &rendering.made.parsed;
@@ -66,7 +66,7 @@ impl About<'_> {
     /// An image whose name says nothing about its version.
     fn image(&self) -> Vec<Diagnostic> {
         let Ok(image) = self.service.image.parse::<ImageRef>() else { return Vec::new() };
-        if image.digest().is_some() || !image.to_string().ends_with(":latest") {
+        if image.digest().is_some() || image.tag() != Some("latest") {
             return Vec::new();
         }
         vec![self.say(

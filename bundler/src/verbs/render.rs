@@ -17,10 +17,9 @@ use std::time::Duration;
 
 /// A file of the release folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SiteFile {
+pub(crate) struct SiteFile {
     /// Its content, where it is text.
     pub text: Option<String>,
-    /// Its bytes.
     #[serde(skip)]
     pub bytes: Vec<u8>,
     /// Permission bits, in octal.
@@ -29,7 +28,7 @@ pub struct SiteFile {
 
 /// What a site gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Rendered {
+pub(crate) struct Rendered {
     /// Files by their paths in the release folder: `compose.yaml`, which is all Compose files as one, and the
     /// manifest's configs.
     pub files: BTreeMap<String, SiteFile>,
@@ -43,7 +42,7 @@ pub struct Rendered {
 ///
 /// # Errors
 /// All mistakes found.
-pub fn render(path: &Path, given: &Given, hostname: &str) -> Result<Rendered> {
+pub(crate) fn render(path: &Path, given: &Given, hostname: &str) -> Result<Rendered> {
     let read = Texts::read(path)?;
     let values = renderings::answers(&read.manifest, given)?;
     let made = read.make(&values, hostname)?;
@@ -79,7 +78,7 @@ const MAX_DIFF_TIME: Duration = Duration::from_secs(5);
 
 /// What differs between two sites, as a unified diff with the second over the first; empty where nothing does.
 #[must_use]
-pub fn diff(one: &Rendered, one_name: &str, other: &Rendered, other_name: &str) -> String {
+pub(crate) fn diff(one: &Rendered, one_name: &str, other: &Rendered, other_name: &str) -> String {
     let paths: std::collections::BTreeSet<&String> = one.files.keys().chain(other.files.keys()).collect();
     let mut out = String::new();
     for path in paths {
@@ -107,7 +106,7 @@ pub fn diff(one: &Rendered, one_name: &str, other: &Rendered, other_name: &str) 
 ///
 /// # Errors
 /// When a file cannot be written, or a link is in its way.
-pub fn write(rendered: &Rendered, folder: &Path) -> Result<()> {
+pub(crate) fn write(rendered: &Rendered, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)?;
     for (path, file) in &rendered.files {
         let mut target = folder.to_path_buf();

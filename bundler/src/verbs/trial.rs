@@ -12,9 +12,9 @@ mod isolation;
 mod logs;
 mod watched;
 
-pub use isolation::Published;
-pub use logs::Followers;
-pub use watched::Inputs;
+pub(crate) use isolation::Published;
+pub(crate) use logs::Followers;
+pub(crate) use watched::Inputs;
 
 use self::held::{Held, Owner};
 use self::installer::Installer;
@@ -42,10 +42,9 @@ use std::process::{Child, ExitStatus};
 
 /// What a trial is made with.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub(crate) struct Wish {
     /// The manifest, or the folder that holds it.
     pub manifest: PathBuf,
-    /// The answers.
     pub answers: Answers,
     /// Further options of the installer.
     pub options: Vec<String>,
@@ -59,7 +58,7 @@ pub struct Wish {
 
 /// A bundle that is tried.
 #[derive(Debug)]
-pub struct Trial {
+pub(crate) struct Trial {
     wish: Wish,
     installer: Installer,
     name: ProjectName,
@@ -79,7 +78,7 @@ impl Trial {
     /// # Errors
     /// When the manifest has mistakes, an answer is missing or bad, the installer is not there, the engine does
     /// not answer, or another trial has the name.
-    pub fn new(mut wish: Wish, progress: &dyn Progress, cancel: &Cancel) -> Result<Self> {
+    pub(crate) fn new(mut wish: Wish, progress: &dyn Progress, cancel: &Cancel) -> Result<Self> {
         let texts = Texts::read(&wish.manifest)?;
         answered(&texts, &wish.answers)?;
         let product = &texts.manifest.name;
@@ -129,7 +128,7 @@ impl Trial {
     ///
     /// # Errors
     /// Mistakes in the inputs, and what could not be read or written.
-    pub fn build(&mut self, progress: &dyn Progress, cancel: &Cancel) -> Result<Summary> {
+    pub(crate) fn build(&mut self, progress: &dyn Progress, cancel: &Cancel) -> Result<Summary> {
         let texts = Texts::read(&self.wish.manifest)?;
         let values = answered(&texts, &self.wish.answers)?;
         let project = texts.make(&values.all, &this_host())?.parsed.project;
@@ -187,7 +186,7 @@ impl Trial {
     ///
     /// # Errors
     /// When the installer cannot be run.
-    pub fn install(&self, stop: &mut dyn FnMut() -> bool) -> Result<ExitStatus> {
+    pub(crate) fn install(&self, stop: &mut dyn FnMut() -> bool) -> Result<ExitStatus> {
         let mut command = self.installer.command(&["--no-input", "--trust", &self.fingerprint, "--values"]);
         command.arg(self.values()).args(&self.wish.options).arg(self.bundle());
         command.stdin(self.held.shared()?);
@@ -198,7 +197,7 @@ impl Trial {
     ///
     /// # Errors
     /// When the installer cannot be run.
-    pub fn follow(&self) -> Result<Child> {
+    pub(crate) fn follow(&self) -> Result<Child> {
         self.installer.command(&["logs", "--follow"]).spawn().context("running the installer")
     }
 
@@ -206,7 +205,7 @@ impl Trial {
     ///
     /// # Errors
     /// When the installer cannot be run.
-    pub fn follow_on(&self, followers: &mut Followers) -> Result<()> {
+    pub(crate) fn follow_on(&self, followers: &mut Followers) -> Result<()> {
         followers.refresh(&self.installer)
     }
 
@@ -214,7 +213,7 @@ impl Trial {
     ///
     /// # Errors
     /// When the installer cannot be run, or could not remove everything.
-    pub fn remove(self) -> Result<()> {
+    pub(crate) fn remove(self) -> Result<()> {
         let removed = self.installer.uninstall(self.name.as_str());
         if removed.is_err() {
             // What is left can still be removed by hand, or by the next trial, with what lies there.
@@ -225,19 +224,19 @@ impl Trial {
 
     /// What of this machine the trial shares, for people.
     #[must_use]
-    pub fn notes(&self) -> &BTreeSet<String> {
+    pub(crate) fn notes(&self) -> &BTreeSet<String> {
         &self.notes
     }
 
     /// Where the services can be reached.
     #[must_use]
-    pub fn published(&self) -> &[Published] {
+    pub(crate) fn published(&self) -> &[Published] {
         &self.published
     }
 
     /// What decides whether the trial is out of date.
     #[must_use]
-    pub fn inputs(&self) -> Inputs {
+    pub(crate) fn inputs(&self) -> Inputs {
         let folder = manifest_folder(&self.wish.manifest);
         let mut inputs = Inputs::below(&folder);
         if let Some(file) = &self.wish.answers.file {

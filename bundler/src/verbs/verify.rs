@@ -10,18 +10,13 @@ use serde::Serialize;
 use std::fs::File;
 use std::path::Path;
 
-/// What was checked.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// SHA-256 of the signed index.
     pub id: manifest_schema::Digest,
-    /// Product.
     pub name: String,
-    /// Version.
     pub version: String,
-    /// Bytes checked.
     pub file_bytes: u64,
-    /// Frames checked.
     pub frames: usize,
     /// Valid signers that were asked for.
     pub signed_by: Vec<String>,
@@ -33,7 +28,7 @@ pub struct Report {
 ///
 /// # Errors
 /// When the file cannot be read or holds no usable key.
-pub fn trust(fingerprints: &[String], allowed: Option<&Path>) -> Result<Trust> {
+pub(crate) fn trust(fingerprints: &[String], allowed: Option<&Path>) -> Result<Trust> {
     if let Some(path) = allowed {
         let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         let (signers, bad) = allowed_signers::parse(&text);
@@ -52,7 +47,7 @@ pub fn trust(fingerprints: &[String], allowed: Option<&Path>) -> Result<Trust> {
 /// # Errors
 /// When it is not a bundle, not trusted, or any byte is not the one that was signed: all broken
 /// places are named.
-pub fn verify(
+pub(crate) fn verify(
     path: &Path,
     trust: &Trust,
     threads: usize,
@@ -111,7 +106,7 @@ fn describe_broken(path: &Path, broken: &[Broken]) -> String {
 
 /// The format's errors with their class and hint.
 #[must_use]
-pub fn classified(error: bundle_format::FormatError, path: &Path) -> anyhow::Error {
+pub(crate) fn classified(error: bundle_format::FormatError, path: &Path) -> anyhow::Error {
     use bundle_format::FormatError as E;
     let shown = path.display();
     match &error {

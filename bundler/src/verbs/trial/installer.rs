@@ -13,7 +13,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// An installer and what every call of it is given.
 #[derive(Debug, Clone)]
 pub(super) struct Installer {
-    /// The program.
     pub(super) program: PathBuf,
     /// The folder that it works in.
     pub(super) root: PathBuf,

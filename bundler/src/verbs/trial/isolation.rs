@@ -14,8 +14,7 @@ const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 
 /// A published port of the trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
-    /// The service.
+pub(crate) struct Published {
     pub service: String,
     /// The port in the container, with its protocol: `8080/tcp`.
     pub target: String,

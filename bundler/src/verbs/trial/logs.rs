@@ -16,7 +16,7 @@ const WAITING: usize = 1024;
 
 /// All services of a trial, followed.
 #[derive(Debug)]
-pub struct Followers {
+pub(crate) struct Followers {
     children: BTreeMap<String, (String, Child)>,
     sender: SyncSender<Vec<u8>>,
     lines: Receiver<Vec<u8>>,
@@ -62,7 +62,7 @@ impl Followers {
     }
 
     /// Lines that came since the last look.
-    pub fn lines(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         self.lines.try_iter().map(|line| String::from_utf8_lossy(&line).trim_end().to_owned())
     }
 }

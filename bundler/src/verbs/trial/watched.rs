@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 /// The state of all inputs at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Inputs {
+pub(crate) struct Inputs {
     files: BTreeMap<PathBuf, (u64, Option<SystemTime>)>,
     commits: Vec<Vec<u8>>,
 }
