@@ -1,5 +1,10 @@
 //! Mistakes in what people wrote, each with its place, the line itself and what to write instead.
 
+mod nearest;
+
+pub use nearest::nearest;
+pub(crate) use nearest::shown;
+
 use serde::Serialize;
 use std::fmt;
 

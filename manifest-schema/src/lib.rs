@@ -14,6 +14,7 @@ pub mod names;
 pub mod oci;
 mod paths;
 pub mod progress;
+mod quantity;
 pub mod release;
 pub mod render;
 pub mod schema;

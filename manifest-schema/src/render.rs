@@ -13,7 +13,7 @@ mod explain;
 mod included;
 mod rewrite;
 
-use crate::yaml::shown;
+use crate::diagnostic::shown;
 use crate::{Diagnostic, Diagnostics, limits};
 use explain::explain as told;
 use minijinja::syntax::SyntaxConfig;
@@ -34,9 +34,6 @@ const MAX_CHAIN: usize = 500;
 /// What a template can call.
 const FUNCTIONS: &str =
     "templates have minijinja's own filters, functions and tests, without files, clock and environment";
-
-/// What messages put after the name of a template whose output they speak of.
-pub(crate) const RENDERED: &str = " (rendered)";
 
 /// What is said of an expression that is `none`.
 const NO_VALUE: &str = "has no value";

@@ -7,13 +7,12 @@
 
 use crate::compose::{self, Parsed, Text};
 use crate::manifest::Manifest;
+pub use crate::manifest::Values;
 use crate::render::{self, Template};
+use crate::yaml::RENDERED;
 use crate::{Diagnostic, Diagnostics};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Answers by variable.
-pub type Values = BTreeMap<String, Value>;
 
 /// What people wrote, wherever it lies now.
 #[derive(Clone, Copy)]
@@ -88,7 +87,7 @@ impl Written<'_> {
             texts.push(if render::is_template(path.as_str()) {
                 // Its lines are not those of the template.
                 let output = self.rendered(path.as_str(), text, names, &mut templates, &mut found);
-                (format!("{file}{}", render::RENDERED), output)
+                (format!("{file}{}", RENDERED), output)
             } else {
                 (file, text.clone())
             });

@@ -2,7 +2,8 @@
 
 use super::model::*;
 use super::*;
-use crate::ServiceName;
+use crate::{Diagnostics, ServiceName};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(super) fn read(text: &str) -> Parsed {

@@ -2,7 +2,7 @@
 
 use super::bounds;
 use super::{FUNCTIONS, NO_VALUE, RECURSION_LIMIT};
-use crate::yaml::{nearest, shown};
+use crate::diagnostic::{nearest, shown};
 use crate::{Diagnostic, limits};
 use minijinja::ErrorKind;
 use serde_json::{Map, Value};

@@ -1,14 +1,14 @@
 //! What can be seen only when the whole file is read: references, ports, names, circles.
 
 use super::context::{Context, MountedFile, PublishedPort, Target};
-use super::model::{Condition, FileMount, HealthCheck, Project, Service};
-use super::order;
 use crate::ServiceName;
-use crate::yaml::{nearest, shown};
+use crate::compose::model::order;
+use crate::compose::model::{Condition, FileMount, HealthCheck, Project, Service};
+use crate::diagnostic::{nearest, shown};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Every name that a service uses exists.
-pub(super) fn references(context: &mut Context<'_>, project: &Project) {
+pub(in crate::compose) fn references(context: &mut Context<'_>, project: &Project) {
     let services: BTreeSet<&str> = project.services.keys().map(ServiceName::as_str).collect();
     // `default` is made when a service uses it.
     let networks: BTreeSet<&str> = project.networks.keys().map(String::as_str).chain(["default"]).collect();
@@ -56,7 +56,7 @@ pub(super) fn references(context: &mut Context<'_>, project: &Project) {
 }
 
 /// What services wait for can happen.
-pub(super) fn waits(context: &mut Context<'_>, project: &Project) {
+pub(in crate::compose) fn waits(context: &mut Context<'_>, project: &Project) {
     for (name, service) in &project.services {
         healthy_without_check(context, project, name, service);
     }
@@ -91,7 +91,7 @@ fn healthy_without_check(
 }
 
 /// No port of the host is published twice.
-pub(super) fn ports(context: &mut Context<'_>, project: &Project) {
+pub(in crate::compose) fn ports(context: &mut Context<'_>, project: &Project) {
     let ports = std::mem::take(&mut context.ports);
     let mut by_number: HashMap<(u16, &str), Vec<&PublishedPort>> = HashMap::new();
     for entry in ports.iter().filter(|entry| is_kept(project, &entry.service)) {
@@ -134,7 +134,7 @@ fn is_kept(project: &Project, name: &str) -> bool {
 }
 
 /// Several containers of one service share neither a port of the host, nor a name, nor an address.
-pub(super) fn replicas(context: &mut Context<'_>, project: &Project) {
+pub(in crate::compose) fn replicas(context: &mut Context<'_>, project: &Project) {
     for (name, service) in project.services.iter().filter(|(_, service)| service.containers() > 1) {
         let count = service.containers();
         let place = service.place.line();
@@ -159,7 +159,7 @@ pub(super) fn replicas(context: &mut Context<'_>, project: &Project) {
 }
 
 /// No two containers have the same name.
-pub(super) fn container_names(context: &mut Context<'_>, project: &Project) {
+pub(in crate::compose) fn container_names(context: &mut Context<'_>, project: &Project) {
     let own = context.env.get("COMPOSE_PROJECT_NAME");
     let mut names: BTreeMap<String, &ServiceName> = BTreeMap::new();
     if let Some(own) = own {
@@ -179,7 +179,7 @@ pub(super) fn container_names(context: &mut Context<'_>, project: &Project) {
 }
 
 /// No two things are mounted at one place of a container.
-pub(super) fn mount_points(context: &mut Context<'_>, project: &Project) {
+pub(in crate::compose) fn mount_points(context: &mut Context<'_>, project: &Project) {
     for (name, service) in &project.services {
         let mut seen = BTreeSet::new();
         let volumes = service.mounts.iter().map(|mount| &mount.target);
@@ -194,7 +194,7 @@ pub(super) fn mount_points(context: &mut Context<'_>, project: &Project) {
 }
 
 /// A config or secret is one file on the host, with one owner and one mode.
-pub(super) fn mounted_files(context: &mut Context<'_>, project: &Project) {
+pub(in crate::compose) fn mounted_files(context: &mut Context<'_>, project: &Project) {
     let mounted = std::mem::take(&mut context.mounted);
     let mut first: HashMap<(&str, &str), &MountedFile> = HashMap::new();
     for entry in mounted.iter().filter(|entry| is_kept(project, &entry.service)) {
@@ -227,7 +227,7 @@ fn owner_and_mode(mount: &FileMount) -> (&str, &str, u32) {
 }
 
 /// No service waits for itself.
-pub(super) fn cycles(context: &mut Context<'_>, project: &Project) {
+pub(in crate::compose) fn cycles(context: &mut Context<'_>, project: &Project) {
     if let Some(circle) = order::circle(project) {
         let first = circle.first().and_then(|name| project.services.get(*name));
         let place = first.map(|service| service.place.line()).unwrap_or_default();

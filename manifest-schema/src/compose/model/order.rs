@@ -1,14 +1,12 @@
-//! The order in which services start, and the hash that says whether one changed.
+//! The order in which services start.
 
-use super::model::{Project, Service};
-use crate::{Digest, ServiceName};
-use serde_json::Value;
+use super::{Project, Service};
+use crate::ServiceName;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 /// The services in waves: those of one wave have all dependencies in former waves. Names inside a
 /// wave are sorted. Dependencies on services that do not exist are left out; services in a circle,
-/// which [`super::parse`] refuses, come last, together.
+/// which [`crate::compose::parse`] refuses, come last, together.
 #[must_use]
 pub fn start_order(project: &Project) -> Vec<Vec<ServiceName>> {
     let mut waves = Vec::new();
@@ -37,7 +35,7 @@ pub fn start_order(project: &Project) -> Vec<Vec<ServiceName>> {
 }
 
 /// A circle of dependencies, its first service repeated at the end.
-pub(super) fn circle(project: &Project) -> Option<Vec<&ServiceName>> {
+pub(in crate::compose) fn circle(project: &Project) -> Option<Vec<&ServiceName>> {
     let waves = start_order(project);
     let last = waves.last()?;
     // Every service left over by `start_order` leads into a circle: follow it until one repeats.
@@ -59,57 +57,10 @@ pub(super) fn circle(project: &Project) -> Option<Vec<&ServiceName>> {
     }
 }
 
-/// SHA-256 in hexadecimal digits of what makes a container: the service as JSON with sorted keys,
-/// and the `extra` pairs, for example the image's ID. When it starts (`depends_on`, `profiles`) is not
-/// part of it.
-#[must_use]
-pub fn config_hash(service: &Service, extra: &[(&str, &str)]) -> String {
-    let mut value = serde_json::to_value(service).unwrap_or_default();
-    if let Value::Object(members) = &mut value {
-        members.remove("depends_on");
-        members.remove("profiles");
-    }
-    let extra: Vec<Value> = extra.iter().map(|(key, value)| Value::from(vec![*key, *value])).collect();
-    let mut text = String::new();
-    canonical(&Value::Array(vec![value, Value::Array(extra)]), &mut text);
-    Digest::of(text.as_bytes()).hex()
-}
-
-/// JSON without spaces, keys sorted by their bytes.
-fn canonical(value: &Value, output: &mut String) {
-    match value {
-        Value::Array(items) => {
-            output.push('[');
-            for (index, item) in items.iter().enumerate() {
-                if index > 0 {
-                    output.push(',');
-                }
-                canonical(item, output);
-            }
-            output.push(']');
-        }
-        Value::Object(members) => {
-            output.push('{');
-            let sorted: BTreeMap<&String, &Value> = members.iter().collect();
-            for (index, (key, item)) in sorted.into_iter().enumerate() {
-                if index > 0 {
-                    output.push(',');
-                }
-                let _ = write!(output, "{}:", Value::from(key.as_str()));
-                canonical(item, output);
-            }
-            output.push('}');
-        }
-        scalar => {
-            let _ = write!(output, "{scalar}");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::model::{Condition, Dependency};
     use super::*;
+    use crate::compose::model::{Condition, Dependency};
 
     fn project(edges: &[(&str, &[&str])]) -> Project {
         let mut project = Project::default();
@@ -148,18 +99,5 @@ mod tests {
         let names: Vec<&str> = circle(&site).unwrap().iter().map(|name| name.as_str()).collect();
         assert_eq!(names, ["b", "c", "b"]);
         assert_eq!(circle(&project(&[("a", &["a"])])).unwrap().len(), 2);
-    }
-
-    #[test]
-    fn the_hash_changes_with_what_makes_a_container() {
-        let mut service = Service { image: "a".to_owned(), ..Service::default() };
-        let hash = config_hash(&service, &[("image", "sha256:1")]);
-        assert_eq!(hash.len(), 64);
-        service.place.line = 7;
-        service.profiles.push("debug".to_owned());
-        assert_eq!(config_hash(&service, &[("image", "sha256:1")]), hash);
-        assert_ne!(config_hash(&service, &[("image", "sha256:2")]), hash);
-        service.environment.insert("A".to_owned(), "1".to_owned());
-        assert_ne!(config_hash(&service, &[("image", "sha256:1")]), hash);
     }
 }
