@@ -26,6 +26,7 @@ use bundle_format::{FormatError, PackOptions, Packer, Reserve};
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
 use manifest_schema::release::{Artifact, Layer, Release, Seed, Span, ZstdBlob};
+use manifest_schema::render::Renderer;
 use manifest_schema::{BundlePath, Diagnostic, Digest, ProjectName, limits};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -47,6 +48,8 @@ pub struct Request {
     pub resolve: ResolveOptions,
     /// Another product name than the manifest's.
     pub rename: Option<ProjectName>,
+    /// Renders templates.
+    pub renderer: &'static dyn Renderer,
 }
 
 /// What was built.
@@ -93,7 +96,7 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
     if let Some(name) = &request.rename {
         texts.rename(name)?;
     }
-    let inputs = inputs::from_texts(texts)?;
+    let inputs = inputs::from_texts(texts, request.renderer)?;
     // Under another name the Compose file's own `name` is another one, too.
     let of_the_name =
         |warning: &Diagnostic| request.rename.is_some() && warning.message == "`name` is ignored";

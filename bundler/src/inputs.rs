@@ -5,6 +5,7 @@ use anyhow::Result;
 use manifest_schema::compose::model::{MountSource, Project, Service};
 use manifest_schema::compose::{self, FileUse, NamedFile};
 use manifest_schema::manifest::{ConfigSpec, Manifest, SeedSpec, VariableKind};
+use manifest_schema::render::Renderer;
 use manifest_schema::yaml::{self, Key, Node, Place, Sources, Value};
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, ImageRef, Platform, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,16 +52,16 @@ pub struct Inputs {
 ///
 /// # Errors
 /// All mistakes found, as [`Diagnostics`].
-pub fn read(path: &Path) -> Result<Inputs> {
-    from_texts(Texts::read(path)?)
+pub fn read(path: &Path, renderer: &dyn Renderer) -> Result<Inputs> {
+    from_texts(Texts::read(path)?, renderer)
 }
 
 /// Checks what was read.
 ///
 /// # Errors
 /// All mistakes found, as [`Diagnostics`].
-pub fn from_texts(texts: Texts) -> Result<Inputs> {
-    let mut renderings = renderings::all(&texts)?;
+pub fn from_texts(texts: Texts, renderer: &dyn Renderer) -> Result<Inputs> {
+    let mut renderings = renderings::all(&texts, renderer)?;
     let Texts { folder, shown, manifest_text, manifest, mut compose, env_text, configs } = texts;
     let compose_folder = folder.join(manifest.compose_folder());
 

@@ -6,6 +6,7 @@
 use crate::texts::{Texts, read_text, shown_root};
 use anyhow::Result;
 use manifest_schema::manifest::{self, Given, Manifest, Variable, VariableKind};
+use manifest_schema::render::Renderer;
 use manifest_schema::site::{self, Made, Values};
 use manifest_schema::{Diagnostic, Diagnostics};
 use std::collections::BTreeMap;
@@ -43,7 +44,7 @@ pub struct Rendering {
 ///
 /// # Errors
 /// All mistakes, in values files, templates and Compose files.
-pub fn all(texts: &Texts) -> Result<Vec<Rendering>> {
+pub fn all(texts: &Texts, renderer: &dyn Renderer) -> Result<Vec<Rendering>> {
     let manifest = &texts.manifest;
     let mut found = Diagnostics::default();
     let mut renderings = Vec::new();
@@ -59,7 +60,7 @@ pub fn all(texts: &Texts) -> Result<Vec<Rendering>> {
         }
     }
     for (number, (name, hostname, values)) in tried.into_iter().enumerate() {
-        match texts.make(&values, hostname) {
+        match texts.make(&values, hostname, renderer) {
             Ok(made) => renderings.push(Rendering { name, made }),
             Err(mistakes) => {
                 let known = |mistake: &Diagnostic| {

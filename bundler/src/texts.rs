@@ -3,6 +3,7 @@
 use crate::mentions::Mentions;
 use anyhow::{Context, Result};
 use manifest_schema::manifest::{ConfigSpec, Manifest};
+use manifest_schema::render::Renderer;
 use manifest_schema::site::{self, Made, Values, Written};
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, ProjectName, limits, render, yaml};
 use std::io::Read;
@@ -100,7 +101,12 @@ impl Texts {
     ///
     /// # Errors
     /// All mistakes of templates and Compose files.
-    pub fn make(&self, values: &Values, hostname: &str) -> Result<Made, Diagnostics> {
+    pub fn make(
+        &self,
+        values: &Values,
+        hostname: &str,
+        renderer: &dyn Renderer,
+    ) -> Result<Made, Diagnostics> {
         let contents: Vec<Vec<u8>> = self.configs.iter().map(|(_, content)| content.clone()).collect();
         let compose_folder = self.folder.join(self.manifest.compose_folder());
         let load = |name: &str| {
@@ -117,6 +123,7 @@ impl Texts {
             load: &load,
             template: &template,
             over: None,
+            renderer,
         };
         written.make(&site::names(&self.manifest, values, hostname))
     }

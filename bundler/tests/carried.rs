@@ -12,6 +12,7 @@ mod carried {
     use fixtures::small_site::SmallSite;
     use manifest_schema::progress::Progress;
     use manifest_schema::release::Release;
+    use manifest_schema::render::InProcess;
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
@@ -35,11 +36,11 @@ mod carried {
     }
 
     fn read(folder: &TempDir) -> Inputs {
-        inputs::read(folder.path()).unwrap_or_else(|error| panic!("{error:#}"))
+        inputs::read(folder.path(), &InProcess).unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     fn refused(folder: &TempDir) -> String {
-        format!("{:#}", inputs::read(folder.path()).expect_err("it must be refused"))
+        format!("{:#}", inputs::read(folder.path(), &InProcess).expect_err("it must be refused"))
             .replace(&format!("{}/", folder.path().display()), "")
     }
 
@@ -243,6 +244,7 @@ mod carried {
             pack: PackOptions { level: 3, threads: 2 },
             resolve: ResolveOptions { offline: true, ..ResolveOptions::default() },
             rename: None,
+            renderer: &InProcess,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::{classify, verify};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use confirm::confirm;
+use ferry_terminal::confined::{self, CONFINED};
 use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
 use manifest_schema::ProjectName;
 use manifest_schema::manifest::Given;
@@ -204,6 +205,10 @@ struct Which {
 /// Runs the program.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
+    let (mut input, mut output) = (std::io::stdin(), std::io::stdout());
+    if let Some(code) = confined::serve(std::env::args_os(), &mut input, &mut output) {
+        return code;
+    }
     let cli = Cli::parse();
     let output = Output::new(cli.common.json, cli.common.quiet);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -315,6 +320,7 @@ async fn run_install(
         patience,
         replace_fz: args.replace_fz,
         kept: false,
+        renderer: &CONFINED,
     };
     let possible = wizard::is_possible(output) && !args.no_input;
     let confirm = |found: &[String]| if possible { confirm(found, output, cancel) } else { Ok(None) };
@@ -349,6 +355,7 @@ async fn run_verify(
         patience: Patience::default(),
         replace_fz: false,
         kept: false,
+        renderer: &CONFINED,
     };
     let stop = Arc::new(AtomicBool::new(false));
     let (flag, token, watched) = (Arc::clone(&stop), cancel.clone(), cancel.clone());

@@ -34,6 +34,7 @@ use bundle_format::{Bundle, UnverifiedBundle};
 use ferry_terminal::{Class, Failure};
 use manifest_schema::manifest::Given;
 use manifest_schema::progress::Progress;
+use manifest_schema::render::Renderer;
 use manifest_schema::{ProjectName, ReleaseId};
 use prepare::{Prepared, prepare, target};
 use serde::Serialize;
@@ -65,6 +66,8 @@ pub struct Request {
     pub replace_fz: bool,
     /// Whether the bundle is the one that is kept on the host, which has no layers.
     pub kept: bool,
+    /// Renders templates.
+    pub renderer: &'static dyn Renderer,
 }
 
 /// How it ended.

@@ -3,6 +3,7 @@
 //! Progress goes to standard error and results to standard output, so that `--json` output can be
 //! piped while a bar still moves. Colour only on a terminal, and never under `NO_COLOR`.
 
+pub mod confined;
 pub mod failure;
 pub mod human;
 pub mod output;

@@ -5,6 +5,7 @@ use crate::cancel::Cancel;
 use crate::{inputs, lint, render, renderings};
 use anyhow::{Context, Result};
 use clap::Args;
+use ferry_terminal::confined::CONFINED;
 use ferry_terminal::{Class, Failure, Output, human};
 use manifest_schema::manifest::Manifest;
 use manifest_schema::{Diagnostics, schema};
@@ -77,7 +78,8 @@ pub(super) fn run_render(args: &RenderArgs, output: Output) -> Result<()> {
     let answers = args.answers.read();
     let given = answers.read()?;
     let hostname = |file| args.hostname.as_deref().unwrap_or_else(|| renderings::hostname(file));
-    let rendered = render::render(&args.manifest, &given, hostname(args.answers.values.as_deref()))?;
+    let rendered =
+        render::render(&args.manifest, &given, hostname(args.answers.values.as_deref()), &CONFINED)?;
     for warning in &rendered.warnings {
         output.error_line(&format!("{} {warning}", output.for_stderr().yellow("warning:")));
     }
@@ -90,7 +92,7 @@ pub(super) fn run_render(args: &RenderArgs, output: Output) -> Result<()> {
     }
     if let Some(file) = &args.diff {
         let other = answers.with_file(file).read()?;
-        let other = render::render(&args.manifest, &other, hostname(Some(file)))?;
+        let other = render::render(&args.manifest, &other, hostname(Some(file)), &CONFINED)?;
         let name = args.answers.values.as_deref().map_or_else(|| "defaults".to_owned(), shown);
         let diff = render::diff(&rendered, &name, &other, &shown(file));
         if output.json {
@@ -129,7 +131,7 @@ fn shown(path: &Path) -> String {
 }
 
 pub(super) fn run_lint(args: &LintArgs, output: Output) -> Result<()> {
-    let inputs = inputs::read(&args.manifest)?;
+    let inputs = inputs::read(&args.manifest, &CONFINED)?;
     let _ = inputs.artifacts(&Cancel::default())?;
     let advice = lint::advice(&inputs);
     if output.json {

@@ -10,6 +10,7 @@ use crate::state::State;
 use crate::{kept_answers, random};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use ferry_terminal::confined::CONFINED;
 use ferry_terminal::{Class, Failure, Output, human};
 use manifest_schema::limits;
 use manifest_schema::manifest::{Given, Manifest, VariableKind, in_order};
@@ -122,6 +123,7 @@ fn task(which: &Which, values: Given, common: &Common) -> Result<Task> {
         patience: Patience::default(),
         replace_fz: false,
         kept: true,
+        renderer: &CONFINED,
     };
     Ok(Task { product, request, yes: false, asks: false, rotates: false })
 }

@@ -305,8 +305,12 @@ fn evaluate(
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut random = |length: usize| random::name(length);
     let external = |kind: &str, name: &str| site::external(product, kind, name);
-    let provided =
-        HostProvides { external: &external, over: site::override_file(product)?, salt: &state.salt };
+    let provided = HostProvides {
+        external: &external,
+        over: site::override_file(product)?,
+        salt: &state.salt,
+        renderer: request.renderer,
+    };
     match site::evaluate(bundle, &request.values, remembered, &hostname, &provided, &mut random) {
         Ok(site) => Ok(Some(site)),
         Err(error) => {
