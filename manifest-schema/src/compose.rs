@@ -12,7 +12,7 @@ pub mod model;
 mod project;
 
 pub use load::{Text, dotenv::parse_dotenv};
-pub use model::{FileUse, NamedFile, Need, config_hash, needs, start_order};
+pub use model::{FileUse, NamedFile, Need, config_hash, needs};
 pub use project::{Parsed, parse, parse_with_own};
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod manifest;
 pub mod names;
 pub mod oci;
+pub mod order;
 mod paths;
 pub mod progress;
 mod quantity;

@@ -4,13 +4,11 @@
 mod config_hash;
 mod named_file;
 mod needs;
-pub(super) mod order;
 mod resources;
 
 pub use config_hash::config_hash;
 pub use named_file::{FileUse, NamedFile};
 pub use needs::{Need, needs};
-pub use order::start_order;
 pub use resources::{Blkio, DeviceRequest, Resources};
 
 use crate::yaml::Place;

@@ -1,10 +1,9 @@
 //! What can be seen only when the whole file is read: references, ports, names, circles.
 
 use super::context::{Context, MountedFile, PublishedPort, Target};
-use crate::ServiceName;
-use crate::compose::model::order;
 use crate::compose::model::{Condition, FileMount, HealthCheck, Project, Service};
 use crate::diagnostic::{nearest, shown};
+use crate::{ServiceName, order};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Every name that a service uses exists.
@@ -228,10 +227,17 @@ fn owner_and_mode(mount: &FileMount) -> (&str, &str, u32) {
 
 /// No service waits for itself.
 pub(in crate::compose) fn cycles(context: &mut Context<'_>, project: &Project) {
-    if let Some(circle) = order::circle(project) {
-        let first = circle.first().and_then(|name| project.services.get(*name));
-        let place = first.map(|service| service.place.line()).unwrap_or_default();
-        let names: Vec<&str> = circle.iter().map(|name| name.as_str()).collect();
+    let services: Vec<(&ServiceName, &Service)> = project.services.iter().collect();
+    let position = |name: &ServiceName| services.binary_search_by(|(other, _)| (*other).cmp(name)).ok();
+    let needs: Vec<Vec<usize>> = services
+        .iter()
+        .map(|(_, service)| service.depends_on.keys().filter_map(position).collect())
+        .collect();
+    let circle = order::circle(&needs, &order::ordered(&needs).stuck);
+    let circle: Vec<_> = circle.into_iter().filter_map(|at| services.get(at)).collect();
+    if let Some((_, first)) = circle.first() {
+        let place = first.place.line();
+        let names: Vec<&str> = circle.iter().map(|(name, _)| name.as_str()).collect();
         let message = format!("services wait for each other in a circle: {}", names.join(" → "));
         context.r.error(&place, message, "delete one `depends_on`");
     }
