@@ -11,6 +11,7 @@ use crate::verbs::{init, inspect, verify};
 use anyhow::{Context, Result};
 use bundle_format::PackOptions;
 use clap::{Args, Parser, Subcommand};
+use ferry_terminal::confined::{self, CONFINED};
 use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
 use std::fs::File;
 use std::path::PathBuf;
@@ -184,6 +185,10 @@ struct BuildArgs {
 /// Runs the program.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
+    let (mut input, mut output) = (std::io::stdin(), std::io::stdout());
+    if let Some(code) = confined::serve(std::env::args_os(), &mut input, &mut output) {
+        return code;
+    }
     let cli = Cli::parse();
     let output = Output::new(cli.common.json, cli.common.quiet);
     match run(cli.command, output) {
@@ -319,6 +324,7 @@ fn build_request(args: BuildArgs) -> Result<Request> {
             docker_config: docker_config(),
         },
         rename: None,
+        renderer: &CONFINED,
     })
 }
 

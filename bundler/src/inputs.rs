@@ -17,6 +17,7 @@ use crate::sources::Wanted;
 use anyhow::Result;
 use manifest_schema::compose::{FileUse, NamedFile};
 use manifest_schema::manifest::{ConfigSpec, Manifest, SeedSpec};
+use manifest_schema::render::Renderer;
 use manifest_schema::yaml::Place;
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, ImageRef, Platform};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,16 +53,16 @@ pub(crate) struct Inputs {
 ///
 /// # Errors
 /// All mistakes found, as [`Diagnostics`].
-pub(crate) fn read(path: &Path) -> Result<Inputs> {
-    from_texts(Texts::read(path)?)
+pub(crate) fn read(path: &Path, renderer: &dyn Renderer) -> Result<Inputs> {
+    from_texts(Texts::read(path)?, renderer)
 }
 
 /// Checks what was read.
 ///
 /// # Errors
 /// All mistakes found, as [`Diagnostics`].
-pub(crate) fn from_texts(texts: Texts) -> Result<Inputs> {
-    let mut renderings = renderings::all(&texts)?;
+pub(crate) fn from_texts(texts: Texts, renderer: &dyn Renderer) -> Result<Inputs> {
+    let mut renderings = renderings::all(&texts, renderer)?;
     let Texts { folder, shown, manifest_text, manifest, mut compose, env_text, configs, renamed } = texts;
     let compose_folder = folder.join(manifest.compose_folder());
 

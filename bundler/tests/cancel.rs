@@ -6,6 +6,7 @@ mod cancel {
     use bundler::{Cancel, Request, ResolveOptions, SigningKey, build};
     use fixtures::small_site::SmallSite;
     use manifest_schema::progress::Progress;
+    use manifest_schema::render::InProcess;
     use std::path::Path;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -60,6 +61,7 @@ mod cancel {
             pack: PackOptions { level: 3, threads: 1 },
             resolve: ResolveOptions { offline: true, ..ResolveOptions::default() },
             rename: None,
+            renderer: &InProcess,
         };
         // Only a bundle is ever written over.
         let old = [bundle_format::frame::EMPTY_FRAME.as_slice(), b"the bundle of before"].concat();

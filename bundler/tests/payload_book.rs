@@ -8,6 +8,7 @@ mod payload {
     use fixtures::docker_archive::{Compression, Dialect};
     use fixtures::small_site::SmallSite;
     use manifest_schema::progress::Silent;
+    use manifest_schema::render::InProcess;
     use serde_json::Value;
     use sha2::{Digest as _, Sha256};
     use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ mod payload {
             pack: PackOptions { level: 3, threads },
             resolve: ResolveOptions { offline: true, ..ResolveOptions::default() },
             rename: None,
+            renderer: &InProcess,
         };
         build(&request, &Silent, &Cancel::default()).unwrap();
         std::fs::read(folder.join("site.fz")).unwrap()

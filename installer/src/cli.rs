@@ -17,6 +17,7 @@ use crate::services::health::Patience;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use confirm::confirm;
+use ferry_terminal::confined::{self, CONFINED};
 use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
 use manifest_schema::ProjectName;
 use manifest_schema::progress::Progress;
@@ -150,7 +151,7 @@ impl InstallArgs {
             values: answers::read(std::env::vars_os(), self.values.as_deref(), &self.set)?,
             patience: patience(self.timeout),
             replace_fz: self.replace_fz,
-            ..Request::new(bundle, Source::Stick, common.root(), common.engine.clone())
+            ..Request::new(bundle, Source::Stick, common.root(), common.engine.clone(), &CONFINED)
         })
     }
 }
@@ -236,6 +237,10 @@ struct Which {
 /// Runs the program.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
+    let (mut input, mut output) = (std::io::stdin(), std::io::stdout());
+    if let Some(code) = confined::serve(std::env::args_os(), &mut input, &mut output) {
+        return code;
+    }
     let cli = Cli::parse();
     let output = Output::new(cli.common.json, cli.common.quiet);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

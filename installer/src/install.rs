@@ -41,6 +41,7 @@ use finish::Stopped;
 use manifest_schema::ReleaseId;
 use manifest_schema::manifest::Given;
 use manifest_schema::progress::Progress;
+use manifest_schema::render::Renderer;
 pub use open::{Opened, open};
 use plan::Plan;
 use prepare::{Prepared, prepare};
@@ -80,12 +81,20 @@ pub struct Request {
     pub patience: Patience,
     /// Whether this program replaces another build of it that is resident on the host.
     pub replace_fz: bool,
+    /// Renders templates.
+    pub renderer: &'static dyn Renderer,
 }
 
 impl Request {
     /// A request to install `bundle` into `root`, with no answers and nothing else asked for.
     #[must_use]
-    pub fn new(bundle: PathBuf, source: Source, root: PathBuf, engine: Option<String>) -> Self {
+    pub fn new(
+        bundle: PathBuf,
+        source: Source,
+        root: PathBuf,
+        engine: Option<String>,
+        renderer: &'static dyn Renderer,
+    ) -> Self {
         Self {
             bundle,
             source,
@@ -96,6 +105,7 @@ impl Request {
             values: Given::default(),
             patience: Patience::default(),
             replace_fz: false,
+            renderer,
         }
     }
 }

@@ -1,10 +1,15 @@
 //! Mistakes in what people wrote, each with its place, the line itself and what to write instead.
 
-use serde::Serialize;
+mod nearest;
+
+pub use nearest::nearest;
+pub(crate) use nearest::shown;
+
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// One mistake in a text that a person wrote.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
     /// The file as the person named it.
     pub file: String,
@@ -87,7 +92,7 @@ impl fmt::Display for Diagnostic {
 }
 
 /// All mistakes found in one go; never empty when used as an error.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {

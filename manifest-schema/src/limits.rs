@@ -65,6 +65,19 @@ pub const MAX_COMPOSE_FILES_BYTES: u64 = 64 << 20;
 /// `ferry.json`, so that they take a third of [`MAX_RELEASE_JSON_BYTES`].
 pub const MAX_COMPOSE_FILES: usize = 20_000;
 
+/// Memory (addresses) of the process that renders templates. The largest templates, with their output gathered by
+/// macros some times over, stay below 200 MiB; a host with 1 GiB gets through with it.
+pub const RENDERING_MEMORY_BYTES: u64 = 512 << 20;
+
+/// Processor time for all templates of one release: [`TEMPLATE_FUEL`] usual steps take under 2 s on a slow machine.
+pub const RENDERING_CPU_SECONDS: u64 = 30;
+
+/// Time for the same by the clock: four times as much, for machines that are busy with something else.
+pub const RENDERING_WALL_SECONDS: u64 = 120;
+
+/// Largest answer for all templates of one release, as JSON: sixteen of the largest outputs.
+pub const MAX_RENDERING_ANSWER_BYTES: u64 = 16 * MAX_RENDERED_BYTES as u64;
+
 /// Steps a template may take before it is called endless (minijinja "fuel").
 pub const TEMPLATE_FUEL: u64 = 5_000_000;
 

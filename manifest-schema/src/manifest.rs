@@ -13,7 +13,7 @@ mod hidden;
 mod sources;
 mod variables;
 
-pub use answers::{Given, in_order, is_asked, resolve};
+pub use answers::{Given, Values, in_order, is_asked, resolve};
 #[cfg(test)]
 pub(crate) use decode::KEYS;
 pub use sources::{ArtifactFrom, SourceSpec};

@@ -24,6 +24,13 @@ pub(crate) fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
+/// A path without `./` in front, `/./` inside and `/` at the end.
+pub(crate) fn normal(text: &str) -> String {
+    let absolute = text.starts_with('/');
+    let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if absolute { format!("/{}", parts.join("/")) } else { parts.join("/") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,21 +4,24 @@
 //! site's. What must stay true: the result depends on the text and the values alone. A template has
 //! no clock, no randomness, no environment; `include`, `import` and `extends` find only templates below
 //! the root folder, by names that stand in the template itself, so that it is known before what a bundle
-//! has to carry; an undefined name is a mistake, not an empty text; an endless loop, endless output and a value
-//! that doubles in each round end in bounded memory (`bounds`). The language is that of minijinja, a subset of
-//! Jinja 2.
+//! has to carry; an undefined name is a mistake, not an empty text. The language is that of minijinja, a
+//! subset of Jinja 2.
+//!
+//! Steps, depth of calls and output are counted here. One step can double a text, though, and nothing here
+//! counts memory: programs give a [`Job`] to a [`Renderer`] that lives in a process with limits of its own.
 
-mod bounds;
 mod explain;
 mod included;
-mod rewrite;
+mod job;
 
-use crate::yaml::shown;
+use crate::diagnostic::shown;
 use crate::{Diagnostic, Diagnostics, limits};
 use explain::explain as told;
+pub(crate) use job::render_all;
+pub use job::{InProcess, Job, Outcome, Renderer, collected};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
-use rewrite::Rewritten;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,14 +38,11 @@ const MAX_CHAIN: usize = 500;
 const FUNCTIONS: &str =
     "templates have minijinja's own filters, functions and tests, without files, clock and environment";
 
-/// What messages put after the name of a template whose output they speak of.
-pub(crate) const RENDERED: &str = " (rendered)";
-
 /// What is said of an expression that is `none`.
 const NO_VALUE: &str = "has no value";
 
 /// A template with the templates that it includes, imports or extends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Template {
     /// What messages call it.
     file: String,
@@ -69,6 +69,18 @@ impl Template {
         Ok(Self { file: file.to_owned(), name: name.to_owned(), text: text.to_owned(), included })
     }
 
+    /// The name that messages give it.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Whether its text is its output, as it stands: there is nothing to render.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        !["{{", "{%", "{#"].iter().any(|mark| self.text.contains(mark))
+    }
+
     /// The paths of the templates that it needs, from the root folder.
     pub fn included(&self) -> impl Iterator<Item = &str> {
         self.included.keys().map(String::as_str)
@@ -82,18 +94,14 @@ impl Template {
         let file = self.file.as_str();
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        let meter = bounds::Meter::default();
-        meter.install(&mut environment);
-        environment.set_formatter(move |output, state, value| {
+        environment.set_formatter(|output, state, value| {
             if value.is_none() {
                 // A file with the word `none` in it would be found out on site.
                 return Err(minijinja::Error::new(ErrorKind::InvalidOperation, NO_VALUE));
             }
-            meter.write(value)?;
             minijinja::escape_formatter(output, state, value)
         });
-        let syntax = syntax().map_err(|error| Diagnostic::new(file, error.to_string()))?;
-        environment.set_syntax(syntax.clone());
+        environment.set_syntax(syntax().map_err(|error| Diagnostic::new(file, error.to_string()))?);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(limits::TEMPLATE_FUEL));
         environment.set_recursion_limit(RECURSION_LIMIT);
@@ -103,25 +111,15 @@ impl Template {
         // It would print every value, secrets too.
         environment.remove_global("debug");
         let values = nested(values);
-        let rewritten: BTreeMap<&str, Rewritten> = (self.included.iter().chain([(&self.name, &self.text)]))
-            .map(|(name, text)| (name.as_str(), rewrite::template(text, syntax.clone())))
-            .collect();
         let explain = |error: &minijinja::Error| {
             let cause = innermost(error);
-            let inside = cause.name().and_then(|name| Some((name, self.included.get(name)?)));
-            let range = |name: &str| {
-                let (range, rewritten) = (cause.range()?, rewritten.get(name)?);
-                Some(rewritten.original(range.start)..rewritten.original(range.end))
-            };
-            match inside {
-                Some((name, text)) => {
-                    told(&included::shown(file, &self.name, name), text, &values, cause, range(name))
-                }
-                None => told(file, &self.text, &values, cause, range(&self.name)),
+            match cause.name().and_then(|name| Some((name, self.included.get(name)?))) {
+                Some((name, text)) => told(&included::shown(file, &self.name, name), text, &values, cause),
+                None => told(file, &self.text, &values, cause),
             }
         };
-        for (name, text) in &rewritten {
-            environment.add_template(name, &text.text).map_err(|error| explain(&error))?;
+        for (name, text) in self.included.iter().chain([(&self.name, &self.text)]) {
+            environment.add_template(name, text).map_err(|error| explain(&error))?;
         }
         let template = environment.get_template(&self.name).map_err(|error| explain(&error))?;
         let unknown = template.undeclared_variables(false);
@@ -149,10 +147,9 @@ pub fn render(file: &str, text: &str, values: &BTreeMap<String, Value>) -> Resul
 /// Why it cannot be evaluated.
 pub fn holds(expression: &str, values: &BTreeMap<String, Value>) -> Result<bool, String> {
     let mut environment = Environment::new();
-    bounds::Meter::default().install(&mut environment);
     environment.set_fuel(Some(limits::TEMPLATE_FUEL));
-    let expression = bounded(expression)?;
-    let compiled = environment.compile_expression(&expression).map_err(|error| shown(&error.to_string()))?;
+    included::check_chains(&format!("{{{{ {expression} }}}}"))?;
+    let compiled = environment.compile_expression(expression).map_err(|error| shown(&error.to_string()))?;
     let values = nested(values);
     let value = compiled.eval(minijinja::value::Serde(&values)).map_err(|error| shown(&error.to_string()))?;
     Ok(value.is_true())
@@ -164,16 +161,9 @@ pub fn holds(expression: &str, values: &BTreeMap<String, Value>) -> Result<bool,
 /// When it is not an expression.
 pub fn names_in(expression: &str) -> Result<BTreeSet<String>, String> {
     let environment = Environment::new();
-    let expression = bounded(expression)?;
-    let compiled = environment.compile_expression(&expression).map_err(|error| shown(&error.to_string()))?;
-    Ok(compiled.undeclared_variables(false).into_iter().collect())
-}
-
-/// An expression as the engine gets it.
-fn bounded(expression: &str) -> Result<String, String> {
     included::check_chains(&format!("{{{{ {expression} }}}}"))?;
-    let syntax = syntax().map_err(|error| error.to_string())?;
-    Ok(rewrite::expression(expression, syntax).text)
+    let compiled = environment.compile_expression(expression).map_err(|error| shown(&error.to_string()))?;
+    Ok(compiled.undeclared_variables(false).into_iter().collect())
 }
 
 fn syntax() -> Result<SyntaxConfig, minijinja::Error> {

@@ -7,13 +7,13 @@
 
 use crate::compose::{self, Parsed, Text};
 use crate::manifest::Manifest;
-use crate::render::{self, Template};
+pub use crate::manifest::Values;
+use crate::render::{self, Renderer, Template};
+use crate::yaml::RENDERED;
 use crate::{Diagnostic, Diagnostics};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Answers by variable.
-pub type Values = BTreeMap<String, Value>;
 
 /// What people wrote, wherever it lies now.
 #[derive(Clone, Copy)]
@@ -35,6 +35,8 @@ pub struct Written<'a> {
     pub template: &'a dyn Fn(&str) -> Option<String>,
     /// A Compose file of the site's own, which goes over all others.
     pub over: Option<Text<'a>>,
+    /// Renders the templates.
+    pub renderer: &'a dyn Renderer,
 }
 
 impl std::fmt::Debug for Written<'_> {
@@ -72,12 +74,21 @@ impl Written<'_> {
     /// All mistakes of the first kind that is found: of templates and `.env`, then of the Compose files.
     pub fn make(&self, names: &Values) -> Result<Made, Diagnostics> {
         let mut found = Diagnostics::default();
-        let mut templates = BTreeSet::new();
+        let templates = self.templates(&mut found);
+        let included: BTreeSet<String> =
+            templates.iter().flat_map(|template| template.included().map(str::to_owned)).collect();
+        let mut outputs = match render::render_all(templates, names, self.renderer) {
+            // Where a template cannot be read, `found` ends this before a text is used.
+            Ok(outputs) => outputs.into_iter(),
+            Err(mistakes) => {
+                found.0.extend(mistakes.0);
+                Vec::new().into_iter()
+            }
+        };
         let mut configs = Vec::new();
         for (config, content) in self.manifest.configs.iter().zip(self.configs) {
             configs.push(if render::is_template(&config.from) {
-                let text = String::from_utf8_lossy(content);
-                self.rendered(&config.from, &text, names, &mut templates, &mut found).into_bytes()
+                outputs.next().unwrap_or_default().into_bytes()
             } else {
                 content.clone()
             });
@@ -87,8 +98,7 @@ impl Written<'_> {
             let file = format!("{}{path}", self.shown_root);
             texts.push(if render::is_template(path.as_str()) {
                 // Its lines are not those of the template.
-                let output = self.rendered(path.as_str(), text, names, &mut templates, &mut found);
-                (format!("{file}{}", render::RENDERED), output)
+                (format!("{file}{RENDERED}"), outputs.next().unwrap_or_default())
             } else {
                 (file, text.clone())
             });
@@ -109,31 +119,25 @@ impl Written<'_> {
         };
         let parsed = compose::parse_with_own(&texts, self.over, &env, &load)
             .map_err(|mistakes| told_of_lists(mistakes, names))?;
-        Ok(Made { parsed, configs, templates })
+        Ok(Made { parsed, configs, templates: included })
     }
 
-    /// A template filled in; empty where it has a mistake.
-    fn rendered(
-        &self,
-        path: &str,
-        text: &str,
-        names: &Values,
-        templates: &mut BTreeSet<String>,
-        found: &mut Diagnostics,
-    ) -> String {
-        let file = format!("{}{path}", self.shown_root);
-        let template = match Template::read(&file, path, text, self.template) {
-            Ok(template) => template,
-            Err(mistakes) => {
-                found.0.extend(mistakes.0);
-                return String::new();
+    /// All templates among the configs and Compose files, in this order.
+    fn templates(&self, found: &mut Diagnostics) -> Vec<Template> {
+        let configs = self.manifest.configs.iter().zip(self.configs);
+        let configs =
+            configs.map(|(config, content)| (config.from.as_str(), String::from_utf8_lossy(content)));
+        let compose = self.manifest.compose.iter().zip(self.compose);
+        let compose = compose.map(|(path, text)| (path.as_str(), Cow::Borrowed(text.as_str())));
+        let mut templates = Vec::new();
+        for (path, text) in configs.chain(compose).filter(|(path, _)| render::is_template(path)) {
+            let file = format!("{}{path}", self.shown_root);
+            match Template::read(&file, path, &text, self.template) {
+                Ok(template) => templates.push(template),
+                Err(mistakes) => found.0.extend(mistakes.0),
             }
-        };
-        templates.extend(template.included().map(str::to_owned));
-        template.render(names).unwrap_or_else(|mistakes| {
-            found.0.extend(mistakes.0);
-            String::new()
-        })
+        }
+        templates
     }
 
     /// What `${NAME}` means.
@@ -221,6 +225,7 @@ mod tests {
             load: &|_| None,
             template: &|_| None,
             over: None,
+            renderer: &render::InProcess,
         };
         let values = serde_json::json!({ "l": ["x"], "e": "x", "n": null });
         let values: Values = serde_json::from_value(values).unwrap();
@@ -228,5 +233,55 @@ mod tests {
         assert!(error.contains("`l` is a list, and `${l}` takes one word or number"), "{error}");
         assert!(error.contains("name the file with `.j2`") && !error.contains("did you mean"), "{error}");
         assert!(error.contains("`n` is not asked for with these answers"), "{error}");
+    }
+
+    /// Counts the jobs.
+    #[derive(Debug, Default)]
+    struct Counted(std::sync::Mutex<Vec<usize>>);
+
+    impl Renderer for Counted {
+        fn render(&self, job: &render::Job) -> Result<Vec<String>, Diagnostics> {
+            self.0.lock().unwrap().push(job.templates.len());
+            render::InProcess.render(job)
+        }
+    }
+
+    #[test]
+    fn one_job_renders_all_templates_and_plain_text_none() {
+        let manifest = "ferry: 1\nname: a\nversion: 1\ncompose: compose.yaml.j2\nvariables: { v: { default: x } }\n\
+            configs: [{ from: a.j2, to: a }, { from: b.txt, to: b }, { from: c.j2, to: c }]\n";
+        let manifest = Manifest::parse("ferry.yaml", manifest).unwrap();
+        let made = |compose: &str, a: &str, c: &str| {
+            let counted = Counted::default();
+            let configs = [a, "{{ v }}", c].map(|text| text.as_bytes().to_vec());
+            let written = Written {
+                manifest: &manifest,
+                shown_root: "",
+                compose: &[compose.to_owned()],
+                dotenv: None,
+                configs: &configs,
+                load: &|_| None,
+                template: &|_| None,
+                over: None,
+                renderer: &counted,
+            };
+            let values = Values::from([("v".to_owned(), "w".into())]);
+            let made = written.make(&names(&manifest, &values, "host")).map_err(|error| error.to_string());
+            (made, counted.0.into_inner().unwrap())
+        };
+        let compose = "services: { s: { image: 'i' } }\n";
+        let (plain, jobs) = made(compose, "a\r\n", "} c");
+        assert_eq!(plain.unwrap().configs, [&b"a\r\n"[..], b"{{ v }}", b"} c"]);
+        assert_eq!(jobs, [0; 0]);
+        let (rendered, jobs) = made(&compose.replace("'i'", "'{{ v }}'"), "a", "c {{ v }}\n");
+        let rendered = rendered.unwrap();
+        assert_eq!(rendered.configs, [&b"a"[..], b"{{ v }}", b"c w\n"]);
+        assert_eq!(rendered.parsed.project.services.values().next().unwrap().image, "w");
+        assert_eq!(jobs, [2]);
+        // What cannot be read hides no mistake of what can.
+        let (mistakes, jobs) = made(compose, "{% include v %}", "{{ nope }}");
+        let mistakes = mistakes.unwrap_err();
+        assert!(mistakes.contains("a.j2:1:4: ") && mistakes.contains("c.j2:1:4: `nope`"), "{mistakes}");
+        assert_eq!(jobs, [1]);
     }
 }

@@ -13,13 +13,15 @@ mod sources;
 mod tree;
 mod write;
 
-pub(crate) use reader::shown;
-pub use reader::{Reader, nearest};
+pub use reader::Reader;
 pub(crate) use scalar::{int, leading_zero};
 pub use sources::Sources;
 pub(crate) use tree::parse_private;
 pub use tree::{parse, parse_compose};
 pub use write::write;
+
+/// A text that came out of a template bears this after its file's name, since its lines are not those of the file.
+pub(crate) const RENDERED: &str = " (rendered)";
 
 /// A node and its place.
 #[derive(Debug, Clone, PartialEq)]

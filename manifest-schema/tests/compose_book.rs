@@ -83,7 +83,7 @@ mod book {
     /// The parser's own lists of a service's keys.
     #[test]
     fn every_key_of_a_service_stands_in_the_table() {
-        let source = include_str!("../src/compose/service.rs");
+        let source = include_str!("../src/compose/decode/service.rs");
         let (_, lists) = source.split_once("const KEYS").unwrap();
         let (lists, _) = lists.split_once("/// Reads the service").unwrap();
         let is_key =

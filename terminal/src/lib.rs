@@ -4,7 +4,8 @@
 //! Progress goes to standard error and results to standard output, so that `--json` output can be
 //! piped while a bar still moves. Colour only on a terminal, and never under `NO_COLOR`.
 
-mod failure;
+pub mod confined;
+pub mod failure;
 pub mod human;
 mod output;
 mod progress;

@@ -7,6 +7,7 @@ use crate::verbs::{lint, render};
 use crate::{artifacts, inputs};
 use anyhow::{Context, Result};
 use clap::Args;
+use ferry_terminal::confined::CONFINED;
 use ferry_terminal::{Class, Failure, Output, human};
 use manifest_schema::manifest::Manifest;
 use manifest_schema::{Diagnostics, schema};
@@ -79,7 +80,8 @@ pub(super) fn run_render(args: &RenderArgs, output: Output) -> Result<()> {
     let answers = args.answers.read();
     let given = answers.read()?;
     let hostname = |file| args.hostname.as_deref().unwrap_or_else(|| renderings::hostname(file));
-    let rendered = render::render(&args.manifest, &given, hostname(args.answers.values.as_deref()))?;
+    let rendered =
+        render::render(&args.manifest, &given, hostname(args.answers.values.as_deref()), &CONFINED)?;
     for warning in &rendered.warnings {
         output.error_line(&format!("{} {warning}", output.for_stderr().yellow("warning:")));
     }
@@ -92,7 +94,7 @@ pub(super) fn run_render(args: &RenderArgs, output: Output) -> Result<()> {
     }
     if let Some(file) = &args.diff {
         let other = answers.with_file(file).read()?;
-        let other = render::render(&args.manifest, &other, hostname(Some(file)))?;
+        let other = render::render(&args.manifest, &other, hostname(Some(file)), &CONFINED)?;
         let name = args.answers.values.as_deref().map_or_else(|| "defaults".to_owned(), shown);
         let diff = render::diff(&rendered, &name, &other, &shown(file));
         if output.json {
@@ -131,7 +133,7 @@ fn shown(path: &Path) -> String {
 }
 
 pub(super) fn run_lint(args: &LintArgs, output: Output) -> Result<()> {
-    let inputs = inputs::read(&args.manifest)?;
+    let inputs = inputs::read(&args.manifest, &CONFINED)?;
     let _ = artifacts::of(&inputs, &Cancel::default())?;
     let advice = lint::advice(&inputs);
     if output.json {

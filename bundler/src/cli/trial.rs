@@ -7,6 +7,7 @@ use crate::sources::ResolveOptions;
 use crate::verbs::trial::{Followers, Inputs, Trial, Wish};
 use anyhow::Result;
 use clap::Args;
+use ferry_terminal::confined::CONFINED;
 use ferry_terminal::{Class, Failure, Output, TerminalProgress};
 use manifest_schema::ProjectName;
 use std::collections::BTreeSet;
@@ -67,6 +68,7 @@ pub(super) fn run(
             docker_host: args.engine.clone(),
             docker_config: docker_config(),
         },
+        renderer: &CONFINED,
     };
     let cancel = cancel_on_ctrl_c();
     let trial = Trial::new(wish, progress, &cancel).map_err(|error| stopped(error, &cancel))?;

@@ -7,6 +7,7 @@ use super::texts::Texts;
 use crate::read::folder::{read_text, shown_root};
 use anyhow::Result;
 use manifest_schema::manifest::{self, Given, Manifest, Variable, VariableKind};
+use manifest_schema::render::Renderer;
 use manifest_schema::site::{self, Made, Values};
 use manifest_schema::{Diagnostic, Diagnostics};
 use std::collections::BTreeMap;
@@ -41,7 +42,7 @@ pub(crate) struct Rendering {
 ///
 /// # Errors
 /// All mistakes, in values files, templates and Compose files.
-pub(crate) fn all(texts: &Texts) -> Result<Vec<Rendering>> {
+pub(crate) fn all(texts: &Texts, renderer: &dyn Renderer) -> Result<Vec<Rendering>> {
     let manifest = &texts.manifest;
     let mut found = Diagnostics::default();
     let mut renderings = Vec::new();
@@ -57,7 +58,7 @@ pub(crate) fn all(texts: &Texts) -> Result<Vec<Rendering>> {
         }
     }
     for (number, (name, hostname, values)) in tried.into_iter().enumerate() {
-        match texts.make(&values, hostname) {
+        match texts.make(&values, hostname, renderer) {
             Ok(made) => renderings.push(Rendering { made }),
             Err(mistakes) => {
                 let known = |mistake: &Diagnostic| {

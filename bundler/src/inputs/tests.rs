@@ -10,6 +10,7 @@ use bundle_format::{Bundle, PackOptions, Trust};
 use fixtures::small_site::SmallSite;
 use manifest_schema::progress::Progress;
 use manifest_schema::release::Release;
+use manifest_schema::render::InProcess;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -33,11 +34,11 @@ fn site(manifest: &str, compose: &str, files: &[(&str, &str)]) -> TempDir {
 }
 
 fn read(folder: &TempDir) -> Inputs {
-    inputs::read(folder.path()).unwrap_or_else(|error| panic!("{error:#}"))
+    inputs::read(folder.path(), &InProcess).unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 fn refused(folder: &TempDir) -> String {
-    format!("{:#}", inputs::read(folder.path()).expect_err("it must be refused"))
+    format!("{:#}", inputs::read(folder.path(), &InProcess).expect_err("it must be refused"))
         .replace(&format!("{}/", folder.path().display()), "")
 }
 
@@ -237,6 +238,7 @@ fn request(folder: &Path, keys: u8) -> Request {
         pack: PackOptions { level: 3, threads: 2 },
         resolve: ResolveOptions { offline: true, ..ResolveOptions::default() },
         rename: None,
+        renderer: &InProcess,
     }
 }
 
@@ -336,5 +338,5 @@ fn a_product_under_another_name_keeps_the_name_in_its_compose_file() {
     let mut texts = Texts::read(folder.path()).unwrap();
     texts.rename(&"plant-try".parse().unwrap()).unwrap();
     // Its own is another one now, too, and nobody has to change that.
-    assert_eq!(warnings(&inputs::from_texts(texts).unwrap()), &ignored[1..]);
+    assert_eq!(warnings(&inputs::from_texts(texts, &InProcess).unwrap()), &ignored[1..]);
 }

@@ -7,6 +7,7 @@ use crate::read::folder::{
 };
 use anyhow::{Context, Result};
 use manifest_schema::manifest::{ConfigSpec, Manifest};
+use manifest_schema::render::Renderer;
 use manifest_schema::site::{self, Made, Values, Written};
 use manifest_schema::{BundlePath, Diagnostics, ProjectName, limits, render, yaml};
 use std::path::{Path, PathBuf};
@@ -103,7 +104,12 @@ impl Texts {
     ///
     /// # Errors
     /// All mistakes of templates and Compose files.
-    pub(crate) fn make(&self, values: &Values, hostname: &str) -> Result<Made, Diagnostics> {
+    pub(crate) fn make(
+        &self,
+        values: &Values,
+        hostname: &str,
+        renderer: &dyn Renderer,
+    ) -> Result<Made, Diagnostics> {
         let contents: Vec<Vec<u8>> = self.configs.iter().map(|(_, content)| content.clone()).collect();
         let compose_folder = self.folder.join(self.manifest.compose_folder());
         let load = |name: &str| {
@@ -120,6 +126,7 @@ impl Texts {
             load: &load,
             template: &template,
             over: None,
+            renderer,
         };
         written.make(&site::names(&self.manifest, values, hostname))
     }

@@ -14,7 +14,7 @@ fn what_cannot_be_described_is_not_written() {
         "ferry: 1\nname: site\nversion: 1.0.0\ncompose: compose.yaml\n\
          images:\n  acme/api:1: { from: 'oci:dist/api', preserve: true }\n",
     );
-    let inputs = crate::inputs::read(folder.path()).unwrap();
+    let inputs = crate::inputs::read(folder.path(), &manifest_schema::render::InProcess).unwrap();
     let bytes = b"{\"annotations\":{\"x\":\"\xff\"}}".to_vec();
     let original = OriginalManifest {
         media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),

@@ -13,6 +13,7 @@ use anyhow::Result;
 use bundle_format::PackOptions;
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
+use manifest_schema::render::Renderer;
 use manifest_schema::{Digest, ProjectName, limits};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub struct Request {
     pub resolve: ResolveOptions,
     /// Another product name than the manifest's.
     pub rename: Option<ProjectName>,
+    /// Renders templates.
+    pub renderer: &'static dyn Renderer,
 }
 
 /// What was built.
@@ -77,7 +80,7 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
     if let Some(name) = &request.rename {
         texts.rename(name)?;
     }
-    let inputs = inputs::from_texts(texts)?;
+    let inputs = inputs::from_texts(texts, request.renderer)?;
     for warning in &inputs.warnings {
         progress.warn(&warning.to_string());
     }

@@ -9,6 +9,7 @@ use anyhow::Result;
 use ferry_terminal::{Class, Failure, whole_file};
 use manifest_schema::Diagnostic;
 use manifest_schema::manifest::{self, Given, Manifest};
+use manifest_schema::render::Renderer;
 use manifest_schema::site::Values;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -42,10 +43,15 @@ pub(crate) struct Rendered {
 ///
 /// # Errors
 /// All mistakes found.
-pub(crate) fn render(path: &Path, given: &Given, hostname: &str) -> Result<Rendered> {
+pub(crate) fn render(
+    path: &Path,
+    given: &Given,
+    hostname: &str,
+    renderer: &dyn Renderer,
+) -> Result<Rendered> {
     let read = Texts::read(path)?;
     let values = renderings::answers(&read.manifest, given)?;
-    let made = read.make(&values, hostname)?;
+    let made = read.make(&values, hostname, renderer)?;
     let mut files = BTreeMap::new();
     let compose = made.parsed.merged.into_bytes();
     files.insert("compose.yaml".to_owned(), site_file(compose, 0o644));

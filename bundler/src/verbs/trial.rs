@@ -34,6 +34,7 @@ use manifest_schema::ProjectName;
 use manifest_schema::compose::model::{FileObject, Project};
 use manifest_schema::manifest;
 use manifest_schema::progress::Progress;
+use manifest_schema::render::Renderer;
 use manifest_schema::site::Values;
 use std::collections::BTreeSet;
 use std::fs;
@@ -54,6 +55,8 @@ pub(crate) struct Wish {
     pub name: Option<ProjectName>,
     /// How images are looked for.
     pub resolve: ResolveOptions,
+    /// Renders templates.
+    pub renderer: &'static dyn Renderer,
 }
 
 /// A bundle that is tried.
@@ -131,7 +134,7 @@ impl Trial {
     pub(crate) fn build(&mut self, progress: &dyn Progress, cancel: &Cancel) -> Result<Summary> {
         let texts = Texts::read(&self.wish.manifest)?;
         let values = answered(&texts, &self.wish.answers)?;
-        let project = texts.make(&values.all, &this_host())?.parsed.project;
+        let project = texts.make(&values.all, &this_host(), self.wish.renderer)?.parsed.project;
         isolation::check_images(&texts.manifest.name, &project)?;
         let key = SigningKey::open(&self.folder.path().join("key"), &|_| None)?;
         let request = Request {
@@ -145,6 +148,7 @@ impl Trial {
             },
             resolve: self.wish.resolve.clone(),
             rename: Some(self.name.clone()),
+            renderer: self.wish.renderer,
         };
         let summary = build::build(&request, progress, cancel)?;
         self.provide(&project, &values)?;

@@ -10,6 +10,7 @@ use crate::install::plan::Plan;
 use crate::install::{self, Ask, Ending, Questions, Request, Source};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use ferry_terminal::confined::CONFINED;
 use ferry_terminal::{Class, Failure, Output, human};
 use manifest_schema::limits;
 use manifest_schema::manifest::{Given, Manifest, VariableKind, in_order};
@@ -103,8 +104,10 @@ fn task(which: &Which, values: Given, common: &Common) -> Result<Task> {
             .hint("install the bundle itself with the new answers: `./install --set NAME=VALUE site.fz`")
             .into());
     }
-    let request =
-        Request { values, ..Request::new(bundle, Source::Host, common.root(), common.engine.clone()) };
+    let request = Request {
+        values,
+        ..Request::new(bundle, Source::Host, common.root(), common.engine.clone(), &CONFINED)
+    };
     Ok(Task { product, request, yes: false, asks: false, rotates: false })
 }
 

@@ -65,8 +65,12 @@ impl Survey<'_> {
         let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let mut random = |length: usize| random::name(length);
         let external = |kind: &str, name: &str| site::external(product, kind, name);
-        let provided =
-            HostProvides { external: &external, over: site::override_file(product)?, salt: &state.salt };
+        let provided = HostProvides {
+            external: &external,
+            over: site::override_file(product)?,
+            salt: &state.salt,
+            renderer: self.request.renderer,
+        };
         match site::evaluate(
             self.bundle,
             &self.request.values,

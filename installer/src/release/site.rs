@@ -8,6 +8,7 @@ use ferry_terminal::{Class, Failure};
 use manifest_schema::compose::{Text, model::FileObject, model::Project};
 use manifest_schema::manifest::{self, Given, Manifest, Variable, VariableKind};
 use manifest_schema::release::{FileEntry, Release};
+use manifest_schema::render::Renderer;
 use manifest_schema::site::{self, Written};
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, limits};
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +85,8 @@ pub struct HostProvides<'a> {
     pub over: Option<(String, String)>,
     /// See [`Site::salt`].
     pub salt: &'a str,
+    /// Renders templates.
+    pub renderer: &'a dyn Renderer,
 }
 
 /// The site's own Compose file, where there is one.
@@ -158,6 +161,7 @@ pub fn evaluate<S: ReadAt>(
         load: &load,
         template: &|name| templates.get(name).cloned(),
         over: host.over.as_ref().map(|(file, text)| Text { file, text }),
+        renderer: host.renderer,
     };
     let made = written.make(&site::names(&manifest, &values, hostname)).map_err(Unfit::Host)?;
     if let Some((file, _)) = &host.over {

@@ -5,14 +5,19 @@
 //! document. What must stay true: only `load` reads files, each at most once, and only those below the
 //! project's folder; circles end; the number and size of files and of merged values is bounded.
 
+pub(super) mod dotenv;
 mod extends;
 mod include;
+mod interpolate;
+mod merge;
+mod rebase;
 
-use super::merge::{self, merge};
-use super::{FileUse, NamedFile, Text, interpolate, rebase};
+use super::model::{FileUse, NamedFile};
+use crate::diagnostic::shown;
 use crate::paths;
-use crate::yaml::{self, Node, Place, Reader, Sources, Value, shown};
-use crate::{BundlePath, Diagnostic, encoding, limits};
+use crate::yaml::{self, Node, Place, Reader, Sources, Value};
+use crate::{BundlePath, Diagnostic, Diagnostics, encoding, limits};
+use merge::merge;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -28,17 +33,67 @@ const MAX_NODES: usize = 1_000_000;
 /// Bytes of what merging copies.
 const MAX_BYTES: usize = 16 * limits::MAX_YAML_BYTES;
 
-type Env = BTreeMap<String, String>;
+/// The keys that a Compose file has at its top.
+pub(super) const KEYS: [&str; 8] =
+    ["services", "networks", "volumes", "configs", "secrets", "include", "name", "version"];
 
-pub(super) struct Loader<'a> {
-    pub(super) r: Reader,
-    load: &'a dyn Fn(&str) -> Option<Vec<u8>>,
+/// Values for interpolation.
+pub(super) type Env = BTreeMap<String, String>;
+
+/// Returns the bytes of a file, its path beginning in the project's folder.
+pub(super) type Load<'a> = dyn Fn(&str) -> Option<Vec<u8>> + 'a;
+
+/// The text of a Compose file.
+#[derive(Debug, Clone, Copy)]
+pub struct Text<'t> {
+    /// What messages call it.
+    pub file: &'t str,
+    /// The text.
+    pub text: &'t str,
+}
+
+/// The files of a project as one tree.
+pub(super) struct Loaded {
+    pub(super) root: Node,
+    /// The texts that were read, and the mistakes so far: none that stops.
+    pub(super) reader: Reader,
+    /// Every file besides those that the manifest names.
+    pub(super) files: Vec<NamedFile>,
+    /// The numbers of the texts that go over the first.
+    pub(super) overrides: Vec<usize>,
+    /// The number of the site's own text.
+    pub(super) site: Option<usize>,
+}
+
+/// Reads `texts`, later ones over earlier ones, and `over`, the site's own, over all.
+///
+/// # Errors
+/// All mistakes that keep the texts from being one tree.
+pub(super) fn load(
+    texts: &[Text<'_>],
+    over: Option<Text<'_>>,
+    env: &Env,
+    load: &Load<'_>,
+) -> Result<Loaded, Diagnostics> {
+    let mut loader = Loader::new(texts.first().map_or("", |text| text.file), load);
+    let root = loader.project(texts, over, env);
+    let Loader { r: reader, files, overrides, site, .. } = loader;
+    match root {
+        Some(root) if reader.is_clean() => Ok(Loaded { root, reader, files, overrides, site }),
+        // What lacks a value would only be found wrong again.
+        _ => Err(reader.finish(()).err().unwrap_or_default()),
+    }
+}
+
+struct Loader<'a> {
+    r: Reader,
+    load: &'a Load<'a>,
     /// The project's folder as messages name it, with `/` at the end where it has a name.
     shown_folder: String,
     /// Files that `extends` reads, by path.
     bases: HashMap<String, Option<Rc<Document>>>,
     /// Every file besides the first.
-    pub(super) files: Vec<NamedFile>,
+    files: Vec<NamedFile>,
     /// Circles of `extends` that were told.
     circles: BTreeSet<BTreeSet<(String, String)>>,
     made: usize,
@@ -47,9 +102,9 @@ pub(super) struct Loader<'a> {
     made_bytes: usize,
     bytes: usize,
     /// The numbers of the main texts after the first.
-    pub(super) overrides: Vec<usize>,
+    overrides: Vec<usize>,
     /// The number of the site's own text.
-    pub(super) site: Option<usize>,
+    site: Option<usize>,
 }
 
 /// One file: parsed and interpolated, its paths from the project's folder.
@@ -60,7 +115,7 @@ struct Document {
 }
 
 impl<'a> Loader<'a> {
-    pub(super) fn new(shown: &str, load: &'a dyn Fn(&str) -> Option<Vec<u8>>) -> Self {
+    fn new(shown: &str, load: &'a Load<'a>) -> Self {
         let folder = paths::folder(shown);
         Self {
             r: Reader::lenient(Sources::default()),
@@ -79,7 +134,7 @@ impl<'a> Loader<'a> {
     }
 
     /// All main files, later ones over earlier ones, and `over`, the site's own, over all.
-    pub(super) fn project(&mut self, texts: &[Text<'_>], over: Option<Text<'_>>, env: &Env) -> Option<Node> {
+    fn project(&mut self, texts: &[Text<'_>], over: Option<Text<'_>>, env: &Env) -> Option<Node> {
         let mut project: Option<Node> = None;
         // A file of comments, to be filled some day, says nothing yet.
         let says = |text: &Text<'_>| {

@@ -1,8 +1,14 @@
 //! The Compose model after parsing, interpolation and checking: what the installer works from.
 //! Member names follow the Compose Specification.
 
+mod config_hash;
+mod named_file;
+mod needs;
 mod resources;
 
+pub use config_hash::config_hash;
+pub use named_file::{FileUse, NamedFile};
+pub use needs::{Need, needs};
 pub use resources::{Blkio, DeviceRequest, Resources};
 
 use crate::yaml::Place;
@@ -10,6 +16,9 @@ use crate::{Platform, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+/// The name that Docker gives to an interface's name among the options of a driver.
+pub(super) const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
 
 /// A whole project. The project's name is the bundle's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

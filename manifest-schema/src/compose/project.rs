@@ -1,54 +1,66 @@
-//! The whole file (Compose Specification, "Compose file").
+//! A project from its texts: load, decode, leave out what does not start, check.
 
-use super::context::{Context, Mention, Target};
-use super::load::Loader;
-use super::model::{NetworkAttachment, Project};
-use super::{NamedFile, Parsed, Text, check, environment, files, networks, service};
-use crate::yaml::{self, Node, Place, Value, shown};
-use crate::{Diagnostics, ServiceName};
+use super::decode::context::{Context, Mention, Target};
+use super::decode::{self, check, environment};
+use super::load::{self, Text};
+use super::model::{NamedFile, Project};
+use crate::diagnostic::shown;
+use crate::yaml::{self, Node, Place, Sources, Value};
+use crate::{Diagnostic, Diagnostics, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// More services than this on one host are a mistake, and each check compares them.
-const MAX_SERVICES: usize = 1000;
+/// A Compose file, read and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed {
+    /// All files as one, interpolated, as text that Compose reads: what `docker compose config` shows.
+    pub merged: String,
+    /// The project, without what [`Parsed::left_out`] names and without configs and secrets that no
+    /// service uses.
+    pub project: Project,
+    /// Services with profiles, which are not started.
+    pub left_out: Vec<ServiceName>,
+    /// The texts that were read, so that more mistakes can be shown in them.
+    pub sources: Sources,
+    /// What is ignored or looks wrong, but does not stop anything.
+    pub warnings: Vec<Diagnostic>,
+    /// Every relative path that the services of the project need from the Compose file's folder, each
+    /// once, without a leading `./`.
+    pub files: Vec<NamedFile>,
+}
 
-pub(super) const KEYS: [&str; 8] =
-    ["services", "networks", "volumes", "configs", "secrets", "include", "name", "version"];
+/// Reads the Compose files of a project; later ones go over earlier ones (Compose Specification, "Merge and
+/// override"). All relative paths in them begin in the folder of the first. `env` holds the values for
+/// interpolation, `load` returns the bytes of a file that a Compose file names (`include`, `extends`,
+/// `env_file`), relative to that folder.
+///
+/// # Errors
+/// All mistakes of the texts, each with its place.
+pub fn parse(
+    texts: &[Text<'_>],
+    env: &BTreeMap<String, String>,
+    load: &dyn Fn(&str) -> Option<Vec<u8>>,
+) -> Result<Parsed, Diagnostics> {
+    parse_with_own(texts, None, env, load)
+}
 
-pub(super) fn parse(
+/// As [`parse`], with the site's own Compose file `over` all others. Who writes it has neither the manifest nor
+/// `.env`, and is told so.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with_own(
     texts: &[Text<'_>],
     over: Option<Text<'_>>,
     env: &BTreeMap<String, String>,
     load: &dyn Fn(&str) -> Option<Vec<u8>>,
 ) -> Result<Parsed, Diagnostics> {
-    let mut loader = Loader::new(texts.first().map_or("", |text| text.file), load);
-    let root = loader.project(texts, over, env);
-    let Loader { r, files: read, overrides, site, .. } = loader;
-    let root = match root {
-        Some(root) if r.is_clean() => root,
-        // What lacks a value would only be found wrong again.
-        _ => return Err(r.finish(()).err().unwrap_or_default()),
-    };
-    let read = read.into_iter().map(|file| Mention { file, service: None, object: None });
-    let mut context = Context {
-        r,
-        env,
-        load,
-        files: read.collect(),
-        env_files: Vec::new(),
-        label_files: Vec::new(),
-        link_aliases: Vec::new(),
-        mounted: Vec::new(),
-        references: Vec::new(),
-        broken: Vec::new(),
-        overrides,
-        site,
-        ports: Vec::new(),
-        service: String::new(),
-        services: Vec::new(),
-        items: 0,
-        env_file_bytes: 0,
-    };
-    let mut project = decode(&mut context, &root);
+    let loaded = load::load(texts, over, env, load)?;
+    let root = loaded.root;
+    let mut context = Context::new(loaded.reader, env, load);
+    (context.overrides, context.site) = (loaded.overrides, loaded.site);
+    context.files =
+        loaded.files.into_iter().map(|file| Mention { file, service: None, object: None }).collect();
+    let mut project = decode::project(&mut context, &root);
     check::references(&mut context, &project);
     let optional = optional_waits(&project);
     let active = env.get("COMPOSE_PROFILES").map_or("", String::as_str);
@@ -64,7 +76,7 @@ pub(super) fn parse(
     warn_of_unused(&mut context, &root, project.leave_out_unused());
     environment::from_files(&mut context, &mut project);
     environment::labels_from_files(&mut context, &mut project);
-    default_network(&mut project, &context.link_aliases);
+    decode::default_network(&mut project, &context.link_aliases);
     check::waits(&mut context, &project);
     check::ports(&mut context, &project);
     check::container_names(&mut context, &project);
@@ -113,86 +125,5 @@ fn warn_of_unused(context: &mut Context<'_>, root: &Node, (configs, secrets): (V
                 format!("no service that is started uses the {word} `{}`; it is left out", shown(&key.text));
             context.r.warn(key, message, "delete it, or name it in a service");
         }
-    }
-}
-
-fn decode(context: &mut Context<'_>, root: &Node) -> Project {
-    let mut project = Project::default();
-    for (key, node) in context.r.map("the Compose file", root) {
-        match key.text.as_str() {
-            "services" => services(context, node, &mut project),
-            "networks" => project.networks = networks::decode(context, node),
-            "volumes" => project.volumes = files::volumes(context, node),
-            "configs" => project.configs = files::objects(context, node, Target::Config),
-            "secrets" => project.secrets = files::objects(context, node, Target::Secret),
-            "name" => {
-                let bundle = context.env.get("COMPOSE_PROJECT_NAME");
-                if bundle.is_none() || node.text() != bundle.map(String::as_str) {
-                    context.ignored(key, "the project is named by the manifest");
-                }
-            }
-            "version" => context.ignored(key, "it has no meaning any more; delete it"),
-            "models" => context.unsupported(key, "delete it"),
-            _ => context.r.unknown_key(key, "the Compose file", &KEYS),
-        }
-    }
-    let empty = root.get("services").is_none_or(|node| match &node.value {
-        Value::Map(entries) => entries.is_empty(),
-        other => matches!(other, Value::Null),
-    });
-    if empty && matches!(root.value, Value::Map(_)) {
-        context.r.error(
-            root,
-            "the Compose file has no services",
-            "add `services:` with at least one service",
-        );
-    }
-    project
-}
-
-fn services(context: &mut Context<'_>, node: &Node, project: &mut Project) {
-    let entries = context.r.names("services", node);
-    if entries.len() > MAX_SERVICES {
-        let message = format!("{} services; at most {MAX_SERVICES} are read", entries.len());
-        context.r.error(node, message, "split the product into several bundles");
-        return;
-    }
-    context.services = entries.iter().map(|(key, _)| key.text.clone()).collect();
-    for (key, service) in entries {
-        let name = match key.text.parse::<ServiceName>() {
-            Ok(name) => name,
-            Err(error) => {
-                context.r.error_bare(key, error.to_string());
-                continue;
-            }
-        };
-        if !matches!(service.value, Value::Map(_)) {
-            let message =
-                format!("expected a map for service `{}`, found {}", shown(&key.text), service.kind());
-            context.r.error(key, message, "write its keys below it, indented: `image: acme/api:2.4.0`");
-            continue;
-        }
-        let decoded = service::decode(context, key, service);
-        project.services.insert(name, decoded);
-    }
-}
-
-/// Services that name no network share `default`; names that `links` give hold on all networks.
-fn default_network(project: &mut Project, aliases: &[(String, String)]) {
-    for service in project.services.values_mut() {
-        if service.networks.is_empty() && service.network_mode.is_none() {
-            service.networks.insert("default".to_owned(), NetworkAttachment::default());
-        }
-    }
-    for (name, alias) in aliases {
-        let target = name.parse::<ServiceName>().ok().and_then(|name| project.services.get_mut(&name));
-        for attachment in target.into_iter().flat_map(|service| service.networks.values_mut()) {
-            if !attachment.aliases.contains(alias) {
-                attachment.aliases.push(alias.clone());
-            }
-        }
-    }
-    if project.services.values().any(|service| service.networks.contains_key("default")) {
-        project.networks.entry("default".to_owned()).or_default();
     }
 }

@@ -2,7 +2,8 @@
 
 use super::model::*;
 use super::*;
-use crate::ServiceName;
+use crate::{Diagnostics, ServiceName};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(super) fn read(text: &str) -> Parsed {
@@ -238,11 +239,13 @@ fn dependencies_and_health() {
         })
     );
     assert_eq!(named("d").depends_on.len(), 2);
-    let waves: Vec<Vec<String>> = start_order(&parsed.project)
-        .iter()
-        .map(|wave| wave.iter().map(ToString::to_string).collect())
-        .collect();
-    assert_eq!(waves, [words(&["c"]), words(&["b"]), words(&["a"]), words(&["d"])]);
+    let services: Vec<&ServiceName> = parsed.project.services.keys().collect();
+    let position = |name: &ServiceName| services.iter().position(|other| *other == name).unwrap();
+    let needs: Vec<Vec<usize>> =
+        parsed.project.services.values().map(|one| one.depends_on.keys().map(position).collect()).collect();
+    let order: Vec<&str> =
+        crate::order::ordered(&needs).order.iter().map(|at| services[*at].as_str()).collect();
+    assert_eq!(order, ["c", "b", "a", "d"]);
     for (keys, disabled) in [
         ("{ disable: true }", true),
         ("{ test: [NONE] }", true),

@@ -6,8 +6,8 @@
 
 use super::hidden::{self, Line};
 use super::{Variable, VariableKind};
-use crate::site::Values;
-use crate::yaml::{self, Key, Node, Place, Value as YamlValue, nearest};
+use crate::diagnostic::{nearest, shown};
+use crate::yaml::{self, Key, Node, Place, Value as YamlValue};
 use crate::{Diagnostic, Diagnostics, render};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -17,6 +17,9 @@ const OPTION: &str = "--set";
 
 /// Most names of variables that a hint lists.
 const MAX_NAMES: usize = 12;
+
+/// Answers by variable.
+pub type Values = BTreeMap<String, Value>;
 
 /// Answers that were given for this run, and where.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -153,7 +156,7 @@ impl Given {
                         format!("variables of this bundle: {}{more}", names.join(", "))
                     }
                 };
-                self.mistake(name, format!("`{}` is not a variable", yaml::shown(name)), None).hint(hint)
+                self.mistake(name, format!("`{}` is not a variable", shown(name)), None).hint(hint)
             })
             .collect()
     }

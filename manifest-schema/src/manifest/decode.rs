@@ -5,8 +5,9 @@ use super::{
     ArtifactFrom, ArtifactSpec, ConfigSpec, ImageSource, MANIFEST_VERSION, Manifest, RequiresSpec, SeedSpec,
     SourceSpec, variables,
 };
-use crate::compose::quantity;
-use crate::yaml::{self, Key, Node, Reader, Sources, Value, nearest};
+use crate::diagnostic::{nearest, shown};
+use crate::quantity;
+use crate::yaml::{self, Key, Node, Reader, Sources, Value};
 use crate::{BundlePath, Diagnostic, Diagnostics, ImageRef, Platform};
 use std::collections::BTreeMap;
 
@@ -128,7 +129,7 @@ fn release_version(text: &str) -> Result<String, String> {
     if !text.bytes().all(good) || !text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()) {
         return Err(format!(
             "`{}` may hold only letters, digits, `.`, `_`, `-` and `+`, and starts with a letter or digit",
-            yaml::shown(text)
+            shown(text)
         ));
     }
     Ok(text.to_owned())
@@ -265,9 +266,7 @@ fn seed_specs(r: &mut Reader, node: &Node) -> Vec<SeedSpec> {
         let _: Option<crate::ServiceName> = key
             .text
             .parse()
-            .map_err(|_| {
-                r.error_bare(key, format!("`{}` is not a valid volume name", yaml::shown(&key.text)))
-            })
+            .map_err(|_| r.error_bare(key, format!("`{}` is not a valid volume name", shown(&key.text))))
             .ok();
         for (inner, node) in r.map(&key.text, node) {
             match inner.text.as_str() {
@@ -306,7 +305,7 @@ fn engine_version(text: &str) -> Result<String, String> {
     let numbers = version.split('.').collect::<Vec<_>>();
     let good = |part: &&str| !part.is_empty() && part.len() <= 6 && part.bytes().all(|b| b.is_ascii_digit());
     if numbers.len() > 3 || !numbers.iter().all(good) {
-        return Err(format!("`{}` is not a lowest version; write it like \">=20.10\"", yaml::shown(text)));
+        return Err(format!("`{}` is not a lowest version; write it like \">=20.10\"", shown(text)));
     }
     Ok(version.to_owned())
 }
@@ -331,7 +330,7 @@ fn platforms(r: &mut Reader, node: &Node) -> Vec<Platform> {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known architectures: {}", ARCHITECTURES.join(", ")),
             };
-            r.error(item, format!("`{}` is not a known architecture", yaml::shown(&text)), hint);
+            r.error(item, format!("`{}` is not a known architecture", shown(&text)), hint);
             continue;
         };
         if platforms.contains(&platform) {

@@ -4,6 +4,7 @@
 //! never repeated in a message.
 
 use super::{Variable, VariableKind};
+use crate::diagnostic::shown;
 use crate::yaml;
 use regex_lite::Regex;
 use serde_json::Value;
@@ -100,7 +101,7 @@ impl Variable {
             _ => None,
         };
         let found = || match (&text, self.kind) {
-            (Some(text), kind) if kind != VariableKind::Secret => format!("`{}`", yaml::shown(text)),
+            (Some(text), kind) if kind != VariableKind::Secret => format!("`{}`", shown(text)),
             (Some(_), _) => "the given value".to_owned(),
             (None, _) => json_kind(value).to_owned(),
         };
@@ -118,7 +119,7 @@ impl Variable {
             let octal = yaml::int(text).map(|octal| format!(", or {octal} where it was meant in octal"));
             return Err(format!(
                 "`{}` has a leading zero: write {digits}{}",
-                yaml::shown(text),
+                shown(text),
                 octal.filter(|_| self.kind == VariableKind::Int).unwrap_or_default()
             ));
         }
@@ -207,7 +208,7 @@ fn flow(text: &str, open: char, close: char) -> bool {
 fn from_flow(text: &str) -> Result<Value, String> {
     let node = yaml::parse("", text.trim()).map_err(|mistake| {
         let hint = mistake.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("`{}` is {}{hint}", yaml::shown(text), mistake.message)
+        format!("`{}` is {}{hint}", shown(text), mistake.message)
     })?;
     Ok(node.to_json())
 }

@@ -5,7 +5,7 @@
 //! argument later, a git reference for example, can never be taken for one of its options.
 
 use crate::ImageRef;
-use crate::yaml::nearest;
+use crate::diagnostic::nearest;
 
 /// Where an image lies, in the words of skopeo's transports.
 #[derive(Debug, Clone, PartialEq, Eq)]

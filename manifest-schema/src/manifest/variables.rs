@@ -4,8 +4,9 @@
 //! pattern; all that is missing or wrong is told at once; a secret is never repeated in a message,
 //! and never stands in a manifest.
 
+use crate::diagnostic::{nearest, shown};
 use crate::render;
-use crate::yaml::{self, Key, Node, Reader, Value as YamlValue, nearest};
+use crate::yaml::{Key, Node, Reader, Value as YamlValue};
 use regex_lite::Regex;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -146,17 +147,9 @@ fn check_conditions(r: &mut Reader, node: &Node, variables: &BTreeMap<String, Va
                 Ok(names) => {
                     for name in names.iter().filter(|name| !above.contains(&name.as_str())) {
                         let message = if variables.contains_key(name) {
-                            format!(
-                                "`when` of `{}` uses `{}`, which is asked later",
-                                key.text,
-                                yaml::shown(name)
-                            )
+                            format!("`when` of `{}` uses `{}`, which is asked later", key.text, shown(name))
                         } else {
-                            format!(
-                                "`when` of `{}` uses `{}`, which is no variable",
-                                key.text,
-                                yaml::shown(name)
-                            )
+                            format!("`when` of `{}` uses `{}`, which is no variable", key.text, shown(name))
                         };
                         let hint = match nearest(name, above.iter().copied()) {
                             Some(near) => format!("did you mean `{near}`?"),
@@ -175,7 +168,7 @@ fn check_name(r: &mut Reader, key: &Key) {
     let name = &key.text;
     let start = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     if !start || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-        let message = format!("`{}` cannot be the name of a variable", yaml::shown(name));
+        let message = format!("`{}` cannot be the name of a variable", shown(name));
         r.error(key, message, "use letters, digits and `_`, and start with a letter");
     } else if RESERVED.contains(&name.as_str()) {
         let message =
@@ -272,11 +265,7 @@ fn choices(r: &mut Reader, node: &Node) -> Vec<String> {
             continue;
         };
         if choices.contains(&text) {
-            r.error(
-                item,
-                format!("the choice `{}` is written twice", yaml::shown(&text)),
-                "keep one of them",
-            );
+            r.error(item, format!("the choice `{}` is written twice", shown(&text)), "keep one of them");
         } else {
             choices.push(text);
         }
@@ -306,7 +295,7 @@ fn kind_of(r: &mut Reader, node: &Node) -> Option<VariableKind> {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known types: {}", words.join(", ")),
         };
-        r.error(node, format!("`{}` is not a type of variable", yaml::shown(&word)), hint);
+        r.error(node, format!("`{}` is not a type of variable", shown(&word)), hint);
     }
     found
 }

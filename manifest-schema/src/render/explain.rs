@@ -1,8 +1,7 @@
 //! What is said of a template that cannot be rendered: the fact, its place, and what to write instead.
 
-use super::bounds;
 use super::{FUNCTIONS, NO_VALUE, RECURSION_LIMIT};
-use crate::yaml::{nearest, shown};
+use crate::diagnostic::{nearest, shown};
 use crate::{Diagnostic, limits};
 use minijinja::ErrorKind;
 use serde_json::{Map, Value};
@@ -54,16 +53,17 @@ pub(super) const FILTERS: [&str; 42] = [
     "count",
 ];
 
-/// `range` is where the error lies in `text`.
 pub(super) fn explain(
     file: &str,
     text: &str,
     values: &Map<String, Value>,
     error: &minijinja::Error,
-    range: Option<Range<usize>>,
 ) -> Diagnostic {
     let undefined_here = matches!(error.kind(), ErrorKind::UndefinedError);
-    let range = range.map(|range| whole(text, &range, undefined_here)..range.end);
+    let whole = error.range().map(|range| whole(text, &range, undefined_here)..range.end);
+    let operand = operand(text, error, whole.as_ref());
+    let nothing_to_use = operand.is_some();
+    let range = operand.or(whole);
     let expression = range.clone().and_then(|range| text.get(range)).unwrap_or_default();
     let detail = || {
         let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
@@ -71,20 +71,12 @@ pub(super) fn explain(
     };
     let (message, hint) = match error.kind() {
         ErrorKind::UndefinedError => undefined(expression, values),
+        _ if nothing_to_use => undefined(expression, values),
         ErrorKind::InvalidOperation if error.detail() == Some(NO_VALUE) => {
             let shown = shown(expression);
             let hint =
                 format!("write `{{% if {shown} is not none %}}` around it, or `{{{{ {shown} or '' }}}}`");
             (format!("`{shown}` {NO_VALUE}: it is `none` with these answers"), Some(hint))
-        }
-        ErrorKind::InvalidOperation
-            if error.detail().is_some_and(|detail| {
-                [bounds::TOO_LARGE, bounds::TOO_MUCH, bounds::TOO_DEEP].contains(&detail)
-            }) =>
-        {
-            let hint = "look for a loop in which a value doubles, or a number that is too large; what is long is best \
-                        written piece by piece, and not gathered in a variable";
-            (error.detail().unwrap_or_default().to_owned(), Some(hint.to_owned()))
         }
         ErrorKind::SyntaxError => (
             format!("not a valid template: {}", detail()),
@@ -134,7 +126,37 @@ pub(super) fn explain(
         diagnostic = diagnostic.hint(hint);
     }
     let Some(line) = error.line() else { return diagnostic };
+    // An operand may stand on a later line than its operator.
+    let line = match &range {
+        Some(range) if nothing_to_use => {
+            text.get(..range.start).map_or(line, |before| before.matches('\n').count() + 1)
+        }
+        _ => line,
+    };
     diagnostic.at(text, line, column(text, line, range))
+}
+
+/// Where the operand without a value stands, after others: the engine gives the place of the whole expression, or its
+/// line, and the operand's name.
+fn operand(text: &str, error: &minijinja::Error, whole: Option<&Range<usize>>) -> Option<Range<usize>> {
+    let (before, _) = error.detail()?.split_once("` is undefined")?;
+    let (_, name) = before.rsplit_once('`')?;
+    let begin = match whole {
+        Some(whole) => whole.start,
+        None => match error.line()?.checked_sub(2) {
+            Some(newline) => text.match_indices('\n').nth(newline)?.0,
+            None => 0,
+        },
+    };
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    text.get(begin..whole.map_or(text.len(), |whole| whole.end))?
+        .match_indices(name)
+        .map(|(at, _)| begin + at..begin + at + name.len())
+        .find(|at| {
+            let ends = text.get(at.end..).is_some_and(|rest| !rest.starts_with(is_part));
+            ends && text.get(..at.start).is_some_and(|before| !before.ends_with(is_part))
+        })
+        .filter(|at| at.start > begin)
 }
 
 /// Where an expression begins: the engine's place of `a.b.c` begins at `.c`, and that of an operand

@@ -2,7 +2,7 @@
 //! to carry and the site has it; variables, so that a slip shows in branches that are not taken today, too.
 
 use super::{MAX_CHAIN, syntax};
-use crate::yaml::{nearest, shown as short};
+use crate::diagnostic::{nearest, shown as short};
 use crate::{BundlePath, Diagnostic, Diagnostics, limits, paths};
 use minijinja::machinery::{Span, Token, tokenize};
 use serde_json::{Map, Value};

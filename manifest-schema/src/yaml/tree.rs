@@ -4,8 +4,9 @@
 //! the heap), alias bombs (each alias is charged with every node and byte it copies), a node that
 //! contains itself (an alias to an anchor that is still open is refused), huge scalars.
 
-use super::{Key, Merging, Node, Place, Sources, Value, scalar, shown};
-use crate::render::RENDERED;
+use super::RENDERED;
+use super::{Key, Merging, Node, Place, Sources, Value, scalar};
+use crate::diagnostic::shown;
 use crate::{Diagnostic, limits};
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 use std::borrow::Cow;

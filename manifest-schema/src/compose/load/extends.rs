@@ -1,10 +1,11 @@
 //! `extends`: a service from another one, of the same file or of another (Compose Specification, "extends").
 
+use super::merge::{self, merge};
 use super::{Document, Env, Loader, MAX_CHAIN};
-use crate::compose::FileUse;
-use crate::compose::merge::{self, merge};
+use crate::compose::model::FileUse;
+use crate::diagnostic::{nearest, shown};
 use crate::paths;
-use crate::yaml::{Node, Place, Value, nearest, shown};
+use crate::yaml::{Node, Place, Value};
 use std::rc::Rc;
 
 impl Loader<'_> {

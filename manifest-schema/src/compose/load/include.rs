@@ -1,10 +1,9 @@
 //! `include`: other files as projects of their own (Compose Specification, "include").
 
-use super::{Env, Loader, MAX_CHAIN};
-use crate::compose::merge;
-use crate::compose::project::KEYS as TOP_KEYS;
-use crate::compose::{FileUse, dotenv};
-use crate::yaml::{Key, Node, Place, Value, shown};
+use super::{Env, KEYS, Loader, MAX_CHAIN, dotenv, merge};
+use crate::compose::model::FileUse;
+use crate::diagnostic::shown;
+use crate::yaml::{Key, Node, Place, Value};
 use crate::{BundlePath, paths};
 use std::collections::HashMap;
 
@@ -109,8 +108,8 @@ impl Loader<'_> {
     /// Keys at the top that mean nothing: what stands below them would be lost in silence.
     fn refuse_unknown(&mut self, included: &Node) {
         for (key, _) in self.r.map("the Compose file", included) {
-            if !TOP_KEYS.contains(&key.text.as_str()) {
-                self.r.unknown_key(key, "the Compose file", &TOP_KEYS);
+            if !KEYS.contains(&key.text.as_str()) {
+                self.r.unknown_key(key, "the Compose file", &KEYS);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What only newer engines can do: a bundle that uses it has to say so, so that an older host is refused
 //! before anything is changed.
 
-use super::model::{MountSource, Project, Service};
+use super::{INTERFACE_NAME, MountSource, Project, Service};
 use crate::ServiceName;
 
 /// A key that needs a newer engine.
@@ -42,7 +42,7 @@ fn of(service: &Service) -> Vec<(&'static str, (u32, u32))> {
         if attachment.gw_priority.is_some() {
             found.push(("`gw_priority`", (28, 0)));
         }
-        if attachment.driver_opts.contains_key(super::networks::INTERFACE_NAME) {
+        if attachment.driver_opts.contains_key(INTERFACE_NAME) {
             found.push(("`interface_name`", (28, 0)));
         }
     }

@@ -1,9 +1,12 @@
 //! `volumes`, `volumes_from` and `tmpfs` of a service (Compose Specification, services, "volumes").
 
-use super::context::{Context, Target, normal};
-use super::model::{Mount, MountSource, Service};
-use super::{FileUse, quantity};
-use crate::yaml::{Node, Value, shown};
+use super::context::{Context, Target};
+use crate::compose::model::FileUse;
+use crate::compose::model::{Mount, MountSource, Service};
+use crate::diagnostic::shown;
+use crate::paths::normal;
+use crate::quantity;
+use crate::yaml::{Node, Value};
 use std::collections::BTreeMap;
 
 const PROPAGATION: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];

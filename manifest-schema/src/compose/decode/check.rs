@@ -1,14 +1,13 @@
 //! What can be seen only when the whole file is read: references, ports, names, circles.
 
 use super::context::{Context, MountedFile, PublishedPort, Target};
-use super::model::{Condition, FileMount, HealthCheck, Project, Service};
-use super::order;
-use crate::ServiceName;
-use crate::yaml::{nearest, shown};
+use crate::compose::model::{Condition, FileMount, HealthCheck, Project, Service};
+use crate::diagnostic::{nearest, shown};
+use crate::{ServiceName, order};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Every name that a service uses exists.
-pub(super) fn references(context: &mut Context<'_>, project: &Project) {
+pub(in crate::compose) fn references(context: &mut Context<'_>, project: &Project) {
     let services: BTreeSet<&str> = project.services.keys().map(ServiceName::as_str).collect();
     // `default` is made when a service uses it.
     let networks: BTreeSet<&str> = project.networks.keys().map(String::as_str).chain(["default"]).collect();
@@ -56,7 +55,7 @@ pub(super) fn references(context: &mut Context<'_>, project: &Project) {
 }
 
 /// What services wait for can happen.
-pub(super) fn waits(context: &mut Context<'_>, project: &Project) {
+pub(in crate::compose) fn waits(context: &mut Context<'_>, project: &Project) {
     for (name, service) in &project.services {
         healthy_without_check(context, project, name, service);
     }
@@ -91,7 +90,7 @@ fn healthy_without_check(
 }
 
 /// No port of the host is published twice.
-pub(super) fn ports(context: &mut Context<'_>, project: &Project) {
+pub(in crate::compose) fn ports(context: &mut Context<'_>, project: &Project) {
     let ports = std::mem::take(&mut context.ports);
     let mut by_number: HashMap<(u16, &str), Vec<&PublishedPort>> = HashMap::new();
     for entry in ports.iter().filter(|entry| is_kept(project, &entry.service)) {
@@ -134,7 +133,7 @@ fn is_kept(project: &Project, name: &str) -> bool {
 }
 
 /// Several containers of one service share neither a port of the host, nor a name, nor an address.
-pub(super) fn replicas(context: &mut Context<'_>, project: &Project) {
+pub(in crate::compose) fn replicas(context: &mut Context<'_>, project: &Project) {
     for (name, service) in project.services.iter().filter(|(_, service)| service.containers() > 1) {
         let count = service.containers();
         let place = service.place.line();
@@ -159,7 +158,7 @@ pub(super) fn replicas(context: &mut Context<'_>, project: &Project) {
 }
 
 /// No two containers have the same name.
-pub(super) fn container_names(context: &mut Context<'_>, project: &Project) {
+pub(in crate::compose) fn container_names(context: &mut Context<'_>, project: &Project) {
     let own = context.env.get("COMPOSE_PROJECT_NAME");
     let mut names: BTreeMap<String, &ServiceName> = BTreeMap::new();
     if let Some(own) = own {
@@ -179,7 +178,7 @@ pub(super) fn container_names(context: &mut Context<'_>, project: &Project) {
 }
 
 /// No two things are mounted at one place of a container.
-pub(super) fn mount_points(context: &mut Context<'_>, project: &Project) {
+pub(in crate::compose) fn mount_points(context: &mut Context<'_>, project: &Project) {
     for (name, service) in &project.services {
         let mut seen = BTreeSet::new();
         let volumes = service.mounts.iter().map(|mount| &mount.target);
@@ -194,7 +193,7 @@ pub(super) fn mount_points(context: &mut Context<'_>, project: &Project) {
 }
 
 /// A config or secret is one file on the host, with one owner and one mode.
-pub(super) fn mounted_files(context: &mut Context<'_>, project: &Project) {
+pub(in crate::compose) fn mounted_files(context: &mut Context<'_>, project: &Project) {
     let mounted = std::mem::take(&mut context.mounted);
     let mut first: HashMap<(&str, &str), &MountedFile> = HashMap::new();
     for entry in mounted.iter().filter(|entry| is_kept(project, &entry.service)) {
@@ -227,11 +226,18 @@ fn owner_and_mode(mount: &FileMount) -> (&str, &str, u32) {
 }
 
 /// No service waits for itself.
-pub(super) fn cycles(context: &mut Context<'_>, project: &Project) {
-    if let Some(circle) = order::circle(project) {
-        let first = circle.first().and_then(|name| project.services.get(*name));
-        let place = first.map(|service| service.place.line()).unwrap_or_default();
-        let names: Vec<&str> = circle.iter().map(|name| name.as_str()).collect();
+pub(in crate::compose) fn cycles(context: &mut Context<'_>, project: &Project) {
+    let services: Vec<(&ServiceName, &Service)> = project.services.iter().collect();
+    let position = |name: &ServiceName| services.binary_search_by(|(other, _)| (*other).cmp(name)).ok();
+    let needs: Vec<Vec<usize>> = services
+        .iter()
+        .map(|(_, service)| service.depends_on.keys().filter_map(position).collect())
+        .collect();
+    let circle = order::circle(&needs, &order::ordered(&needs).stuck);
+    let circle: Vec<_> = circle.into_iter().filter_map(|at| services.get(at)).collect();
+    if let Some((_, first)) = circle.first() {
+        let place = first.place.line();
+        let names: Vec<&str> = circle.iter().map(|(name, _)| name.as_str()).collect();
         let message = format!("services wait for each other in a circle: {}", names.join(" → "));
         context.r.error(&place, message, "delete one `depends_on`");
     }

@@ -1,15 +1,19 @@
 //! What the readers of a Compose file share: the collector of mistakes, the values for
 //! interpolation, and what was named where, so that references are checked when all is read.
 
-use super::model::{FileMount, Port};
-use super::{FileUse, NamedFile, words};
+use super::words;
 use crate::BundlePath;
-use crate::yaml::{Node, Place, Reader, Value, shown};
+use crate::compose::load::{Env, Load};
+use crate::compose::model::{FileMount, Port};
+use crate::compose::model::{FileUse, NamedFile};
+use crate::diagnostic::shown;
+use crate::paths::normal;
+use crate::yaml::{Node, Place, Reader, Value};
 use std::collections::BTreeMap;
 
 /// What a service refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Target {
+pub(in crate::compose) enum Target {
     Service,
     Network,
     Volume,
@@ -19,96 +23,118 @@ pub(super) enum Target {
 
 /// One reference, with its place.
 #[derive(Debug)]
-pub(super) struct Reference {
-    pub(super) target: Target,
-    pub(super) name: String,
+pub(in crate::compose) struct Reference {
+    pub(in crate::compose) target: Target,
+    pub(in crate::compose) name: String,
     /// The service that refers.
-    pub(super) from: String,
-    pub(super) place: Place,
+    pub(in crate::compose) from: String,
+    pub(in crate::compose) place: Place,
     /// `depends_on` with `required: false`: it need not exist.
-    pub(super) optional: bool,
+    pub(in crate::compose) optional: bool,
 }
 
 /// One published port, with its place.
 #[derive(Debug)]
-pub(super) struct PublishedPort {
-    pub(super) port: Port,
-    pub(super) service: String,
-    pub(super) place: Place,
+pub(in crate::compose) struct PublishedPort {
+    pub(in crate::compose) port: Port,
+    pub(in crate::compose) service: String,
+    pub(in crate::compose) place: Place,
 }
 
 /// One config or secret of a service, with its place.
 #[derive(Debug)]
-pub(super) struct MountedFile {
-    pub(super) kind: Target,
-    pub(super) mount: FileMount,
-    pub(super) service: String,
-    pub(super) place: Place,
+pub(in crate::compose) struct MountedFile {
+    pub(in crate::compose) kind: Target,
+    pub(in crate::compose) mount: FileMount,
+    pub(in crate::compose) service: String,
+    pub(in crate::compose) place: Place,
 }
 
 /// One mention of a file.
 #[derive(Debug)]
-pub(super) struct Mention {
-    pub(super) file: NamedFile,
+pub(in crate::compose) struct Mention {
+    pub(in crate::compose) file: NamedFile,
     /// The service that needs it; `None`: the object below.
-    pub(super) service: Option<String>,
+    pub(in crate::compose) service: Option<String>,
     /// The top-level config or secret that it is.
-    pub(super) object: Option<(Target, String)>,
+    pub(in crate::compose) object: Option<(Target, String)>,
 }
 
 /// Ports, mounts, files and the like of one project: past this a file is a mistake, and each check
 /// compares them with each other.
-pub(super) const MAX_ITEMS: usize = 10_000;
+pub(in crate::compose) const MAX_ITEMS: usize = 10_000;
 
 /// Bytes of all env files of one project.
-pub(super) const MAX_ENV_FILE_BYTES: usize = 4 * crate::limits::MAX_YAML_BYTES;
+pub(in crate::compose) const MAX_ENV_FILE_BYTES: usize = 4 * crate::limits::MAX_YAML_BYTES;
 
-pub(super) struct Context<'a> {
-    pub(super) r: Reader,
-    pub(super) env: &'a BTreeMap<String, String>,
-    pub(super) load: &'a dyn Fn(&str) -> Option<Vec<u8>>,
-    pub(super) files: Vec<Mention>,
+pub(in crate::compose) struct Context<'a> {
+    pub(in crate::compose) r: Reader,
+    pub(in crate::compose) env: &'a Env,
+    pub(in crate::compose) load: &'a Load<'a>,
+    pub(in crate::compose) files: Vec<Mention>,
     /// `env_file` of each service that has one.
-    pub(super) env_files: Vec<(String, Node)>,
+    pub(in crate::compose) env_files: Vec<(String, Node)>,
     /// Services and further names that `links` give them.
-    pub(super) link_aliases: Vec<(String, String)>,
+    pub(in crate::compose) link_aliases: Vec<(String, String)>,
     /// `label_file` of each service that has one.
-    pub(super) label_files: Vec<(String, Node)>,
-    pub(super) mounted: Vec<MountedFile>,
-    pub(super) references: Vec<Reference>,
+    pub(in crate::compose) label_files: Vec<(String, Node)>,
+    pub(in crate::compose) mounted: Vec<MountedFile>,
+    pub(in crate::compose) references: Vec<Reference>,
     /// Configs and secrets that are declared, with a mistake that was told.
-    pub(super) broken: Vec<(Target, String)>,
+    pub(in crate::compose) broken: Vec<(Target, String)>,
     /// The numbers of the texts that go over the first.
-    pub(super) overrides: Vec<usize>,
+    pub(in crate::compose) overrides: Vec<usize>,
     /// The number of the site's own text, which has no manifest beside it.
-    pub(super) site: Option<usize>,
-    pub(super) ports: Vec<PublishedPort>,
+    pub(in crate::compose) site: Option<usize>,
+    pub(in crate::compose) ports: Vec<PublishedPort>,
     /// The service being read.
-    pub(super) service: String,
+    pub(in crate::compose) service: String,
     /// The names of all services.
-    pub(super) services: Vec<String>,
+    pub(in crate::compose) services: Vec<String>,
     /// Items counted against [`MAX_ITEMS`].
-    pub(super) items: usize,
+    pub(in crate::compose) items: usize,
     /// Bytes of env files read so far.
-    pub(super) env_file_bytes: usize,
+    pub(in crate::compose) env_file_bytes: usize,
 }
 
 /// `KEY=value` or `KEY` with its place.
-pub(super) struct Pair {
-    pub(super) key: String,
-    pub(super) value: Option<String>,
-    pub(super) place: Place,
+pub(in crate::compose) struct Pair {
+    pub(in crate::compose) key: String,
+    pub(in crate::compose) value: Option<String>,
+    pub(in crate::compose) place: Place,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    pub(in crate::compose) const fn new(r: Reader, env: &'a Env, load: &'a Load<'a>) -> Self {
+        Self {
+            r,
+            env,
+            load,
+            files: Vec::new(),
+            env_files: Vec::new(),
+            link_aliases: Vec::new(),
+            label_files: Vec::new(),
+            mounted: Vec::new(),
+            references: Vec::new(),
+            broken: Vec::new(),
+            overrides: Vec::new(),
+            site: None,
+            ports: Vec::new(),
+            service: String::new(),
+            services: Vec::new(),
+            items: 0,
+            env_file_bytes: 0,
+        }
+    }
+
     /// Notes that the service being read refers to something.
-    pub(super) fn refer(&mut self, target: Target, name: &str, place: Place) {
+    pub(in crate::compose) fn refer(&mut self, target: Target, name: &str, place: Place) {
         let from = self.service.clone();
         self.references.push(Reference { target, name: name.to_owned(), from, place, optional: false });
     }
 
     /// Notes that the service being read waits for another, where that is there.
-    pub(super) fn refer_to_optional(&mut self, name: &str, place: Place) {
+    pub(in crate::compose) fn refer_to_optional(&mut self, name: &str, place: Place) {
         self.refer(Target::Service, name, place);
         if let Some(reference) = self.references.last_mut() {
             reference.optional = true;
@@ -116,7 +142,7 @@ impl Context<'_> {
     }
 
     /// Counts `count` more ports, mounts or files; false when there are too many.
-    pub(super) fn count(&mut self, count: usize, node: &Node) -> bool {
+    pub(in crate::compose) fn count(&mut self, count: usize, node: &Node) -> bool {
         let before = self.items;
         self.items = before.saturating_add(count);
         if before <= MAX_ITEMS && self.items > MAX_ITEMS {
@@ -127,7 +153,7 @@ impl Context<'_> {
     }
 
     /// A command: a list, or a text that is split as Compose splits it.
-    pub(super) fn command(&mut self, what: &str, node: &Node) -> Option<Vec<String>> {
+    pub(in crate::compose) fn command(&mut self, what: &str, node: &Node) -> Option<Vec<String>> {
         match &node.value {
             Value::Null => None,
             Value::Seq(_) => Some(self.r.strings(what, node, false)),
@@ -142,7 +168,7 @@ impl Context<'_> {
 
     /// A path below the Compose file's folder; it is noted as needed by the service being read, or by
     /// the top-level `object`.
-    pub(super) fn relative_file(
+    pub(in crate::compose) fn relative_file(
         &mut self,
         what: &str,
         text: &str,
@@ -174,7 +200,7 @@ impl Context<'_> {
     }
 
     /// A map `KEY: value` or a list `KEY=value`.
-    pub(super) fn pairs(&mut self, what: &str, node: &Node) -> Vec<Pair> {
+    pub(in crate::compose) fn pairs(&mut self, what: &str, node: &Node) -> Vec<Pair> {
         let mut pairs = Vec::new();
         if matches!(node.value, Value::Seq(_)) {
             for item in self.r.list(what, node) {
@@ -201,24 +227,17 @@ impl Context<'_> {
     }
 
     /// The same as a map, where a missing value is an empty one.
-    pub(super) fn string_map(&mut self, what: &str, node: &Node) -> BTreeMap<String, String> {
+    pub(in crate::compose) fn string_map(&mut self, what: &str, node: &Node) -> BTreeMap<String, String> {
         self.pairs(what, node).into_iter().map(|pair| (pair.key, pair.value.unwrap_or_default())).collect()
     }
 
     /// Records that a key is known but not carried.
-    pub(super) fn unsupported(&mut self, key: &crate::yaml::Key, hint: &str) {
+    pub(in crate::compose) fn unsupported(&mut self, key: &crate::yaml::Key, hint: &str) {
         self.r.error(key, format!("`{}` is not supported", shown(&key.text)), hint);
     }
 
     /// Records that a key is known and makes no difference here.
-    pub(super) fn ignored(&mut self, key: &crate::yaml::Key, why: &str) {
+    pub(in crate::compose) fn ignored(&mut self, key: &crate::yaml::Key, why: &str) {
         self.r.warn(key, format!("`{}` is ignored", shown(&key.text)), why);
     }
-}
-
-/// A path without `./` in front, `/./` inside and `/` at the end.
-pub(super) fn normal(text: &str) -> String {
-    let absolute = text.starts_with('/');
-    let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    if absolute { format!("/{}", parts.join("/")) } else { parts.join("/") }
 }

@@ -2,9 +2,10 @@
 //! "gpus", "blkio_config"; "deploy", "devices").
 
 use super::context::Context;
-use super::model::{Blkio, DeviceRequest};
-use super::quantity;
-use crate::yaml::{Node, Value, shown};
+use crate::compose::model::{Blkio, DeviceRequest};
+use crate::diagnostic::shown;
+use crate::quantity;
+use crate::yaml::{Node, Value};
 use std::collections::BTreeMap;
 
 /// `devices`: `host[:container[:permissions]]`, or the same as a map.

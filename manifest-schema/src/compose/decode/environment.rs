@@ -2,9 +2,11 @@
 //! "env_file"): files first, in order, then the service's own values.
 
 use super::context::{Context, MAX_ENV_FILE_BYTES};
-use super::model::Project;
-use super::{FileUse, dotenv};
-use crate::yaml::{Node, Value, shown};
+use crate::compose::load::dotenv;
+use crate::compose::model::FileUse;
+use crate::compose::model::Project;
+use crate::diagnostic::shown;
+use crate::yaml::{Node, Value};
 use crate::{BundlePath, ServiceName, encoding};
 use std::collections::BTreeMap;
 
@@ -33,7 +35,7 @@ pub(super) fn decode(context: &mut Context<'_>, environment: Option<&Node>) -> B
 
 /// The files' values, for what a service does not say itself. Read once it is known which services
 /// are left out: what only they need is not carried.
-pub(super) fn from_files(context: &mut Context<'_>, project: &mut Project) {
+pub(in crate::compose) fn from_files(context: &mut Context<'_>, project: &mut Project) {
     for (service, node) in std::mem::take(&mut context.env_files) {
         let Ok(name) = service.parse::<ServiceName>() else { continue };
         let Some(kept) = project.services.get_mut(&name) else { continue };
@@ -56,7 +58,7 @@ pub(super) fn from_files(context: &mut Context<'_>, project: &mut Project) {
 }
 
 /// The labels in `label_file`, for what a service does not say itself.
-pub(super) fn labels_from_files(context: &mut Context<'_>, project: &mut Project) {
+pub(in crate::compose) fn labels_from_files(context: &mut Context<'_>, project: &mut Project) {
     for (service, node) in std::mem::take(&mut context.label_files) {
         let Ok(name) = service.parse::<ServiceName>() else { continue };
         let Some(kept) = project.services.get_mut(&name) else { continue };
@@ -115,7 +117,7 @@ fn file_values(
     raw: bool,
 ) -> BTreeMap<String, String> {
     let place = node.place;
-    let name = super::context::normal(path);
+    let name = crate::paths::normal(path);
     if name.parse::<BundlePath>().is_err() {
         let used_by = format!("service `{}`", context.service);
         let _: Option<String> = context.relative_file(what, path, place, FileUse::EnvFile, used_by, None);

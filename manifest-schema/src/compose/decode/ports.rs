@@ -1,8 +1,9 @@
 //! `ports` and `expose` of a service (Compose Specification, services, "ports").
 
 use super::context::{Context, PublishedPort};
-use super::model::Port;
-use crate::yaml::{Node, Value, shown};
+use crate::compose::model::Port;
+use crate::diagnostic::shown;
+use crate::yaml::{Node, Value};
 
 /// Ports of one entry: a range past this is a mistake, and each costs a proxy process.
 const MAX_RANGE: usize = 1000;

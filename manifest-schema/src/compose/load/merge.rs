@@ -209,7 +209,7 @@ fn mount_target(node: &Node) -> Option<String> {
         Some(text) => text.split(':').nth(1).unwrap_or(text).to_owned(),
         None => member(node, "target")?,
     };
-    Some(super::context::normal(&target))
+    Some(crate::paths::normal(&target))
 }
 
 fn device_target(node: &Node) -> Option<String> {
@@ -223,7 +223,7 @@ fn device_target(node: &Node) -> Option<String> {
 fn file_target(node: &Node, folder: &str) -> Option<String> {
     let target = text(node).or_else(|| member(node, "target")).or_else(|| member(node, "source"))?;
     let full = if target.starts_with('/') { target } else { format!("{folder}/{target}") };
-    Some(super::context::normal(&full))
+    Some(crate::paths::normal(&full))
 }
 
 /// Address, port of the host, port of the container, and protocol.

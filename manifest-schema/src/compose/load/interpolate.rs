@@ -4,7 +4,8 @@
 //! again, so a password with `$` in it stays as it is; a name without a value is a mistake, because
 //! the empty text that Compose would put there is found only on site.
 
-use crate::yaml::{Node, Reader, Value, nearest, shown};
+use crate::diagnostic::{nearest, shown};
+use crate::yaml::{Node, Reader, Value};
 use std::collections::BTreeMap;
 
 /// Nesting of `${A:-${B:-…}}`.

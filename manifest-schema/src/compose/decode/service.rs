@@ -4,9 +4,11 @@
 //! difference here, or refused with a reason; nothing is dropped in silence.
 
 use super::context::{Context, Target};
-use super::model::{Logging, NetworkAttachment, Service};
-use super::{depends, deploy, devices, environment, files, health, hooks, mounts, networks, ports, quantity};
-use crate::yaml::{Key, Node, Value, nearest, shown};
+use super::{depends, deploy, devices, environment, files, health, hooks, mounts, networks, ports};
+use crate::compose::model::{Logging, NetworkAttachment, Service};
+use crate::diagnostic::{nearest, shown};
+use crate::quantity;
+use crate::yaml::{Key, Node, Value};
 use crate::{ImageRef, Platform, ServiceName};
 use std::collections::BTreeMap;
 

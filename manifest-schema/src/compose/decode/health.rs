@@ -1,9 +1,10 @@
 //! How a service is watched: `healthcheck` and `restart` (Compose Specification, services).
 
 use super::context::Context;
-use super::model::{HealthCheck, Restart};
-use super::quantity;
-use crate::yaml::{Node, Value, shown};
+use crate::compose::model::{HealthCheck, Restart};
+use crate::diagnostic::shown;
+use crate::quantity;
+use crate::yaml::{Node, Value};
 
 /// `healthcheck`.
 pub(super) fn health(context: &mut Context<'_>, node: &Node) -> Option<HealthCheck> {

@@ -1,11 +1,14 @@
 //! `configs`, `secrets` and `volumes`: the top-level ones and their mounts in services (Compose
 //! Specification, "configs", "secrets", "volumes").
 
-use super::context::{Context, MountedFile, Target, normal};
-use super::model::{FileMount, FileObject, Volume};
+use super::context::{Context, MountedFile, Target};
 use super::networks::{check_key, external};
-use super::{FileUse, quantity};
-use crate::yaml::{Node, Value, shown};
+use crate::compose::model::FileUse;
+use crate::compose::model::{FileMount, FileObject, Volume};
+use crate::diagnostic::shown;
+use crate::paths::normal;
+use crate::quantity;
+use crate::yaml::{Node, Value};
 use std::collections::BTreeMap;
 
 /// The top-level `configs` or `secrets`.

@@ -6,7 +6,7 @@
 //! name the line, but do not repeat it: it may hold a password.
 
 use super::interpolate::interpolate;
-use crate::yaml::shown;
+use crate::diagnostic::shown;
 use crate::{Diagnostic, Diagnostics, limits};
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub fn parse_dotenv(file: &str, text: &str) -> Result<BTreeMap<String, String>, 
 }
 
 /// Reads a file called `file`; `env` is what values may refer to beside the names above them.
-pub(super) fn parse(
+pub(in crate::compose) fn parse(
     file: &str,
     text: &str,
     env: &BTreeMap<String, String>,
@@ -50,7 +50,7 @@ pub(super) fn parse(
 }
 
 /// Reads a file without quotes and interpolation (`format: raw`).
-pub(super) fn parse_raw(text: &str) -> BTreeMap<String, String> {
+pub(in crate::compose) fn parse_raw(text: &str) -> BTreeMap<String, String> {
     text.lines()
         .filter(|line| !line.trim_start().starts_with('#'))
         .filter_map(|line| line.split_once('='))

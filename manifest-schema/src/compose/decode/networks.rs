@@ -1,12 +1,10 @@
 //! `networks`, of services and at the top (Compose Specification, "networks").
 
 use super::context::{Context, Target};
-use super::model::{Network, NetworkAttachment, Subnet};
-use crate::yaml::{Key, Node, Value, shown};
+use crate::compose::model::{INTERFACE_NAME, Network, NetworkAttachment, Subnet};
+use crate::diagnostic::shown;
+use crate::yaml::{Key, Node, Value};
 use std::collections::BTreeMap;
-
-/// What Docker calls the name of an interface among the options of a driver.
-pub(super) const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
 
 /// `networks` of a service: a list of names or a map.
 pub(super) fn attachments(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, NetworkAttachment> {

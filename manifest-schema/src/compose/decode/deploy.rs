@@ -2,9 +2,11 @@
 //! limits, the number of containers and the restart policy mean something; what would mean something else is refused.
 
 use super::context::Context;
-use super::model::{Resources, Restart};
-use super::{devices, quantity};
-use crate::yaml::{Key, Node, shown};
+use super::devices;
+use crate::compose::model::{Resources, Restart};
+use crate::diagnostic::shown;
+use crate::quantity;
+use crate::yaml::{Key, Node};
 
 /// `deploy`; a restart policy found there is returned.
 pub(super) fn decode(

@@ -2,9 +2,10 @@
 //! because it lives in another one's network.
 
 use super::context::{Context, Target};
-use super::model::{Condition, Dependency};
 use crate::ServiceName;
-use crate::yaml::{Key, Node, Value, shown};
+use crate::compose::model::{Condition, Dependency};
+use crate::diagnostic::shown;
+use crate::yaml::{Key, Node, Value};
 use std::collections::BTreeMap;
 
 /// `network_mode`, `ipc` and `pid`: a word, or `service:name`, which is also a dependency.

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::environment;
-use super::model::Hook;
+use crate::compose::model::Hook;
 use crate::yaml::Node;
 
 /// A list of commands.

@@ -1,0 +1,25 @@
+//! The Compose Specification, as far as Ferry carries it: parse, interpolate, check, order.
+//!
+//! Why not the official schema alone: a mistake must be told with its line, a key that Ferry does not
+//! carry must stop the build instead of being lost on site, and values must be typed after
+//! interpolation. What must stay true: parsing reads nothing but the text, the given environment and
+//! what `load` returns, and the same input gives the same project on both sides of the gap. Follows
+//! the Compose Specification as of 2025, without the parts that need a registry, a build or Swarm.
+
+mod decode;
+mod load;
+pub mod model;
+mod project;
+
+pub use load::{Text, dotenv::parse_dotenv};
+pub use model::{FileUse, NamedFile, Need, config_hash, needs};
+pub use project::{Parsed, parse, parse_with_own};
+
+#[cfg(test)]
+mod left_out_tests;
+#[cfg(test)]
+mod load_tests;
+#[cfg(test)]
+mod mistakes_tests;
+#[cfg(test)]
+mod syntax_tests;
