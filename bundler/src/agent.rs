@@ -61,6 +61,13 @@ impl Agent {
         Ok(Self { stream })
     }
 
+    /// An agent at the other end of `stream`, reachable for the fuzz targets.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn over(stream: impl Read + Write + 'static) -> Self {
+        Self { stream: Box::new(stream) }
+    }
+
     /// See [`identities`].
     ///
     /// # Errors

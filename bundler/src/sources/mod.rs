@@ -14,6 +14,8 @@ mod credentials;
 mod daemon;
 mod docker_archive;
 mod find;
+#[doc(hidden)]
+pub mod fuzzing;
 mod kept;
 mod oci_layout;
 mod registry;

@@ -124,6 +124,16 @@ pub fn parse_with_own(
     project::parse(texts, over, env, load)
 }
 
+/// Fills in one value from `env`, into at most `limit` bytes: what [`parse`] does with each value of a file,
+/// reachable for the fuzz targets.
+///
+/// # Errors
+/// The message of a mistake.
+#[doc(hidden)]
+pub fn interpolated(text: &str, env: &BTreeMap<String, String>, limit: usize) -> Result<String, String> {
+    interpolate::interpolate(text, env, limit).map_err(|problem| problem.message)
+}
+
 #[cfg(test)]
 mod left_out_tests;
 #[cfg(test)]
