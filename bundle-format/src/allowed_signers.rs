@@ -152,6 +152,7 @@ fn split_options(text: &str) -> impl Iterator<Item = &str> {
 pub fn line(principal: &str, key: &PublicKey) -> Result<String, ssh_key::Error> {
     let principal: String =
         principal.chars().map(|c| if c.is_whitespace() || c == '"' { '_' } else { c }).collect();
+    let principal = if principal.is_empty() { "\"\"" } else { &principal };
     Ok(format!("{principal} namespaces=\"{NAMESPACE}\" {}\n", key.to_openssh()?))
 }
 
@@ -195,8 +196,10 @@ mod tests {
     #[test]
     fn a_written_line_is_read_back() {
         let key = PublicKey::from_openssh(KEY).unwrap();
-        let (signers, bad) = parse(&line("a b", &key).unwrap());
-        assert_eq!((signers.len(), bad.len()), (1, 0));
-        assert_eq!(signers[0].key.key_data(), key.key_data());
+        for principal in ["a b", "", "\"", "a,b"] {
+            let (signers, bad) = parse(&line(principal, &key).unwrap());
+            assert_eq!((signers.len(), bad.len()), (1, 0), "{principal}");
+            assert_eq!(signers[0].key.key_data(), key.key_data());
+        }
     }
 }

@@ -21,7 +21,7 @@ pub const EMPTY_FRAME: [u8; 9] = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x00, 0x01, 0x00
 pub(crate) const HEAD_MAGIC: u32 = 0x184D_2A50;
 
 /// Bytes of a skippable frame's header: magic number and content size, both little-endian `u32`.
-pub(crate) const SKIPPABLE_HEADER_BYTES: usize = 8;
+pub const SKIPPABLE_HEADER_BYTES: usize = 8;
 
 /// Bytes that a stored frame adds to its content.
 pub(crate) const STORED_OVERHEAD: usize = 12;
@@ -58,14 +58,14 @@ pub fn stored(content: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Compresses frames, one call each: output depends on content and level alone.
-pub(crate) struct FrameCompressor(Compressor<'static>);
+pub struct FrameCompressor(Compressor<'static>);
 
 impl FrameCompressor {
     /// `level` as zstd counts, 1 to 19.
     ///
     /// # Errors
     /// When zstd refuses the level.
-    pub(crate) fn new(level: i32) -> Result<Self> {
+    pub fn new(level: i32) -> Result<Self> {
         let make = || {
             let mut compressor = Compressor::new(level)?;
             compressor.set_parameter(CParameter::ChecksumFlag(true))?;
@@ -79,7 +79,7 @@ impl FrameCompressor {
     ///
     /// # Errors
     /// When zstd fails, which it does only out of memory.
-    pub(crate) fn compress(&mut self, content: &[u8]) -> Result<Vec<u8>> {
+    pub fn compress(&mut self, content: &[u8]) -> Result<Vec<u8>> {
         self.0.compress(content).map_err(FormatError::io("compressing a frame"))
     }
 }

@@ -117,7 +117,7 @@ impl Index {
     /// # Errors
     /// When the version is unknown, the length does not fit the frame count, or a value is
     /// outside its bounds.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
         let mut fields = Fields(bytes);
         if &fields.take::<8>()? != MAGIC {
             return Err(FormatError::inconsistent("the index does not begin with its magic number"));
@@ -165,7 +165,7 @@ impl Index {
 
     /// Content offset of frame `number`, counted from the start of the payload.
     #[must_use]
-    pub(crate) fn content_offset(&self, number: usize) -> Option<u64> {
+    pub fn content_offset(&self, number: usize) -> Option<u64> {
         self.content_offsets.get(number).copied()
     }
 
@@ -189,7 +189,7 @@ impl Index {
 
     /// The number of the frame that holds content offset `offset` (from the payload's start).
     #[must_use]
-    pub(crate) fn frame_at(&self, offset: u64) -> Option<usize> {
+    pub fn frame_at(&self, offset: u64) -> Option<usize> {
         if offset >= self.content_bytes() {
             return None;
         }

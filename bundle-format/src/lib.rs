@@ -21,10 +21,18 @@ pub mod index;
 pub mod pack;
 pub mod read_ahead;
 mod read_at;
-mod seek_table;
+#[doc(hidden)]
+pub mod seek_table;
 pub mod signature;
 pub mod slim;
 pub mod tarball;
+
+/// Parts of the format, reachable for the fuzz targets.
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::frame::{FrameCompressor, SKIPPABLE_HEADER_BYTES};
+    pub use crate::seek_table;
+}
 
 pub use bundle::{Bundle, UnverifiedBundle, Verified};
 pub use error::FormatError;

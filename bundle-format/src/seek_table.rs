@@ -15,7 +15,7 @@ const FOOTER_BYTES: usize = 9;
 
 /// Bytes of the SEEK frame for `index`.
 #[must_use]
-pub(crate) fn encoded_bytes(index: &Index) -> u64 {
+pub fn encoded_bytes(index: &Index) -> u64 {
     let entries = index.frames().len() as u64 + 2;
     (SKIPPABLE_HEADER_BYTES + FOOTER_BYTES) as u64 + entries * 8
 }
@@ -24,7 +24,7 @@ pub(crate) fn encoded_bytes(index: &Index) -> u64 {
 ///
 /// # Errors
 /// When there are more frames than the seekable format counts.
-pub(crate) fn encode(index: &Index) -> Result<Vec<u8>> {
+pub fn encode(index: &Index) -> Result<Vec<u8>> {
     let too_many = || FormatError::inconsistent("more frames than a seek table counts");
     let entries = u32::try_from(index.frames().len() + 2).map_err(|_| too_many())?;
     let content = encoded_bytes(index) - SKIPPABLE_HEADER_BYTES as u64;

@@ -16,6 +16,13 @@ mod signing;
 mod sources;
 mod verbs;
 
+/// Readers of outside data, reachable for the fuzz targets.
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::signing::agent::Agent;
+    pub use crate::sources::fuzzing::{MAX_HEAD_BYTES, Member, Offered, images, scan};
+}
+
 pub use cancel::Cancel;
 pub use cli::main;
 pub use signing::{AskPassphrase, SigningKey};

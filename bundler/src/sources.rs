@@ -13,6 +13,7 @@ mod credentials;
 mod daemon;
 mod docker_archive;
 mod find;
+pub(crate) mod fuzzing;
 mod kept;
 mod oci_layout;
 mod registry;

@@ -11,7 +11,7 @@ mod load;
 pub mod model;
 mod project;
 
-pub use load::{Text, dotenv::parse_dotenv};
+pub use load::{Text, dotenv::parse_dotenv, interpolated};
 pub use model::{FileUse, NamedFile, Need, config_hash, needs};
 pub use project::{Parsed, parse, parse_with_own};
 

@@ -36,7 +36,7 @@ impl Diagnostic {
     /// begins.
     #[must_use]
     pub fn at(mut self, text: &str, line: usize, column: usize) -> Self {
-        let source = line.checked_sub(1).and_then(|index| text.lines().nth(index));
+        let source = line.checked_sub(1).and_then(|index| lines(text).nth(index));
         let begins =
             || source.and_then(|line| line.chars().position(|c| !c.is_whitespace())).map_or(0, |at| at + 1);
         self.line = line;
@@ -52,6 +52,12 @@ impl Diagnostic {
         self.hint = Some(one_line(hint.into()));
         self
     }
+}
+
+/// The lines of a text as YAML counts them: a carriage return alone ends one too (YAML 1.2.2, section 5.4). A file
+/// that was converted twice holds such.
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().flat_map(|line| line.split('\r'))
 }
 
 /// Text without line breaks and the like: what people wrote is repeated in it, and must not look like a message of

@@ -259,10 +259,13 @@ impl ImageRef {
     /// Repository as people write it, without domain where it is Docker's default.
     #[must_use]
     pub fn familiar_repository(&self) -> String {
-        if self.domain == "docker.io" {
-            self.path.strip_prefix("library/").unwrap_or(&self.path).to_owned()
-        } else {
-            format!("{}/{}", self.domain, self.path)
+        let first = self.path.split_once('/').map(|(first, _)| first);
+        match self.path.strip_prefix("library/") {
+            _ if self.domain != "docker.io" => format!("{}/{}", self.domain, self.path),
+            Some(name) if !name.contains('/') => name.to_owned(),
+            // Without the domain, the first part would be read as one.
+            _ if first.is_some_and(is_domain) => format!("{}/{}", self.domain, self.path),
+            _ => self.path.clone(),
         }
     }
 
@@ -291,12 +294,20 @@ impl ImageRef {
     }
 }
 
+/// Longest image reference, written in full. Docker's own limit is 255 for the repository and 128 for the tag.
+const MAX_REFERENCE_BYTES: usize = 512;
+
+/// Whether the first part of a name, before a `/`, is a registry's host.
+fn is_domain(part: &str) -> bool {
+    part.contains(['.', ':']) || part == "localhost"
+}
+
 impl FromStr for ImageRef {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
         let bad = |why| BadName { kind: "image reference", text: text.chars().take(200).collect(), why };
-        if text.is_empty() || text.len() > 512 {
+        if text.is_empty() || text.len() > MAX_REFERENCE_BYTES {
             return Err(bad("it must have 1 to 512 characters"));
         }
         let (rest, digest) = match text.split_once('@') {
@@ -317,9 +328,10 @@ impl FromStr for ImageRef {
             }
         }
         let (domain, path) = match name.split_once('/') {
-            Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => {
-                (host.to_owned(), path.to_owned())
+            Some(("docker.io" | "index.docker.io", path)) if !path.contains('/') => {
+                ("docker.io".to_owned(), format!("library/{path}"))
             }
+            Some((host, path)) if is_domain(host) => (host.to_owned(), path.to_owned()),
             Some(_) => ("docker.io".to_owned(), name.to_owned()),
             None => ("docker.io".to_owned(), format!("library/{name}")),
         };
@@ -342,7 +354,12 @@ impl FromStr for ImageRef {
             ));
         }
         let tag = if tag.is_none() && digest.is_none() { Some("latest".to_owned()) } else { tag };
-        Ok(Self { domain, path, tag, digest })
+        let reference = Self { domain, path, tag, digest };
+        // What is written into a bundle has to be read again there.
+        if reference.canonical().len() > MAX_REFERENCE_BYTES {
+            return Err(bad("with its registry and tag it has more than 512 characters"));
+        }
+        Ok(reference)
     }
 }
 
@@ -386,6 +403,12 @@ mod tests {
             ("localhost/x", "localhost", "x", Some("latest")),
             ("127.0.0.1:5000/a/b:t", "127.0.0.1:5000", "a/b", Some("t")),
             ("docker.io/library/redis:7", "docker.io", "library/redis", Some("7")),
+            ("docker.io/redis", "docker.io", "library/redis", Some("latest")),
+            ("index.docker.io/redis:7", "docker.io", "library/redis", Some("7")),
+            ("docker.io/library/a/b", "docker.io", "library/a/b", Some("latest")),
+            ("docker.io/a.b/c", "docker.io", "a.b/c", Some("latest")),
+            ("docker.io/localhost/c", "docker.io", "localhost/c", Some("latest")),
+            ("localhost:5000/library/x", "localhost:5000", "library/x", Some("latest")),
         ];
         for (text, domain, path, tag) in cases {
             let parsed: ImageRef = text.parse().unwrap();
@@ -393,6 +416,10 @@ mod tests {
             assert_eq!(parsed.familiar().parse::<ImageRef>().unwrap(), parsed);
             assert_eq!(parsed.canonical().parse::<ImageRef>().unwrap(), parsed);
         }
+        // A tag is added to what has none: both have to fit.
+        let longest = "n".repeat(512 - "docker.io/library/:latest".len());
+        assert!(longest.parse::<ImageRef>().is_ok_and(|parsed| parsed.familiar().parse() == Ok(parsed)));
+        assert!(format!("{longest}n").parse::<ImageRef>().is_err());
         for bad in ["", "UPPER", "a b", "x:", "x@sha256:1", "a//b", "-a", "a:b:c/d:e f"] {
             assert!(bad.parse::<ImageRef>().is_err(), "{bad:?}");
         }

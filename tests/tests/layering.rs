@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The crates of the products, each with those that it may depend on.
-const DOWNWARDS: [(&str, &[&str]); 5] = [
+const DOWNWARDS: [(&str, &[&str]); 6] = [
     ("manifest-schema", &[]),
     ("bundle-format", &["manifest-schema"]),
     ("ferry-terminal", &["bundle-format", "manifest-schema"]),
     ("bundler", &["ferry-terminal", "bundle-format", "manifest-schema"]),
     ("installer", &["ferry-terminal", "bundle-format", "manifest-schema"]),
+    // Stands above both programs, and is part of neither.
+    ("fuzz", &["bundler", "installer", "bundle-format", "manifest-schema"]),
 ];
 
 /// What any of them may also use in tests.

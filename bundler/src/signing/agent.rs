@@ -36,7 +36,7 @@ pub(crate) fn identities() -> anyhow::Result<Vec<PublicKey>> {
 }
 
 /// A connection to an agent.
-pub(crate) struct Agent {
+pub struct Agent {
     stream: Box<dyn Stream>,
 }
 
@@ -65,11 +65,18 @@ impl Agent {
         Ok(Self { stream })
     }
 
+    /// An agent at the other end of `stream`, reachable for the fuzz targets.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn over(stream: impl Read + Write + 'static) -> Self {
+        Self { stream: Box::new(stream) }
+    }
+
     /// See [`identities`].
     ///
     /// # Errors
     /// When the agent does not speak the protocol.
-    pub(crate) fn identities(&mut self) -> anyhow::Result<Vec<PublicKey>> {
+    pub fn identities(&mut self) -> anyhow::Result<Vec<PublicKey>> {
         let answer = self.ask(&[REQUEST_IDENTITIES], IDENTITIES_ANSWER)?;
         let mut fields = Fields(&answer);
         let count = fields.number()?;
@@ -90,7 +97,7 @@ impl Agent {
     ///
     /// # Errors
     /// When the agent lacks the key or its owner refuses.
-    pub(crate) fn sign(&mut self, key: &PublicKey, data: &[u8]) -> anyhow::Result<Signature> {
+    pub fn sign(&mut self, key: &PublicKey, data: &[u8]) -> anyhow::Result<Signature> {
         let blob = key.to_bytes()?;
         let flags = 0_u32;
         let mut request = vec![SIGN_REQUEST];

@@ -33,6 +33,16 @@ const MAX_NODES: usize = 1_000_000;
 /// Bytes of what merging copies.
 const MAX_BYTES: usize = 16 * limits::MAX_YAML_BYTES;
 
+/// Fills in one value from `env`, into at most `limit` bytes, as [`super::parse`] does with each value of a file;
+/// reachable for the fuzz targets.
+///
+/// # Errors
+/// The message of a mistake.
+#[doc(hidden)]
+pub fn interpolated(text: &str, env: &BTreeMap<String, String>, limit: usize) -> Result<String, String> {
+    interpolate::interpolate(text, env, limit).map_err(|problem| problem.message)
+}
+
 /// The keys that a Compose file has at its top.
 pub(super) const KEYS: [&str; 8] =
     ["services", "networks", "volumes", "configs", "secrets", "include", "name", "version"];

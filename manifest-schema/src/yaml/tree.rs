@@ -6,7 +6,7 @@
 
 use super::RENDERED;
 use super::{Key, Merging, Node, Place, Sources, Value, scalar};
-use crate::diagnostic::shown;
+use crate::diagnostic::{lines, shown};
 use crate::{Diagnostic, limits};
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 use std::borrow::Cow;
@@ -68,7 +68,7 @@ fn read(input: Text<'_>) -> Result<Node, Diagnostic> {
         )
         .hint("move large values into files of their own"));
     }
-    if let Some((line, column)) = text.lines().enumerate().find_map(|(index, line)| {
+    if let Some((line, column)) = lines(text).enumerate().find_map(|(index, line)| {
         let column = line.chars().position(|c| c == '\0')?;
         Some((index + 1, column + 1))
     }) {
@@ -95,6 +95,8 @@ fn read(input: Text<'_>) -> Result<Node, Diagnostic> {
 
 struct Builder<'t> {
     input: Text<'t>,
+    /// The last line and the column behind it.
+    last: (usize, usize),
     stack: Vec<Open>,
     anchors: HashMap<usize, Anchored>,
     root: Option<Node>,
@@ -135,8 +137,11 @@ enum Content {
 
 impl<'t> Builder<'t> {
     fn new(input: Text<'t>) -> Self {
+        let end =
+            lines(input.text).enumerate().last().map(|(index, line)| (index + 1, line.chars().count() + 1));
         Self {
             input,
+            last: end.unwrap_or((1, 1)),
             stack: Vec::new(),
             anchors: HashMap::new(),
             root: None,
@@ -146,9 +151,13 @@ impl<'t> Builder<'t> {
         }
     }
 
-    /// The place of a parser's mark.
+    /// The place of a parser's mark. The end of the text is on the last line that exists.
     fn place(&self, mark: &Marker) -> Place {
-        Place { source: self.input.source, line: mark.line().max(1), column: mark.col() + 1 }
+        let (line, column) = match mark.line() > self.last.0 {
+            true => self.last,
+            false => (mark.line().max(1), mark.col() + 1),
+        };
+        Place { source: self.input.source, line, column }
     }
 
     fn at(&self, place: Place, message: impl Into<String>) -> Diagnostic {
@@ -156,22 +165,14 @@ impl<'t> Builder<'t> {
     }
 
     fn syntax(&self, error: &granit_parser::ScanError) -> Diagnostic {
-        let Place { mut line, mut column, .. } = self.place(error.marker());
-        // The end of the text is shown on the last line that exists.
-        let text = self.input.text;
-        let lines = text.lines().count();
-        if line > lines && lines > 0 {
-            line = lines;
-            column = text.lines().last().map_or(0, |last| last.chars().count()) + 1;
-        }
+        let at = self.place(error.marker());
         let info = error.info();
         let mut message = info.trim().to_owned();
         if let Some(first) = message.get(..1) {
             let first = first.to_lowercase();
             message.replace_range(..1, &first);
         }
-        let source = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-        let at = Place { source: self.input.source, line, column };
+        let source = lines(self.input.text).nth(at.line.saturating_sub(1)).unwrap_or_default();
         let hint = self.template_hint(source).unwrap_or_else(|| syntax_hint(&message, source));
         // What the parser says may name what stands there.
         let message = if self.input.private { String::new() } else { format!(": {}", shown(&message)) };
@@ -369,7 +370,7 @@ impl<'t> Builder<'t> {
                 None => {
                     let Some(text) = node.text().map(str::to_owned) else {
                         let message = format!("a key must be a single word or text, found {}", node.kind());
-                        let line = self.input.text.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
+                        let line = lines(self.input.text).nth(at.line.saturating_sub(1)).unwrap_or_default();
                         let hint = self.template_hint(line).unwrap_or("write the key in quotes");
                         return Err(self.at(at, message).hint(hint));
                     };

@@ -76,6 +76,24 @@ fn mistakes_of_syntax_show_the_line_and_a_hint() {
 }
 
 #[test]
+fn a_carriage_return_alone_ends_a_line_in_messages_too() {
+    // What becomes of a file that was converted for Windows twice.
+    assert_eq!(
+        refused("a: 1\r\r\nb: 2\r---\rc: 3\r\n"),
+        "t.yaml:4:1: a second document begins here\n  4 | ---\n    | ^\n  hint: keep one document in the file: delete the `---` and what follows"
+    );
+    assert!(refused("a: 1\rb: [\r").contains("\n  2 | b: [\n"), "{}", refused("a: 1\rb: [\r"));
+}
+
+#[test]
+fn what_is_missing_at_the_end_is_shown_on_the_last_line() {
+    assert_eq!(
+        refused("a: 1\n?\n"),
+        "t.yaml:2:2: a key must be a single word or text, found nothing\n  2 | ?\n    |  ^\n  hint: write the key in quotes"
+    );
+}
+
+#[test]
 fn alias_bombs_of_nodes_and_of_bytes_end() {
     let mut laughs = "l0: &l0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..20 {

@@ -46,7 +46,10 @@ fn value(out: &mut String, node: &Node, depth: usize, text: Text<'_>) {
         Value::Null => out.push_str(" null\n"),
         Value::Bool(value) => out.push_str(if *value { " true\n" } else { " false\n" }),
         Value::Int(_, written) | Value::Float(_, written) => {
-            out.push(' ');
+            // `!!float 2`, which is a whole number without its tag.
+            let float = matches!(node.value, Value::Float(..));
+            let tagged = float && matches!(scalar::plain(written), Value::Int(..));
+            out.push_str(if tagged { " !!float " } else { " " });
             out.push_str(written);
             out.push('\n');
         }
@@ -135,6 +138,7 @@ mod tests {
         let text = "services:\n  web:\n    image: nginx:1.25\n    ports:\n      - \"8080:80\"\n    command:\n      - sh\n      - -c\n    script: |\n      a\n\n       b\n    none: null\n    empty: []\n    yes_text: \"yes\"\n    version: \"1.10\"\n    number: 1.10\n";
         let expected = text.replace("      - -c\n", "      - \"-c\"\n").replace("\"yes\"", "yes");
         assert_eq!(again(text), expected);
+        assert_eq!(again("[!!float 2, !!float 2.5, !!int '3']"), "- !!float 2\n- 2.5\n- 3\n");
         assert_eq!(again("a"), "a\n");
         assert_eq!(again("[a, [b, {c: d}]]"), "- a\n-\n  - b\n  -\n    c: d\n");
     }
