@@ -22,7 +22,7 @@ pub struct AllowedSigner {
 }
 
 impl AllowedSigner {
-    /// Whether the line is for `principal`, as ssh-keygen(1) and "PATTERNS" in ssh_config(5) have it: one of the
+    /// True where the line is for `principal`, as ssh-keygen(1) and "PATTERNS" in ssh_config(5) have it: one of the
     /// patterns matches, and none that begins with `!`.
     #[must_use]
     pub fn is_for(&self, principal: &str) -> bool {

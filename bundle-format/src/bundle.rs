@@ -29,7 +29,7 @@ pub struct UnverifiedBundle {
     head: Head,
 }
 
-/// What the head and the metadata say, authenticated.
+/// The head and the metadata, authenticated.
 #[derive(Debug, Clone)]
 pub struct Verified {
     index: Index,
@@ -170,7 +170,7 @@ fn whole_frames(index: &Index, span: Span) -> Option<Range<usize>> {
 }
 
 impl Verified {
-    /// What the bundle holds.
+    /// The contents as `ferry.json` lists them.
     #[must_use]
     pub const fn release(&self) -> &Release {
         &self.release
@@ -257,7 +257,7 @@ impl<S: ReadAt> Bundle<S> {
         Ok(Self { verified, source })
     }
 
-    /// What the head and metadata say.
+    /// The head and the metadata.
     #[must_use]
     pub const fn verified(&self) -> &Verified {
         &self.verified
@@ -269,7 +269,7 @@ impl<S: ReadAt> Bundle<S> {
         self.verified
     }
 
-    /// What the bundle holds.
+    /// The contents as `ferry.json` lists them.
     #[must_use]
     pub const fn release(&self) -> &Release {
         &self.verified.release
@@ -342,7 +342,7 @@ impl<S: ReadAt> Bundle<S> {
         Ok(content)
     }
 
-    /// What lies in frame `number`, for people: names of layers, artifacts and files.
+    /// The contents of frame `number`, for people: names of layers, artifacts and files.
     #[must_use]
     pub fn holders(&self, number: usize) -> Vec<String> {
         let (index, release) = (&self.verified.index, &self.verified.release);

@@ -18,7 +18,7 @@ pub struct Broken {
     pub frame: Option<usize>,
     /// `damaged`, or why it could not be read.
     pub reason: String,
-    /// What lies there.
+    /// Contents of the place: names of layers, artifacts and files.
     pub holds: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ pub fn check<S: ReadAt>(
                     if let Err(error) = result {
                         let reason = match error {
                             FormatError::Io { source, .. } => source.to_string(),
-                            _ => "its bytes are not the ones that were signed".to_owned(),
+                            _ => "its bytes differ from the signed ones".to_owned(),
                         };
                         let place = Broken {
                             offset: index.file_offset(number).unwrap_or_default(),

@@ -9,7 +9,7 @@ pub enum FormatError {
     /// The medium failed.
     #[error("{doing}")]
     Io {
-        /// What was being done, `reading frame 3 at offset 812`.
+        /// The work, as in `reading frame 3 at offset 812`.
         doing: String,
         /// The cause.
         source: io::Error,
@@ -17,7 +17,7 @@ pub enum FormatError {
     /// The bundle could not be written.
     #[error("{doing}")]
     Output {
-        /// What was being done, `writing the bundle at offset 812`.
+        /// The work, as in `writing the bundle at offset 812`.
         doing: String,
         /// The cause.
         source: io::Error,
@@ -62,15 +62,15 @@ pub enum FormatError {
     #[error(transparent)]
     Release(#[from] manifest_schema::release::ReleaseError),
     /// The space set aside for the head does not suffice: pack again with more.
-    #[error("the head needs {missing} bytes more than were set aside")]
+    #[error("the head needs {missing} bytes more than reserved")]
     ReserveTooSmall {
         /// How many bytes more.
         missing: u64,
     },
-    /// What was to be packed is not what was announced.
+    /// An input is not as it was announced.
     #[error("{0}")]
     Input(String),
-    /// What was to be packed makes a bundle that no reader would accept.
+    /// The inputs make a bundle that no reader would accept.
     #[error("{0}")]
     Limit(String),
     /// A fault in this program: the bundle that it was writing is not to be used.

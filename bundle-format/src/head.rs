@@ -42,7 +42,7 @@ impl Head {
         }
         let [b0, b1, b2, b3, s0, s1, s2, s3] = *prefix.last_chunk().unwrap_or(&[0; 8]);
         if !prefix.starts_with(&EMPTY_FRAME) || u32::from_le_bytes([b0, b1, b2, b3]) != HEAD_MAGIC {
-            return Err(FormatError::Foreign("it does not begin as one".into()));
+            return Err(FormatError::Foreign("it does not begin like one".into()));
         }
         if filled < prefix.len() {
             return Err(FormatError::Foreign(format!("it ends after {filled} bytes")));

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `FORMAT.md` beside this crate is its book. Only `Read`, `Write` and positional reads are used:
-//! no path, no terminal, no engine. What must stay true:
+//! no path, no terminal, no engine. Invariants:
 //!
 //! - Bytes are authenticated before anything parses or decompresses them, at every read.
 //! - Equal inputs give equal bytes, whatever the thread count, path, time or machine.

@@ -228,10 +228,12 @@ fn check_size(path: &BundlePath, announced: u64, found: u64) -> Result<()> {
     if announced == found {
         return Ok(());
     }
-    let found = if found > announced { "more".to_owned() } else { format!("only {found}") };
-    Err(FormatError::Input(format!(
-        "{path} was to have {announced} bytes and has {found}: it changed while it was packed"
-    )))
+    let has = if found > announced {
+        format!("more than {announced} bytes")
+    } else {
+        format!("only {found} of {announced} bytes")
+    };
+    Err(FormatError::Input(format!("{path} has {has}: it changed while it was packed")))
 }
 
 fn check_head(bytes: u64) -> Result<u32> {

@@ -10,7 +10,7 @@ use manifest_schema::release::Span;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What to hand out.
+/// Content, or the frames as they lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// The frames' content.

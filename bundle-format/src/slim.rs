@@ -1,7 +1,7 @@
 //! A bundle without its layers, for a host that has the images already: head, metadata and all other data
 //! at their places, holes where the layers were.
 //!
-//! What must stay true: it has the length, the index and the signatures of the whole bundle, so that
+//! Invariants: it has the length, the index and the signatures of the whole bundle, so that
 //! everything but a layer can be read from it as from the bundle itself, with all checks; every frame that is
 //! copied was hashed against the signed index; reading a layer fails as damaged, it never gives zeros.
 
@@ -51,7 +51,7 @@ pub fn write<S: ReadAt>(bundle: &Bundle<S>, out: &mut (impl Write + Seek)) -> Re
     out.write_all(&seek_table::encode(index)?).map_err(writing)
 }
 
-/// Whether `file` holds all that [`fn@write`] would write: every frame but those of layers, and the end.
+/// True where `file` holds all that [`fn@write`] would write: every frame but those of layers, and the end.
 #[must_use]
 pub fn is_whole<S: ReadAt, F: ReadAt>(bundle: &Bundle<S>, file: &F) -> bool {
     let index = bundle.verified().index();

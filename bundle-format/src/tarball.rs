@@ -9,14 +9,14 @@ use tar::{EntryType, Header};
 /// Tar's unit.
 pub(crate) const BLOCK_BYTES: u64 = 512;
 
-/// What a tar entry is.
+/// The kind of a tar entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind<'a> {
     /// A file of `size` bytes.
     File {
         /// Content bytes.
         size: u64,
-        /// Whether it may be executed.
+        /// True for mode 0755, false for 0644.
         executable: bool,
     },
     /// A folder.

@@ -1,7 +1,7 @@
 //! Build artifacts: files, folders, packages, archives and paths of git repositories, turned into a
 //! plan of tar entries before anything is packed.
 //!
-//! What must stay true: equal files give equal plans, whatever the machine's owners, times, modes or
+//! Invariants: equal files give equal plans, whatever the machine's owners, times, modes or
 //! directory order; a symbolic link never leads out of its artifact; no two artifacts want the same
 //! path; and what is packed is what was planned, or the build fails.
 
@@ -54,7 +54,7 @@ pub(crate) enum EntryKind {
         source: Content,
         /// Its size in bytes.
         size: u64,
-        /// Whether it gets mode 0755 and not 0644.
+        /// True for mode 0755, false for 0644.
         executable: bool,
     },
     /// A folder, mode 0755.
@@ -204,7 +204,7 @@ fn plan_one(spec: &ArtifactSpec, folder: &Path, cancel: &Cancel) -> anyhow::Resu
     let (to, kind, commit, mut entries) = match &spec.from {
         ArtifactFrom::Path(path) => {
             if leads_out(folder, path) {
-                bail!("{LEADS_OUT}; copy what it means there, or write its own path");
+                bail!("{LEADS_OUT}; copy its target there, or write the target's own path");
             }
             let path = folder.join(path);
             let metadata = path.metadata().with_context(|| format!("{} cannot be found", path.display()))?;
@@ -255,7 +255,7 @@ fn destination(spec: &ArtifactSpec, path: &Path, single_file: bool) -> anyhow::R
     })
 }
 
-/// What a file is, by its name; where a name promises a format, the first bytes must agree.
+/// The kind of a file by its name; where the name promises a format, the first bytes must agree.
 fn kind_of(path: &Path) -> anyhow::Result<ArtifactKind> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let (kind, magics, promised): (_, &[&[u8]], _) = match name.as_str() {
@@ -283,7 +283,7 @@ fn kind_of(path: &Path) -> anyhow::Result<ArtifactKind> {
         .and_then(|file| file.take(8).read_to_end(&mut head))
         .with_context(|| format!("{} cannot be read", path.display()))?;
     if !magics.iter().any(|magic| head.starts_with(magic)) {
-        bail!("{} is called {promised}, but its first bytes are not those of one", path.display());
+        bail!("{} is named like {promised}, but does not begin like one", path.display());
     }
     Ok(kind)
 }

@@ -1,6 +1,6 @@
 //! Cancelling: a wish to stop, made once by whoever waits, and heard wherever work is done.
 //!
-//! What must stay true: every loop whose length others decide (bytes, entries, answers of a network)
+//! Invariants: every loop whose length others decide (bytes, entries, answers of a network)
 //! hears it within a second or two.
 
 use std::future::Future;
@@ -17,7 +17,7 @@ impl Cancel {
         self.0.cancel();
     }
 
-    /// Whether the end was asked for.
+    /// True once the end was asked for.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.is_cancelled()
@@ -31,7 +31,7 @@ impl Cancel {
         if self.is_cancelled() { Err(stopped()) } else { Ok(()) }
     }
 
-    /// What `work` gives.
+    /// Waits for `work`, unless the end is asked for.
     ///
     /// # Errors
     /// Its own, and when the end is asked for meanwhile: `work` is then dropped where it is.

@@ -1,4 +1,4 @@
-//! What a person types: parsed by clap, checked into requests, run, and reported.
+//! The command line: parsed by clap, checked into requests, run, and reported.
 
 mod site;
 mod trial;
@@ -25,16 +25,16 @@ use std::path::PathBuf;
     after_help = "Examples:
   ferry init                                 write a commented ferry.yaml beside compose.yaml
   ferry keygen release                       make a signing key: release and release.pub
-  ferry lint                                 what is wrong, and what runs badly on site
-  ferry render --values sites/north.yaml     the Compose file and configs that this site gets
-  ferry try                                  run it here, and leave nothing behind
+  ferry lint                                 report mistakes, and give advice
+  ferry render --values sites/north.yaml     show the Compose file and configs of this site
+  ferry try                                  run it here, and remove all of it afterwards
   ferry build --key release -o site.fz       pack everything into one signed file
-  ferry inspect site.fz                      what is in it
-  ferry verify site.fz                       is every byte as it was signed
+  ferry inspect site.fz                      list its contents
+  ferry verify site.fz                       check every byte against the signature
 
 Exit codes: 0 done, 1 other, 2 command line, 3 mistake in an input, 4 bundle damaged,
-5 not trusted, 6 engine, 9 files, 130 stopped by Ctrl-C; those of a trial are the installer's, too:
-7 host not ready, 8 service not healthy"
+5 not trusted, 6 engine, 9 files, 130 stopped by Ctrl-C; with `try`
+and `watch` also 7 host not ready, 8 service not healthy"
 )]
 struct Cli {
     #[command(flatten)]
@@ -64,7 +64,7 @@ enum Command {
     },
     /// Make an OpenSSH Ed25519 key that signs bundles
     #[command(
-        after_help = "Example:\n  ferry keygen release\n  ferry build --key release\n\nThe same as `ssh-keygen -t ed25519`; keys you have work, too."
+        after_help = "Example:\n  ferry keygen release\n  ferry build --key release\n\nThe same as `ssh-keygen -t ed25519`; existing keys work as well."
     )]
     Keygen {
         /// The private key file; the public key goes to FILE.pub
@@ -77,13 +77,13 @@ enum Command {
         #[arg(long)]
         passphrase: bool,
     },
-    /// Show the Compose file and the configs that a site with these answers gets
+    /// Show the Compose file and the configs of a site with these answers
     #[command(
-        after_help = "What is carried as it is (env files, secret files, what lies at bind mounts, artifacts) is not shown.
+        after_help = "Files that are carried unchanged (env files, secret files, bind mounts, artifacts) are not shown.
 
 Examples:
-  ferry render --values sites/north.yaml                  all of them, one after another
-  ferry render --values sites/north.yaml -o /tmp/north    the same, as files
+  ferry render --values sites/north.yaml                  one file after another
+  ferry render --values sites/north.yaml -o /tmp/north    write them into a folder
   ferry render --values sites/north.yaml --diff sites/south.yaml
   ferry render --set plant_name=ABC-1 --hostname plc-7"
     )]
@@ -91,7 +91,7 @@ Examples:
     /// Build and install on this machine's engine, under another name, with free ports and throw-away volumes
     #[command(after_help = "Examples:
   ferry try                               logs in the foreground; Ctrl-C removes everything
-  ferry try --check                       until all is healthy, then away with it: for CI
+  ferry try --check                       remove everything as soon as all is healthy: for CI
   ferry try --values sites/north.yaml
 
 The installer `install` lies beside `ferry`, as on a stick.")]
@@ -102,10 +102,10 @@ The installer `install` lies beside `ferry`, as on a stick.")]
         #[arg(long)]
         check: bool,
     },
-    /// As `try`, and again whenever a file or the ref of a git artifact changes
+    /// Like `try`, and rebuild whenever a file or the ref of a git artifact changes
     #[command(after_help = "Example:\n  ferry watch --set plant_name=ABC-1")]
     Watch(trial::TryArgs),
-    /// Look for mistakes, and for what runs badly on site
+    /// Report mistakes, and give advice on what runs badly on site
     #[command(after_help = "Example:\n  ferry lint --strict && ferry build --key release")]
     Lint(site::LintArgs),
     /// Print a JSON Schema, so that editors complete and check ferry.yaml and values files
@@ -119,12 +119,12 @@ Put this at the top of ferry.yaml: # yaml-language-server: $schema=./ferry.schem
     #[command(after_help = "Examples:
   ferry build --key release
   ferry build site/ --key release.pub -o /media/stick/site.fz     signs with the ssh-agent
-  ferry build --key release --offline                             asks no registry
+  ferry build --key release --offline                             does not ask registries
 
-Images are looked for in the sources that ferry.yaml names, in images/ beside it, in the local
-engine (DOCKER_HOST), and in the registry, in this order.")]
+Images are searched for in this order: the sources that ferry.yaml names, images/ beside it, the
+local engine (DOCKER_HOST), the registry.")]
     Build(BuildArgs),
-    /// Show what a bundle holds: reads only its head and manifest, from a file or a pipe
+    /// List the contents of a bundle, from its head and manifest alone; also from a pipe
     #[command(
         after_help = "Examples:\n  ferry inspect site.fz\n  ssh depot cat site.fz | ferry inspect -\n  ferry inspect --json site.fz\n  ferry inspect --export-index site site.fz && \\\n    ssh-keygen -Y verify -f allowed_signers -I release -n ferry -s site.sig.0 < site.index"
     )]
@@ -142,13 +142,13 @@ engine (DOCKER_HOST), and in the registry, in this order.")]
     Verify {
         /// The bundle
         bundle: PathBuf,
-        /// Accept only a signature by the key with this fingerprint (may be repeated)
+        /// Accept only a signature by the key with this fingerprint (repeatable)
         #[arg(long, value_name = "SHA256:…")]
         trust: Vec<String>,
         /// Accept only a signature by a key in this OpenSSH allowed_signers file
         #[arg(long, value_name = "FILE", conflicts_with = "trust")]
         allowed_signers: Option<PathBuf>,
-        /// Threads; all cores unless given
+        /// Number of threads [default: all cores]
         #[arg(long)]
         threads: Option<usize>,
     },
@@ -162,22 +162,22 @@ struct BuildArgs {
     /// The bundle to write [default: <name>-<version>.fz]
     #[arg(long, short)]
     output: Option<PathBuf>,
-    /// A key that signs: an OpenSSH private key, or a .pub file whose key the ssh-agent holds (may be repeated)
+    /// A key that signs: an OpenSSH private key, or a .pub file whose key the ssh-agent holds (repeatable)
     #[arg(long, short, env = "FERRY_KEY", value_name = "FILE")]
     key: Vec<PathBuf>,
-    /// zstd level
+    /// Compression level of zstd
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
     level: i32,
-    /// Threads that compress; all cores unless given. Does not change the result
+    /// Threads that compress [default: all cores]; the result is the same with any number
     #[arg(long)]
     threads: Option<usize>,
-    /// Ask no registry
+    /// Do not ask registries
     #[arg(long)]
     offline: bool,
-    /// Ask engine and registry again for images that were kept in images/
+    /// Fetch images again that earlier builds kept in images/
     #[arg(long)]
     refresh: bool,
-    /// The engine that holds images
+    /// Address of the engine that holds images
     #[arg(long, env = "DOCKER_HOST", value_name = "HOST")]
     engine: Option<String>,
 }

@@ -45,7 +45,7 @@ pub(crate) struct Inputs {
     pub configs: Vec<(ConfigSpec, Vec<u8>)>,
     /// Seeds and where they lie.
     pub seeds: Vec<(SeedSpec, PathBuf)>,
-    /// What should be looked at, but stops nothing.
+    /// Warnings: worth a look, and no obstacle.
     pub warnings: Vec<Diagnostic>,
 }
 

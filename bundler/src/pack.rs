@@ -1,6 +1,6 @@
 //! Packing: everything that was read, found and planned goes into one signed file.
 //!
-//! What must stay true: each input is read once, the output is written once, beside its final name, and appears
+//! Invariants: each input is read once, the output is written once, beside its final name, and appears
 //! whole or not at all.
 
 pub(crate) mod describe;
@@ -33,7 +33,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// What to do about a damaged copy in `images/`.
+/// The hint for a damaged copy in `images/`.
 const KEPT: &str =
     "build with --refresh, which asks the engine or registry again for what is kept in images/";
 
@@ -96,9 +96,9 @@ impl Packing<'_> {
                 Attempt::TooLittleRoom { missing } => {
                     // Only a layer of unknown size can be that far from what was reckoned.
                     let cause = if self.layers.iter().any(|layer| layer.known_bytes().is_none()) {
-                        "a layer unpacks to far more than its size"
+                        "a layer is far larger unpacked than estimated"
                     } else {
-                        "the list of contents is longer than was reckoned"
+                        "the list of contents is longer than estimated"
                     };
                     self.job.progress.fail("too little room for the list of contents");
                     self.job.progress.warn(&format!("{cause}: packing again with more room"));

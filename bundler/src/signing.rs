@@ -1,6 +1,6 @@
 //! Keys that sign bundles: OpenSSH private key files, and the keys an ssh-agent holds.
 //!
-//! What must stay true: a signature is given out only after the reader's own check accepted it as
+//! Invariants: a signature is given out only after the reader's own check accepted it as
 //! one of this key, so that no bundle is written that every site would refuse.
 
 pub(crate) mod agent;
@@ -112,10 +112,8 @@ fn checked(signature: SshSig, key: &PublicKey, index: &[u8]) -> Result<Vec<u8>> 
     match signature::valid_signers(index, std::slice::from_ref(&armoured)).as_slice() {
         [signer] if signer.key().key_data() == key.key_data() => Ok(armoured),
         _ => {
-            let fact = format!(
-                "what was made with the key {} is not a valid signature",
-                fingerprint(key.key_data())
-            );
+            let fact =
+                format!("the signature made with the key {} is not valid", fingerprint(key.key_data()));
             Err(Failure::new(Class::Other, fact)
                 .hint("the ssh-agent or the token does not sign as it should: try another agent, or the private key file")
                 .into())
@@ -123,7 +121,7 @@ fn checked(signature: SshSig, key: &PublicKey, index: &[u8]) -> Result<Vec<u8>> 
     }
 }
 
-/// What helps someone whose key cannot sign.
+/// The hint for keys that cannot sign.
 const USABLE_KINDS: &str = "bundles are signed with OpenSSH keys of the kinds ssh-ed25519, ecdsa-sha2-nistp256 and (through an ssh-agent) \
      sk-ssh-ed25519@openssh.com; make one with `ferry keygen`";
 
@@ -161,7 +159,7 @@ pub(crate) fn keygen(path: &Path, comment: &str, passphrase: Option<&str>) -> Re
     let public_path = PathBuf::from(format!("{}.pub", path.display()));
     for file in [path, &public_path] {
         if file.exists() {
-            return Err(Failure::new(Class::Files, format!("{} is there already", file.display()))
+            return Err(Failure::new(Class::Files, format!("{} exists already", file.display()))
                 .hint("a key is never overwritten: choose another name, or move it away")
                 .into());
         }

@@ -4,7 +4,7 @@
 //! image layouts, the local engine and registries. [`resolve`] finds them all before anything is
 //! packed; their layers are then read once, straight from where they lie.
 //!
-//! What must stay true: nothing is unpacked to disk to be looked at, what an archive says about
+//! Invariants: nothing is unpacked to disk to be looked at, what an archive says about
 //! itself is checked or ignored, and a build never takes an image that only might be the right one.
 
 mod archive;
@@ -44,7 +44,7 @@ pub(crate) struct Wanted {
     pub source: Option<SourceSpec>,
     /// File and 1-based line that ask for it, for messages.
     pub place: (String, usize),
-    /// Whether it must be kept byte for byte, which needs a source that still has its manifest.
+    /// Keeps it byte for byte, which needs a source that still has its manifest.
     pub preserve: bool,
 }
 
@@ -177,7 +177,7 @@ impl LayerSource {
         self.stored.label()
     }
 
-    /// Whether it lies in what an earlier build kept of an engine's or a registry's image.
+    /// True for a layer that an earlier build kept of an engine's or a registry's image.
     #[must_use]
     pub(crate) fn is_kept(&self) -> bool {
         kept::is_kept(match &self.stored.place {

@@ -1,4 +1,4 @@
-//! What FORMAT.md says about the payload: which entries stand where, and what other programs make of
+//! FORMAT.md's sentences about the payload: its entries, their order, and what other programs make of
 //! them. A bundle is built from a small site and taken apart with zstd's and tar's libraries alone.
 
 #[cfg(test)]

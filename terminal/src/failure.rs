@@ -1,6 +1,6 @@
 //! Failures as both programs report them: one fact, its causes, one hint, one exit code.
 //!
-//! What must stay true: whatever a cause quotes (a tag in an archive, a field of a document, an
+//! Invariants: whatever a cause quotes (a tag in an archive, a field of a document, an
 //! engine's answer), it cannot steer the terminal. Only [`Failure`] and [`Diagnostics`] have lines
 //! of their own, and what they quote was made one line where it was read; any other cause is one line.
 
@@ -135,7 +135,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What a failure says and how the program ends because of it.
+/// The words of a failure, and the way the program ends because of it.
 fn describe(error: &anyhow::Error) -> (Class, Vec<String>, Option<String>) {
     let mut class = Class::Other;
     let mut hint = None;
@@ -173,7 +173,7 @@ pub fn done(output: Output) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let lost = Failure::new(Class::Files, "standard output could not be written");
-    exit_with(&lost.hint("is the disk full that it goes to?").into(), output)
+    exit_with(&lost.hint("check the space on the disk that it goes to").into(), output)
 }
 
 /// The class of `error`.

@@ -53,7 +53,7 @@ pub fn printable_lines(text: &str) -> String {
     text.chars().map(|c| if steers(c) && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
-/// Whether a character does something to a terminal other than to be shown: controls, line ends, and
+/// True for a character that does more to a terminal than to be shown: controls, line ends, and
 /// the marks, embeddings, overrides and isolates of Unicode's bidirectional algorithm (UAX #9).
 #[must_use]
 pub fn steers(c: char) -> bool {

@@ -42,7 +42,7 @@ impl Output {
         }
     }
 
-    /// Whether something that was meant for standard output could not be written.
+    /// True once something for standard output could not be written.
     #[must_use]
     pub(crate) fn is_lost() -> bool {
         LOST.load(Ordering::Relaxed)

@@ -1,6 +1,6 @@
 //! Files that appear whole or not at all: written beside their names, synced, renamed, and the folder synced.
 //!
-//! What must stay true: a process may die at any instruction, and the power may go. The name then leads to the
+//! Invariants: a process may die at any instruction, and the power may go. The name then leads to the
 //! old content or to the new one, never to a part, and what lies beside it has a name that begins with `.new-`.
 
 use anyhow::{Context, Result};

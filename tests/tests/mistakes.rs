@@ -163,7 +163,7 @@ fn missing_files() {
 fn an_image_that_is_nowhere() {
     Site::edited("ferry.yaml", "  small/ticker:1: docker-archive:dist/ticker.tar\n", "").says(
         3,
-        "error: compose.yaml:15:3: image `small/ticker:1` for linux/amd64 was not found: images/ holds no archive that people put there; the engine at unix:///nonexistent/no-engine-was-named.sock does not answer (Socket not found: /nonexistent/no-engine-was-named.sock); registry docker.io: it was not asked, since the build is offline
+        "error: compose.yaml:15:3: image `small/ticker:1` for linux/amd64 was not found: images/ holds no archive of your own; the engine at unix:///nonexistent/no-engine-was-named.sock does not answer (Socket not found: /nonexistent/no-engine-was-named.sock); registry docker.io: it was not asked, since the build is offline
   15 |   ticker:
      |   ^
   hint: put an archive made by `docker save` into the folder images/ beside the manifest, or name a source under `images:`

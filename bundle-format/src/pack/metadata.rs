@@ -40,7 +40,7 @@ impl Metadata {
         let release = self.release.len() as u64;
         if release > limits::MAX_RELEASE_JSON_BYTES {
             return Err(FormatError::Limit(format!(
-                "the description of the contents would have {release} bytes; {} are the most",
+                "the description of the contents would have {release} bytes; the limit is {}",
                 limits::MAX_RELEASE_JSON_BYTES
             )));
         }

@@ -2,7 +2,7 @@
 //!
 //! One thread (the caller's) cuts content into frames, one hashes blobs' content, several compress, one
 //! writes. At most `workers + 2` frames exist at a time, whatever the size of the bundle; buffers go round.
-//! What is written depends on the frames' content alone: threads decide only when.
+//! The bytes written depend on the frames' content alone: threads decide only when.
 
 use crate::error::{FormatError, Result};
 use crate::frame::FrameCompressor;
@@ -15,7 +15,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-/// What the writer has seen once everything is written.
+/// A payload that is written, and its frames.
 pub(crate) struct Written<W> {
     pub(crate) output: W,
     /// Every data frame, in order.

@@ -1,6 +1,6 @@
 //! The end of packing, as types: a payload that is whole, a bundle that is described, and only then signatures.
 //!
-//! What must stay true: every digest that is signed is that of bytes that were written. Nothing can be described
+//! Invariants: every digest that is signed is that of bytes that were written. Nothing can be described
 //! before it is sealed, or signed before it is described:
 //!
 //! ```compile_fail
@@ -43,7 +43,7 @@ pub struct Described<W> {
     payload_end: u64,
 }
 
-/// What was written.
+/// A bundle that is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packed {
     /// SHA-256 of the signed index: the bundle's identity.
@@ -176,12 +176,12 @@ fn write_at<W: Write + Seek>(output: &mut W, offset: u64, bytes: &[u8]) -> Resul
 fn check_signatures(signatures: &[Vec<u8>]) -> Result<()> {
     if signatures.len() > limits::MAX_SIGNATURES {
         let (found, most) = (signatures.len(), limits::MAX_SIGNATURES);
-        return Err(FormatError::Limit(format!("{found} signatures; a bundle takes {most}")));
+        return Err(FormatError::Limit(format!("{found} signatures; the limit is {most}")));
     }
     let largest = signatures.iter().map(Vec::len).max().unwrap_or_default();
     if largest > limits::MAX_SIGNATURE_BYTES as usize {
         let most = limits::MAX_SIGNATURE_BYTES;
-        return Err(FormatError::Limit(format!("a signature has {largest} bytes; {most} are the most")));
+        return Err(FormatError::Limit(format!("a signature has {largest} bytes; the limit is {most}")));
     }
     Ok(())
 }

@@ -89,7 +89,7 @@ impl Book {
     }
 }
 
-/// Whether a frame is a stored one (section 4.6).
+/// True for a stored frame (section 4.6).
 pub(crate) fn is_stored(frame: &[u8]) -> bool {
     let size = frame.len().wrapping_sub(12);
     frame[..5] == [0x28, 0xb5, 0x2f, 0xfd, 0xa0]
@@ -182,7 +182,7 @@ pub(crate) fn noise(bytes: usize, seed: u64) -> Vec<u8> {
     (0..bytes).map(|_| next()).collect()
 }
 
-/// What to pack.
+/// Contents of a bundle to pack.
 pub(crate) struct Content {
     pub(crate) level: i32,
     pub(crate) files: Vec<(String, Vec<u8>)>,

@@ -1,6 +1,6 @@
 //! A folder of the connected machine as planned entries.
 //!
-//! What must stay true: nothing outside the folder is read, since links are kept as links, and what
+//! Invariants: nothing outside the folder is read, since links are kept as links, and what
 //! cannot be carried (sockets, devices, pipes, names that are not text) is an error, never left out.
 
 use super::{Content, EntryKind, PlannedEntry, places};

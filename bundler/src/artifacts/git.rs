@@ -1,7 +1,7 @@
 //! A path of a git repository at a reference, read by the `git` program: no library knows all
 //! that a repository can be.
 //!
-//! What must stay true: what is taken is what the commit holds, byte for byte, whatever filters,
+//! Invariants: what is taken is what the commit holds, byte for byte, whatever filters,
 //! attributes, replacements or configuration the machine has; nothing is fetched, no hook runs, and
 //! no text from the manifest is taken for an option. (Attributes such as `export-ignore` are
 //! configuration too: they do not apply.)
@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Largest listing of a tree: a million entries of 256 bytes.
 const MAX_LISTING_BYTES: u64 = 256 << 20;
 
-/// What a Git LFS pointer begins with (git-lfs, docs/spec.md).
+/// First bytes of a Git LFS pointer (git-lfs, docs/spec.md).
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 
 /// A commit's files below one path.
@@ -27,7 +27,7 @@ const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 pub(crate) struct Tree {
     /// Full id of the commit that the reference meant.
     pub commit: String,
-    /// Whether the path is a single file; it is then the only entry, with an empty path.
+    /// True where the path is a single file; it is then the only entry, with an empty path.
     pub single_file: bool,
     /// The files, in git's order.
     pub files: Vec<TreeFile>,
@@ -46,7 +46,7 @@ pub(crate) enum TreeFileKind {
         blob: Blob,
         /// Its size in bytes.
         size: u64,
-        /// Whether its mode is 100755.
+        /// True for mode 100755.
         executable: bool,
     },
     /// A symbolic link to this target.
@@ -89,9 +89,10 @@ pub(crate) fn tree(
         return collect(&objects, commit.clone(), &commit, None, cancel);
     };
     let object = format!("{commit}:{path}");
-    let kind = run(&objects.repository, &["cat-file", "-t", &object])
-        .with_context(|| format!("git repository {shown} has no `{path}` at `{reference}`"))?;
-    match kind.as_str() {
+    // Asked of the tree: the commit of a submodule is not in this repository.
+    let entry = run(&objects.repository, &["ls-tree", "--full-tree", &commit, "--", path.as_str()])?;
+    let kind = entry.split_whitespace().nth(1);
+    match kind.with_context(|| format!("git repository {shown} has no `{path}` at `{reference}`"))? {
         "tree" => collect(&objects, commit, &object, None, cancel),
         "blob" => {
             let (folder, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
@@ -125,7 +126,7 @@ fn collect(
         cancel.check()?;
         let text = std::str::from_utf8(&record).context("a path in the repository is not UTF-8")?;
         let (mode, id, size, path) =
-            record_fields(text).context("git lists a tree in a way we do not know")?;
+            record_fields(text).context("git's listing of a tree has an unknown form")?;
         if only.is_none_or(|only| only == path) {
             let path = if only.is_some() { String::new() } else { path.to_owned() };
             match mode {

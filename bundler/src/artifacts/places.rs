@@ -10,11 +10,11 @@ pub(super) fn check_link(path: &str, target: &str) -> anyhow::Result<()> {
     let leaves = || format!("the symbolic link `{path}` leads to `{target}`, out of the artifact");
     if target.is_empty() || target.starts_with('/') || target.contains(['\\', '\0']) || target.contains("//")
     {
-        bail!("{}; copy what it means into the artifact", leaves());
+        bail!("{}; copy its target into the artifact", leaves());
     }
     // One line of the listing that gives an artifact its digest.
     if target.chars().any(char::is_control) {
-        bail!("the target of the symbolic link `{path}` holds a control character; rename what it leads to");
+        bail!("the target of the symbolic link `{path}` holds a control character; rename its target");
     }
     let mut depth = path.split('/').count() - 1;
     let mut named = false;
@@ -26,7 +26,7 @@ pub(super) fn check_link(path: &str, target: &str) -> anyhow::Result<()> {
             ),
             ".." => match depth.checked_sub(1) {
                 Some(less) => depth = less,
-                None => bail!("{}; copy what it means into the artifact", leaves()),
+                None => bail!("{}; copy its target into the artifact", leaves()),
             },
             _ => named = true,
         }

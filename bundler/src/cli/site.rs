@@ -20,7 +20,7 @@ pub(super) struct AnswerArgs {
     /// Answers of the site: a map of names and values
     #[arg(long, value_name = "FILE")]
     pub(super) values: Option<PathBuf>,
-    /// One answer, over those of the file (may be repeated)
+    /// One answer; it overrides those of the file (repeatable)
     #[arg(long, value_name = "NAME=VALUE")]
     pub(super) set: Vec<String>,
 }
@@ -32,13 +32,13 @@ pub(super) struct RenderArgs {
     manifest: PathBuf,
     #[command(flatten)]
     answers: AnswerArgs,
-    /// The host's name, as templates see it; `hall-1` with `--values sites/hall-1.yaml` unless given
+    /// Host name that templates see [default: that of the values file, `hall-1` for sites/hall-1.yaml]
     #[arg(long)]
     hostname: Option<String>,
-    /// Show what another site gets instead, as a unified diff
+    /// Show the unified diff to the site with these answers
     #[arg(long, value_name = "FILE")]
     diff: Option<PathBuf>,
-    /// Write the files into this folder instead of showing them, with the modes they have on site
+    /// Write the files into this folder instead of showing them, with their modes on site
     #[arg(long, short, value_name = "FOLDER", conflicts_with = "diff")]
     output: Option<PathBuf>,
 }
@@ -48,17 +48,17 @@ pub(super) struct LintArgs {
     /// The manifest, or the folder that holds ferry.yaml
     #[arg(default_value = ".")]
     manifest: PathBuf,
-    /// Fail where there is any advice, too
+    /// Fail on warnings and advice, too
     #[arg(long)]
     strict: bool,
 }
 
 #[derive(Args)]
 pub(super) struct SchemaArgs {
-    /// Of what: `manifest` (ferry.yaml), or `values` (the answers to the variables of a manifest)
+    /// The schema: of the `manifest` (ferry.yaml), or of the `values` of its variables
     #[arg(default_value = "manifest", value_parser = ["manifest", "values"])]
     of: String,
-    /// The manifest whose variables are meant, or the folder that holds ferry.yaml
+    /// For `values`: the manifest with the variables, or the folder that holds ferry.yaml
     #[arg(default_value = ".")]
     manifest: PathBuf,
 }
@@ -88,7 +88,7 @@ pub(super) fn run_render(args: &RenderArgs, output: Output) -> Result<()> {
     for (name, value) in &rendered.stand_ins {
         let value = human::printable(&value.to_string());
         output.error_line(&format!(
-            "{} `{name}` has no answer; {value} stands for it",
+            "{} `{name}` has no answer; {value} is used instead",
             output.for_stderr().yellow("note:")
         ));
     }
@@ -122,7 +122,7 @@ pub(super) fn run_render(args: &RenderArgs, output: Output) -> Result<()> {
         output.line(&output.bold(&format!("==> {path} ({}) <==", file.mode)));
         match &file.text {
             Some(text) => output.line(human::printable_lines(text).trim_end_matches('\n')),
-            None => output.line(&format!("({} that are no text)", human::bytes(file.bytes.len() as u64))),
+            None => output.line(&format!("({} of binary data)", human::bytes(file.bytes.len() as u64))),
         }
     }
     Ok(())
@@ -147,19 +147,27 @@ pub(super) fn run_lint(args: &LintArgs, output: Output) -> Result<()> {
         }
         let tried = inputs.renderings.len();
         let summary = match (inputs.warnings.len(), advice.len()) {
-            (0, 0) => "nothing to say".to_owned(),
+            (0, 0) => "no mistakes, no warnings, no advice".to_owned(),
             (warnings, advice) => {
-                format!("{}, {advice} of advice, no mistakes", human::count(warnings, "warning"))
+                format!(
+                    "no mistakes, {}, {} of advice",
+                    human::count(warnings, "warning"),
+                    human::count(advice, "point")
+                )
             }
         };
         let sites = human::count(tried - 1, "file");
         output.line(&format!(
-            "{} {summary} (tried with the defaults and {sites} in sites/)",
+            "{} {summary} (checked with the defaults and {sites} in sites/)",
             output.green("✓")
         ));
     }
     if args.strict && !(advice.is_empty() && inputs.warnings.is_empty()) {
-        return Err(Failure::new(Class::Input, "there is advice, and --strict was given").into());
+        return Err(Failure::new(
+            Class::Input,
+            "there are warnings or advice, and --strict makes them errors",
+        )
+        .into());
     }
     Ok(())
 }

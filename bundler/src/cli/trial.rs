@@ -21,19 +21,19 @@ pub(super) struct TryArgs {
     manifest: PathBuf,
     #[command(flatten)]
     answers: AnswerArgs,
-    /// The engine
+    /// Address of the engine
     #[arg(long, env = "DOCKER_HOST", value_name = "HOST")]
     engine: Option<String>,
-    /// Ask no registry
+    /// Do not ask registries
     #[arg(long)]
     offline: bool,
-    /// Wait this long for each service, instead of what its health check gives
+    /// Seconds to wait for each service [default: from its health check]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
-    /// The trial's project name on the engine; the product's with `-try` unless given
+    /// The trial's project name on the engine [default: the product's with `-try`]
     #[arg(long, value_name = "NAME")]
     project_name: Option<ProjectName>,
-    /// The installer; `install` beside this program unless given
+    /// The installer [default: `install` beside this program]
     #[arg(long, value_name = "FILE")]
     installer: Option<PathBuf>,
 }
@@ -87,7 +87,7 @@ pub(super) fn run(
     }
 }
 
-/// What stops because of Ctrl-C fails somewhere in its midst: where is of no interest.
+/// The error for people: after Ctrl-C, the place where the work failed is of no interest.
 fn stopped(error: anyhow::Error, cancel: &Cancel) -> anyhow::Error {
     if cancel.is_cancelled() {
         Failure::new(Class::Cancelled, "stopped by Ctrl-C before the trial was up").into()
@@ -216,7 +216,8 @@ impl Desk<'_> {
             return Ok(Round::Outdated);
         }
         let class = Class::of_code(status.code().unwrap_or_default());
-        Err(Failure::new(class, "the bundle could not be installed here; the installer has said why").into())
+        Err(Failure::new(class, "the bundle could not be installed here; the installer's message is above")
+            .into())
     }
 
     /// Remembers the inputs as they are, in the end those that nobody is writing any more.

@@ -21,7 +21,7 @@ pub(crate) struct ComposeFile {
     pub place: PathBuf,
     /// Bytes when it was looked at.
     pub bytes: u64,
-    /// Whether its owner may execute it.
+    /// True where its owner may execute it.
     pub executable: bool,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Around<'a> {
     pub folder: &'a Path,
 }
 
-/// What to do about a file that is too large to be rendered and kept in memory on site.
+/// The hint for a file that is too large to be rendered and kept in memory on site.
 const TOO_LARGE: &str = "make it an artifact and mount it from ./artifacts/, or seed a volume with it";
 
 /// Finds the files that `named` needs. Mistakes go to `found`, what is only worth a look to `warnings`.
@@ -66,8 +66,11 @@ pub(crate) fn find(
         match collect_named(file, &path, around, &mut inside) {
             Ok(Missing::No) => {}
             Ok(Missing::MadeOnSite) => warnings.push(
-                at(format!("{} mounts ./{path}, which is not there; it begins empty on site", file.used_by))
-                    .hint("its content stays there from release to release"),
+                at(format!(
+                    "{} mounts ./{path}, which does not exist; the folder starts empty on site",
+                    file.used_by
+                ))
+                .hint("its content stays from release to release"),
             ),
             Err(mistake) => found.push(mistake),
         }
@@ -78,7 +81,7 @@ pub(crate) fn find(
         if folder && (of_a_config || !inside.is_empty()) && uses(around.project, &path).writable {
             warnings.push(
                 at(format!("{} may write into ./{path}, which comes with the release", file.used_by)).hint(
-                    "what it writes there does not go on to the next release: mount it with `:ro`, or use a named volume",
+                    "the next release does not keep what it writes there: mount it with `:ro`, or use a named volume",
                 ),
             );
         }
@@ -86,7 +89,7 @@ pub(crate) fn find(
             if carried.bytes > limits::MAX_RENDERED_BYTES as u64 {
                 let size = human::bytes(carried.bytes);
                 let most = human::bytes(limits::MAX_RENDERED_BYTES as u64);
-                let message = format!("{} needs {path}, which has {size}; {most} are the most", file.used_by);
+                let message = format!("{} needs {path}, which has {size}; the limit is {most}", file.used_by);
                 found.push(at(message).hint(TOO_LARGE));
             }
             let before = total;
@@ -95,8 +98,10 @@ pub(crate) fn find(
             }
             if before <= limits::MAX_COMPOSE_FILES_BYTES && total > limits::MAX_COMPOSE_FILES_BYTES {
                 let most = human::bytes(limits::MAX_COMPOSE_FILES_BYTES);
-                let message =
-                    format!("with {path} of {} the Compose file's files have more than {most}", file.used_by);
+                let message = format!(
+                    "with {path} of {} the files that the Compose file names exceed {most}",
+                    file.used_by
+                );
                 found.push(at(message).hint(TOO_LARGE));
             }
             files.insert(path, carried);
@@ -105,7 +110,7 @@ pub(crate) fn find(
     files.into_values().collect()
 }
 
-/// Whether there is something to carry.
+/// A file that the Compose file names, as it was found.
 enum Missing {
     No,
     /// A writable bind mount of nothing: the folder is made on site, as Compose makes it.
@@ -141,11 +146,13 @@ fn collect_named(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && uses.writable && uses.made => {
             Ok(Missing::MadeOnSite)
         }
-        Err(_) => Err(at(format!("{} names {}, which is not there", file.used_by, file.path)).hint(format!(
-            "put the file beside {}, or let a `configs` entry of the manifest write it: `to: {}`",
-            around.sources.file(file.place.source),
-            file.path
-        ))),
+        Err(_) => {
+            Err(at(format!("{} names {}, which does not exist", file.used_by, file.path)).hint(format!(
+                "put the file beside {}, or let a `configs` entry of the manifest write it: `to: {}`",
+                around.sources.file(file.place.source),
+                file.path
+            )))
+        }
     }
 }
 
@@ -232,7 +239,7 @@ pub(crate) fn check_places(
     let mut said = BTreeSet::new();
     for (path, (what, mistake)) in &places {
         if let Some(reserved) = RESERVED_PLACES.iter().find(|reserved| Release::lies_in(path, reserved)) {
-            let message = format!("{what} would lie at `{reserved}`, which the installer needs for itself");
+            let message = format!("{what} would be at `{reserved}`, which is reserved for the installer");
             if said.insert((mistake.line, *reserved)) {
                 found.push(Diagnostic { message, ..mistake.clone() }.hint("give it another name or folder"));
             }

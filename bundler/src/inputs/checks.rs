@@ -44,7 +44,7 @@ pub(super) fn left_out(renderings: &[Rendering]) -> Vec<Diagnostic> {
 pub(super) struct At(Diagnostic);
 
 impl At {
-    /// Whether `mistake` is about it.
+    /// True where `mistake` is about it.
     pub(super) fn is_at(&self, mistake: &Diagnostic) -> bool {
         (&self.0.file, self.0.line, self.0.column) == (&mistake.file, mistake.line, mistake.column)
     }
@@ -83,8 +83,11 @@ pub(super) fn unread_override(manifest: &Manifest, folder: &Path) -> Option<Diag
     let first = manifest.compose.first()?;
     let name = file.file_name()?.to_string_lossy().into_owned();
     Some(
-        Diagnostic::new(file.display().to_string(), "it is not read: the manifest does not name it")
-            .hint(format!("where it shall count on site, write `compose: [{first}, {name}]`")),
+        Diagnostic::new(
+            file.display().to_string(),
+            "this file is not read, since the manifest does not name it",
+        )
+        .hint(format!("to use it on site, write `compose: [{first}, {name}]`")),
     )
 }
 
@@ -106,7 +109,7 @@ pub(super) fn check_seeds(
             let known: Vec<&str> = volumes.iter().copied().collect();
             let compose = manifest.compose.first().map_or("compose.yaml", |path| path.as_str());
             found.push(at(format!("there is no volume `{}` in {compose}", seed.volume)).hint(format!(
-                "volumes there: {}",
+                "the volumes are: {}",
                 if known.is_empty() { "none".into() } else { known.join(", ") }
             )));
         }
@@ -165,7 +168,7 @@ pub(super) fn check_platforms(
     }
 }
 
-/// What only newer engines can do has to stand in `requires`.
+/// Refuses features of newer engines that `requires` does not name.
 pub(super) fn check_needs(
     manifest: &Manifest,
     sources: &Sources,
@@ -181,7 +184,7 @@ pub(super) fn check_needs(
         let (major, minor) = need.engine;
         let message = format!("service `{}`: {} needs Docker Engine {major}.{minor}", need.service, need.key);
         found.push(sources.mistake(&place.unwrap_or_default(), message).hint(format!(
-            "write `requires: {{ engine: \">={major}.{minor}\" }}` in the manifest, so that older hosts are told"
+            "write `requires: {{ engine: \">={major}.{minor}\" }}` in the manifest, so that older hosts are refused before anything is changed"
         )));
     }
 }
@@ -250,8 +253,7 @@ pub(super) fn check_secrets(
         for (section, _) in
             others.into_iter().filter(|(_, value)| value.as_ref().is_ok_and(|value| shows(value.clone())))
         {
-            let message =
-                format!("the secret `{secret}` stands in `{section}`, where `docker inspect` shows it");
+            let message = format!("the secret `{secret}` is in `{section}`, where `docker inspect` shows it");
             found.push(Diagnostic::new(sources.file(0), message).hint(&hint));
         }
     }

@@ -1,7 +1,7 @@
 //! The release as it would be on site: with the defaults, and with every values file in `sites/`, so that a
 //! mistake that only some answers show is found here.
 //!
-//! What only a site knows has a stand-in of its kind. What any of the renderings needs is carried.
+//! An answer that only a site knows has a stand-in of its kind. The bundle carries the needs of all renderings.
 
 use super::texts::Texts;
 use crate::read::folder::{read_text, shown_root};
@@ -136,7 +136,7 @@ fn stand_in(name: &str, variable: &Variable) -> serde_json::Value {
     }
 }
 
-/// What stands for a secret while building: found where it must not be, it tells which secret is shown.
+/// The stand-in for a secret while building: found where it must not be, it names the secret.
 #[must_use]
 pub(crate) fn secret(name: &str) -> String {
     format!("a-secret-called-{name}")

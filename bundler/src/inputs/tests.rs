@@ -1,5 +1,4 @@
-//! What people wrote, as it is read and packed: which files go into a bundle, and what is refused because
-//! it could only fail on site.
+//! Inputs as they are read and packed: the files that go into a bundle, and mistakes that could only fail on site.
 
 use crate::cancel::Cancel;
 use crate::inputs::{self, Inputs};
@@ -82,14 +81,14 @@ fn folders_that_services_write_to_begin_empty_on_site() {
     assert!(paths(&inputs).is_empty());
     assert_eq!(
         warnings(&inputs),
-        ["service `web` mounts ./data, which is not there; it begins empty on site"]
+        ["service `web` mounts ./data, which does not exist; the folder starts empty on site"]
     );
     for volumes in
         ["'./data:/data:ro'", "{ type: bind, source: ./data, target: /d, bind: { create_host_path: false } }"]
     {
         let error = refused(&site("", &mounts(volumes), &[]));
         assert!(error.starts_with("compose.yaml:4:"), "{error}");
-        assert!(error.contains("service `web` names data, which is not there"), "{error}");
+        assert!(error.contains("service `web` names data, which does not exist"), "{error}");
     }
     // What one reads and another writes is there for both.
     let both = "services:\n  a: { image: a, volumes: ['./data:/d:ro'] }\n  b: { image: b, volumes: ['./data:/d'] }\n";
@@ -116,7 +115,7 @@ fn files_that_no_site_could_lay_out_are_refused() {
     let error = refused(&folder);
     assert!(
         error.contains(
-            "compose.yaml:4:15: service `web` needs big, which has 16.0 MiB; 16.0 MiB are the most"
+            "compose.yaml:4:15: service `web` needs big, which has 16.0 MiB; the limit is 16.0 MiB"
         ),
         "{error}"
     );
@@ -130,7 +129,7 @@ fn files_that_no_site_could_lay_out_are_refused() {
     sized("many/d", 1);
     let error = refused(&folder);
     assert!(
-        error.contains("with many/d of service `web` the Compose file's files have more than 64.0 MiB"),
+        error.contains("with many/d of service `web` the files that the Compose file names exceed 64.0 MiB"),
         "{error}"
     );
     assert!(error.contains("seed a volume with it"), "{error}");
@@ -149,7 +148,7 @@ fn what_cannot_lie_in_one_folder_on_site_is_refused() {
         let folder = site(&format!("configs:\n  - {{ from: t, to: {to} }}\n"), web, &[("t", "")]);
         let error = refused(&folder);
         let expected = format!(
-            "ferry.yaml:5:3: the config `{to}` on line 5 would lie at `{named}`, which the installer needs for itself"
+            "ferry.yaml:5:3: the config `{to}` on line 5 would be at `{named}`, which is reserved for the installer"
         );
         assert!(error.starts_with(&expected), "{error}");
     }
@@ -164,9 +163,8 @@ fn what_cannot_lie_in_one_folder_on_site_is_refused() {
     assert!(error.contains("ferry.yaml:5:3: the config `config/a` on line 5 needs a folder where ./config, which the Compose file names is a file"), "{error}");
     let error = refused(&site("", &mounts("'./.secrets:/s:ro'"), &[(".secrets/x", "")]));
     assert!(
-        error.contains(
-            "compose.yaml:4:15: ./.secrets/x, which the Compose file names would lie at `.secrets`"
-        ),
+        error
+            .contains("compose.yaml:4:15: ./.secrets/x, which the Compose file names would be at `.secrets`"),
         "{error}"
     );
 }
@@ -322,7 +320,7 @@ fn more_keys_than_a_reader_accepts_are_refused_at_once() {
     SmallSite::default().write(folder.path()).unwrap();
     let told = Told::default();
     let error = build(&request(folder.path(), 33), &told, &Cancel::default()).unwrap_err();
-    assert_eq!(error.to_string(), "33 keys; a bundle takes 32 signatures");
+    assert_eq!(error.to_string(), "33 keys; the limit is 32");
     build(&request(folder.path(), 32), &told, &Cancel::default()).unwrap();
     let began = told.began.lock().unwrap();
     assert_eq!(began.iter().filter(|(stage, _)| stage == "packing").count(), 1);

@@ -12,7 +12,7 @@ use manifest_schema::site::{self, Made, Values, Written};
 use manifest_schema::{BundlePath, Diagnostics, ProjectName, limits, render, yaml};
 use std::path::{Path, PathBuf};
 
-/// What lies in the manifest's folder, as far as the release is made from it.
+/// The files of the manifest's folder that the release is made from.
 #[derive(Debug, Clone)]
 pub(crate) struct Texts {
     pub folder: PathBuf,

@@ -90,7 +90,7 @@ pub(crate) fn release(inputs: &Inputs, images: &[FoundImage], pieces: &Pieces) -
     })
 }
 
-/// Whether an image's own manifest and layer bytes are carried unchanged.
+/// True where an image's own manifest and layer bytes are carried unchanged.
 #[must_use]
 pub(crate) fn keeps_bytes(inputs: &Inputs, image: &FoundImage) -> bool {
     image.original.is_some()

@@ -13,7 +13,7 @@ pub(super) fn classified(error: anyhow::Error, output: &Path) -> anyhow::Error {
     let shown = output.display();
     let (class, hint) = match error.downcast_ref::<FormatError>() {
         Some(FormatError::Input(_)) => {
-            (Class::Input, "nothing was written; see that nobody changes the inputs, and build again")
+            (Class::Input, "nothing was written; make sure that nothing changes the inputs, and build again")
         }
         Some(FormatError::Limit(_)) => {
             (Class::Input, "carry many small files as one archive, or split the product into several bundles")

@@ -14,7 +14,7 @@ pub(crate) fn overwrites_a_bundle_only(output: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).with_context(|| format!("writing {}", output.display())),
     };
-    let fact = format!("{} is there already, and is no bundle", output.display());
+    let fact = format!("{} exists already, and is not a bundle", output.display());
     let no_bundle =
         Failure::new(Class::Files, fact).hint("write the bundle to another file, as in `-o site.fz`");
     if !is_file {

@@ -30,7 +30,7 @@ pub(super) fn pack(packer: &mut Packer<File>, inputs: &Inputs) -> Result<Texts> 
         let path = describe::compose_path(named.path.as_str())?;
         let mut executable = named.executable;
         let file = match &env_file {
-            // It is there already: `.env` is also somebody's `env_file`.
+            // It exists already: `.env` is also somebody's `env_file`.
             Some(env_file) if env_file.path == path => {
                 executable = false;
                 env_file.clone()

@@ -8,7 +8,7 @@ use std::io::Read;
 pub(super) struct Watched<'a> {
     inner: Reader<Box<dyn Read + Send>>,
     progress: &'a dyn Progress,
-    /// Whether bytes read count as progress.
+    /// Counts bytes read as progress.
     pub(super) counts: bool,
 }
 

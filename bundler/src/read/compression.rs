@@ -1,7 +1,7 @@
 //! Compression of stored layers and archives, known by their first bytes only: names and media
 //! types in the wild are wrong often enough (a `layer.tar` that is gzip, a `+gzip` that is zstd).
 //!
-//! What must stay true: everything streams in constant memory, a cut-off stream is an error and
+//! Invariants: everything streams in constant memory, a cut-off stream is an error and
 //! never a short read, and a decompression bomb ends in an error after a bounded amount of work.
 
 use flate2::bufread::MultiGzDecoder;

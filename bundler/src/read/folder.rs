@@ -11,7 +11,7 @@ pub(crate) fn manifest_folder(path: &Path) -> PathBuf {
     if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_path_buf() }
 }
 
-/// What messages put before a path that begins in `folder`.
+/// The prefix that messages give to a path that begins in `folder`.
 pub(crate) fn shown_root(folder: &Path) -> String {
     match folder.display().to_string() {
         here if here == "." => String::new(),
@@ -34,14 +34,14 @@ pub(crate) fn below(folder: &Path, name: &str) -> Option<PathBuf> {
     inside(folder, name).filter(|file| file.is_file())
 }
 
-/// What `name` means, where it lies below `folder`.
+/// The file or folder that `name` means, where it lies below `folder`.
 fn inside(folder: &Path, name: &str) -> Option<PathBuf> {
     let whole = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let place = whole.join(name).canonicalize().ok()?;
     place.starts_with(whole.canonicalize().ok()?).then_some(place)
 }
 
-/// Whether `name`, as it is written, stays in `folder`, and what is there does not: a link leads out. Who writes
+/// True where `name` stays in `folder` as it is written, and a link there leads out. Whoever writes
 /// `/etc/x` or `../x` means it.
 pub(crate) fn leads_out(folder: &Path, name: &str) -> bool {
     let mut depth = 0_usize;
@@ -70,10 +70,10 @@ pub(crate) fn read_inside(folder: &Path, name: &str) -> Result<String, Diagnosti
     read_text(&file)
 }
 
-/// What is wrong with a link to something that nobody sees in the folder.
+/// The fact about a link to something that nobody sees in the folder.
 pub(crate) const LEADS_OUT: &str = "it is a link that leads out of the folder";
 
-/// What to do about it.
+/// The hint for [`LEADS_OUT`].
 pub(crate) const PUT_IT_THERE: &str = "put the file itself there";
 
 /// Reads a text file that a person wrote.
@@ -87,7 +87,7 @@ pub(crate) fn read_text(file: &Path) -> Result<String, Diagnostic> {
     }
     let size = metadata.len();
     if size > limits::MAX_YAML_BYTES as u64 {
-        return Err(Diagnostic::new(&shown, format!("it has {size} bytes; 4 MiB are the most")));
+        return Err(Diagnostic::new(&shown, format!("it has {size} bytes; the limit is 4 MiB")));
     }
     let bytes = std::fs::read(file).map_err(|error| Diagnostic::new(&shown, plain(&error)))?;
     manifest_schema::encoding::text(&shown, bytes)
@@ -97,7 +97,7 @@ pub(crate) fn read_text(file: &Path) -> Result<String, Diagnostic> {
 pub(crate) fn plain(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "it may not be read by this user".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "this user may not read it".to_owned(),
         _ => format!("it cannot be read: {error}"),
     }
 }

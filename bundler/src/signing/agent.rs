@@ -6,8 +6,8 @@
 //! announces, up to 4 GiB, and `ssh-agent-client-rs` 1.1.4 lists no key at all where the agent holds one of a kind
 //! that `ssh-key` cannot parse, so that somebody's other key would keep a bundle from being signed.
 //!
-//! What must stay true: no length in an answer is believed beyond OpenSSH's own ceiling. Whether a
-//! signature is valid is checked by [`crate::signing`], with the check that readers make.
+//! Invariants: no length in an answer is believed beyond OpenSSH's own ceiling. [`crate::signing`] checks
+//! signatures, as readers do.
 
 use anyhow::{Context, bail};
 use ssh_key::{PublicKey, Signature};
@@ -93,7 +93,7 @@ impl Agent {
         Ok(keys)
     }
 
-    /// What the agent says is the signature of `key` over `data`.
+    /// Asks for a signature of `key` over `data`; it is not checked here.
     ///
     /// # Errors
     /// When the agent lacks the key or its owner refuses.
@@ -136,7 +136,9 @@ impl Agent {
         self.stream.read_exact(&mut answer).context("the ssh-agent's answer was cut off")?;
         match answer.split_first() {
             Some((kind, rest)) if *kind == wanted => Ok(rest.to_vec()),
-            Some((&FAILURE, _)) => bail!("it refused: the key is not loaded, or its use was not confirmed"),
+            Some((&FAILURE, _)) => {
+                bail!("the ssh-agent refused: the key is not loaded, or its use was not confirmed")
+            }
             _ => bail!("the ssh-agent answered with a message of another kind"),
         }
     }

@@ -5,7 +5,7 @@
 //! forward through it as members are opened in the order in which they lie, and starts again only
 //! when someone asks for an earlier one.
 //!
-//! What must stay true: links are followed inside the archive only and a bounded number of times,
+//! Invariants: links are followed inside the archive only and a bounded number of times,
 //! and a name that occurs twice is never guessed about.
 
 use super::tar_scan::{Member, MemberKind, Seekable, Streamed, clean, scan, skip_by_reading};
@@ -95,7 +95,7 @@ impl Archive {
         &self.path
     }
 
-    /// What to add to "member X is absent" where the reason is plain.
+    /// The words behind "member X is absent" where the reason is plain.
     pub(super) const fn why_absent(&self) -> &'static str {
         if self.complete { "" } else { "; the archive has no end marker, so it was probably cut off" }
     }
@@ -114,7 +114,7 @@ impl Archive {
                 ),
                 [index] => self.members.get(*index).context("a member vanished")?,
                 _ => bail!(
-                    "member `{at}` occurs {} times in {label}: which one is meant is not clear",
+                    "member `{at}` occurs {} times in {label}: which one is meant is ambiguous",
                     indices.len()
                 ),
             };
@@ -135,7 +135,7 @@ impl Archive {
                 format!("member `{at}` of {label} is a link to `{target}`, which leaves the archive")
             })?;
         }
-        bail!("the links from member `{name}` of {label} lead in a circle")
+        bail!("the links from member `{name}` of {label} form a loop")
     }
 
     /// A small document, whole.
@@ -207,7 +207,7 @@ struct Lent {
 
 impl Read for Lent {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(forward) = &mut self.forward else { return Err(io::Error::other("reading failed before")) };
+        let Some(forward) = &mut self.forward else { return Err(io::Error::other("an earlier read failed")) };
         let result = forward.reader.read(buffer);
         match &result {
             Ok(count) => forward.position += *count as u64,

@@ -1,6 +1,6 @@
 //! An image as one source offers it, and the choice among those on offer.
 //!
-//! What must stay true: a choice is never a guess. Where two different images answer to one name,
+//! Invariants: a choice is never a guess. Where two different images answer to one name,
 //! or the wrong platform is all there is, the caller hears what is there instead.
 
 use super::store::{Store, Stored};
@@ -68,7 +68,7 @@ impl From<anyhow::Error> for Flaw {
     }
 }
 
-/// What is asked for.
+/// An image that is looked for.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub(super) platform: &'a Platform,
@@ -95,18 +95,18 @@ impl Candidate {
             .any(|manifest| &manifest.digest == digest)
     }
 
-    /// Whether an engine's image ID means this image: the config's digest on graph drivers, the
+    /// True where an engine's image ID means this image: the config's digest on graph drivers, the
     /// manifest's or index's on the containerd store.
     pub(super) fn has_id(&self, id: &Digest) -> bool {
         self.has_digest(id) || self.content.as_ref().is_ok_and(|content| &content.config_digest == id)
     }
 
-    /// Whether a name of the candidate is `reference`.
+    /// True where a name of the candidate is `reference`.
     fn is_named(&self, reference: &ImageRef) -> bool {
         self.names.iter().any(|name| name.parse::<ImageRef>().is_ok_and(|name| &name == reference))
     }
 
-    /// Whether Podman named it: what it builds as `acme/api` it saves as `localhost/acme/api`.
+    /// True where Podman named it: an image built as `acme/api` is saved as `localhost/acme/api`.
     fn is_named_by_podman(&self, reference: &ImageRef) -> bool {
         reference.domain() == "docker.io"
             && self.names.iter().filter_map(|name| name.parse::<ImageRef>().ok()).any(|name| {

@@ -1,7 +1,7 @@
 //! Passwords of registries from Docker's `config.json` (`auths`, as `docker login` writes them
 //! where no credential store is set up).
 //!
-//! What must stay true: a password is only given for the registry it was stored for, and never
+//! Invariants: a password is only given for the registry it was stored for, and never
 //! shown.
 
 use anyhow::{Context, bail};
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-/// What a registry is told.
+/// Credentials for a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Credentials {
     Anonymous,

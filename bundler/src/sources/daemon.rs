@@ -1,7 +1,7 @@
 //! The local engine, Docker or Podman, over its socket: the one file here that names bollard.
 //!
 //! An image is saved once into `images/` and read from there, so that the next build needs the
-//! engine only to ask whether the image is still the same. What must stay true: a half-written
+//! engine only to ask whether the image is still the same. Invariants: a half-written
 //! archive never gets its name.
 
 use super::candidate::Candidate;
@@ -170,7 +170,7 @@ impl Engine {
         let saved = kept::read_images(partial, &self.cancel)?;
         let whole = |candidate: &Candidate| candidate.content.is_ok();
         if !saved.iter().any(whole) {
-            bail!("what the engine sent holds no whole image");
+            bail!("the engine's archive holds no whole image");
         }
         whole_file::rename(&file, partial, path)?;
         progress.end(&format!("{} from the engine, {}", image.name, ferry_terminal::human::bytes(bytes)));

@@ -1,7 +1,7 @@
 //! Finds every image of a build, in the order that people are told: the named source, `images/`
 //! beside the manifest, the local engine, the registry.
 //!
-//! What must stay true: all images that cannot be found are reported together, each with its place
+//! Invariants: all images that cannot be found are reported together, each with its place
 //! in the manifest or Compose file and with every place that was tried; and the layers' order
 //! depends on the wanted images only, so that equal inputs give equal bundles.
 
@@ -239,7 +239,7 @@ impl Search<'_> {
                 .into(),
             NoImage::Broken(broken) => broken.of(wanted),
         })?;
-        hunt.finish("ask for a platform that is there (`requires: arch`), or save the image for this one")
+        hunt.finish("build for a platform that it has (`requires: arch`), or save the image for this one")
     }
 
     fn read(&mut self, path: &Path) -> &Opened {
@@ -294,7 +294,7 @@ impl Search<'_> {
         }
         let candidates = self.people.as_deref().unwrap_or_default();
         let whence = if candidates.is_empty() {
-            "images/ holds no archive that people put there".to_owned()
+            "images/ holds no archive of your own".to_owned()
         } else {
             format!("images/ holds {}", list_names(candidates))
         };
@@ -316,7 +316,7 @@ impl Search<'_> {
         complete.then_some(candidates)
     }
 
-    /// What is damaged in a layout that an earlier build pulled.
+    /// The damage in a layout that an earlier build pulled.
     fn why_not_kept(&self, hunt: &Hunt<'_>, reference: &ImageRef) -> Option<String> {
         let path = kept::registry_layout(&self.images, &reference.familiar());
         if !path.join("index.json").is_file() {
@@ -386,7 +386,7 @@ impl Search<'_> {
                 if let Err(error) = &answer {
                     // It may have been built anew since.
                     self.progress.warn(&format!(
-                        "{engine} does not answer ({}): the copy of {short} that an earlier build kept in images/ is used",
+                        "{engine} does not answer ({}): using the copy of {short} that an earlier build kept in images/",
                         human::printable(&format!("{error:#}"))
                     ));
                 }

@@ -1,7 +1,7 @@
 //! The folder `images/` beside the manifest: archives people put there, and images that earlier
 //! builds took from the engine or a registry and kept.
 //!
-//! What must stay true: files people put there are never written to. What Ferry keeps is marked by
+//! Invariants: files people put there are never written to. What Ferry keeps is marked by
 //! its name, appears whole or not at all, and two references never share a name.
 
 use super::candidate::Candidate;
@@ -27,7 +27,7 @@ pub(super) fn registry_layout(images: &Path, name: &str) -> PathBuf {
     images.join(format!("{}{FROM_REGISTRY}", file_stem(name)))
 }
 
-/// Whether `path` is one of these, or lies in one.
+/// True for these, and for paths below them.
 pub(super) fn is_kept(path: &Path) -> bool {
     path.components().any(|part| {
         let name = part.as_os_str().to_string_lossy();

@@ -150,7 +150,7 @@ pub(super) fn is_attestation(descriptor: &Descriptor) -> bool {
             .is_some_and(|platform| platform.os == "unknown" || platform.architecture == "unknown")
 }
 
-/// Whether a manifest is that of an image, and not of a signature, chart or other artifact.
+/// True for the manifest of an image, false for that of a signature, chart or other artifact.
 fn is_image(manifest: &Manifest) -> bool {
     matches!(
         manifest.config.media_type.as_str(),

@@ -1,7 +1,7 @@
 //! Pulls an image from a registry into an OCI image layout folder (OCI distribution-spec 1.1,
 //! "Pulling manifests", "Pulling blobs"): the one file here that names oci-client.
 //!
-//! What must stay true: every manifest and blob is checked against the digest that led to it before
+//! Invariants: every manifest and blob is checked against the digest that led to it before
 //! it gets its name in the layout; `index.json` is written last, so that an interrupted pull is
 //! continued and never taken for a whole one; plain HTTP is spoken with this machine only.
 
@@ -81,7 +81,7 @@ fn client(domain: &str) -> anyhow::Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// Whether a registry is on this machine: the only place where plain HTTP is spoken.
+/// True for a registry on this machine: the only one that plain HTTP is spoken with.
 fn is_loopback(domain: &str) -> bool {
     let host = match domain.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
@@ -389,7 +389,7 @@ fn explain(error: OciDistributionError) -> anyhow::Error {
     use oci_client::errors::OciErrorCode;
     let words = match &error {
         OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => {
-            "it does not let us in: run `docker login` for it without a credential store, or put the image into images/"
+            "it denies access: run `docker login` for it without a credential store, or put the image into images/"
         }
         OciDistributionError::RegistryError { envelope, .. }
             if envelope.errors.iter().any(|error| {

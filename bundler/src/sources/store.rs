@@ -54,7 +54,7 @@ impl Store {
         }
     }
 
-    /// What to add to "X is absent" where the reason is plain.
+    /// The words behind "X is absent" where the reason is plain.
     pub(super) fn why_absent(&self) -> &'static str {
         match self {
             Self::Archive(archive) => archive.why_absent(),

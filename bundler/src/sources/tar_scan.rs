@@ -2,7 +2,7 @@
 //! and "pax Extended Header"; GNU tar manual, "Basic Tar Format").
 //!
 //! Why not a library: we want offsets, read nothing into memory that a header announces, and refuse
-//! what two readers could understand differently. What must stay true: no allocation follows a
+//! what two readers could understand differently. Invariants: no allocation follows a
 //! number in the file beyond the ceilings here, arithmetic on sizes is checked, and a cut-off file
 //! is an error.
 
@@ -39,7 +39,7 @@ pub(super) struct Member {
     pub(super) head: Vec<u8>,
 }
 
-/// What a member is.
+/// The kind of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum MemberKind {
     File,
@@ -52,12 +52,12 @@ pub(super) enum MemberKind {
     Other,
 }
 
-/// What a scan found.
+/// The result of a scan.
 pub(super) struct Scan {
     pub(super) members: Vec<Member>,
     /// Content of members that look like JSON, by their index, where that was asked for.
     pub(super) kept: HashMap<usize, Vec<u8>>,
-    /// Whether tar's end marker was seen.
+    /// True where tar's end marker was seen.
     pub(super) complete: bool,
 }
 
@@ -318,7 +318,7 @@ fn number(field: &[u8]) -> anyhow::Result<u64> {
     Ok(u64::from_str_radix(digits, 8)?)
 }
 
-/// What extension headers say about the member that follows.
+/// Extension headers about the member that follows.
 #[derive(Default)]
 struct Extensions {
     path: Option<String>,

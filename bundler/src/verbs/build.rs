@@ -18,7 +18,7 @@ use manifest_schema::{Digest, ProjectName, limits};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// What to build, checked.
+/// A build to make, checked.
 pub struct Request {
     /// The manifest, or the folder that holds it.
     pub manifest: PathBuf,
@@ -36,7 +36,7 @@ pub struct Request {
     pub renderer: &'static dyn Renderer,
 }
 
-/// What was built.
+/// A bundle that was built.
 #[derive(Debug, Serialize)]
 pub struct Summary {
     /// The bundle.
@@ -72,8 +72,7 @@ pub struct Summary {
 /// written or signed.
 pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Result<Summary> {
     if request.keys.len() > limits::MAX_SIGNATURES {
-        let fact =
-            format!("{} keys; a bundle takes {} signatures", request.keys.len(), limits::MAX_SIGNATURES);
+        let fact = format!("{} keys; the limit is {}", request.keys.len(), limits::MAX_SIGNATURES);
         return Err(Failure::new(Class::Usage, fact).hint("sign with fewer of them").into());
     }
     let mut texts = Texts::read(&request.manifest)?;

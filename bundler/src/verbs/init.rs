@@ -18,7 +18,7 @@ const SCHEMA: &str = "ferry.schema.json";
 /// for Ferry, if any.
 ///
 /// # Errors
-/// When there is no Compose file, or `ferry.yaml` is there already.
+/// When there is no Compose file, or `ferry.yaml` exists already.
 pub(crate) fn init(folder: &Path) -> Result<(PathBuf, Option<manifest_schema::Diagnostics>)> {
     let Some(name) = COMPOSE_NAMES.into_iter().find(|name| folder.join(name).is_file()) else {
         let fact = format!("there is no compose.yaml in {}", folder.display());
@@ -48,7 +48,7 @@ pub(crate) fn init(folder: &Path) -> Result<(PathBuf, Option<manifest_schema::Di
     let mut file = match file {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let fact = format!("{} is there already", target.display());
+            let fact = format!("{} exists already", target.display());
             return Err(Failure::new(Class::Files, fact).hint("edit it, or move it away first").into());
         }
         Err(error) => return Err(error).with_context(|| format!("writing {}", target.display())),
@@ -116,7 +116,7 @@ fn write(name: &str, compose: &str, images: &BTreeSet<String>, volumes: &[String
     text
 }
 
-/// What a new manifest says is always a manifest.
+/// Every new manifest can be read as one.
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use serde_json::json;
 use std::fmt::Write as _;
 use std::io::Read;
 
-/// What can be told of a bundle from its first frames.
+/// A bundle as far as its first frames show it.
 #[derive(Debug)]
 pub(crate) struct Beginning {
     pub bundle: Verified,
@@ -79,7 +79,7 @@ pub(crate) fn to_tree(beginning: &Beginning, output: Output) -> String {
     for signer in bundle.signers() {
         let _ = writeln!(
             text,
-            "  signed by  {}  (valid; whether to trust it is yours to say)",
+            "  signed by  {}  (valid; compare it with the delivery note)",
             signer.fingerprint()
         );
     }

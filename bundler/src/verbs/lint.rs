@@ -75,24 +75,24 @@ impl About<'_> {
         )]
     }
 
-    /// What keeps a service up.
+    /// Advice on keeping a service up.
     fn running(&self) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         if self.service.restart == Restart::No {
             found.push(self.say(
-                "does not come back after it crashed, or after the machine was switched off".to_owned(),
+                "does not restart after a crash or a reboot".to_owned(),
                 "write `restart: unless-stopped`",
             ));
         }
         match self.service.healthcheck {
             None => found.push(self.say(
-                "has no `healthcheck`: unless its image has one, an install only sees that it stays running"
+                "has no `healthcheck`: unless its image has one, an install can only check that it keeps running"
                     .to_owned(),
                 "write one, as in `healthcheck: { test: [CMD, /bin/check], interval: 10s }`",
             )),
             Some(HealthCheck::Disabled) => found.push(self.say(
-                "has its health check switched off: an install only sees that it stays running".to_owned(),
-                "give it a `test` that tells whether it serves",
+                "has its health check disabled: an install can only check that it keeps running".to_owned(),
+                "give it a `test` that fails when it does not serve",
             )),
             Some(HealthCheck::Probe { .. }) => {}
         }
@@ -105,12 +105,12 @@ impl About<'_> {
         found
     }
 
-    /// What lets a service do to the host whatever it likes.
+    /// Advice on services that own the host.
     fn access(&self) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         if self.service.privileged {
             found.push(self.say(
-                "is privileged: it can do to the host whatever root can".to_owned(),
+                "is privileged: it has root's power over the host".to_owned(),
                 "name what it needs under `cap_add` and `devices`",
             ));
         }
@@ -120,8 +120,8 @@ impl About<'_> {
                 && socket(path)
             {
                 found.push(self.say(
-                    format!("has the engine's socket {path}: whoever gets into it owns the host"),
-                    "leave it out, or put a proxy before it that allows only what is needed",
+                    format!("mounts the engine's socket {path}: whoever breaks into it owns the host"),
+                    "remove it, or put a proxy in front that allows only the calls it needs",
                 ));
             }
         }
@@ -137,10 +137,10 @@ fn variables(inputs: &Inputs) -> Vec<Diagnostic> {
     open.map(|(name, variable)| {
         Diagnostic::new(
             &inputs.manifest_shown,
-            format!("variable `{name}` is asked on site without a question that people understand"),
+            format!("variable `{name}` is asked on site by its bare name"),
         )
         .at(&inputs.manifest_text, variable.line, 0)
-        .hint("write `prompt: …`, and `help: …` for what a technician may not know")
+        .hint("write `prompt: …`, and `help: …` with what a technician may not know")
     })
     .collect()
 }

@@ -1,7 +1,7 @@
 //! `ferry render`: exactly the Compose file and the configs that a site with these answers gets, before anything
 //! is built. What is carried as it is, the site gets as it is.
 //!
-//! What only the site knows has a stand-in, and is named; secrets are never made here.
+//! Answers that only the site knows have stand-ins, and are named; secrets are never generated here.
 
 use crate::inputs::renderings;
 use crate::inputs::texts::Texts;
@@ -27,7 +27,7 @@ pub(crate) struct SiteFile {
     pub mode: String,
 }
 
-/// What a site gets.
+/// A release as a site gets it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Rendered {
     /// Files by their paths in the release folder: `compose.yaml`, which is all Compose files as one, and the
@@ -35,7 +35,7 @@ pub(crate) struct Rendered {
     pub files: BTreeMap<String, SiteFile>,
     /// Variables that the answers leave open, and what stands for them.
     pub stand_ins: Values,
-    /// What should be looked at, but stops nothing.
+    /// Warnings: worth a look, and no obstacle.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -82,7 +82,7 @@ fn open(manifest: &Manifest, given: &Given, values: &Values) -> Values {
 /// How long the comparison of one file may take; what is found by then is right, and longer than it could be.
 const MAX_DIFF_TIME: Duration = Duration::from_secs(5);
 
-/// What differs between two sites, as a unified diff with the second over the first; empty where nothing does.
+/// The unified diff from the first site to the second; empty where they are equal.
 #[must_use]
 pub(crate) fn diff(one: &Rendered, one_name: &str, other: &Rendered, other_name: &str) -> String {
     let paths: std::collections::BTreeSet<&String> = one.files.keys().chain(other.files.keys()).collect();
@@ -134,7 +134,7 @@ fn refuse_link(path: &Path) -> Result<()> {
     if std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
         let fact = format!("{} is a link", path.display());
         return Err(Failure::new(Class::Files, fact)
-            .hint("remove it, or write into another folder: what it leads to is not overwritten")
+            .hint("remove it, or write into another folder: its target is not overwritten")
             .into());
     }
     Ok(())

@@ -41,7 +41,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 
-/// What a trial is made with.
+/// Options of a trial.
 #[derive(Debug, Clone)]
 pub(crate) struct Wish {
     /// The manifest, or the folder that holds it.
@@ -88,7 +88,7 @@ impl Trial {
         let name = match wish.name.take() {
             Some(name) if name == *product => {
                 let fact = format!(
-                    "{name} is the name of the product itself: its installation could be taken for the trial"
+                    "{name} is the product's own name: a real installation could be mistaken for the trial"
                 );
                 let hint = format!("give another one, as in `--project-name {name}-two`");
                 return Err(Failure::new(Class::Usage, fact).hint(hint).into());
@@ -108,7 +108,7 @@ impl Trial {
         let all = folder.path().parent().unwrap_or(Path::new("/tmp"));
         for killed in held::killed(all, folder.path(), &owner)? {
             progress.warn(&format!(
-                "a trial called {name} was killed before it was removed; what it left in {} and on the engine goes first",
+                "a trial called {name} was killed; what it left in {} and on the engine is removed first",
                 killed.folder().display()
             ));
             killed.remove(&program)?;
@@ -155,7 +155,7 @@ impl Trial {
         Ok(summary)
     }
 
-    /// What only the trial has beside its bundle.
+    /// The files that only the trial has beside its bundle.
     fn provide(&mut self, project: &Project, values: &Answered) -> Result<()> {
         let product = self.installer.root.join(self.name.as_str());
         fs::create_dir_all(&product)?;
@@ -226,7 +226,7 @@ impl Trial {
         removed
     }
 
-    /// What of this machine the trial shares, for people.
+    /// Resources of this machine that the trial shares, for people.
     #[must_use]
     pub(crate) fn notes(&self) -> &BTreeSet<String> {
         &self.notes
@@ -238,7 +238,7 @@ impl Trial {
         &self.published
     }
 
-    /// What decides whether the trial is out of date.
+    /// The inputs that make the trial out of date when they change.
     #[must_use]
     pub(crate) fn inputs(&self) -> Inputs {
         let folder = manifest_folder(&self.wish.manifest);
@@ -264,7 +264,7 @@ fn this_host() -> String {
 
 /// Answers to all variables.
 struct Answered {
-    /// What templates see. What the installer generates is of the same length here.
+    /// Answers as templates see them; those that the installer generates have the same length here.
     all: Values,
     /// What the installer is given: all but that and what is not asked. Had it only what a person gives, an
     /// answer that is taken out of the values file would be remembered from the build before.

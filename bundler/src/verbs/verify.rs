@@ -20,7 +20,7 @@ pub(crate) struct Report {
     pub frames: usize,
     /// Valid signers that were asked for.
     pub signed_by: Vec<String>,
-    /// Whether a particular signer was asked for.
+    /// True where a particular signer was asked for.
     pub signer_was_named: bool,
 }
 
@@ -123,7 +123,7 @@ pub(crate) fn classified(error: bundle_format::FormatError, path: &Path) -> anyh
             .because(error)
             .hint("copy the bundle again; is the stick full, or was it pulled out too early?")
             .into(),
-        E::Version { .. } => Failure::new(Class::Bundle, format!("{shown} was made by a later Ferry"))
+        E::Version { .. } => Failure::new(Class::Bundle, format!("{shown} needs a newer Ferry"))
             .because(error)
             .hint("use the program that came with the bundle")
             .into(),

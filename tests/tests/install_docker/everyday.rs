@@ -143,7 +143,7 @@ fn a_build_writes_over_nothing_but_bundles() {
     };
     for precious in [key.clone(), built.site.join("compose.yaml")] {
         let before = fs::read(&precious).unwrap();
-        let _ = build(&precious).exits(9).says("is there already, and is no bundle");
+        let _ = build(&precious).exits(9).says("exists already, and is not a bundle");
         assert_eq!(fs::read(&precious).unwrap(), before);
     }
     let _ = build(&built.file).succeeds();

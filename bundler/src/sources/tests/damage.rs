@@ -1,4 +1,4 @@
-//! What damage and malice do: always an error, never a wrong image, a panic or a wait.
+//! Damage and malice end in an error, never in a wrong image, a panic or a wait.
 
 use super::build::*;
 use super::formats::{find, read, wanted};
@@ -91,7 +91,7 @@ fn links_are_followed_inside_the_archive_only() {
     for (target, part) in [
         ("../../etc/passwd", "leaves the archive"),
         ("/b/layer.tar", "leaves the archive"),
-        ("layer.tar", "circle"),
+        ("layer.tar", "loop"),
         ("../c/layer.tar", "absent"),
     ] {
         error(
@@ -101,9 +101,9 @@ fn links_are_followed_inside_the_archive_only() {
         );
     }
     let circle = Tar::new().symlink("a", "b").symlink("b", "a");
-    error(folder.path(), &with_layer(circle, "a", &one), &["circle"]);
+    error(folder.path(), &with_layer(circle, "a", &one), &["loop"]);
     let hard = Tar::new().link(tar::EntryType::Link, "a", "a");
-    error(folder.path(), &with_layer(hard, "a", &one), &["circle"]);
+    error(folder.path(), &with_layer(hard, "a", &one), &["loop"]);
     error(folder.path(), &with_layer(Tar::new(), "../a", &one), &["leaves"]);
     error(folder.path(), &with_layer(Tar::new(), "a", &one), &["`a` is absent"]);
     error(folder.path(), &with_layer(Tar::new().raw("a", b'3', 0, b""), "a", &one), &["not a file"]);

@@ -28,7 +28,7 @@ fn ok(content_type: &'static str, body: &[u8]) -> Answer {
     Answer { status: 200, content_type, body: body.to_vec(), cut: None }
 }
 
-/// What a server answers by path, and what it was asked, with the range.
+/// A server: its answers by path, and the requests that came, with their ranges.
 #[derive(Clone, Default)]
 struct Server {
     answers: Arc<Mutex<BTreeMap<String, Answer>>>,

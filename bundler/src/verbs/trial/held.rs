@@ -1,7 +1,7 @@
 //! Which trials there are on this machine: each holds a lock on a file in its own temporary folder for as
 //! long as its process lives.
 //!
-//! What must stay true: a trial that lives is never removed by another, and one whose process was killed is
+//! Invariants: a trial that lives is never removed by another, and one whose process was killed is
 //! found by the next of the same name on the same engine. The file is locked before it gets its name, so
 //! that nobody finds it unlocked while its owner lives.
 
@@ -66,7 +66,7 @@ pub(super) struct Killed {
 }
 
 impl Killed {
-    /// What it left, for people.
+    /// The folder that it left, for people.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -106,7 +106,7 @@ pub(super) fn killed(all: &Path, own: &Path, owner: &Owner) -> Result<Vec<Killed
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let fact = format!("another trial called {} runs on this engine", owner.project);
-                let hint = "end that one with Ctrl-C (where it was killed, its installer still works: wait for it), or give this one a name of its own with --project-name NAME";
+                let hint = "stop that one with Ctrl-C (after a kill, wait until its installer ends), or name this one with --project-name NAME";
                 return Err(Failure::new(Class::Preflight, fact).hint(hint).into());
             }
             Err(TryLockError::Error(error)) => {
@@ -127,7 +127,7 @@ fn read(path: &Path) -> Option<(File, Owner)> {
     Some((file, serde_json::from_str(&text).ok()?))
 }
 
-/// Whether `other` is a folder of the user who owns `own`: what others write is not for us to act upon.
+/// True where `other` is a folder of the user who owns `own`: we do not act upon what others write.
 #[cfg(unix)]
 fn same_user(other: &Path, own: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;

@@ -58,7 +58,7 @@ impl Installer {
         if command.status().context("running the installer")?.success() {
             return Ok(());
         }
-        Err(Failure::new(Class::Other, format!("the trial {name} was not removed whole"))
+        Err(Failure::new(Class::Other, format!("the trial {name} was not removed completely"))
             .hint(format!(
                 "run `{} --root {} uninstall --volumes --yes`",
                 self.program.display(),
@@ -77,7 +77,7 @@ pub(super) fn find(named: Option<&Path>) -> Result<PathBuf> {
     if path.is_file() {
         return Ok(path.canonicalize()?);
     }
-    Err(Failure::new(Class::Usage, format!("the installer {} is not there", path.display()))
+    Err(Failure::new(Class::Usage, format!("the installer {} does not exist", path.display()))
         .hint("put `install` beside `ferry`, or name it with --installer")
         .into())
 }

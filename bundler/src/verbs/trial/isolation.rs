@@ -1,4 +1,4 @@
-//! What makes a project a trial: the site's own Compose file (`override.yaml`), which gives it free ports of
+//! A project made a trial by the site's own Compose file (`override.yaml`), which gives it free ports of
 //! the loopback, empty volumes, and no name or subnet that something else on this machine may have.
 
 use anyhow::Result;
@@ -104,7 +104,7 @@ pub(super) fn over(project: &Project, ports: &mut Ports) -> Result<(String, Vec<
     Ok((text, published))
 }
 
-/// What a network is in the trial, where it is another one.
+/// A network of the trial, where it differs from the site's.
 fn of_network(project: &Project, key: &str, network: &Network) -> Option<String> {
     if network.external {
         return Some("!override {}".to_owned());
@@ -126,7 +126,7 @@ fn has_subnets(network: &Network) -> bool {
     network.ipam.iter().any(|range| range.subnet.is_some())
 }
 
-/// Whether the network is of no use without its own subnets: a service has a fixed address in it, it lies in
+/// True for a network that is of no use without its own subnets: a service has a fixed address in it, it lies in
 /// a network around this machine, or it needs a range of IPv6, which older engines do not choose.
 fn keeps_subnets(project: &Project, key: &str, network: &Network) -> bool {
     let fixed = project
@@ -152,12 +152,12 @@ pub(super) fn check_images(product: &ProjectName, project: &Project) -> Result<(
     Ok(())
 }
 
-/// What of this machine a trial of `project` does not get its own of.
+/// Resources of this machine that a trial of `project` shares, for people.
 pub(super) fn shared(project: &Project) -> BTreeSet<String> {
     let mut notes = BTreeSet::new();
     for (name, service) in &project.services {
         if service.network_mode.as_deref() == Some("host") {
-            notes.insert(format!("{name} uses the network of this machine: its ports are not moved"));
+            notes.insert(format!("{name} uses this machine's network: its ports are not remapped"));
         }
         for mount in &service.mounts {
             if let MountSource::Bind { path, .. } = &mount.source
@@ -174,7 +174,7 @@ pub(super) fn shared(project: &Project) -> BTreeSet<String> {
         }
         for subnet in network.ipam.iter().filter_map(|range| range.subnet.as_deref()) {
             notes.insert(format!(
-                "network {} keeps its subnet {}: it has to be free on this machine",
+                "network {} keeps its subnet {}: it must be free on this machine",
                 human::printable(key),
                 human::printable(subnet)
             ));
@@ -226,7 +226,7 @@ mod tests {
         let address = |key: &str| web.networks.get(key).unwrap().ipv4_address.clone();
         assert_eq!((address("fixed").as_deref(), address("far")), (Some("10.1.0.5"), None));
         let notes: Vec<String> = shared(&project).into_iter().collect();
-        assert_eq!(notes, ["network fixed keeps its subnet 10.1.0.0/24: it has to be free on this machine"]);
+        assert_eq!(notes, ["network fixed keeps its subnet 10.1.0.0/24: it must be free on this machine"]);
     }
 
     #[test]

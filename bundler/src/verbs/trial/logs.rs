@@ -1,4 +1,4 @@
-//! What the services print, while one trial follows upon the other.
+//! The services' logs, from one trial to the next.
 //!
 //! Each service is followed by a call of the installer of its own. So one that a rebuild leaves alone is
 //! followed on, and says nothing twice; one whose container is another or was started again is followed from

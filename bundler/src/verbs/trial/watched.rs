@@ -1,4 +1,4 @@
-//! What decides whether a trial is out of date: files, and the commits that refs of git artifacts mean.
+//! The inputs that make a trial out of date when they change: files, and the commits that refs of git artifacts mean.
 
 use manifest_schema::manifest::{ArtifactFrom, ArtifactSpec};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 16;
 const MAX_FILES: usize = 100_000;
 
 impl Inputs {
-    /// What lies below `folder`, the manifest's.
+    /// The files below `folder`, the manifest's.
     pub(super) fn below(folder: &Path) -> Self {
         let mut found = Self::default();
         look(folder, 0, &mut found.files);
