@@ -27,13 +27,6 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-/// Depth of macro calls; each takes some kilobytes of the machine's stack.
-const RECURSION_LIMIT: usize = 100;
-
-/// Operators in one expression: enough for a hundred values joined by hand, and the engine's parser
-/// stays within the 2 MiB of stack that a thread has.
-const MAX_CHAIN: usize = 500;
-
 /// What a template can call.
 const FUNCTIONS: &str =
     "templates have minijinja's own filters, functions and tests, without files, clock and environment";
@@ -104,7 +97,7 @@ impl Template {
         environment.set_syntax(syntax().map_err(|error| Diagnostic::new(file, error.to_string()))?);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(limits::TEMPLATE_FUEL));
-        environment.set_recursion_limit(RECURSION_LIMIT);
+        environment.set_recursion_limit(limits::MAX_CALL_DEPTH);
         environment.set_path_join_callback(|name, parent| Cow::Owned(included::resolve(parent, name)));
         // Positions of expressions are only kept in debug mode.
         environment.set_debug(true);

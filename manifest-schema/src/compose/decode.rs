@@ -22,11 +22,9 @@ use super::load::KEYS;
 use super::model::{NetworkAttachment, Project};
 use crate::ServiceName;
 use crate::diagnostic::shown;
+use crate::limits::MAX_SERVICES;
 use crate::yaml::{Node, Value};
 use context::{Context, Target};
-
-/// More services than this on one host are a mistake, and each check compares them.
-const MAX_SERVICES: usize = 1000;
 
 /// Decodes the whole project.
 pub(super) fn project(context: &mut Context<'_>, root: &Node) -> Project {

@@ -14,24 +14,13 @@ mod rebase;
 
 use super::model::{FileUse, NamedFile};
 use crate::diagnostic::shown;
+use crate::limits::{MAX_COMPOSE_BYTES, MAX_COMPOSE_TEXTS, MAX_MERGED_BYTES, MAX_MERGED_NODES};
 use crate::paths;
 use crate::yaml::{self, Node, Place, Reader, Sources, Value};
-use crate::{BundlePath, Diagnostic, Diagnostics, encoding, limits};
+use crate::{BundlePath, Diagnostic, Diagnostics, encoding};
 use merge::merge;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
-
-/// A chain of `extends` or `include` longer than this is a mistake.
-const MAX_CHAIN: usize = 32;
-
-/// Compose files of one project.
-const MAX_FILES: usize = 256;
-
-/// Values that merging may make: chains of services that extend each other double.
-const MAX_NODES: usize = 1_000_000;
-
-/// Bytes of what merging copies.
-const MAX_BYTES: usize = 16 * limits::MAX_YAML_BYTES;
 
 /// The keys that a Compose file has at its top.
 pub(super) const KEYS: [&str; 8] =
@@ -230,9 +219,10 @@ impl<'a> Loader<'a> {
         for node in copied {
             size(node, &mut self.made, &mut self.copied_bytes);
         }
-        if self.made > MAX_NODES || self.copied_bytes > MAX_BYTES {
-            let message =
-                format!("`extends` and `include` make more than {MAX_NODES} values, or {MAX_BYTES} bytes");
+        if self.made > MAX_MERGED_NODES || self.copied_bytes > MAX_MERGED_BYTES {
+            let message = format!(
+                "`extends` and `include` make more than {MAX_MERGED_NODES} values, or {MAX_MERGED_BYTES} bytes"
+            );
             self.r.error(at, message, "extend fewer services");
             return false;
         }
@@ -258,10 +248,10 @@ impl<'a> Loader<'a> {
             return None;
         };
         self.bytes = self.bytes.saturating_add(bytes.len());
-        if self.files.len() >= MAX_FILES || self.bytes > 4 * limits::MAX_YAML_BYTES {
-            let most = 4 * limits::MAX_YAML_BYTES;
-            let message =
-                format!("the project has more than {MAX_FILES} Compose files, or {most} bytes of them");
+        if self.files.len() >= MAX_COMPOSE_TEXTS || self.bytes > MAX_COMPOSE_BYTES {
+            let message = format!(
+                "the project has more than {MAX_COMPOSE_TEXTS} Compose files, or {MAX_COMPOSE_BYTES} bytes of them"
+            );
             self.r.error(&at, message, "split the product into several bundles");
             return None;
         }

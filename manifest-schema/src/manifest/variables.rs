@@ -5,6 +5,7 @@
 //! and never stands in a manifest.
 
 use crate::diagnostic::{nearest, shown};
+use crate::limits::MAX_VARIABLES;
 use crate::render;
 use crate::yaml::{Key, Node, Reader, Value as YamlValue};
 use regex_lite::Regex;
@@ -35,9 +36,6 @@ pub enum VariableKind {
     /// `secret`: a string that is never shown.
     Secret,
 }
-
-/// Nobody answers more questions, and each `when` is evaluated with all answers above it.
-const MAX_VARIABLES: usize = 1000;
 
 /// The keys of a variable.
 pub(crate) const KEYS: [&str; 10] =

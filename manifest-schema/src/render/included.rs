@@ -1,16 +1,13 @@
 //! What a template names, read before anything is rendered: other templates, so that the build knows what
 //! to carry and the site has it; variables, so that a slip shows in branches that are not taken today, too.
 
-use super::{MAX_CHAIN, syntax};
+use super::syntax;
 use crate::diagnostic::{nearest, shown as short};
+use crate::limits::{MAX_INCLUDED_TEMPLATES, MAX_OPERATORS, MAX_TEMPLATE_BYTES};
 use crate::{BundlePath, Diagnostic, Diagnostics, limits, paths};
 use minijinja::machinery::{Span, Token, tokenize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
-
-/// Templates that one template may need, and their bytes.
-const MAX_TEMPLATES: usize = 256;
-const MAX_BYTES: usize = 4 * limits::MAX_YAML_BYTES;
 
 /// The path of `name`, as the template at `parent` writes it, from the root folder.
 pub(super) fn resolve(parent: &str, name: &str) -> String {
@@ -37,9 +34,12 @@ pub(super) fn collect(
     let mut waiting = vec![(file.to_owned(), name.to_owned(), text.to_owned())];
     while let Some((file, parent, text)) = waiting.pop() {
         bytes += text.len();
-        if text.len() > limits::MAX_YAML_BYTES || bytes > MAX_BYTES || included.len() > MAX_TEMPLATES {
+        if text.len() > limits::MAX_YAML_BYTES
+            || bytes > MAX_TEMPLATE_BYTES
+            || included.len() > MAX_INCLUDED_TEMPLATES
+        {
             let message = format!(
-                "the template has {bytes} bytes with all that it includes; {} of one, {MAX_BYTES} of all, and {MAX_TEMPLATES} templates are the most",
+                "the template has {bytes} bytes with all that it includes; {} of one, {MAX_TEMPLATE_BYTES} of all, and {MAX_INCLUDED_TEMPLATES} templates are the most",
                 limits::MAX_YAML_BYTES
             );
             found.push(Diagnostic::new(&file, message));
@@ -167,7 +167,7 @@ pub(super) fn check_names(
                 .at(text, line, column)
                 .hint(hint),
         );
-        if found.0.len() >= 100 {
+        if found.0.len() >= limits::MAX_MISTAKES {
             break;
         }
     }
@@ -207,8 +207,8 @@ fn refuse_chains(file: &str, text: &str) -> Result<(), Diagnostic> {
             | Token::BlockEnd => {}
             _ => operators += 1,
         }
-        if operators > MAX_CHAIN || branches > MAX_CHAIN {
-            let message = format!("more than {MAX_CHAIN} operators in one expression, or as many `elif`");
+        if operators > MAX_OPERATORS || branches > MAX_OPERATORS {
+            let message = format!("more than {MAX_OPERATORS} operators in one expression, or as many `elif`");
             return Err(Diagnostic::new(file, message)
                 .at(text, usize::from(span.start_line), usize::from(span.start_col) + 1)
                 .hint("split it with `set`, or keep the data in a variable"));

@@ -5,10 +5,8 @@
 
 use super::{Key, Node, Placed, Sources, Value};
 use crate::diagnostic::{nearest, shown};
+use crate::limits::MAX_MISTAKES;
 use crate::{Diagnostic, Diagnostics};
-
-/// Mistakes shown at once. Nobody reads more, and a program that prints them must end.
-const MAX_MISTAKES: usize = 100;
 
 /// Reads nodes of one or several texts and collects what is wrong with them.
 #[derive(Debug)]

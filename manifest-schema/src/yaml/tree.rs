@@ -7,14 +7,11 @@
 use super::RENDERED;
 use super::{Key, Merging, Node, Place, Sources, Value, scalar};
 use crate::diagnostic::shown;
+use crate::limits::MAX_EXPANDED_BYTES;
 use crate::{Diagnostic, limits};
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-
-/// Bytes of scalars after aliases were expanded: four times the largest document, so that shared
-/// blocks cost nothing in practice and a bomb of long strings stops.
-const MAX_EXPANDED_BYTES: usize = 4 * limits::MAX_YAML_BYTES;
 
 /// Reads one YAML document. An empty text is [`Value::Null`].
 ///

@@ -5,6 +5,7 @@ use super::context::Context;
 use super::devices;
 use crate::compose::model::{Resources, Restart};
 use crate::diagnostic::shown;
+use crate::limits::MAX_REPLICAS;
 use crate::quantity;
 use crate::yaml::{Key, Node};
 
@@ -48,9 +49,6 @@ pub(super) fn decode(
     }
     restart
 }
-
-/// More containers of one service than this on one host are a mistake.
-const MAX_REPLICAS: i64 = 100;
 
 /// `scale` and `replicas`.
 pub(super) fn replicas(context: &mut Context<'_>, key: &Key, node: &Node) -> Option<u16> {

@@ -5,14 +5,9 @@
 //! the empty text that Compose would put there is found only on site.
 
 use crate::diagnostic::{nearest, shown};
+use crate::limits::{MAX_INTERPOLATED_BYTES, MAX_INTERPOLATION_DEPTH};
 use crate::yaml::{Node, Reader, Value};
 use std::collections::BTreeMap;
-
-/// Nesting of `${A:-${B:-…}}`.
-const MAX_NESTING: usize = 32;
-
-/// Bytes that interpolation may make in one project.
-const MAX_BYTES: usize = 4 * crate::limits::MAX_YAML_BYTES;
 
 /// Why a text could not be interpolated, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +53,7 @@ fn walk(r: &mut Reader, node: &mut Node, env: &Env, made: &mut usize, names: boo
     let place = node.place;
     match &mut node.value {
         Value::Str(text) if text.contains('$') => {
-            match interpolate(text, env, MAX_BYTES.saturating_sub(*made)) {
+            match interpolate(text, env, MAX_INTERPOLATED_BYTES.saturating_sub(*made)) {
                 Ok(done) => {
                     *made = made.saturating_add(done.len());
                     *text = done;
@@ -109,8 +104,11 @@ fn expand<'t>(
     inside: bool,
     output: &mut String,
 ) -> Result<&'t str, Problem> {
-    if depth > MAX_NESTING {
-        return Err(problem(format!("`${{…}}` is nested more than {MAX_NESTING} deep"), "write it simpler"));
+    if depth > MAX_INTERPOLATION_DEPTH {
+        return Err(problem(
+            format!("`${{…}}` is nested more than {MAX_INTERPOLATION_DEPTH} deep"),
+            "write it simpler",
+        ));
     }
     let mut rest = text;
     loop {
@@ -220,7 +218,7 @@ fn skip(text: &str, depth: usize) -> Option<&str> {
             rest = after;
         } else if let Some(after) = tail.strip_prefix("${") {
             open += 1;
-            if open + depth > MAX_NESTING {
+            if open + depth > MAX_INTERPOLATION_DEPTH {
                 return None;
             }
             rest = after;
@@ -278,7 +276,7 @@ fn name_length(text: &str) -> usize {
 fn push(output: &mut String, text: &str, limit: usize) -> Result<(), Problem> {
     if output.len() + text.len() > limit {
         return Err(problem(
-            format!("interpolation makes more than {MAX_BYTES} bytes"),
+            format!("interpolation makes more than {MAX_INTERPOLATED_BYTES} bytes"),
             "use shorter values",
         ));
     }
