@@ -44,7 +44,7 @@ pub struct Text<'t> {
 /// The files of a project as one tree.
 pub(super) struct Loaded {
     pub(super) root: Node,
-    /// The texts that were read, and the mistakes so far: none that stops.
+    /// The texts that were read, and the mistakes so far: values that interpolation could not make.
     pub(super) reader: Reader,
     /// Every file besides those that the manifest names.
     pub(super) files: Vec<NamedFile>,
@@ -68,8 +68,8 @@ pub(super) fn load(
     let root = loader.project(texts, over, env);
     let Loader { r: reader, files, overrides, site, .. } = loader;
     match root {
-        Some(root) if reader.is_clean() => Ok(Loaded { root, reader, files, overrides, site }),
-        // What lacks a value would only be found wrong again.
+        Some(root) if reader.is_whole() => Ok(Loaded { root, reader, files, overrides, site }),
+        // What is left out would be missed again wherever it is named.
         _ => Err(reader.finish(()).err().unwrap_or_default()),
     }
 }

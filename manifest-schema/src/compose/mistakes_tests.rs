@@ -446,3 +446,42 @@ fn a_file_over_others_may_be_empty_and_has_no_manifest_beside_it() {
     );
     assert!(!error.contains("manifest") && !error.contains(".env"), "{error}");
 }
+
+#[test]
+fn a_value_without_its_variable_hides_nothing_and_is_told_once() {
+    let text = "services:
+  web:
+    image: '${A:?}'
+    imgae: x
+    command: ['${A:?}']
+    depends_on: ['${A:?}']
+    networks: ['${A:?}']
+    ports: ['${A:?}:80', { target: '${A:?}', published: 80 }]
+    volumes: ['${A:?}:/x', { type: bind, source: '${A:?}', target: '${A:?}' }, '/ok:${A:?}']
+    configs: ['${A:?}']
+    secrets: [{ source: '${A:?}' }]
+    env_file: ['${A:?}']
+    environment: { X: '${A:?}' }
+    restart: '${A:?}'
+    mem_limit: '${A:?}'
+    read_only: '${A:?}'
+    healthcheck: { test: ['${A:?}'], interval: '${A:?}' }
+    ulimits: { nofile: { soft: '${A:?}', hard: 9 } }
+    deploy: { replicas: '${A:?}', resources: { limits: { cpus: '${A:?}' } } }
+    logging: { driver: '${A:?}' }
+    devices: ['${A:?}']
+    extra_hosts: ['${A:?}']
+    tmpfs: '${A:?}'
+    platform: '${A:?}'
+    stop_grace_period: '${A:?}'
+  db: { image: db, prots: [] }
+networks: { back: { driver: '${A:?}', ipam: { config: [{ subnet: '${A:?}' }] } } }
+configs: { c: { file: '${A:?}' } }
+";
+    let mistakes = try_read(text, &[], &[]).unwrap_err();
+    let (values, others): (Vec<_>, Vec<_>) =
+        mistakes.0.iter().partition(|mistake| mistake.message.contains("`A` has no value"));
+    assert_eq!(values.len(), text.matches("${A:?}").count(), "{mistakes}");
+    let others: Vec<&str> = others.iter().map(|mistake| mistake.message.as_str()).collect();
+    assert_eq!(others, ["unknown key `imgae` in service `web`", "unknown key `prots` in service `db`"]);
+}

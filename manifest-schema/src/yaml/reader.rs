@@ -3,10 +3,11 @@
 //! Each getter returns `None` after it has recorded why; a caller goes on with the next key. The
 //! number of recorded mistakes is bounded, because a hostile file could hold one on each line.
 
-use super::{Key, Node, Placed, Sources, Value};
+use super::{Key, Node, Place, Placed, Sources, Value};
 use crate::diagnostic::{nearest, shown};
 use crate::limits::MAX_MISTAKES;
 use crate::{Diagnostic, Diagnostics};
+use std::collections::BTreeSet;
 
 /// Reads nodes of one or several texts and collects what is wrong with them.
 #[derive(Debug)]
@@ -17,13 +18,25 @@ pub struct Reader {
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
     unshown: usize,
+    /// Where a value is that is not what it was meant to be, and was said to be.
+    doubtful: BTreeSet<Place>,
+    /// Mistakes that leave something out.
+    gaps: usize,
 }
 
 impl Reader {
     /// A reader of `sources` that takes each value only in its own type.
     #[must_use]
     pub const fn strict(sources: Sources) -> Self {
-        Self { sources, lenient: false, errors: Vec::new(), warnings: Vec::new(), unshown: 0 }
+        Self {
+            sources,
+            lenient: false,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            unshown: 0,
+            doubtful: BTreeSet::new(),
+            gaps: 0,
+        }
     }
 
     /// A reader that also takes numbers and booleans written as strings, as Compose does.
@@ -53,7 +66,31 @@ impl Reader {
         self.record(place, message.into(), None);
     }
 
+    /// Records that the value at `place` could not be made. Reading goes on with what is written there, and nothing
+    /// more is said of this place.
+    pub(crate) fn error_in_value(&mut self, place: Place, message: String, hint: String) {
+        let gaps = self.gaps;
+        self.doubtful.remove(&place);
+        self.record(&place, message, Some(hint));
+        self.gaps = gaps;
+        self.doubtful.insert(place);
+    }
+
+    /// Says nothing more of this place: what is wrong below it was told.
+    pub(crate) fn doubt(&mut self, place: Place) {
+        self.doubtful.insert(place);
+    }
+
+    /// Whether all that was read is there, as far as nothing but single values are wrong.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.gaps == 0
+    }
+
     fn record(&mut self, place: &dyn Placed, message: String, hint: Option<String>) {
+        if self.doubtful.contains(&place.place()) {
+            return;
+        }
+        self.gaps += 1;
         if self.is_full() {
             self.unshown += 1;
             return;
@@ -71,6 +108,7 @@ impl Reader {
     /// Adds mistakes found elsewhere, for example in a file that this one names.
     pub fn append(&mut self, found: Diagnostics) {
         for diagnostic in found.0 {
+            self.gaps += 1;
             if self.errors.len() >= MAX_MISTAKES {
                 self.unshown += 1;
             } else {
@@ -92,12 +130,6 @@ impl Reader {
     #[must_use]
     pub const fn is_full(&self) -> bool {
         self.errors.len() >= MAX_MISTAKES
-    }
-
-    /// Whether nothing was found wrong so far.
-    #[must_use]
-    pub const fn is_clean(&self) -> bool {
-        self.errors.is_empty()
     }
 
     /// The value and the warnings, or all mistakes in the order of texts and lines.
