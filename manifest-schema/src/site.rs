@@ -2,7 +2,7 @@
 //! come out.
 //!
 //! Why here: the build tries every release with sample answers, and the site makes it with its own; both
-//! must come to the same. What must stay true: the result depends on the texts, the answers and the
+//! must come to the same. Invariant: the result depends on the texts, the answers and the
 //! host's name alone.
 
 use crate::compose::{self, Parsed, Text};
@@ -16,13 +16,13 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What people wrote, wherever it lies now.
+/// The texts that people wrote, wherever they lie now.
 #[derive(Clone, Copy)]
 pub struct Written<'a> {
     /// The manifest.
     pub manifest: &'a Manifest,
-    /// What messages put before paths that begin in the manifest's folder: nothing, or that folder with `/`
-    /// at its end.
+    /// The prefix, in messages, of paths that begin in the manifest's folder: nothing, or that folder with `/` at
+    /// its end.
     pub shown_root: &'a str,
     /// The texts of the Compose files that the manifest names, in its order.
     pub compose: &'a [String],
@@ -46,7 +46,7 @@ impl std::fmt::Debug for Written<'_> {
     }
 }
 
-/// What comes out.
+/// The release on one host.
 #[derive(Debug, Clone)]
 pub struct Made {
     /// The project.
@@ -133,7 +133,7 @@ impl Written<'_> {
             }
         };
         let parsed = compose::parse_with_own(&texts, self.over, &env, &load)
-            .map_err(|mistakes| told_of_lists(mistakes, names));
+            .map_err(|mistakes| about_lists(mistakes, names));
         let parsed = match parsed {
             Ok(parsed) => found.or_ok(parsed)?,
             Err(mistakes) => {
@@ -164,7 +164,7 @@ impl Written<'_> {
         templates
     }
 
-    /// What `${NAME}` means.
+    /// The meaning of `${NAME}`.
     fn env(&self, names: &Values) -> Result<BTreeMap<String, String>, Diagnostics> {
         let file = match self.manifest.compose_folder() {
             "" => format!("{}.env", self.shown_root),
@@ -187,7 +187,7 @@ impl Written<'_> {
 }
 
 /// A variable that is there, but no word, has a value that `${NAME}` cannot take.
-fn told_of_lists(mut mistakes: Diagnostics, names: &Values) -> Diagnostics {
+fn about_lists(mut mistakes: Diagnostics, names: &Values) -> Diagnostics {
     for mistake in &mut mistakes.0 {
         let name = mistake.message.strip_prefix('`').and_then(|rest| rest.split_once("` has no value"));
         let Some((name, value)) = name.and_then(|(name, _)| names.get_key_value(name)) else { continue };
@@ -218,7 +218,7 @@ pub fn with_answers_of(site: &str, mut mistakes: Diagnostics) -> Diagnostics {
     mistakes
 }
 
-/// That a config template is text, before it is filled in.
+/// Checks that a config template is text, before it is rendered.
 ///
 /// # Errors
 /// When it is not UTF-8.

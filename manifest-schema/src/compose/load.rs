@@ -2,7 +2,7 @@
 //! "Interpolation", "extends", "include", "Merge and override").
 //!
 //! Why on the tree: each value keeps the place where it was written, and everything after this reads one
-//! document. What must stay true: only `load` reads files, each at most once, and only those below the
+//! document. Invariants: only `load` reads files, each at most once, and only those below the
 //! project's folder; circles end; the number and size of files and of merged values is bounded.
 
 pub(super) mod dotenv;
@@ -35,7 +35,7 @@ pub(super) type Load<'a> = dyn Fn(&str) -> Option<Vec<u8>> + 'a;
 /// The text of a Compose file.
 #[derive(Debug, Clone, Copy)]
 pub struct Text<'t> {
-    /// What messages call it.
+    /// The name in messages.
     pub file: &'t str,
     /// The text.
     pub text: &'t str,
@@ -83,7 +83,7 @@ struct Loader<'a> {
     bases: HashMap<String, Option<Rc<Document>>>,
     /// Every file besides the first.
     files: Vec<NamedFile>,
-    /// Circles of `extends` that were told.
+    /// Circles of `extends` that are reported already.
     circles: BTreeSet<BTreeSet<(String, String)>>,
     made: usize,
     copied_bytes: usize,

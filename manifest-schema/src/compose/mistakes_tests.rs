@@ -1,4 +1,4 @@
-//! What people get wrong, and what hostile files do.
+//! Mistakes of people, and hostile files.
 
 use super::syntax_tests::try_read;
 use proptest::prelude::*;
@@ -63,7 +63,7 @@ fn mistakes_in_services() {
     for (keys, part) in [
         ("ports: ['80:80:80:80']", "is not an IP address"),
         ("ports: ['70000:80']", "`70000` is not a number between 1 and 65535"),
-        ("ports: ['8000-8010:80']", "which it gets would be chance"),
+        ("ports: ['8000-8010:80']", "the engine would choose one by chance"),
         ("ports: ['8000-8001:80-82']", "different lengths"),
         ("ports: ['1-65535:1-65535']", "more than 1000 ports"),
         ("ports: ['80/icmp']", "the protocol is tcp, udp or sctp"),
@@ -224,11 +224,7 @@ fn names_that_begin_with_x_are_names_where_people_choose_them() {
 #[test]
 fn container_names_cannot_collide_on_site() {
     let text = "services: { a: { image: a, container_name: api.new } }\n";
-    assert!(
-        refused(text).contains("is kept for containers that are about to replace others"),
-        "{}",
-        refused(text)
-    );
+    assert!(refused(text).contains("are reserved for containers that replace others"), "{}", refused(text));
     let text = "services: { a: { image: a }, b: { image: b, container_name: plant-a-1 } }\n";
     let error = try_read(text, &[("COMPOSE_PROJECT_NAME", "plant")], &[]).unwrap_err().to_string();
     assert!(error.contains("services `a` and `b` have the same `container_name` `plant-a-1`"), "{error}");
@@ -388,7 +384,7 @@ fn hints_do_not_lead_astray() {
         (
             "services: { a: { image: a, ports: [{ target: 80, published: '1-3' }] } }",
             vec![],
-            "the host's ports 1-3 are a range, and 80 is one port",
+            "the host's ports 1-3 are a range for the one port 80",
             "127.0.0.1",
         ),
         ("services: { a: { image: {{ img }} } }", vec![], "name the file with `.j2`", "quotes"),

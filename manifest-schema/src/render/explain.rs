@@ -1,4 +1,4 @@
-//! What is said of a template that cannot be rendered: the fact, its place, and what to write instead.
+//! Mistakes of templates: the fact, its place, and what to write instead.
 
 use super::{FUNCTIONS, NO_VALUE};
 use crate::diagnostic::{nearest, shown};
@@ -137,7 +137,7 @@ pub(super) fn explain(
     diagnostic.at(text, line, column(text, line, range))
 }
 
-/// Where the operand without a value stands, after others: the engine gives the place of the whole expression, or its
+/// The place of an operand without a value, after others. The engine gives the place of the whole expression, or its
 /// line, and the operand's name.
 fn operand(text: &str, error: &minijinja::Error, whole: Option<&Range<usize>>) -> Option<Range<usize>> {
     let (before, _) = error.detail()?.split_once("` is undefined")?;
@@ -258,7 +258,7 @@ const fn json_kind(value: &Value) -> &'static str {
     }
 }
 
-/// What to write instead of `plant.lower()`.
+/// The hint for `plant.lower()`.
 fn method(expression: &str) -> String {
     let name = path(expression);
     match name.rsplit_once('.') {

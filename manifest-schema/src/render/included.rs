@@ -1,5 +1,5 @@
-//! What a template names, read before anything is rendered: other templates, so that the build knows what
-//! to carry and the site has it; variables, so that a slip shows in branches that are not taken today, too.
+//! Names in a template, read before anything is rendered: other templates, so that the build knows what to carry and
+//! the site has it; variables, so that a slip shows in branches that are not taken today, too.
 
 use super::syntax;
 use crate::diagnostic::{nearest, shown as short};
@@ -15,7 +15,7 @@ pub(super) fn resolve(parent: &str, name: &str) -> String {
     paths::join(if relative { paths::folder(parent) } else { "" }, name)
 }
 
-/// What messages call an included template, beside `file`, which is the template at `own`.
+/// The name of an included template in messages, beside `file`, which is the template at `own`.
 pub(super) fn shown(file: &str, own: &str, name: &str) -> String {
     let root = file.strip_suffix(own).unwrap_or_default();
     format!("{root}{name}")
@@ -55,7 +55,7 @@ pub(super) fn collect(
                 Diagnostic::new(&file, message).at(&text, line, column)
             };
             let Some(wanted) = wanted else {
-                let mistake = at("which template this names is only known on site".to_owned());
+                let mistake = at("the name of this template is only known on site".to_owned());
                 found.push(mistake.hint("write its name in quotes, one `include` in each branch of an `if`"));
                 continue;
             };
@@ -105,7 +105,7 @@ fn named(text: &str) -> Vec<(Option<String>, Span)> {
     names
 }
 
-/// What the engine gives every template.
+/// Names that the engine gives every template.
 const GLOBALS: [&str; 3] = ["range", "dict", "namespace"];
 
 /// Refuses names that nothing defines, also in branches that are not taken now. A name that the template
@@ -174,7 +174,7 @@ pub(super) fn check_names(
     found.or_ok(())
 }
 
-/// That no expression is too long for the engine's parser.
+/// Refuses an expression that is too long for the engine's parser.
 pub(super) fn check_chains(text: &str) -> Result<(), String> {
     refuse_chains("", text).map_err(|mistake| mistake.message)
 }

@@ -4,6 +4,11 @@ use crate::limits::MAX_OPERATORS;
 use proptest::prelude::*;
 use serde_json::json;
 
+/// Renders a template that includes no other.
+fn render(file: &str, text: &str, values: &BTreeMap<String, Value>) -> Result<String, Diagnostics> {
+    Template::read(file, file, text, &|_| None)?.render(values)
+}
+
 fn values() -> BTreeMap<String, Value> {
     let pairs = [
         ("plant_name", json!("ABC-1")),

@@ -1,5 +1,5 @@
-//! What the readers of a Compose file share: the collector of mistakes, the values for
-//! interpolation, and what was named where, so that references are checked when all is read.
+//! The state that the readers of a Compose file share: the collector of mistakes, the values for interpolation, and
+//! every reference with its place, to be checked when all is read.
 
 use super::words;
 use crate::BundlePath;
@@ -12,7 +12,7 @@ use crate::paths::normal;
 use crate::yaml::{Node, Place, Reader, Value};
 use std::collections::BTreeMap;
 
-/// What a service refers to.
+/// The kind of thing that a service refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::compose) enum Target {
     Service,
@@ -74,7 +74,7 @@ pub(in crate::compose) struct Context<'a> {
     pub(in crate::compose) label_files: Vec<(String, Node)>,
     pub(in crate::compose) mounted: Vec<MountedFile>,
     pub(in crate::compose) references: Vec<Reference>,
-    /// Configs and secrets that are declared, with a mistake that was told.
+    /// Configs and secrets whose declaration has a mistake.
     pub(in crate::compose) broken: Vec<(Target, String)>,
     /// The numbers of the texts that go over the first.
     pub(in crate::compose) overrides: Vec<usize>,

@@ -104,7 +104,7 @@ fn combine(
     {
         return Err(if first == last {
             format!(
-                "the host's ports {from}-{to} are a range, and {first} is one port: which it gets would be chance"
+                "the host's ports {from}-{to} are a range for the one port {first}: the engine would choose one by chance"
             )
         } else {
             format!("the ranges {from}-{to} and {first}-{last} have different lengths")

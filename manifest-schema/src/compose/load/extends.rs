@@ -67,7 +67,7 @@ impl Loader<'_> {
         merge(&mut vec!["services", name], base, over)
     }
 
-    /// What `extends` names: a file with its place, and a service.
+    /// The file (with its place) and the service that `extends` names.
     fn base(&mut self, extends: &Node) -> Option<(Option<(String, Place)>, String)> {
         match &extends.value {
             Value::Str(name) => Some((None, name.clone())),

@@ -106,7 +106,7 @@ impl Loader<'_> {
         Some(own)
     }
 
-    /// Keys at the top that mean nothing: what stands below them would be lost in silence.
+    /// Refuses unknown keys at the top: their content would be lost in silence.
     fn refuse_unknown(&mut self, included: &Node) {
         for (key, _) in self.r.map("the Compose file", included) {
             if !KEYS.contains(&key.text.as_str()) {

@@ -1,8 +1,8 @@
 //! `$VAR` and `${VAR…}` in values (Compose Specification, "Interpolation").
 //!
-//! What must stay true: only values are touched, never keys; what a variable holds is not looked at
-//! again, so a password with `$` in it stays as it is; a name without a value is a mistake, because
-//! the empty text that Compose would put there is found only on site.
+//! Invariants: only values are touched, never keys; the content of a variable is not interpolated again, so a
+//! password with `$` in it stays as it is; a name without a value is a mistake, because the empty text that Compose
+//! would put there is found only on site.
 
 use crate::diagnostic::{nearest, shown};
 use crate::limits::{MAX_INTERPOLATED_BYTES, MAX_INTERPOLATION_DEPTH};
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub(super) struct Problem {
     pub(super) message: String,
     pub(super) hint: String,
-    /// Whether a variable has no value, and none has a name like it.
+    /// True where a variable has no value, and none has a name like it.
     pub(super) is_unset: bool,
 }
 
@@ -26,15 +26,15 @@ pub(super) fn tree(r: &mut Reader, node: &mut Node, env: &Env, made: &mut usize,
     walk(r, node, &mut Walk { env, made, own }, 0, false);
 }
 
-/// What is the same for all values of a text.
+/// The environment of all values of a text.
 struct Walk<'w> {
     env: &'w Env,
     made: &'w mut usize,
-    /// Whether the text is the site's own.
+    /// True for the site's own text.
     own: bool,
 }
 
-/// Where the values of a service begin: the root, `services`, the service, its keys.
+/// The depth at which the values of a service begin: the root, `services`, the service, its keys.
 const VALUES: usize = 3;
 
 /// Keys below which every key is a name that people choose; `x-` is no extension there.
@@ -230,7 +230,7 @@ fn braced<'t>(
     Ok(rest)
 }
 
-/// What follows the `}` that closes this word, without looking at variables.
+/// The rest after the `}` that closes this word; variables are not looked at.
 fn skip(text: &str, depth: usize) -> Option<&str> {
     let mut open = 1_usize;
     let mut rest = text;
@@ -257,7 +257,7 @@ fn skip(text: &str, depth: usize) -> Option<&str> {
     }
 }
 
-/// Whether a name was meant to hold a variable.
+/// True where a name was meant to hold a variable.
 fn begins_variable(text: &str) -> bool {
     let mut rest = text;
     while let Some((_, after)) = rest.split_once('$') {
@@ -274,7 +274,7 @@ fn begins_variable(text: &str) -> bool {
     false
 }
 
-/// What can be done on site, where neither the manifest nor `.env` can be changed.
+/// The hint on site, where neither the manifest nor `.env` can be changed.
 fn own_hint(text: &str, env: &Env) -> String {
     let names: Vec<String> = env.keys().take(12).map(|name| format!("${{{name}}}")).collect();
     let more = match env.len().saturating_sub(12) {
