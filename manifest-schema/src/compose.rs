@@ -1,8 +1,8 @@
 //! The Compose Specification, as far as Ferry carries it: parse, interpolate, check, order.
 //!
-//! Why not the official schema alone: a mistake must be told with its line, a key that Ferry does not
+//! Why not the official schema alone: a mistake has to come with its line, a key that Ferry does not
 //! carry must stop the build instead of being lost on site, and values must be typed after
-//! interpolation. What must stay true: parsing reads nothing but the text, the given environment and
+//! interpolation. Invariants: parsing reads nothing but the text, the given environment and
 //! what `load` returns, and the same input gives the same project on both sides of the gap. Follows
 //! the Compose Specification as of 2025, without the parts that need a registry, a build or Swarm.
 
@@ -13,7 +13,8 @@ mod project;
 
 pub use load::{Text, dotenv::parse_dotenv, interpolated};
 pub use model::{FileUse, NamedFile, Need, config_hash, needs};
-pub use project::{Parsed, parse, parse_with_own};
+pub(crate) use project::parse_with_own;
+pub use project::{Parsed, parse};
 
 #[cfg(test)]
 mod left_out_tests;

@@ -2,8 +2,7 @@
 
 mod nearest;
 
-pub use nearest::nearest;
-pub(crate) use nearest::shown;
+pub(crate) use nearest::{nearest, shown};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -19,7 +18,7 @@ pub struct Diagnostic {
     pub column: usize,
     /// The fact: lower case, with names and values.
     pub message: String,
-    /// What to write instead.
+    /// The text to write instead.
     pub hint: Option<String>,
     /// The line itself, to be shown under the message.
     pub source_line: Option<String>,

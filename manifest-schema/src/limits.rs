@@ -1,5 +1,7 @@
-//! Ceilings on everything read from outside. Each says why it has its value; a reader that needs
-//! more must change it here, in sight, and not at the place that was tired of it.
+//! Ceilings on what both programs read from outside: the container format, and the texts that people write. Each
+//! says why it has its value; a reader that needs more changes it here, in sight, and not at the place that was
+//! tired of it. What one program alone reads (an agent's answer, an image archive) has its ceiling beside its reader.
+//! A test (`tests/limits.rs`) finds ceilings that stand elsewhere, and those without a reason.
 
 /// Content bytes of one payload frame. 8 MiB costs 0.6 % of size at level 3 against one long
 /// stream, and two cores times three buffers of it stay far below the 256 MiB of memory we allow.
@@ -36,10 +38,56 @@ pub const MAX_RELEASE_JSON_BYTES: u64 = 16 << 20;
 pub const MAX_YAML_BYTES: usize = 4 << 20;
 
 /// Nodes of one YAML document after aliases and merges: a "billion laughs" stops here.
-pub const MAX_YAML_NODES: usize = 250_000;
+pub(crate) const MAX_YAML_NODES: usize = 250_000;
 
 /// Nesting depth of YAML: Compose needs under ten.
-pub const MAX_YAML_DEPTH: usize = 64;
+pub(crate) const MAX_YAML_DEPTH: usize = 64;
+
+/// Bytes of scalars after aliases are expanded: shared blocks cost nothing in practice, and a bomb of long strings
+/// stops.
+pub(crate) const MAX_EXPANDED_BYTES: usize = 4 * MAX_YAML_BYTES;
+
+/// Mistakes shown at once. Nobody reads more, and a program that prints them must end.
+pub(crate) const MAX_MISTAKES: usize = 100;
+
+/// Variables of a manifest. Nobody answers more questions, and each `when` is evaluated with all answers above it.
+pub(crate) const MAX_VARIABLES: usize = 1000;
+
+/// Compose files of one project, whole folders of modules counted.
+pub(crate) const MAX_COMPOSE_TEXTS: usize = 256;
+
+/// Bytes of all Compose files of one project: four of the largest.
+pub(crate) const MAX_COMPOSE_BYTES: usize = 4 * MAX_YAML_BYTES;
+
+/// Length of a chain of `extends` or `include`: people lose the thread after three.
+pub(crate) const MAX_COMPOSE_CHAIN: usize = 32;
+
+/// Values that merging copies: chains of services that extend each other double with each step.
+pub(crate) const MAX_MERGED_NODES: usize = 1_000_000;
+
+/// Bytes that merging copies, for the same reason: all Compose files of a project, four times over.
+pub(crate) const MAX_MERGED_BYTES: usize = 4 * MAX_COMPOSE_BYTES;
+
+/// Depth of `${A:-${B:-…}}`: each level is a call of the reader.
+pub(crate) const MAX_INTERPOLATION_DEPTH: usize = 32;
+
+/// Bytes that interpolation makes in one project: a variable that is long and used often stops here.
+pub(crate) const MAX_INTERPOLATED_BYTES: usize = 4 * MAX_YAML_BYTES;
+
+/// Services of one project. More on one host are a mistake, and each check compares them.
+pub(crate) const MAX_SERVICES: usize = 1000;
+
+/// Containers of one service. More on one host are a mistake.
+pub(crate) const MAX_REPLICAS: i64 = 100;
+
+/// Ports of one range. A longer one is a mistake, and each port costs a proxy process.
+pub(crate) const MAX_PORT_RANGE: usize = 1000;
+
+/// Ports, mounts, files and the like of one project: each check compares them with each other.
+pub(crate) const MAX_PROJECT_ITEMS: usize = 10_000;
+
+/// Bytes of all env files of one project: four of the largest.
+pub(crate) const MAX_ENV_FILE_BYTES: usize = 4 * MAX_YAML_BYTES;
 
 /// Largest image configuration or OCI manifest or index. containerd's own limit is 8 MiB.
 pub const MAX_IMAGE_JSON_BYTES: u64 = 8 << 20;
@@ -53,6 +101,19 @@ pub const MAX_ARCHIVE_ENTRIES: usize = 1 << 20;
 
 /// Longest path inside a bundle in bytes (`PATH_MAX` less the release folder's own path).
 pub const MAX_PATH_BYTES: usize = 3072;
+
+/// Templates that one template includes, directly or not: more are no longer one document.
+pub(crate) const MAX_INCLUDED_TEMPLATES: usize = 256;
+
+/// Bytes of a template with all that it includes: four of the largest.
+pub(crate) const MAX_TEMPLATE_BYTES: usize = 4 * MAX_YAML_BYTES;
+
+/// Operators in one expression, and `elif` of one `if`: enough for a hundred values joined by hand, and the parser
+/// of the template engine stays within the 2 MiB of stack that a thread has.
+pub(crate) const MAX_OPERATORS: usize = 500;
+
+/// Depth of calls of macros and includes; each takes some kilobytes of stack.
+pub(crate) const MAX_CALL_DEPTH: usize = 100;
 
 /// Largest rendered template. A config past 16 MiB is a mistake, and a loop must not fill memory.
 pub const MAX_RENDERED_BYTES: usize = 16 << 20;
@@ -69,7 +130,8 @@ pub const MAX_COMPOSE_FILES: usize = 20_000;
 /// macros some times over, stay below 200 MiB; a host with 1 GiB gets through with it.
 pub const RENDERING_MEMORY_BYTES: u64 = 512 << 20;
 
-/// Processor time for all templates of one release: [`TEMPLATE_FUEL`] usual steps take under 2 s on a slow machine.
+/// Processor time for all templates of one release: the 5,000,000 steps of a template take under 2 s on a slow
+/// machine.
 pub const RENDERING_CPU_SECONDS: u64 = 30;
 
 /// Time for the same by the clock: four times as much, for machines that are busy with something else.
@@ -79,7 +141,7 @@ pub const RENDERING_WALL_SECONDS: u64 = 120;
 pub const MAX_RENDERING_ANSWER_BYTES: u64 = 16 * MAX_RENDERED_BYTES as u64;
 
 /// Steps a template may take before it is called endless (minijinja "fuel").
-pub const TEMPLATE_FUEL: u64 = 5_000_000;
+pub(crate) const TEMPLATE_FUEL: u64 = 5_000_000;
 
 /// Largest stored file (state, answers, pinned keys) read back from the host.
 pub const MAX_STATE_BYTES: u64 = 16 << 20;

@@ -1,7 +1,7 @@
 //! `ferry.yaml`: what a release engineer writes beside an ordinary `compose.yaml`.
 //!
-//! Why: it is the one file that says what goes into a bundle, so every mistake in it must be told
-//! on the connected side, with its place, before any work is done. What must stay true: all mistakes
+//! Why: it is the one file that says what goes into a bundle, so the connected side reports every mistake in it, with its place,
+//! before any work is done. Invariants: all mistakes
 //! of a file are reported together, an unknown key is a mistake, and nothing is guessed from the
 //! machine. The schema is described in `docs/` by example; keys starting with `x-` are ignored, as
 //! in the Compose Specification.

@@ -208,7 +208,7 @@ impl Platform {
         self.0.split('/').nth(2)
     }
 
-    /// Whether an image of platform `other` runs where this one was asked for. A missing variant
+    /// True where an image of platform `other` runs where this one was asked for. A missing variant
     /// matches any, and `arm64` is `arm64/v8`.
     #[must_use]
     pub fn accepts(&self, other: &Self) -> bool {

@@ -1,4 +1,4 @@
-//! What long work tells whoever watches: a terminal, a log, a test, or nobody.
+//! Events of long work, for a terminal, a log or a test.
 
 /// Receives events from long work. Implementations must be cheap and may be called from any
 /// thread.
@@ -7,7 +7,7 @@ pub trait Progress: Send + Sync {
     fn begin(&self, stage: &str, total_bytes: Option<u64>);
     /// `bytes` more of the current stage are done.
     fn advance(&self, bytes: u64);
-    /// What is being worked on now, `image acme/api:2.4.0`.
+    /// The item in work now, `image acme/api:2.4.0`.
     fn detail(&self, text: &str);
     /// The current stage ended; `summary` is one line for a person.
     fn end(&self, summary: &str);

@@ -24,7 +24,7 @@ pub struct Release {
     pub name: ProjectName,
     /// Version as the release engineer writes it, `2.4.0`.
     pub version: String,
-    /// What the host must offer.
+    /// Requirements on the host.
     pub requires: Requires,
     /// `ferry.yaml` as it was written, so that variables and configs are read on site.
     pub manifest: FileEntry,
@@ -55,7 +55,7 @@ pub struct Release {
     pub built_with: String,
 }
 
-/// What a host must offer.
+/// Requirements on a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Requires {
@@ -101,7 +101,7 @@ pub struct FileEntry {
 pub struct ComposeFile {
     /// The file; its path begins with `compose/`.
     pub file: FileEntry,
-    /// Whether it may be executed: 0755 instead of 0644 on site.
+    /// True for a file that may be executed: 0755 instead of 0644 on site.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub executable: bool,
 }
@@ -185,7 +185,7 @@ pub struct ZstdBlob {
     pub size: u64,
 }
 
-/// What kind of thing an artifact was on the connected side.
+/// The kind of an artifact on the connected side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ArtifactKind {
@@ -211,7 +211,7 @@ pub struct Artifact {
     pub from: String,
     /// Path below the release folder's `artifacts/`.
     pub to: BundlePath,
-    /// What it is.
+    /// The kind of the source.
     pub kind: ArtifactKind,
     /// For `git`: the full commit id that the ref meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -238,7 +238,7 @@ pub struct ConfigFile {
     pub from: String,
     /// Path below the release folder.
     pub to: BundlePath,
-    /// Whether it is a Jinja template.
+    /// True for a Jinja template.
     pub template: bool,
     /// Permission bits, 0644 unless the manifest says otherwise.
     pub mode: u32,
@@ -334,7 +334,7 @@ impl Release {
         self.check_places().map_or(Ok(()), inconsistent)
     }
 
-    /// What stands in the way of laying all small files out in one folder.
+    /// The reason why the small files cannot lie in one folder.
     fn check_places(&self) -> Option<String> {
         let named = self.compose_files.iter().map(|named| {
             let path = named.file.path.as_str();
@@ -354,7 +354,7 @@ impl Release {
         None
     }
 
-    /// Whether `path` is `folder` or lies below it.
+    /// True where `path` is `folder` or lies below it.
     #[must_use]
     pub fn lies_in(path: &str, folder: &str) -> bool {
         path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -1,7 +1,7 @@
 //! Jinja templates, rendered the same way everywhere and every time.
 //!
 //! Why: a template is tried while building, with sample values, and rendered on site, with the
-//! site's. What must stay true: the result depends on the text and the values alone. A template has
+//! site's. Invariants: the result depends on the text and the values alone. A template has
 //! no clock, no randomness, no environment; `include`, `import` and `extends` find only templates below
 //! the root folder, by names that stand in the template itself, so that it is known before what a bundle
 //! has to carry; an undefined name is a mistake, not an empty text. The language is that of minijinja, a
@@ -27,24 +27,17 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-/// Depth of macro calls; each takes some kilobytes of the machine's stack.
-const RECURSION_LIMIT: usize = 100;
-
-/// Operators in one expression: enough for a hundred values joined by hand, and the engine's parser
-/// stays within the 2 MiB of stack that a thread has.
-const MAX_CHAIN: usize = 500;
-
-/// What a template can call.
+/// The hint for what a template cannot call.
 const FUNCTIONS: &str =
     "templates have minijinja's own filters, functions and tests, without files, clock and environment";
 
-/// What is said of an expression that is `none`.
+/// The fact about an expression that is `none`.
 const NO_VALUE: &str = "has no value";
 
 /// A template with the templates that it includes, imports or extends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Template {
-    /// What messages call it.
+    /// The name in messages.
     file: String,
     /// Its path from the root folder.
     name: String,
@@ -75,9 +68,9 @@ impl Template {
         &self.file
     }
 
-    /// Whether its text is its output, as it stands: there is nothing to render.
+    /// True where the text is its own output: there is nothing to render.
     #[must_use]
-    pub fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         !["{{", "{%", "{#"].iter().any(|mark| self.text.contains(mark))
     }
 
@@ -104,7 +97,7 @@ impl Template {
         environment.set_syntax(syntax().map_err(|error| Diagnostic::new(file, error.to_string()))?);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(limits::TEMPLATE_FUEL));
-        environment.set_recursion_limit(RECURSION_LIMIT);
+        environment.set_recursion_limit(limits::MAX_CALL_DEPTH);
         environment.set_path_join_callback(|name, parent| Cow::Owned(included::resolve(parent, name)));
         // Positions of expressions are only kept in debug mode.
         environment.set_debug(true);
@@ -129,23 +122,15 @@ impl Template {
             .render_captured_to(minijinja::value::Serde(&values), &mut output)
             .map_err(|error| explain(&error))?;
         String::from_utf8(output.0)
-            .map_err(|_| Diagnostic::new(file, "the template makes text that is not UTF-8").into())
+            .map_err(|_| Diagnostic::new(file, "the template's output is not UTF-8 text").into())
     }
 }
 
-/// Renders a template that includes no other.
-///
-/// # Errors
-/// As [`Template::read`] and [`Template::render`].
-pub fn render(file: &str, text: &str, values: &BTreeMap<String, Value>) -> Result<String, Diagnostics> {
-    Template::read(file, file, text, &|_| None)?.render(values)
-}
-
-/// Whether an expression holds, as in `{% if … %}`.
+/// The truth of an expression, as in `{% if … %}`.
 ///
 /// # Errors
 /// Why it cannot be evaluated.
-pub fn holds(expression: &str, values: &BTreeMap<String, Value>) -> Result<bool, String> {
+pub(crate) fn holds(expression: &str, values: &BTreeMap<String, Value>) -> Result<bool, String> {
     let mut environment = Environment::new();
     environment.set_fuel(Some(limits::TEMPLATE_FUEL));
     included::check_chains(&format!("{{{{ {expression} }}}}"))?;
@@ -159,7 +144,7 @@ pub fn holds(expression: &str, values: &BTreeMap<String, Value>) -> Result<bool,
 ///
 /// # Errors
 /// When it is not an expression.
-pub fn names_in(expression: &str) -> Result<BTreeSet<String>, String> {
+pub(crate) fn names_in(expression: &str) -> Result<BTreeSet<String>, String> {
     let environment = Environment::new();
     included::check_chains(&format!("{{{{ {expression} }}}}"))?;
     let compiled = environment.compile_expression(expression).map_err(|error| shown(&error.to_string()))?;
@@ -181,7 +166,7 @@ fn innermost(error: &minijinja::Error) -> &minijinja::Error {
     innermost
 }
 
-/// Whether a file is a Jinja template: its name says so.
+/// True for the name of a Jinja template: it ends in `.j2`, `.jinja` or `.jinja2`.
 #[must_use]
 pub fn is_template(name: &str) -> bool {
     std::path::Path::new(name).extension().is_some_and(|extension| {

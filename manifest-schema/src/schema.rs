@@ -14,7 +14,7 @@ pub fn manifest() -> Value {
     json!({
         "$schema": DRAFT,
         "title": "ferry.yaml",
-        "description": "What goes into one signed bundle, beside an ordinary compose.yaml",
+        "description": "Contents of one signed bundle, beside an ordinary compose.yaml",
         "type": "object",
         "required": ["ferry", "name", "version"],
         "patternProperties": { "^x-": true },
@@ -31,14 +31,14 @@ pub fn manifest() -> Value {
                 "description": "As the release engineer writes it, 2.4.0"
             },
             "compose": {
-                "description": "The Compose file, or several, later ones over earlier ones; compose.yaml where nothing is written",
+                "description": "The Compose file, or several, later ones over earlier ones; compose.yaml by default",
                 "oneOf": [
                     { "type": "string" },
                     { "type": "array", "items": { "type": "string" }, "minItems": 1, "uniqueItems": true }
                 ]
             },
             "images": {
-                "description": "Where images lie that Compose's image names alone cannot find",
+                "description": "Sources of images that Compose's image names alone cannot find",
                 "type": ["object", "null"],
                 "additionalProperties": {
                     "oneOf": [
@@ -86,7 +86,7 @@ pub fn manifest() -> Value {
                 }
             },
             "configs": {
-                "description": "Config files; those that end in .j2 are Jinja templates, filled in on site",
+                "description": "Config files; those that end in .j2 are Jinja templates, rendered on site",
                 "type": ["array", "null"],
                 "items": {
                     "type": "object",
@@ -100,7 +100,7 @@ pub fn manifest() -> Value {
                             "type": ["string", "integer"],
                             "pattern": "^0o?[0-7]{1,4}$",
                             "minimum": 0,
-                            "description": "Permission bits in octal, 0644 where nothing is written"
+                            "description": "Permission bits in octal, 0644 by default"
                         }
                     }
                 }
@@ -121,20 +121,20 @@ pub fn manifest() -> Value {
                 }
             },
             "variables": {
-                "description": "What a site is asked once, remembered and checked",
+                "description": "Questions that a site answers once; answers are remembered and checked",
                 "type": ["object", "null"],
                 "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,63}$" },
                 "additionalProperties": variable()
             },
             "requires": {
-                "description": "What the host must offer",
+                "description": "Requirements on the host",
                 "type": ["object", "null"],
                 "patternProperties": { "^x-": true },
                 "additionalProperties": false,
                 "properties": {
                     "engine": { "type": ["string", "number"], "description": "Lowest engine, \">=20.10\"" },
                     "arch": {
-                        "description": "Architectures that images are packed for; amd64 where nothing is written",
+                        "description": "Architectures that images are packed for; amd64 by default",
                         "oneOf": [
                             architecture(),
                             { "type": "array", "items": architecture(), "uniqueItems": true }
@@ -170,7 +170,7 @@ fn architecture() -> Value {
     })
 }
 
-/// What a value of a kind may look like, before its pattern and range.
+/// The schema of a value of a kind, without its pattern and range.
 fn shape(kind: VariableKind) -> Value {
     match kind {
         VariableKind::Int | VariableKind::Port => json!({ "type": ["integer", "string"], "pattern": WHOLE }),
@@ -205,7 +205,7 @@ fn variable() -> Value {
         "properties": {
             "type": {
                 "enum": ["string", "int", "bool", "choice", "list", "map", "path", "port", "address", "secret"],
-                "description": "What kind of answer; string where nothing is written"
+                "description": "Kind of the answer; string by default"
             },
             "prompt": { "type": "string", "description": "The question" },
             "help": { "type": "string", "description": "More about it, shown for ?" },
@@ -222,7 +222,7 @@ fn variable() -> Value {
                 "minItems": 1,
                 "uniqueItems": true,
                 "items": { "type": ["string", "number", "boolean"] },
-                "description": "What can be answered"
+                "description": "Possible answers"
             },
             "min": { "type": "integer", "description": "Least number, or least length" },
             "max": { "type": "integer", "description": "Greatest number, or greatest length" },

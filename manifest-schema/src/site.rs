@@ -2,7 +2,7 @@
 //! come out.
 //!
 //! Why here: the build tries every release with sample answers, and the site makes it with its own; both
-//! must come to the same. What must stay true: the result depends on the texts, the answers and the
+//! must come to the same. Invariant: the result depends on the texts, the answers and the
 //! host's name alone.
 
 use crate::compose::{self, Parsed, Text};
@@ -13,15 +13,16 @@ use crate::yaml::RENDERED;
 use crate::{Diagnostic, Diagnostics};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What people wrote, wherever it lies now.
+/// The texts that people wrote, wherever they lie now.
 #[derive(Clone, Copy)]
 pub struct Written<'a> {
     /// The manifest.
     pub manifest: &'a Manifest,
-    /// What messages put before paths that begin in the manifest's folder: nothing, or that folder with `/`
-    /// at its end.
+    /// The prefix, in messages, of paths that begin in the manifest's folder: nothing, or that folder with `/` at
+    /// its end.
     pub shown_root: &'a str,
     /// The texts of the Compose files that the manifest names, in its order.
     pub compose: &'a [String],
@@ -45,7 +46,7 @@ impl std::fmt::Debug for Written<'_> {
     }
 }
 
-/// What comes out.
+/// The release on one host.
 #[derive(Debug, Clone)]
 pub struct Made {
     /// The project.
@@ -71,7 +72,8 @@ impl Written<'_> {
     /// manifest's variable of that name where it is one word or number, else what `.env` says.
     ///
     /// # Errors
-    /// All mistakes of the first kind that is found: of templates and `.env`, then of the Compose files.
+    /// All mistakes of templates, `.env` and Compose files. What is made from a text with mistakes is not looked at:
+    /// Compose files that are templates, and all of them where `.env` has a mistake.
     pub fn make(&self, names: &Values) -> Result<Made, Diagnostics> {
         let mut found = Diagnostics::default();
         let templates = self.templates(&mut found);
@@ -103,22 +105,44 @@ impl Written<'_> {
                 (file, text.clone())
             });
         }
-        let env = match self.env(names) {
-            Ok(env) => env,
+        let (env, env_is_known) = match self.env(names) {
+            Ok(env) => (env, true),
             Err(mistakes) => {
                 found.0.extend(mistakes.0);
-                BTreeMap::new()
+                (BTreeMap::new(), false)
             }
         };
-        found.or_ok(())?;
+        // Templates with mistakes have no output. The Compose files can still be read, where none of them is one.
+        let is_whole = found.0.is_empty();
+        let has_templates = self.manifest.compose.iter().any(|path| render::is_template(path.as_str()));
+        if !env_is_known || (!is_whole && has_templates) {
+            return Err(found);
+        }
+        let lacks_config = Cell::new(false);
         let texts: Vec<Text<'_>> = texts.iter().map(|(file, text)| Text { file, text }).collect();
         // On site a config wins over a file of the same path.
         let load = |path: &str| {
-            let position = self.manifest.configs.iter().position(|config| config.to.as_str() == path);
-            position.and_then(|position| configs.get(position).cloned()).or_else(|| (self.load)(path))
+            let mut all = self.manifest.configs.iter().zip(&configs);
+            match all.find(|(config, _)| config.to.as_str() == path) {
+                Some((config, _)) if !is_whole && render::is_template(&config.from) => {
+                    lacks_config.set(true);
+                    None
+                }
+                Some((_, content)) => Some(content.clone()),
+                None => (self.load)(path),
+            }
         };
         let parsed = compose::parse_with_own(&texts, self.over, &env, &load)
-            .map_err(|mistakes| told_of_lists(mistakes, names))?;
+            .map_err(|mistakes| about_lists(mistakes, names));
+        let parsed = match parsed {
+            Ok(parsed) => found.or_ok(parsed)?,
+            Err(mistakes) => {
+                if !lacks_config.get() {
+                    found.0.extend(mistakes.0);
+                }
+                return Err(found);
+            }
+        };
         Ok(Made { parsed, configs, templates: included })
     }
 
@@ -140,7 +164,7 @@ impl Written<'_> {
         templates
     }
 
-    /// What `${NAME}` means.
+    /// The meaning of `${NAME}`.
     fn env(&self, names: &Values) -> Result<BTreeMap<String, String>, Diagnostics> {
         let file = match self.manifest.compose_folder() {
             "" => format!("{}.env", self.shown_root),
@@ -163,7 +187,7 @@ impl Written<'_> {
 }
 
 /// A variable that is there, but no word, has a value that `${NAME}` cannot take.
-fn told_of_lists(mut mistakes: Diagnostics, names: &Values) -> Diagnostics {
+fn about_lists(mut mistakes: Diagnostics, names: &Values) -> Diagnostics {
     for mistake in &mut mistakes.0 {
         let name = mistake.message.strip_prefix('`').and_then(|rest| rest.split_once("` has no value"));
         let Some((name, value)) = name.and_then(|(name, _)| names.get_key_value(name)) else { continue };
@@ -194,7 +218,7 @@ pub fn with_answers_of(site: &str, mut mistakes: Diagnostics) -> Diagnostics {
     mistakes
 }
 
-/// That a config template is text, before it is filled in.
+/// Checks that a config template is text, before it is rendered.
 ///
 /// # Errors
 /// When it is not UTF-8.
@@ -283,5 +307,32 @@ mod tests {
         let mistakes = mistakes.unwrap_err();
         assert!(mistakes.contains("a.j2:1:4: ") && mistakes.contains("c.j2:1:4: `nope`"), "{mistakes}");
         assert_eq!(jobs, [1]);
+    }
+
+    #[test]
+    fn a_mistake_in_a_config_hides_none_in_the_compose_file() {
+        let manifest = "ferry: 1\nname: a\nversion: 1\nconfigs: [{ from: a.j2, to: config/a.env }]\n";
+        let manifest = Manifest::parse("ferry.yaml", manifest).unwrap();
+        let mistakes = |compose: &str, dotenv: Option<&str>| {
+            let written = Written {
+                manifest: &manifest,
+                shown_root: "",
+                compose: &[compose.to_owned()],
+                dotenv,
+                configs: &[b"{{ nope }}".to_vec()],
+                load: &|_| None,
+                template: &|_| None,
+                over: None,
+                renderer: &render::InProcess,
+            };
+            let mistakes = written.make(&names(&manifest, &Values::new(), "host")).unwrap_err();
+            mistakes.0.into_iter().map(|mistake| mistake.message).collect::<Vec<_>>()
+        };
+        let nope = "`nope` is undefined";
+        let all = mistakes("services: { s: { image: i, imgae: i } }\n", None);
+        assert_eq!(all, [nope, "unknown key `imgae` in service `s`"]);
+        // Neither would be a mistake once the others are mended.
+        assert_eq!(mistakes("services: { s: { image: i, env_file: config/a.env } }\n", None), [nope]);
+        assert_eq!(mistakes("services: { s: { image: '${A:?}' } }\n", Some("A B\n")).len(), 2);
     }
 }

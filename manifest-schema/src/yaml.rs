@@ -1,7 +1,7 @@
 //! YAML 1.2 as a tree in which every node knows its line and column.
 //!
 //! Why not straight into structs: a person gets all mistakes of a file at once, each with its place,
-//! and Compose values are interpolated after parsing but before they are typed. What must stay true:
+//! and Compose values are interpolated after parsing but before they are typed. Invariants:
 //! scalars keep the text as written (`1.10` stays `1.10`, `0644` can still be read as octal), and a
 //! hostile text ends in a mistake, not in a full memory: bytes, depth, nodes and the expansion of
 //! aliases are bounded. Follows YAML 1.2.2, section 10.3 ("Core Schema"), with two additions
@@ -13,7 +13,7 @@ mod sources;
 mod tree;
 mod write;
 
-pub use reader::Reader;
+pub(crate) use reader::Reader;
 pub(crate) use scalar::{int, leading_zero};
 pub use sources::Sources;
 pub(crate) use tree::parse_private;
@@ -26,7 +26,7 @@ pub(crate) const RENDERED: &str = " (rendered)";
 /// A node and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
-    /// What it holds.
+    /// The content.
     pub value: Value,
     /// Where it begins.
     pub place: Place,
@@ -46,7 +46,7 @@ pub enum Merging {
     Reset,
 }
 
-/// What a node holds.
+/// The content of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// Nothing, `null` or `~`.
@@ -93,9 +93,9 @@ impl Place {
     }
 }
 
-/// What has a place in a text.
+/// A thing that has a place in a text.
 pub trait Placed {
-    /// Where it stands.
+    /// The place.
     fn place(&self) -> Place;
 }
 
@@ -118,7 +118,7 @@ impl Placed for Place {
 }
 
 impl Node {
-    /// What it is, for messages: `a list`.
+    /// The kind in messages: `a list`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self.value {
@@ -168,7 +168,7 @@ impl Node {
         }
     }
 
-    /// Whether both hold the same, wherever it is written.
+    /// True where both hold the same, wherever it is written.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
         match (&self.value, &other.value) {

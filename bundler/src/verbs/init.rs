@@ -99,7 +99,7 @@ fn write(name: &str, compose: &str, images: &BTreeSet<String>, volumes: &[String
          # artifacts:\n\
          #   - dist/agent.deb\n\
          #   - { from: \"git:../settings@v1.0\", to: settings }\n\n\
-         # Config files; *.j2 are Jinja templates, filled in on site with the variables below.\n\
+         # Config files; *.j2 are Jinja templates, rendered on site with the variables below.\n\
          # configs:\n\
          #   - { from: templates/nginx.conf.j2, to: config/nginx.conf }\n\n\
          # variables:\n\

@@ -1,4 +1,4 @@
-//! From the tree to typed values, each checked where it stands (Compose Specification, "Compose file").
+//! From the tree to typed values, each checked at its place (Compose Specification, "Compose file").
 //!
 //! A reader takes one part of the tree and notes in the [`Context`] what it refers to; [`check`] then compares
 //! what only the whole file shows. Nothing here reads a file but through `load`, for `env_file` and `label_file`.
@@ -22,11 +22,9 @@ use super::load::KEYS;
 use super::model::{NetworkAttachment, Project};
 use crate::ServiceName;
 use crate::diagnostic::shown;
+use crate::limits::MAX_SERVICES;
 use crate::yaml::{Node, Value};
 use context::{Context, Target};
-
-/// More services than this on one host are a mistake, and each check compares them.
-const MAX_SERVICES: usize = 1000;
 
 /// Decodes the whole project.
 pub(super) fn project(context: &mut Context<'_>, root: &Node) -> Project {
@@ -44,7 +42,7 @@ pub(super) fn project(context: &mut Context<'_>, root: &Node) -> Project {
                     context.ignored(key, "the project is named by the manifest");
                 }
             }
-            "version" => context.ignored(key, "it has no meaning any more; delete it"),
+            "version" => context.ignored(key, "Compose does not use it any more; delete it"),
             "models" => context.unsupported(key, "delete it"),
             _ => context.r.unknown_key(key, "the Compose file", &KEYS),
         }

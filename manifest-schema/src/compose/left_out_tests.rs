@@ -1,4 +1,4 @@
-//! What is not started, and what is not carried because of it.
+//! Services that are not started, and files that are not carried because of it.
 
 use super::syntax_tests::{read, read_with, try_read};
 

@@ -2,7 +2,7 @@
 //! "Interpolation", "extends", "include", "Merge and override").
 //!
 //! Why on the tree: each value keeps the place where it was written, and everything after this reads one
-//! document. What must stay true: only `load` reads files, each at most once, and only those below the
+//! document. Invariants: only `load` reads files, each at most once, and only those below the
 //! project's folder; circles end; the number and size of files and of merged values is bounded.
 
 pub(super) mod dotenv;
@@ -14,24 +14,13 @@ mod rebase;
 
 use super::model::{FileUse, NamedFile};
 use crate::diagnostic::shown;
+use crate::limits::{MAX_COMPOSE_BYTES, MAX_COMPOSE_TEXTS, MAX_MERGED_BYTES, MAX_MERGED_NODES};
 use crate::paths;
 use crate::yaml::{self, Node, Place, Reader, Sources, Value};
-use crate::{BundlePath, Diagnostic, Diagnostics, encoding, limits};
+use crate::{BundlePath, Diagnostic, Diagnostics, encoding};
 use merge::merge;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
-
-/// A chain of `extends` or `include` longer than this is a mistake.
-const MAX_CHAIN: usize = 32;
-
-/// Compose files of one project.
-const MAX_FILES: usize = 256;
-
-/// Values that merging may make: chains of services that extend each other double.
-const MAX_NODES: usize = 1_000_000;
-
-/// Bytes of what merging copies.
-const MAX_BYTES: usize = 16 * limits::MAX_YAML_BYTES;
 
 /// Fills in one value from `env`, into at most `limit` bytes, as [`super::parse`] does with each value of a file;
 /// reachable for the fuzz targets.
@@ -56,7 +45,7 @@ pub(super) type Load<'a> = dyn Fn(&str) -> Option<Vec<u8>> + 'a;
 /// The text of a Compose file.
 #[derive(Debug, Clone, Copy)]
 pub struct Text<'t> {
-    /// What messages call it.
+    /// The name in messages.
     pub file: &'t str,
     /// The text.
     pub text: &'t str,
@@ -65,7 +54,7 @@ pub struct Text<'t> {
 /// The files of a project as one tree.
 pub(super) struct Loaded {
     pub(super) root: Node,
-    /// The texts that were read, and the mistakes so far: none that stops.
+    /// The texts that were read, and the mistakes so far: values that interpolation could not make.
     pub(super) reader: Reader,
     /// Every file besides those that the manifest names.
     pub(super) files: Vec<NamedFile>,
@@ -89,8 +78,8 @@ pub(super) fn load(
     let root = loader.project(texts, over, env);
     let Loader { r: reader, files, overrides, site, .. } = loader;
     match root {
-        Some(root) if reader.is_clean() => Ok(Loaded { root, reader, files, overrides, site }),
-        // What lacks a value would only be found wrong again.
+        Some(root) if reader.is_whole() => Ok(Loaded { root, reader, files, overrides, site }),
+        // What is left out would be missed again wherever it is named.
         _ => Err(reader.finish(()).err().unwrap_or_default()),
     }
 }
@@ -104,7 +93,7 @@ struct Loader<'a> {
     bases: HashMap<String, Option<Rc<Document>>>,
     /// Every file besides the first.
     files: Vec<NamedFile>,
-    /// Circles of `extends` that were told.
+    /// Circles of `extends` that are reported already.
     circles: BTreeSet<BTreeSet<(String, String)>>,
     made: usize,
     copied_bytes: usize,
@@ -240,9 +229,10 @@ impl<'a> Loader<'a> {
         for node in copied {
             size(node, &mut self.made, &mut self.copied_bytes);
         }
-        if self.made > MAX_NODES || self.copied_bytes > MAX_BYTES {
-            let message =
-                format!("`extends` and `include` make more than {MAX_NODES} values, or {MAX_BYTES} bytes");
+        if self.made > MAX_MERGED_NODES || self.copied_bytes > MAX_MERGED_BYTES {
+            let message = format!(
+                "`extends` and `include` make more than {MAX_MERGED_NODES} values, or {MAX_MERGED_BYTES} bytes"
+            );
             self.r.error(at, message, "extend fewer services");
             return false;
         }
@@ -268,10 +258,10 @@ impl<'a> Loader<'a> {
             return None;
         };
         self.bytes = self.bytes.saturating_add(bytes.len());
-        if self.files.len() >= MAX_FILES || self.bytes > 4 * limits::MAX_YAML_BYTES {
-            let most = 4 * limits::MAX_YAML_BYTES;
-            let message =
-                format!("the project has more than {MAX_FILES} Compose files, or {most} bytes of them");
+        if self.files.len() >= MAX_COMPOSE_TEXTS || self.bytes > MAX_COMPOSE_BYTES {
+            let message = format!(
+                "the project has more than {MAX_COMPOSE_TEXTS} Compose files, or {MAX_COMPOSE_BYTES} bytes of them"
+            );
             self.r.error(&at, message, "split the product into several bundles");
             return None;
         }

@@ -1,4 +1,4 @@
-//! What people get wrong, and what hostile files do.
+//! Mistakes of people, and hostile files.
 
 use super::syntax_tests::try_read;
 use proptest::prelude::*;
@@ -63,7 +63,7 @@ fn mistakes_in_services() {
     for (keys, part) in [
         ("ports: ['80:80:80:80']", "is not an IP address"),
         ("ports: ['70000:80']", "`70000` is not a number between 1 and 65535"),
-        ("ports: ['8000-8010:80']", "which it gets would be chance"),
+        ("ports: ['8000-8010:80']", "the engine would choose one by chance"),
         ("ports: ['8000-8001:80-82']", "different lengths"),
         ("ports: ['1-65535:1-65535']", "more than 1000 ports"),
         ("ports: ['80/icmp']", "the protocol is tcp, udp or sctp"),
@@ -224,11 +224,7 @@ fn names_that_begin_with_x_are_names_where_people_choose_them() {
 #[test]
 fn container_names_cannot_collide_on_site() {
     let text = "services: { a: { image: a, container_name: api.new } }\n";
-    assert!(
-        refused(text).contains("is kept for containers that are about to replace others"),
-        "{}",
-        refused(text)
-    );
+    assert!(refused(text).contains("are reserved for containers that replace others"), "{}", refused(text));
     let text = "services: { a: { image: a }, b: { image: b, container_name: plant-a-1 } }\n";
     let error = try_read(text, &[("COMPOSE_PROJECT_NAME", "plant")], &[]).unwrap_err().to_string();
     assert!(error.contains("services `a` and `b` have the same `container_name` `plant-a-1`"), "{error}");
@@ -388,7 +384,7 @@ fn hints_do_not_lead_astray() {
         (
             "services: { a: { image: a, ports: [{ target: 80, published: '1-3' }] } }",
             vec![],
-            "the host's ports 1-3 are a range, and 80 is one port",
+            "the host's ports 1-3 are a range for the one port 80",
             "127.0.0.1",
         ),
         ("services: { a: { image: {{ img }} } }", vec![], "name the file with `.j2`", "quotes"),
@@ -445,4 +441,43 @@ fn a_file_over_others_may_be_empty_and_has_no_manifest_beside_it() {
         "{error}"
     );
     assert!(!error.contains("manifest") && !error.contains(".env"), "{error}");
+}
+
+#[test]
+fn a_value_without_its_variable_hides_nothing_and_is_told_once() {
+    let text = "services:
+  web:
+    image: '${A:?}'
+    imgae: x
+    command: ['${A:?}']
+    depends_on: ['${A:?}']
+    networks: ['${A:?}']
+    ports: ['${A:?}:80', { target: '${A:?}', published: 80 }]
+    volumes: ['${A:?}:/x', { type: bind, source: '${A:?}', target: '${A:?}' }, '/ok:${A:?}']
+    configs: ['${A:?}']
+    secrets: [{ source: '${A:?}' }]
+    env_file: ['${A:?}']
+    environment: { X: '${A:?}' }
+    restart: '${A:?}'
+    mem_limit: '${A:?}'
+    read_only: '${A:?}'
+    healthcheck: { test: ['${A:?}'], interval: '${A:?}' }
+    ulimits: { nofile: { soft: '${A:?}', hard: 9 } }
+    deploy: { replicas: '${A:?}', resources: { limits: { cpus: '${A:?}' } } }
+    logging: { driver: '${A:?}' }
+    devices: ['${A:?}']
+    extra_hosts: ['${A:?}']
+    tmpfs: '${A:?}'
+    platform: '${A:?}'
+    stop_grace_period: '${A:?}'
+  db: { image: db, prots: [] }
+networks: { back: { driver: '${A:?}', ipam: { config: [{ subnet: '${A:?}' }] } } }
+configs: { c: { file: '${A:?}' } }
+";
+    let mistakes = try_read(text, &[], &[]).unwrap_err();
+    let (values, others): (Vec<_>, Vec<_>) =
+        mistakes.0.iter().partition(|mistake| mistake.message.contains("`A` has no value"));
+    assert_eq!(values.len(), text.matches("${A:?}").count(), "{mistakes}");
+    let others: Vec<&str> = others.iter().map(|mistake| mistake.message.as_str()).collect();
+    assert_eq!(others, ["unknown key `imgae` in service `web`", "unknown key `prots` in service `db`"]);
 }

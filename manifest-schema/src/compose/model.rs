@@ -253,7 +253,7 @@ pub struct Port {
 /// A mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
-    /// What is mounted.
+    /// The source of the mount.
     pub source: MountSource,
     /// Absolute path in the container.
     pub target: String,
@@ -271,7 +271,7 @@ pub struct Mount {
     pub recursive: Option<String>,
 }
 
-/// What is mounted.
+/// The source of a mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MountSource {
@@ -417,7 +417,7 @@ pub enum FileObject {
     Content(String),
     /// `environment`: the variable's value, already looked up.
     Environment(String),
-    /// `external`: a file of this name that whoever runs the host has put there.
+    /// `external`: a file of this name that the host's operator provides.
     External(String),
 }
 

@@ -21,7 +21,7 @@ pub struct Parsed {
     pub left_out: Vec<ServiceName>,
     /// The texts that were read, so that more mistakes can be shown in them.
     pub sources: Sources,
-    /// What is ignored or looks wrong, but does not stop anything.
+    /// Keys that are ignored, and what looks wrong but stops nothing.
     pub warnings: Vec<Diagnostic>,
     /// Every relative path that the services of the project need from the Compose file's folder, each
     /// once, without a leading `./`.
@@ -43,12 +43,9 @@ pub fn parse(
     parse_with_own(texts, None, env, load)
 }
 
-/// As [`parse`], with the site's own Compose file `over` all others. Who writes it has neither the manifest nor
-/// `.env`, and is told so.
-///
-/// # Errors
-/// As [`parse`].
-pub fn parse_with_own(
+/// As [`parse`], with the site's own Compose file `over` all others. Hints about that file name neither the manifest
+/// nor `.env`, which its author does not have.
+pub(crate) fn parse_with_own(
     texts: &[Text<'_>],
     over: Option<Text<'_>>,
     env: &BTreeMap<String, String>,
@@ -92,7 +89,7 @@ pub fn parse_with_own(
     Ok(Parsed { merged, project, left_out, sources, warnings, files })
 }
 
-/// Who would wait for whom, and where it is written.
+/// Pairs of services, the first of which would wait for the second, with the place.
 fn optional_waits(project: &Project) -> Vec<(ServiceName, ServiceName, Place)> {
     let mut waits = Vec::new();
     for (name, service) in &project.services {
@@ -103,7 +100,7 @@ fn optional_waits(project: &Project) -> Vec<(ServiceName, ServiceName, Place)> {
     waits
 }
 
-/// What the services that are left, and the objects that they use, name; each path once.
+/// The files that the remaining services and their objects name; each path once.
 fn needed_files(mentions: Vec<Mention>, project: &Project) -> Vec<NamedFile> {
     let mut seen = BTreeSet::new();
     let needed = mentions.into_iter().filter(|mention| match (&mention.object, &mention.service) {

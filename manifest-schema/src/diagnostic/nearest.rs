@@ -11,8 +11,7 @@ pub(crate) fn shown(text: &str) -> String {
 }
 
 /// The one of `known` that `word` was probably meant to be: at most a third of it differs.
-#[must_use]
-pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if word.len() > 64 {
         return None;
     }

@@ -1,8 +1,8 @@
 //! Answers to the variables: where each comes from, whether it fits, and what is missing.
 //!
-//! What must stay true: all that is missing or wrong is told at once, with the file and line where it was
-//! given; a secret is never repeated in a message, nor the line of a values file that may hold one; what is
-//! only asked under a condition that does not hold is `null`, and no answer to it is lost.
+//! Invariants: one run reports all that is missing or wrong, with the file and line where it was given; no message
+//! repeats a secret, or the line of a values file that may hold one; a variable whose condition does not hold is
+//! `null`, and no answer to it is lost.
 
 use super::hidden::{self, Line};
 use super::{Variable, VariableKind};
@@ -110,8 +110,8 @@ impl Given {
         &self.values
     }
 
-    /// Whether every answer is one to a variable and fits it, as far as can be told before the questions
-    /// are answered: a variable with a condition may not be asked for at all.
+    /// Checks that every answer has its variable and fits it, as far as is known before the questions are
+    /// answered: a variable with a condition may not be asked for at all.
     #[must_use]
     pub fn fits(&self, variables: &BTreeMap<String, Variable>) -> bool {
         self.values.iter().all(|(name, value)| {
@@ -176,7 +176,7 @@ pub fn in_order(variables: &BTreeMap<String, Variable>) -> Vec<(&String, &Variab
     ordered
 }
 
-/// Whether a variable is asked for, with the values of those above it.
+/// True where a variable is asked for, with the values of those above it.
 #[must_use]
 pub fn is_asked(variable: &Variable, values: &Values) -> bool {
     // What is wrong with the expression was told when the manifest was read.
@@ -247,7 +247,7 @@ fn asked_for(variable: &Variable) -> String {
     format!("{question}{}", variable.wanted())
 }
 
-/// What to answer instead of `value`.
+/// The answer to give instead of `value`.
 fn hint(variable: &Variable, value: &Value) -> String {
     let near = value.as_str().and_then(|text| nearest(text, variable.choices.iter().map(String::as_str)));
     match near {

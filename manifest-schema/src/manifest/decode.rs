@@ -305,7 +305,7 @@ fn engine_version(text: &str) -> Result<String, String> {
     let numbers = version.split('.').collect::<Vec<_>>();
     let good = |part: &&str| !part.is_empty() && part.len() <= 6 && part.bytes().all(|b| b.is_ascii_digit());
     if numbers.len() > 3 || !numbers.iter().all(good) {
-        return Err(format!("`{}` is not a lowest version; write it like \">=20.10\"", shown(text)));
+        return Err(format!("`{}` is not a minimum version; write it like \">=20.10\"", shown(text)));
     }
     Ok(version.to_owned())
 }

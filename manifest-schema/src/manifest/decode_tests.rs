@@ -123,7 +123,7 @@ fn realistic_mistakes() {
         ("configs: [a.conf]\n", "expected a map for an entry of `configs`"),
         ("configs: [{from: a, to: c}, {from: b, to: ./c}]\n", "`c` is written by two configs"),
         ("volumes: { pg: { sead: x } }\n", "did you mean `seed`?"),
-        ("requires: { engine: new }\n", "is not a lowest version"),
+        ("requires: { engine: new }\n", "is not a minimum version"),
         ("requires: { memory: lots }\n", "`lots` is not a size"),
         ("requires: { cpu: 4 }\n", "known keys: engine, arch, memory, disk"),
         ("compose: ../compose.yaml\n", "`.` or `..` component"),

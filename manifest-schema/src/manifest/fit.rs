@@ -1,7 +1,7 @@
-//! Whether an answer fits its variable, and what to answer instead.
+//! Checks an answer against its variable, and finds the words for what fits.
 //!
-//! What must stay true: a value that reaches a template has the variable's kind and matches its pattern; a secret is
-//! never repeated in a message.
+//! Invariants: a value that reaches a template has the variable's kind and matches its pattern; no message repeats a
+//! secret.
 
 use super::{Variable, VariableKind};
 use crate::diagnostic::shown;
@@ -42,7 +42,7 @@ impl Variable {
         self.prompt.as_deref().or(self.help.as_deref())
     }
 
-    /// What is expected, in a few words: `port`, `one of north, south`, `string, matching ^[A-Z]+$`,
+    /// The expected value in a few words: `port`, `one of north, south`, `string, matching ^[A-Z]+$`,
     /// `list, separated by commas, at least 2 entries`.
     #[must_use]
     pub fn expected(&self) -> String {
@@ -55,7 +55,7 @@ impl Variable {
         self.within(&kind)
     }
 
-    /// What to answer, in words that can be acted on: `a port, 1 to 65535`, `one of north, south`,
+    /// The answer in words that can be acted on: `a port, 1 to 65535`, `one of north, south`,
     /// `text, matching ^[A-Z]+$, at least 8 characters`.
     #[must_use]
     pub fn wanted(&self) -> String {
@@ -199,7 +199,7 @@ fn map(value: &Value, text: Option<&str>) -> Result<Value, String> {
     if value.is_object() { Ok(value) } else { Err(format!("expected a map, found {}", json_kind(&value))) }
 }
 
-/// Whether text is meant as YAML between these brackets.
+/// True where the text is meant as YAML between these brackets.
 fn flow(text: &str, open: char, close: char) -> bool {
     let text = text.trim();
     text.starts_with(open) && text.ends_with(close)

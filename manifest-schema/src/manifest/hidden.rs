@@ -1,13 +1,13 @@
 //! Lines of a values file as messages may show them.
 //!
-//! Why: a message goes to a terminal, a log, a mail. What must stay true: no part of an answer is shown unless
+//! Why: a message goes to a terminal, a log, a mail. Invariant: no part of an answer is shown unless
 //! its name is that of a variable which is no secret, and the line belongs to that answer alone; a line of
 //! which that is not known (the file is no YAML, the name is misspelt) shows its name at most.
 
 use crate::Diagnostic;
 use crate::yaml::Place;
 
-/// What stands for an answer.
+/// The marks shown in place of an answer.
 const HIDDEN: &str = "••••";
 
 /// A line of a values file, with and without the answer in it.

@@ -1,17 +1,17 @@
 //! Variables: what a site is asked once, and how answers are checked.
 //!
-//! What must stay true: a value that reaches a template has the variable's kind and matches its
-//! pattern; all that is missing or wrong is told at once; a secret is never repeated in a message,
-//! and never stands in a manifest.
+//! Invariants: a value that reaches a template has the variable's kind and matches its pattern; one run reports all
+//! that is missing or wrong; no message repeats a secret, and no manifest holds one.
 
 use crate::diagnostic::{nearest, shown};
+use crate::limits::MAX_VARIABLES;
 use crate::render;
 use crate::yaml::{Key, Node, Reader, Value as YamlValue};
 use regex_lite::Regex;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What kind of value a variable takes.
+/// The kind of value that a variable takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VariableKind {
     /// `string`, the default.
@@ -35,9 +35,6 @@ pub enum VariableKind {
     /// `secret`: a string that is never shown.
     Secret,
 }
-
-/// Nobody answers more questions, and each `when` is evaluated with all answers above it.
-const MAX_VARIABLES: usize = 1000;
 
 /// The keys of a variable.
 pub(crate) const KEYS: [&str; 10] =
@@ -96,7 +93,7 @@ impl VariableKind {
         KINDS.iter().find(|(_, kind)| *kind == self).map_or("string", |(word, _)| word)
     }
 
-    /// What a value of it is.
+    /// A value of this kind, in words.
     pub(super) const fn noun(self) -> &'static str {
         match self {
             Self::String | Self::Secret | Self::Choice => "one text",
@@ -153,7 +150,7 @@ fn check_conditions(r: &mut Reader, node: &Node, variables: &BTreeMap<String, Va
                         };
                         let hint = match nearest(name, above.iter().copied()) {
                             Some(near) => format!("did you mean `{near}`?"),
-                            None => "use variables that stand above it".to_owned(),
+                            None => "use variables above it".to_owned(),
                         };
                         r.error(node, message, hint);
                     }
@@ -239,7 +236,7 @@ fn variable(r: &mut Reader, key: &Key, node: &Node) -> Variable {
     variable
 }
 
-/// Whether text can be shown on one line of a terminal as it is.
+/// True where a terminal shows the text as it is on one line.
 fn one_line(r: &mut Reader, node: &Node, text: &str) -> bool {
     let good = !text.trim_end_matches('\n').chars().any(char::is_control);
     if !good {
@@ -248,7 +245,7 @@ fn one_line(r: &mut Reader, node: &Node, text: &str) -> bool {
     good
 }
 
-/// Whether text is one or several lines that a terminal can show as they are.
+/// True where a terminal shows each line of the text as it is.
 fn plain(r: &mut Reader, node: &Node, text: &str) -> bool {
     let good = !text.chars().any(|c| c.is_control() && c != '\n');
     if !good {
@@ -257,7 +254,7 @@ fn plain(r: &mut Reader, node: &Node, text: &str) -> bool {
     good
 }
 
-/// What can be answered, each once.
+/// The possible answers, each once.
 fn choices(r: &mut Reader, node: &Node) -> Vec<String> {
     let mut choices: Vec<String> = Vec::new();
     for item in r.list("choices", node) {

@@ -1,7 +1,8 @@
-//! What is said of a template that cannot be rendered: the fact, its place, and what to write instead.
+//! Mistakes of templates: the fact, its place, and what to write instead.
 
-use super::{FUNCTIONS, NO_VALUE, RECURSION_LIMIT};
+use super::{FUNCTIONS, NO_VALUE};
 use crate::diagnostic::{nearest, shown};
+use crate::limits::MAX_CALL_DEPTH;
 use crate::{Diagnostic, limits};
 use minijinja::ErrorKind;
 use serde_json::{Map, Value};
@@ -109,7 +110,7 @@ pub(super) fn explain(
         ErrorKind::UnknownFunction | ErrorKind::UnknownTest => (detail(), Some(FUNCTIONS.to_owned())),
         ErrorKind::UnknownMethod => (detail(), Some(method(expression))),
         ErrorKind::InvalidOperation if error.detail().is_some_and(|detail| detail.contains("recursion limit")) => (
-            format!("a macro or an `include` goes more than {RECURSION_LIMIT} deep"),
+            format!("a macro or an `include` goes more than {MAX_CALL_DEPTH} deep"),
             Some("it calls or includes itself, perhaps by another one: delete that, or put an `if` around it".to_owned()),
         ),
         ErrorKind::InvalidOperation if error.detail().is_some_and(|detail| detail.contains("range has too many")) => (
@@ -136,7 +137,7 @@ pub(super) fn explain(
     diagnostic.at(text, line, column(text, line, range))
 }
 
-/// Where the operand without a value stands, after others: the engine gives the place of the whole expression, or its
+/// The place of an operand without a value, after others. The engine gives the place of the whole expression, or its
 /// line, and the operand's name.
 fn operand(text: &str, error: &minijinja::Error, whole: Option<&Range<usize>>) -> Option<Range<usize>> {
     let (before, _) = error.detail()?.split_once("` is undefined")?;
@@ -257,7 +258,7 @@ const fn json_kind(value: &Value) -> &'static str {
     }
 }
 
-/// What to write instead of `plant.lower()`.
+/// The hint for `plant.lower()`.
 fn method(expression: &str) -> String {
     let name = path(expression);
     match name.rsplit_once('.') {

@@ -1,16 +1,13 @@
-//! What a template names, read before anything is rendered: other templates, so that the build knows what
-//! to carry and the site has it; variables, so that a slip shows in branches that are not taken today, too.
+//! Names in a template, read before anything is rendered: other templates, so that the build knows what to carry and
+//! the site has it; variables, so that a slip shows in branches that are not taken today, too.
 
-use super::{MAX_CHAIN, syntax};
+use super::syntax;
 use crate::diagnostic::{nearest, shown as short};
+use crate::limits::{MAX_INCLUDED_TEMPLATES, MAX_OPERATORS, MAX_TEMPLATE_BYTES};
 use crate::{BundlePath, Diagnostic, Diagnostics, limits, paths};
 use minijinja::machinery::{Span, Token, tokenize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
-
-/// Templates that one template may need, and their bytes.
-const MAX_TEMPLATES: usize = 256;
-const MAX_BYTES: usize = 4 * limits::MAX_YAML_BYTES;
 
 /// The path of `name`, as the template at `parent` writes it, from the root folder.
 pub(super) fn resolve(parent: &str, name: &str) -> String {
@@ -18,7 +15,7 @@ pub(super) fn resolve(parent: &str, name: &str) -> String {
     paths::join(if relative { paths::folder(parent) } else { "" }, name)
 }
 
-/// What messages call an included template, beside `file`, which is the template at `own`.
+/// The name of an included template in messages, beside `file`, which is the template at `own`.
 pub(super) fn shown(file: &str, own: &str, name: &str) -> String {
     let root = file.strip_suffix(own).unwrap_or_default();
     format!("{root}{name}")
@@ -37,9 +34,12 @@ pub(super) fn collect(
     let mut waiting = vec![(file.to_owned(), name.to_owned(), text.to_owned())];
     while let Some((file, parent, text)) = waiting.pop() {
         bytes += text.len();
-        if text.len() > limits::MAX_YAML_BYTES || bytes > MAX_BYTES || included.len() > MAX_TEMPLATES {
+        if text.len() > limits::MAX_YAML_BYTES
+            || bytes > MAX_TEMPLATE_BYTES
+            || included.len() > MAX_INCLUDED_TEMPLATES
+        {
             let message = format!(
-                "the template has {bytes} bytes with all that it includes; {} of one, {MAX_BYTES} of all, and {MAX_TEMPLATES} templates are the most",
+                "the template has {bytes} bytes with all that it includes; {} of one, {MAX_TEMPLATE_BYTES} of all, and {MAX_INCLUDED_TEMPLATES} templates are the most",
                 limits::MAX_YAML_BYTES
             );
             found.push(Diagnostic::new(&file, message));
@@ -55,7 +55,7 @@ pub(super) fn collect(
                 Diagnostic::new(&file, message).at(&text, line, column)
             };
             let Some(wanted) = wanted else {
-                let mistake = at("which template this names is only known on site".to_owned());
+                let mistake = at("the name of this template is only known on site".to_owned());
                 found.push(mistake.hint("write its name in quotes, one `include` in each branch of an `if`"));
                 continue;
             };
@@ -105,7 +105,7 @@ fn named(text: &str) -> Vec<(Option<String>, Span)> {
     names
 }
 
-/// What the engine gives every template.
+/// Names that the engine gives every template.
 const GLOBALS: [&str; 3] = ["range", "dict", "namespace"];
 
 /// Refuses names that nothing defines, also in branches that are not taken now. A name that the template
@@ -167,14 +167,14 @@ pub(super) fn check_names(
                 .at(text, line, column)
                 .hint(hint),
         );
-        if found.0.len() >= 100 {
+        if found.0.len() >= limits::MAX_MISTAKES {
             break;
         }
     }
     found.or_ok(())
 }
 
-/// That no expression is too long for the engine's parser.
+/// Refuses an expression that is too long for the engine's parser.
 pub(super) fn check_chains(text: &str) -> Result<(), String> {
     refuse_chains("", text).map_err(|mistake| mistake.message)
 }
@@ -207,8 +207,8 @@ fn refuse_chains(file: &str, text: &str) -> Result<(), Diagnostic> {
             | Token::BlockEnd => {}
             _ => operators += 1,
         }
-        if operators > MAX_CHAIN || branches > MAX_CHAIN {
-            let message = format!("more than {MAX_CHAIN} operators in one expression, or as many `elif`");
+        if operators > MAX_OPERATORS || branches > MAX_OPERATORS {
+            let message = format!("more than {MAX_OPERATORS} operators in one expression, or as many `elif`");
             return Err(Diagnostic::new(file, message)
                 .at(text, usize::from(span.start_line), usize::from(span.start_col) + 1)
                 .hint("split it with `set`, or keep the data in a variable"));

@@ -23,7 +23,7 @@ impl Job {
     }
 }
 
-/// What became of one template: its output, or its mistakes.
+/// The result of one template: its output, or its mistakes.
 pub type Outcome = Result<String, Diagnostics>;
 
 /// Renders jobs, here or elsewhere.

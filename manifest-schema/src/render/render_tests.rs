@@ -1,7 +1,13 @@
 use super::explain::FILTERS;
 use super::*;
+use crate::limits::MAX_OPERATORS;
 use proptest::prelude::*;
 use serde_json::json;
+
+/// Renders a template that includes no other.
+fn render(file: &str, text: &str, values: &BTreeMap<String, Value>) -> Result<String, Diagnostics> {
+    Template::read(file, file, text, &|_| None)?.render(values)
+}
 
 fn values() -> BTreeMap<String, Value> {
     let pairs = [
@@ -177,17 +183,17 @@ fn an_operand_that_is_missing_is_named_with_its_place() {
 #[test]
 fn the_longest_chains_allowed_fit_in_the_stack() {
     for part in ["-", "not ", "1+", "1~", "1 if 1 else ", "1**", "1 and ", "1 or ", "1 == "] {
-        let _ = render("t.j2", &format!("{{{{ {}1 }}}}", part.repeat(MAX_CHAIN)), &values());
+        let _ = render("t.j2", &format!("{{{{ {}1 }}}}", part.repeat(MAX_OPERATORS)), &values());
     }
     for part in [".a", "|string", "[0]", "()"] {
-        let _ = render("t.j2", &format!("{{{{ tls{} }}}}", part.repeat(MAX_CHAIN)), &values());
+        let _ = render("t.j2", &format!("{{{{ tls{} }}}}", part.repeat(MAX_OPERATORS)), &values());
     }
-    let elif = "{% elif 0 %}".repeat(MAX_CHAIN);
+    let elif = "{% elif 0 %}".repeat(MAX_OPERATORS);
     assert_eq!(
         render("t.j2", &format!("{{% if 0 %}}{elif}{{% else %}}x{{% endif %}}"), &values()).unwrap(),
         "x"
     );
-    let _ = render("t.j2", &format!("{{{{ {}1 }}}}", "(-".repeat(MAX_CHAIN / 2)), &values());
+    let _ = render("t.j2", &format!("{{{{ {}1 }}}}", "(-".repeat(MAX_OPERATORS / 2)), &values());
 }
 
 proptest! {

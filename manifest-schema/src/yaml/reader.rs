@@ -3,59 +3,94 @@
 //! Each getter returns `None` after it has recorded why; a caller goes on with the next key. The
 //! number of recorded mistakes is bounded, because a hostile file could hold one on each line.
 
-use super::{Key, Node, Placed, Sources, Value};
+use super::{Key, Node, Place, Placed, Sources, Value};
 use crate::diagnostic::{nearest, shown};
+use crate::limits::MAX_MISTAKES;
 use crate::{Diagnostic, Diagnostics};
-
-/// Mistakes shown at once. Nobody reads more, and a program that prints them must end.
-const MAX_MISTAKES: usize = 100;
+use std::collections::BTreeSet;
 
 /// Reads nodes of one or several texts and collects what is wrong with them.
 #[derive(Debug)]
-pub struct Reader {
+pub(crate) struct Reader {
     sources: Sources,
-    /// Whether numbers, booleans and such may also come as strings, because they were interpolated.
+    /// Takes numbers, booleans and such also as strings, because they were interpolated.
     lenient: bool,
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
     unshown: usize,
+    /// Places of values that are wrong and reported already.
+    doubtful: BTreeSet<Place>,
+    /// Number of mistakes that leave something out.
+    gaps: usize,
 }
 
 impl Reader {
     /// A reader of `sources` that takes each value only in its own type.
     #[must_use]
-    pub const fn strict(sources: Sources) -> Self {
-        Self { sources, lenient: false, errors: Vec::new(), warnings: Vec::new(), unshown: 0 }
+    pub(crate) const fn strict(sources: Sources) -> Self {
+        Self {
+            sources,
+            lenient: false,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            unshown: 0,
+            doubtful: BTreeSet::new(),
+            gaps: 0,
+        }
     }
 
     /// A reader that also takes numbers and booleans written as strings, as Compose does.
     #[must_use]
-    pub fn lenient(sources: Sources) -> Self {
+    pub(crate) fn lenient(sources: Sources) -> Self {
         Self { lenient: true, ..Self::strict(sources) }
     }
 
     /// The texts that are read.
     #[must_use]
-    pub const fn sources(&self) -> &Sources {
+    pub(crate) const fn sources(&self) -> &Sources {
         &self.sources
     }
 
     /// Adds a text that is read too, and returns its number.
-    pub fn add_source(&mut self, file: impl Into<String>, text: impl Into<String>) -> usize {
+    pub(crate) fn add_source(&mut self, file: impl Into<String>, text: impl Into<String>) -> usize {
         self.sources.add(file, text)
     }
 
     /// Records a mistake with a hint.
-    pub fn error(&mut self, place: &dyn Placed, message: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn error(&mut self, place: &dyn Placed, message: impl Into<String>, hint: impl Into<String>) {
         self.record(place, message.into(), Some(hint.into()));
     }
 
     /// Records a mistake that says all there is to say.
-    pub fn error_bare(&mut self, place: &dyn Placed, message: impl Into<String>) {
+    pub(crate) fn error_bare(&mut self, place: &dyn Placed, message: impl Into<String>) {
         self.record(place, message.into(), None);
     }
 
+    /// Records that the value at `place` could not be made. Reading goes on with the text there, and reports nothing
+    /// more at this place.
+    pub(crate) fn error_in_value(&mut self, place: Place, message: String, hint: String) {
+        let gaps = self.gaps;
+        self.doubtful.remove(&place);
+        self.record(&place, message, Some(hint));
+        self.gaps = gaps;
+        self.doubtful.insert(place);
+    }
+
+    /// Silences further mistakes at this place: one below it is reported already.
+    pub(crate) fn doubt(&mut self, place: Place) {
+        self.doubtful.insert(place);
+    }
+
+    /// True where nothing is left out: at most, single values are wrong.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.gaps == 0
+    }
+
     fn record(&mut self, place: &dyn Placed, message: String, hint: Option<String>) {
+        if self.doubtful.contains(&place.place()) {
+            return;
+        }
+        self.gaps += 1;
         if self.is_full() {
             self.unshown += 1;
             return;
@@ -71,8 +106,9 @@ impl Reader {
     }
 
     /// Adds mistakes found elsewhere, for example in a file that this one names.
-    pub fn append(&mut self, found: Diagnostics) {
+    pub(crate) fn append(&mut self, found: Diagnostics) {
         for diagnostic in found.0 {
+            self.gaps += 1;
             if self.errors.len() >= MAX_MISTAKES {
                 self.unshown += 1;
             } else {
@@ -82,31 +118,25 @@ impl Reader {
     }
 
     /// Records something that does not stop anything.
-    pub fn warn(&mut self, place: &dyn Placed, message: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn warn(&mut self, place: &dyn Placed, message: impl Into<String>, hint: impl Into<String>) {
         if self.warnings.len() < MAX_MISTAKES {
             let warning = self.sources.mistake(place, message).hint(hint);
             self.warnings.push(warning);
         }
     }
 
-    /// Whether so many mistakes were found that no more are shown: looking for the nearest name of
-    /// each of a hundred thousand others would take minutes.
+    /// True once so many mistakes were found that no more are shown. Looking for the nearest name of each of a
+    /// hundred thousand others would take minutes.
     #[must_use]
-    pub const fn is_full(&self) -> bool {
+    pub(crate) const fn is_full(&self) -> bool {
         self.errors.len() >= MAX_MISTAKES
-    }
-
-    /// Whether nothing was found wrong so far.
-    #[must_use]
-    pub const fn is_clean(&self) -> bool {
-        self.errors.is_empty()
     }
 
     /// The value and the warnings, or all mistakes in the order of texts and lines.
     ///
     /// # Errors
     /// The mistakes recorded.
-    pub fn finish<T>(self, value: T) -> Result<(T, Vec<Diagnostic>), Diagnostics> {
+    pub(crate) fn finish<T>(self, value: T) -> Result<(T, Vec<Diagnostic>), Diagnostics> {
         let (mut errors, mut warnings, sources) = (self.errors, self.warnings, self.sources);
         let order = |d: &Diagnostic| (sources.number(&d.file).unwrap_or(usize::MAX), d.line, d.column);
         warnings.sort_by_key(order);
@@ -124,7 +154,7 @@ impl Reader {
     }
 
     /// Records that `key` means nothing in `owner`, and the nearest of the `known` keys.
-    pub fn unknown_key(&mut self, key: &Key, owner: &str, known: &[&str]) {
+    pub(crate) fn unknown_key(&mut self, key: &Key, owner: &str, known: &[&str]) {
         if self.is_full() {
             self.unshown += 1;
             return;
@@ -153,7 +183,7 @@ impl Reader {
     }
 
     /// The entries of a map; nothing counts as an empty one. Keys starting with `x-` are left out.
-    pub fn map<'n>(&mut self, what: &str, node: &'n Node) -> Vec<&'n (Key, Node)> {
+    pub(crate) fn map<'n>(&mut self, what: &str, node: &'n Node) -> Vec<&'n (Key, Node)> {
         match &node.value {
             Value::Map(entries) => entries.iter().filter(|(key, _)| !key.text.starts_with("x-")).collect(),
             Value::Null => Vec::new(),
@@ -165,7 +195,7 @@ impl Reader {
     }
 
     /// All entries of a map of free names, `x-` ones too.
-    pub fn names<'n>(&mut self, what: &str, node: &'n Node) -> Vec<&'n (Key, Node)> {
+    pub(crate) fn names<'n>(&mut self, what: &str, node: &'n Node) -> Vec<&'n (Key, Node)> {
         match &node.value {
             Value::Map(entries) => entries.iter().collect(),
             _ => self.map(what, node),
@@ -173,7 +203,7 @@ impl Reader {
     }
 
     /// The items of a list; nothing counts as an empty one.
-    pub fn list<'n>(&mut self, what: &str, node: &'n Node) -> &'n [Node] {
+    pub(crate) fn list<'n>(&mut self, what: &str, node: &'n Node) -> &'n [Node] {
         match &node.value {
             Value::Seq(items) => items,
             Value::Null => &[],
@@ -185,7 +215,7 @@ impl Reader {
     }
 
     /// Text; when lenient, also a number or boolean as written.
-    pub fn string(&mut self, what: &str, node: &Node) -> Option<String> {
+    pub(crate) fn string(&mut self, what: &str, node: &Node) -> Option<String> {
         match &node.value {
             Value::Str(text) => Some(text.clone()),
             Value::Bool(_) | Value::Int(..) | Value::Float(..) if self.lenient => {
@@ -208,7 +238,7 @@ impl Reader {
     }
 
     /// Text of any scalar, as written: `2.4` for a version need not stand in quotes.
-    pub fn scalar_text(&mut self, what: &str, node: &Node) -> Option<String> {
+    pub(crate) fn scalar_text(&mut self, what: &str, node: &Node) -> Option<String> {
         match node.text() {
             Some(text) => Some(text.to_owned()),
             None => {
@@ -219,7 +249,7 @@ impl Reader {
     }
 
     /// A list of texts; `alone` says whether a single text counts as a list of one.
-    pub fn strings(&mut self, what: &str, node: &Node, alone: bool) -> Vec<String> {
+    pub(crate) fn strings(&mut self, what: &str, node: &Node, alone: bool) -> Vec<String> {
         if alone && node.text().is_some() {
             return self.string(what, node).into_iter().collect();
         }
@@ -227,7 +257,7 @@ impl Reader {
     }
 
     /// A boolean; when lenient, also as the strings that Compose takes.
-    pub fn boolean(&mut self, what: &str, node: &Node) -> Option<bool> {
+    pub(crate) fn boolean(&mut self, what: &str, node: &Node) -> Option<bool> {
         match &node.value {
             Value::Bool(value) => Some(*value),
             Value::Str(text) if self.lenient => match text.to_ascii_lowercase().as_str() {
@@ -246,7 +276,12 @@ impl Reader {
     }
 
     /// A whole number in a range, both ends included.
-    pub fn integer(&mut self, what: &str, node: &Node, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+    pub(crate) fn integer(
+        &mut self,
+        what: &str,
+        node: &Node,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Option<i64> {
         let value = match &node.value {
             Value::Int(value, _) => Some(*value),
             Value::Str(text) if self.lenient => super::scalar::int(text.trim()),
@@ -267,7 +302,7 @@ impl Reader {
     }
 
     /// Records what `parse` says about a scalar's text.
-    pub fn parsed<T>(
+    pub(crate) fn parsed<T>(
         &mut self,
         what: &str,
         node: &Node,
@@ -284,7 +319,7 @@ impl Reader {
     }
 
     /// Text that is a name of a checked type.
-    pub fn name<T: std::str::FromStr<Err = crate::names::BadName>>(
+    pub(crate) fn name<T: std::str::FromStr<Err = crate::names::BadName>>(
         &mut self,
         what: &str,
         node: &Node,

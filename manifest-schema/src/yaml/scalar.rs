@@ -1,4 +1,4 @@
-//! What a plain scalar means (YAML 1.2.2, section 10.3.2 "Tag Resolution"), and `0644` as octal.
+//! The meaning of a plain scalar (YAML 1.2.2, section 10.3.2 "Tag Resolution"), and `0644` as octal.
 
 use super::Value;
 
@@ -38,7 +38,7 @@ pub(crate) fn int(text: &str) -> Option<i64> {
     text.parse().ok()
 }
 
-/// Whether a number is written as `010`, which some read as ten and some as eight.
+/// True for a number that is written as `010`, which some read as ten and some as eight.
 pub(crate) fn leading_zero(text: &str) -> bool {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())

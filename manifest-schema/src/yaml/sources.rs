@@ -20,7 +20,7 @@ impl Sources {
         self.0.len() - 1
     }
 
-    /// What messages call a text; empty where there is none of this number.
+    /// The name of a text in messages; empty where there is none of this number.
     #[must_use]
     pub fn file(&self, source: usize) -> &str {
         self.0.get(source).map_or("", |(file, _)| file)
@@ -49,7 +49,7 @@ impl Sources {
         }
     }
 
-    /// Completes mistakes that know only their file and line with what stands there.
+    /// Completes mistakes that know only their file and line, with the text of that line.
     #[must_use]
     pub fn complete(&self, mistakes: Diagnostics) -> Diagnostics {
         self.0.iter().fold(mistakes, |mistakes, (file, text)| mistakes.in_text(file, text))

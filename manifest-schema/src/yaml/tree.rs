@@ -7,14 +7,11 @@
 use super::RENDERED;
 use super::{Key, Merging, Node, Place, Sources, Value, scalar};
 use crate::diagnostic::{lines, shown};
+use crate::limits::MAX_EXPANDED_BYTES;
 use crate::{Diagnostic, limits};
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-
-/// Bytes of scalars after aliases were expanded: four times the largest document, so that shared
-/// blocks cost nothing in practice and a bomb of long strings stops.
-const MAX_EXPANDED_BYTES: usize = 4 * limits::MAX_YAML_BYTES;
 
 /// Reads one YAML document. An empty text is [`Value::Null`].
 ///
@@ -55,7 +52,7 @@ struct Text<'t> {
     file: &'t str,
     text: &'t str,
     merge_tags: bool,
-    /// Whether messages must not repeat what it holds.
+    /// Keeps the content out of messages.
     private: bool,
 }
 
@@ -242,7 +239,7 @@ impl<'t> Builder<'t> {
                     self.anchors.get(&id).map(|anchored| (anchored.nodes, anchored.bytes, anchored.height))
                 else {
                     return Err(self
-                        .at(at, "the alias stands inside the value that it names")
+                        .at(at, "the alias lies inside the value that it names")
                         .hint("a value cannot contain itself"));
                 };
                 if self.stack.len() + height > limits::MAX_YAML_DEPTH {
@@ -444,10 +441,10 @@ impl<'t> Builder<'t> {
     }
 }
 
-/// What is said where Jinja stands in a file that is not rendered.
+/// The hint for Jinja in a file that is not rendered.
 const TEMPLATE: &str = "name the file with `.j2` at its end, like compose.yaml.j2, here and where the manifest names it: then it is rendered";
 
-/// What to try, from what the parser said and from the line it said it about.
+/// The hint for a mistake of syntax, from the parser's message and its line.
 fn syntax_hint(message: &str, line: &str) -> &'static str {
     let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
     let value = line.split_once(": ").map_or_else(

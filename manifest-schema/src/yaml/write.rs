@@ -1,8 +1,7 @@
 //! A tree as YAML text, for people and for other programs.
 //!
-//! What must stay true: reading the text gives the same tree. Texts that could be taken for something else
-//! stand in double quotes (YAML 1.2.2, section 7.3.1), texts of several lines as literal blocks (8.1.2)
-//! where that loses nothing.
+//! Invariant: reading the text gives the same tree. Texts that read as something else get double quotes (YAML 1.2.2,
+//! section 7.3.1), texts of several lines become literal blocks (8.1.2) where that loses nothing.
 
 use super::{Node, Value, scalar};
 

@@ -1,4 +1,4 @@
-//! What can be seen only when the whole file is read: references, ports, names, circles.
+//! Checks on the whole project: references, ports, names, circles.
 
 use super::context::{Context, MountedFile, PublishedPort, Target};
 use crate::compose::model::{Condition, FileMount, HealthCheck, Project, Service};
@@ -6,7 +6,7 @@ use crate::diagnostic::{nearest, shown};
 use crate::{ServiceName, order};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Every name that a service uses exists.
+/// Checks that every name which a service uses exists.
 pub(in crate::compose) fn references(context: &mut Context<'_>, project: &Project) {
     let services: BTreeSet<&str> = project.services.keys().map(ServiceName::as_str).collect();
     // `default` is made when a service uses it.
@@ -54,7 +54,7 @@ pub(in crate::compose) fn references(context: &mut Context<'_>, project: &Projec
     }
 }
 
-/// What services wait for can happen.
+/// Checks that a condition which a service waits for can come true.
 pub(in crate::compose) fn waits(context: &mut Context<'_>, project: &Project) {
     for (name, service) in &project.services {
         healthy_without_check(context, project, name, service);
@@ -89,7 +89,7 @@ fn healthy_without_check(
     }
 }
 
-/// No port of the host is published twice.
+/// Checks that no port of the host is published twice.
 pub(in crate::compose) fn ports(context: &mut Context<'_>, project: &Project) {
     let ports = std::mem::take(&mut context.ports);
     let mut by_number: HashMap<(u16, &str), Vec<&PublishedPort>> = HashMap::new();
@@ -119,15 +119,15 @@ pub(in crate::compose) fn ports(context: &mut Context<'_>, project: &Project) {
     }
 }
 
-/// Whether both addresses of the host cannot be taken at once. No address is all of both families,
-/// `0.0.0.0` all of IPv4, `::` all of IPv6.
+/// True where both addresses of the host cannot be taken at once. No address is all of both families, `0.0.0.0` all
+/// of IPv4, `::` all of IPv6.
 fn overlap(a: Option<&str>, b: Option<&str>) -> bool {
     let (Some(a), Some(b)) = (a, b) else { return true };
     let all = |ip: &str| matches!(ip, "0.0.0.0" | "::");
     a == b || ((all(a) || all(b)) && a.contains(':') == b.contains(':'))
 }
 
-/// Whether the service is there, and not left out.
+/// True for a service that is there, and not left out.
 fn is_kept(project: &Project, name: &str) -> bool {
     name.parse::<ServiceName>().is_ok_and(|name| project.services.contains_key(&name))
 }
@@ -216,7 +216,7 @@ pub(in crate::compose) fn mounted_files(context: &mut Context<'_>, project: &Pro
     }
 }
 
-/// With what stands where nothing is written.
+/// With the defaults filled in.
 fn owner_and_mode(mount: &FileMount) -> (&str, &str, u32) {
     (
         mount.uid.as_deref().unwrap_or("0"),
@@ -225,7 +225,7 @@ fn owner_and_mode(mount: &FileMount) -> (&str, &str, u32) {
     )
 }
 
-/// No service waits for itself.
+/// Checks that no service waits for itself.
 pub(in crate::compose) fn cycles(context: &mut Context<'_>, project: &Project) {
     let services: Vec<(&ServiceName, &Service)> = project.services.iter().collect();
     let position = |name: &ServiceName| services.binary_search_by(|(other, _)| (*other).cmp(name)).ok();

@@ -1,5 +1,5 @@
-//! What the readers of a Compose file share: the collector of mistakes, the values for
-//! interpolation, and what was named where, so that references are checked when all is read.
+//! The state that the readers of a Compose file share: the collector of mistakes, the values for interpolation, and
+//! every reference with its place, to be checked when all is read.
 
 use super::words;
 use crate::BundlePath;
@@ -7,11 +7,12 @@ use crate::compose::load::{Env, Load};
 use crate::compose::model::{FileMount, Port};
 use crate::compose::model::{FileUse, NamedFile};
 use crate::diagnostic::shown;
+use crate::limits::MAX_PROJECT_ITEMS;
 use crate::paths::normal;
 use crate::yaml::{Node, Place, Reader, Value};
 use std::collections::BTreeMap;
 
-/// What a service refers to.
+/// The kind of thing that a service refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::compose) enum Target {
     Service,
@@ -60,13 +61,6 @@ pub(in crate::compose) struct Mention {
     pub(in crate::compose) object: Option<(Target, String)>,
 }
 
-/// Ports, mounts, files and the like of one project: past this a file is a mistake, and each check
-/// compares them with each other.
-pub(in crate::compose) const MAX_ITEMS: usize = 10_000;
-
-/// Bytes of all env files of one project.
-pub(in crate::compose) const MAX_ENV_FILE_BYTES: usize = 4 * crate::limits::MAX_YAML_BYTES;
-
 pub(in crate::compose) struct Context<'a> {
     pub(in crate::compose) r: Reader,
     pub(in crate::compose) env: &'a Env,
@@ -80,7 +74,7 @@ pub(in crate::compose) struct Context<'a> {
     pub(in crate::compose) label_files: Vec<(String, Node)>,
     pub(in crate::compose) mounted: Vec<MountedFile>,
     pub(in crate::compose) references: Vec<Reference>,
-    /// Configs and secrets that are declared, with a mistake that was told.
+    /// Configs and secrets whose declaration has a mistake.
     pub(in crate::compose) broken: Vec<(Target, String)>,
     /// The numbers of the texts that go over the first.
     pub(in crate::compose) overrides: Vec<usize>,
@@ -91,7 +85,7 @@ pub(in crate::compose) struct Context<'a> {
     pub(in crate::compose) service: String,
     /// The names of all services.
     pub(in crate::compose) services: Vec<String>,
-    /// Items counted against [`MAX_ITEMS`].
+    /// Items counted against [`MAX_PROJECT_ITEMS`].
     pub(in crate::compose) items: usize,
     /// Bytes of env files read so far.
     pub(in crate::compose) env_file_bytes: usize,
@@ -145,11 +139,11 @@ impl<'a> Context<'a> {
     pub(in crate::compose) fn count(&mut self, count: usize, node: &Node) -> bool {
         let before = self.items;
         self.items = before.saturating_add(count);
-        if before <= MAX_ITEMS && self.items > MAX_ITEMS {
-            let message = format!("more than {MAX_ITEMS} ports, volumes and files in one project");
+        if before <= MAX_PROJECT_ITEMS && self.items > MAX_PROJECT_ITEMS {
+            let message = format!("more than {MAX_PROJECT_ITEMS} ports, volumes and files in one project");
             self.r.error(node, message, "split the product into several bundles");
         }
-        self.items <= MAX_ITEMS
+        self.items <= MAX_PROJECT_ITEMS
     }
 
     /// A command: a list, or a text that is split as Compose splits it.

@@ -5,6 +5,7 @@ use super::context::Context;
 use super::devices;
 use crate::compose::model::{Resources, Restart};
 use crate::diagnostic::shown;
+use crate::limits::MAX_REPLICAS;
 use crate::quantity;
 use crate::yaml::{Key, Node};
 
@@ -29,7 +30,7 @@ pub(super) fn decode(
                 }
             },
             "labels" | "update_config" | "rollback_config" | "placement" | "endpoint_mode" => {
-                context.ignored(key, "it only means something to Swarm");
+                context.ignored(key, "only Swarm uses it");
             }
             _ => context.r.unknown_key(
                 key,
@@ -48,9 +49,6 @@ pub(super) fn decode(
     }
     restart
 }
-
-/// More containers of one service than this on one host are a mistake.
-const MAX_REPLICAS: i64 = 100;
 
 /// `scale` and `replicas`.
 pub(super) fn replicas(context: &mut Context<'_>, key: &Key, node: &Node) -> Option<u16> {
@@ -156,7 +154,7 @@ pub(super) fn limit(context: &mut Context<'_>, key: &Key, node: &Node, resources
 fn microseconds(context: &mut Context<'_>, key: &Key, node: &Node) -> Option<i64> {
     context.r.parsed(&key.text, node, |text| match text.parse::<i64>() {
         Ok(number) if number >= -1 => Ok(number),
-        Ok(number) => Err(format!("`{number}` is less than nothing")),
+        Ok(number) => Err(format!("`{number}` is negative")),
         Err(_) => {
             let time = quantity::duration(text)?;
             i64::try_from(time.as_micros()).map_err(|error| error.to_string())

@@ -1,11 +1,12 @@
 //! `environment` and `env_file` of a service (Compose Specification, services, "environment",
 //! "env_file"): files first, in order, then the service's own values.
 
-use super::context::{Context, MAX_ENV_FILE_BYTES};
+use super::context::Context;
 use crate::compose::load::dotenv;
 use crate::compose::model::FileUse;
 use crate::compose::model::Project;
 use crate::diagnostic::shown;
+use crate::limits::MAX_ENV_FILE_BYTES;
 use crate::yaml::{Node, Value};
 use crate::{BundlePath, ServiceName, encoding};
 use std::collections::BTreeMap;

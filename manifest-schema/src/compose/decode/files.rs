@@ -29,7 +29,7 @@ pub(super) fn objects(context: &mut Context<'_>, node: &Node, kind: Target) -> B
                 "content" => {
                     if kind == Target::Secret {
                         let message =
-                            format!("whoever has the bundle can read the secret `{}`", shown(&key.text));
+                            format!("the secret `{}` lies readable in the bundle", shown(&key.text));
                         let hint = "let the site make it: a variable of type `secret` with `generate`, and `environment: NAME` here";
                         context.r.warn(node, message, hint);
                     }
@@ -45,7 +45,7 @@ pub(super) fn objects(context: &mut Context<'_>, node: &Node, kind: Target) -> B
                     continue;
                 }
                 "labels" => {
-                    context.ignored(inner, "it only means something to Swarm");
+                    context.ignored(inner, "only Swarm uses it");
                     continue;
                 }
                 "driver" | "driver_opts" | "template_driver" => {

@@ -3,10 +3,8 @@
 use super::context::{Context, PublishedPort};
 use crate::compose::model::Port;
 use crate::diagnostic::shown;
+use crate::limits::MAX_PORT_RANGE;
 use crate::yaml::{Node, Value};
-
-/// Ports of one entry: a range past this is a mistake, and each costs a proxy process.
-const MAX_RANGE: usize = 1000;
 
 const EXAMPLE: &str = "write it like \"8080:80\", \"127.0.0.1:8080:80/tcp\" or \"3000-3005:3000-3005\"";
 
@@ -87,8 +85,8 @@ fn range(text: &str) -> Result<(u16, u16), String> {
     if first > last {
         return Err(format!("the range {first}-{last} is empty"));
     }
-    if usize::from(last - first) >= MAX_RANGE {
-        return Err(format!("the range {first}-{last} has more than {MAX_RANGE} ports"));
+    if usize::from(last - first) >= MAX_PORT_RANGE {
+        return Err(format!("the range {first}-{last} has more than {MAX_PORT_RANGE} ports"));
     }
     Ok((first, last))
 }
@@ -106,7 +104,7 @@ fn combine(
     {
         return Err(if first == last {
             format!(
-                "the host's ports {from}-{to} are a range, and {first} is one port: which it gets would be chance"
+                "the host's ports {from}-{to} are a range for the one port {first}: the engine would choose one by chance"
             )
         } else {
             format!("the ranges {from}-{to} and {first}-{last} have different lengths")

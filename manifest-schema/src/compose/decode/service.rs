@@ -111,7 +111,7 @@ const UNSUPPORTED: [(&str, &str); 8] = [
     ("provider", "delete it"),
     (
         "use_api_socket",
-        "mount the socket, if the service is to rule the engine: `/var/run/docker.sock:/var/run/docker.sock`",
+        "mount the socket, where the service is to control the engine: `/var/run/docker.sock:/var/run/docker.sock`",
     ),
 ];
 
@@ -302,8 +302,7 @@ fn container_name(context: &mut Context<'_>, node: &Node) -> Option<String> {
             )
         })?;
         if name.as_str().ends_with(".new") {
-            return Err("a name that ends in `.new` is kept for containers that are about to replace others"
-                .to_owned());
+            return Err("names that end in `.new` are reserved for containers that replace others".to_owned());
         }
         Ok(name.as_str().to_owned())
     })

@@ -34,7 +34,7 @@ pub(in crate::compose) fn parse(
     let mut values = BTreeMap::new();
     let mut known = env.clone();
     let mut made = 0_usize;
-    while !reader.rest.is_empty() && found.0.len() < 100 {
+    while !reader.rest.is_empty() && found.0.len() < limits::MAX_MISTAKES {
         // Values that name the values above them could double with each line.
         match reader.entry(&known, limits::MAX_YAML_BYTES.saturating_sub(made)) {
             Ok(Some((name, value))) => {

@@ -1,9 +1,10 @@
 //! `extends`: a service from another one, of the same file or of another (Compose Specification, "extends").
 
 use super::merge::{self, merge};
-use super::{Document, Env, Loader, MAX_CHAIN};
+use super::{Document, Env, Loader};
 use crate::compose::model::FileUse;
 use crate::diagnostic::{nearest, shown};
+use crate::limits::MAX_COMPOSE_CHAIN;
 use crate::paths;
 use crate::yaml::{Node, Place, Value};
 use std::rc::Rc;
@@ -51,8 +52,8 @@ impl Loader<'_> {
             }
             return None;
         }
-        if chain.len() > MAX_CHAIN {
-            let message = format!("more than {MAX_CHAIN} services extend each other in a row");
+        if chain.len() > MAX_COMPOSE_CHAIN {
+            let message = format!("more than {MAX_COMPOSE_CHAIN} services extend each other in a row");
             self.r.error(extends, message, "extend fewer services");
             return None;
         }
@@ -66,7 +67,7 @@ impl Loader<'_> {
         merge(&mut vec!["services", name], base, over)
     }
 
-    /// What `extends` names: a file with its place, and a service.
+    /// The file (with its place) and the service that `extends` names.
     fn base(&mut self, extends: &Node) -> Option<(Option<(String, Place)>, String)> {
         match &extends.value {
             Value::Str(name) => Some((None, name.clone())),

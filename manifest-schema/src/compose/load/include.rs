@@ -1,8 +1,9 @@
 //! `include`: other files as projects of their own (Compose Specification, "include").
 
-use super::{Env, KEYS, Loader, MAX_CHAIN, dotenv, merge};
+use super::{Env, KEYS, Loader, dotenv, merge};
 use crate::compose::model::FileUse;
 use crate::diagnostic::shown;
+use crate::limits::MAX_COMPOSE_CHAIN;
 use crate::yaml::{Key, Node, Place, Value};
 use crate::{BundlePath, paths};
 use std::collections::HashMap;
@@ -36,7 +37,7 @@ impl Loader<'_> {
         let mut included: Option<Node> = None;
         for (path, at) in files {
             let path = paths::join("", &path);
-            if chain.contains(&path) || chain.len() > MAX_CHAIN {
+            if chain.contains(&path) || chain.len() > MAX_COMPOSE_CHAIN {
                 let message = format!("`{}` includes itself: {} → {path}", shown(&path), chain.join(" → "));
                 self.r.error(&at, message, "delete one `include`");
                 return;
@@ -105,7 +106,7 @@ impl Loader<'_> {
         Some(own)
     }
 
-    /// Keys at the top that mean nothing: what stands below them would be lost in silence.
+    /// Refuses unknown keys at the top: their content would be lost in silence.
     fn refuse_unknown(&mut self, included: &Node) {
         for (key, _) in self.r.map("the Compose file", included) {
             if !KEYS.contains(&key.text.as_str()) {

@@ -1,24 +1,21 @@
 //! `$VAR` and `${VAR…}` in values (Compose Specification, "Interpolation").
 //!
-//! What must stay true: only values are touched, never keys; what a variable holds is not looked at
-//! again, so a password with `$` in it stays as it is; a name without a value is a mistake, because
-//! the empty text that Compose would put there is found only on site.
+//! Invariants: only values are touched, never keys; the content of a variable is not interpolated again, so a
+//! password with `$` in it stays as it is; a name without a value is a mistake, because the empty text that Compose
+//! would put there is found only on site.
 
 use crate::diagnostic::{nearest, shown};
+use crate::limits::{MAX_INTERPOLATED_BYTES, MAX_INTERPOLATION_DEPTH};
 use crate::yaml::{Node, Reader, Value};
 use std::collections::BTreeMap;
-
-/// Nesting of `${A:-${B:-…}}`.
-const MAX_NESTING: usize = 32;
-
-/// Bytes that interpolation may make in one project.
-const MAX_BYTES: usize = 4 * crate::limits::MAX_YAML_BYTES;
 
 /// Why a text could not be interpolated, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Problem {
     pub(super) message: String,
     pub(super) hint: String,
+    /// True where a variable has no value, and none has a name like it.
+    pub(super) is_unset: bool,
 }
 
 type Env = BTreeMap<String, String>;
@@ -26,8 +23,19 @@ type Env = BTreeMap<String, String>;
 /// Interpolates all strings below `node`; mistakes go to the reader.
 /// `made` counts the bytes, over all files of a project.
 pub(super) fn tree(r: &mut Reader, node: &mut Node, env: &Env, made: &mut usize, own: bool) {
-    walk(r, node, env, made, false, own);
+    walk(r, node, &mut Walk { env, made, own }, 0, false);
 }
+
+/// The environment of all values of a text.
+struct Walk<'w> {
+    env: &'w Env,
+    made: &'w mut usize,
+    /// True for the site's own text.
+    own: bool,
+}
+
+/// The depth at which the values of a service begin: the root, `services`, the service, its keys.
+const VALUES: usize = 3;
 
 /// Keys below which every key is a name that people choose; `x-` is no extension there.
 const NAMES: [&str; 15] = [
@@ -48,28 +56,35 @@ const NAMES: [&str; 15] = [
     "ulimits",
 ];
 
-/// `names`: the keys of this map are names. Elsewhere what begins with `x-` is an extension (Compose
-/// Specification, "Extension"), which nothing here reads: a variable that is missing in it is no
-/// mistake.
-fn walk(r: &mut Reader, node: &mut Node, env: &Env, made: &mut usize, names: bool, own: bool) {
+/// Interpolates what is below `node`, and says whether all of it could be. `names`: the keys of this map are names.
+/// Elsewhere what begins with `x-` is an extension (Compose Specification, "Extension"), which nothing here reads: a
+/// variable that is missing in it is no mistake.
+fn walk(r: &mut Reader, node: &mut Node, the: &mut Walk<'_>, depth: usize, names: bool) -> bool {
     if r.is_full() {
-        return;
+        return true;
     }
     let place = node.place;
+    let mut done = true;
     match &mut node.value {
         Value::Str(text) if text.contains('$') => {
-            match interpolate(text, env, MAX_BYTES.saturating_sub(*made)) {
-                Ok(done) => {
-                    *made = made.saturating_add(done.len());
-                    *text = done;
+            match interpolate(text, the.env, MAX_INTERPOLATED_BYTES.saturating_sub(*the.made)) {
+                Ok(value) => {
+                    *the.made = the.made.saturating_add(value.len());
+                    *text = value;
                 }
-                Err(problem) if own && problem.hint.contains("the manifest") => {
-                    r.error(&place, problem.message, own_hint(text, env));
+                Err(problem) => {
+                    let hint =
+                        if the.own && problem.is_unset { own_hint(text, the.env) } else { problem.hint };
+                    r.error_in_value(place, problem.message, hint);
+                    return false;
                 }
-                Err(problem) => r.error(&place, problem.message, problem.hint),
             }
         }
-        Value::Seq(items) => items.iter_mut().for_each(|item| walk(r, item, env, made, false, own)),
+        Value::Seq(items) => {
+            for item in items {
+                done &= walk(r, item, the, depth + 1, false);
+            }
+        }
         Value::Map(entries) => {
             for (key, node) in entries {
                 if begins_variable(&key.text) {
@@ -84,12 +99,17 @@ fn walk(r: &mut Reader, node: &mut Node, env: &Env, made: &mut usize, names: boo
                     );
                 }
                 if names || !key.text.starts_with("x-") {
-                    walk(r, node, env, made, !names && NAMES.contains(&key.text.as_str()), own);
+                    let names = !names && NAMES.contains(&key.text.as_str());
+                    done &= walk(r, node, the, depth + 1, names);
                 }
             }
         }
         _ => {}
     }
+    if !done && depth >= VALUES {
+        r.doubt(place);
+    }
+    done
 }
 
 /// Interpolates one text into at most `limit` bytes.
@@ -109,8 +129,11 @@ fn expand<'t>(
     inside: bool,
     output: &mut String,
 ) -> Result<&'t str, Problem> {
-    if depth > MAX_NESTING {
-        return Err(problem(format!("`${{…}}` is nested more than {MAX_NESTING} deep"), "write it simpler"));
+    if depth > MAX_INTERPOLATION_DEPTH {
+        return Err(problem(
+            format!("`${{…}}` is nested more than {MAX_INTERPOLATION_DEPTH} deep"),
+            "write it simpler",
+        ));
     }
     let mut rest = text;
     loop {
@@ -200,16 +223,14 @@ fn braced<'t>(
     let rest = expand(word_text, env, limit, depth + 1, true, &mut word)?;
     if operator == '?' {
         let why = if word.is_empty() { String::new() } else { format!(": {}", shown(&word)) };
-        return Err(problem(
-            format!("`{name}` has no value{why}"),
-            "declare it under `variables` in the manifest, or set it in .env",
-        ));
+        let hint = "declare it under `variables` in the manifest, or set it in .env";
+        return Err(Problem { is_unset: true, ..problem(format!("`{name}` has no value{why}"), hint) });
     }
     push(output, &word, limit)?;
     Ok(rest)
 }
 
-/// What follows the `}` that closes this word, without looking at variables.
+/// The rest after the `}` that closes this word; variables are not looked at.
 fn skip(text: &str, depth: usize) -> Option<&str> {
     let mut open = 1_usize;
     let mut rest = text;
@@ -220,7 +241,7 @@ fn skip(text: &str, depth: usize) -> Option<&str> {
             rest = after;
         } else if let Some(after) = tail.strip_prefix("${") {
             open += 1;
-            if open + depth > MAX_NESTING {
+            if open + depth > MAX_INTERPOLATION_DEPTH {
                 return None;
             }
             rest = after;
@@ -236,7 +257,7 @@ fn skip(text: &str, depth: usize) -> Option<&str> {
     }
 }
 
-/// Whether a name was meant to hold a variable.
+/// True where a name was meant to hold a variable.
 fn begins_variable(text: &str) -> bool {
     let mut rest = text;
     while let Some((_, after)) = rest.split_once('$') {
@@ -253,7 +274,7 @@ fn begins_variable(text: &str) -> bool {
     false
 }
 
-/// What can be done on site, where neither the manifest nor `.env` can be changed.
+/// The hint on site, where neither the manifest nor `.env` can be changed.
 fn own_hint(text: &str, env: &Env) -> String {
     let names: Vec<String> = env.keys().take(12).map(|name| format!("${{{name}}}")).collect();
     let more = match env.len().saturating_sub(12) {
@@ -278,7 +299,7 @@ fn name_length(text: &str) -> usize {
 fn push(output: &mut String, text: &str, limit: usize) -> Result<(), Problem> {
     if output.len() + text.len() > limit {
         return Err(problem(
-            format!("interpolation makes more than {MAX_BYTES} bytes"),
+            format!("interpolation makes more than {MAX_INTERPOLATED_BYTES} bytes"),
             "use shorter values",
         ));
     }
@@ -287,17 +308,19 @@ fn push(output: &mut String, text: &str, limit: usize) -> Result<(), Problem> {
 }
 
 fn problem(message: String, hint: impl Into<String>) -> Problem {
-    Problem { message, hint: hint.into() }
+    Problem { message, hint: hint.into(), is_unset: false }
 }
 
 fn unset(name: &str, env: &Env) -> Problem {
-    let hint = match nearest(name, env.keys().map(String::as_str)) {
+    let near = nearest(name, env.keys().map(String::as_str));
+    let is_unset = near.is_none();
+    let hint = match near {
         Some(near) => format!("did you mean `${{{near}}}`?"),
         None => format!(
             "declare it under `variables` in the manifest, set it in .env, or write `${{{name}:-default}}`"
         ),
     };
-    problem(format!("`{}` has no value", shown(name)), hint)
+    Problem { is_unset, ..problem(format!("`{}` has no value", shown(name)), hint) }
 }
 
 fn short(text: &str) -> String {

@@ -6,7 +6,7 @@
 use crate::yaml::{Key, Merging, Node, Value};
 use std::collections::HashMap;
 
-/// What is merged: the keys from the root down, `["services", "web", "ports"]`.
+/// The place of a merge: the keys from the root down, `["services", "web", "ports"]`.
 pub(super) type Path<'p> = [&'p str];
 
 /// How two values at one place become one.

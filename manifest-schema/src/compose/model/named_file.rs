@@ -9,9 +9,9 @@ pub struct NamedFile {
     pub path: String,
     /// The first mention.
     pub place: Place,
-    /// Who names it first, for messages: ``service `web` ``.
+    /// The first that names it, for messages: ``service `web` ``.
     pub used_by: String,
-    /// What names it.
+    /// The key that names it.
     pub kind: FileUse,
 }
 

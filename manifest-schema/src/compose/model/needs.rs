@@ -1,5 +1,5 @@
-//! What only newer engines can do: a bundle that uses it has to say so, so that an older host is refused
-//! before anything is changed.
+//! Keys that need a newer engine. A bundle that uses one has to say so, so that an older host is refused before
+//! anything is changed.
 
 use super::{INTERFACE_NAME, MountSource, Project, Service};
 use crate::ServiceName;
@@ -7,7 +7,7 @@ use crate::ServiceName;
 /// A key that needs a newer engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need<'p> {
-    /// Who uses it.
+    /// The service that uses it.
     pub service: &'p ServiceName,
     /// The key.
     pub key: &'static str,

@@ -1,4 +1,4 @@
-//! What a service may use of the host, and which devices it gets.
+//! Limits of a service on its host, and its devices.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
