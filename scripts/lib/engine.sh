@@ -9,12 +9,11 @@
 #   engine_kill9 NAME, engine_restart NAME
 #   engine_end NAME, engine_end_all       leaves nothing running or mounted
 #
-# Needs $ROOT, messages.sh, fixtures.sh. engine_end_all is run on exit, unless the script sets an
-# EXIT trap of its own after sourcing this: then it calls engine_end_all itself.
+# Needs $ROOT, messages.sh, fixtures.sh, at_exit.sh. The engines end with the script, however it ends.
 # shellcheck shell=bash
 
 declare -A ENGINE_PID=() ENGINE_KIND=()
-trap engine_end_all EXIT
+at_exit engine_end_all
 
 engine_name() { printf 'ferry-%s-%s\n' "$$" "$1"; }
 engine_folder() { printf '%s/%s\n' "${TMPDIR:-/var/tmp}" "$(engine_name "$1")"; }
@@ -39,8 +38,8 @@ engine_start() {
         echo '{}' >"$folder/daemon.json"
     else
         # runc runs under any control groups; crun refuses hybrid ones.
-        # Podman asks for more than a machine may allow even root, and lowers its own limit of
-        # processes to 32768.
+        # Podman asks for more than a machine may allow root, and lowers its own limit of processes
+        # to 32768.
         local files processes
         files=$(ulimit -Hn) processes=$(ulimit -Hu)
         [[ $files != unlimited ]] || files=1048576
@@ -88,7 +87,8 @@ engine_restart() {
     folder=$(engine_folder "$name")
     host=$(engine_host "$name")
     if [[ -n ${ENGINE_PID[$name]:-} ]]; then
-        kill "${ENGINE_PID[$name]}"
+        # It may have ended by itself.
+        kill "${ENGINE_PID[$name]}" 2>/dev/null || true
         wait "${ENGINE_PID[$name]}" 2>/dev/null || true
     fi
     rm -f "$folder/engine.sock"
@@ -97,8 +97,8 @@ engine_restart() {
         unset http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY
         export HOME=$folder/home
         if [[ ${ENGINE_KIND[$name]} == podman ]]; then
-            # Podman keeps its networks' state in /run/containers, whatever it is told: this one sees
-            # a folder of its own there, in a mount namespace of its own.
+            # Podman keeps the state of networks in /run/containers, and no option moves it: a mount
+            # namespace shows this Podman a folder of its own there.
             # shellcheck disable=SC2016 # for the inner shell
             engine=(/usr/bin/unshare --mount --propagation=slave -- /bin/sh -c
                 'mkdir -p /run/containers && mount --bind "$0" /run/containers && exec "$@"' "$folder/run-containers"
@@ -114,6 +114,7 @@ engine_restart() {
         exec nsenter --net="/run/netns/$(engine_name "$name")" -- "${engine[@]}"
     ) >>"$folder/engine.log" 2>&1 </dev/null &
     ENGINE_PID[$name]=$!
+    spare_at_exit "$!"
     deadline=$((SECONDS + 60))
     until engine_docker "$name" version >/dev/null 2>&1; do
         if ! kill -0 "${ENGINE_PID[$name]}" 2>/dev/null || ((SECONDS > deadline)); then
@@ -123,10 +124,11 @@ engine_restart() {
 }
 
 engine_kill9() {
-    kill -9 "${ENGINE_PID[$1]}"
+    # It may have ended by itself, and what it started runs on.
+    kill -9 "${ENGINE_PID[$1]}" 2>/dev/null || true
     wait "${ENGINE_PID[$1]}" 2>/dev/null || true
-    # Its containerd dies with it, but where process 1 reaps late the zombie's pid would make the next
-    # dockerd wait for it.
+    # Its containerd dies with it. Where process 1 reaps late, the next dockerd would wait for the
+    # zombie's pid.
     rm -f "$(engine_folder "$1")/exec/containerd/containerd.pid"
     ENGINE_PID[$1]=''
 }
@@ -144,13 +146,15 @@ engine_end() {
     if [[ -n ${ENGINE_PID[$name]:-} ]]; then
         engine_kill9 "$name"
     fi
-    "$FIXTURES" end-namespace "$(engine_name "$name")"
+    "$FIXTURES" end-namespace "$(engine_name "$name")" || return
     unset "ENGINE_KIND[$name]" "ENGINE_PID[$name]"
 }
 
+# engine_end_all: an engine that does not end keeps none of the others running.
 engine_end_all() {
-    local name
+    local name status=0
     for name in "${!ENGINE_KIND[@]}"; do
-        engine_end "$name"
+        engine_end "$name" || status=1
     done
+    return "$status"
 }

@@ -1,6 +1,6 @@
 # Image layers from Debian packages, without any image registry: a debootstrap base, then one
 # overlayfs layer for each set of packages. Every layer is kept in .cache/layers/NAME-KEY, where
-# KEY is a hash of all that went in, so building again costs nothing.
+# KEY is a hash of its inputs, so building again costs nothing.
 #
 # Needs: $ROOT, $FIXTURES (the program that writes layer tars), messages.sh. Functions that mount
 # run inside a mount namespace of their own (see scripts/layers): nothing stays mounted.
@@ -121,7 +121,7 @@ layer() {
     TREE[$name]=$folder
     [[ -e $folder/layer.tar ]] && return 0
     say "building layer $name"
-    # Also what an earlier recipe left under this name (keys are 12 hexadecimal digits).
+    # Keys are 12 hexadecimal digits: this also prunes what an earlier recipe left under the name.
     local hex='[0-9a-f]'
     # shellcheck disable=SC2086 # a pattern
     rm -rf "$LAYERS/$name"-$hex$hex$hex$hex$hex$hex$hex$hex$hex$hex$hex$hex
@@ -131,5 +131,6 @@ layer() {
     else
         with_stack "$folder" "${STACK[$below]}" install_in_stack "$@"
     fi
-    "$FIXTURES" layer-tar "$folder/tree" "$folder/layer.tar"
+    "$FIXTURES" layer-tar "$folder/tree" "$folder/layer.tar.partial"
+    mv "$folder/layer.tar.partial" "$folder/layer.tar"
 }

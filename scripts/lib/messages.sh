@@ -3,9 +3,22 @@
 
 say() { printf '%s\n' "$*" >&2; }
 
+# step WORDS: a heading, with the seconds since the start.
+step() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
+
 die() {
     printf 'error: %s\n' "$*" >&2
     exit 1
+}
+
+# usage: the comment at the top of the script is its help.
+usage() { sed -n '2,${/^#/!q;s/^# \{0,1\}//p}' "$0"; }
+
+# wrong_usage MESSAGE…
+wrong_usage() {
+    printf 'error: %s\n\n' "$*" >&2
+    usage >&2
+    exit 2
 }
 
 # need_root WHAT: namespaces, mounts and engines need it.

@@ -1,4 +1,5 @@
 # Debian packages that the scripts need, without letting any daemon start by itself.
+# Needs messages.sh, at_exit.sh.
 # shellcheck shell=bash
 
 POLICY=/usr/sbin/policy-rc.d
@@ -6,17 +7,22 @@ POLICY=/usr/sbin/policy-rc.d
 # no_daemons COMMAND…: runs it while a policy forbids every service to start. A policy that
 # was there before comes back, also after a failure or a signal.
 no_daemons() (
-    saved=''
+    saved=$(mktemp -d)
+    at_exit give_policy_back "$saved"
     if [[ -e $POLICY || -L $POLICY ]]; then
-        saved=$(mktemp -d)/policy-rc.d
-        mv "$POLICY" "$saved"
+        mv "$POLICY" "$saved/"
     fi
-    # shellcheck disable=SC2064 # the path is known now
-    trap "rm -f '$POLICY'; if [[ -n '$saved' ]]; then mv '$saved' '$POLICY'; fi" EXIT
     printf '#!/bin/sh\nexit 101\n' >"$POLICY"
     chmod 0755 "$POLICY"
     "$@"
 )
+
+# give_policy_back FOLDER: the policy that was there before, or none.
+give_policy_back() {
+    rm -f "$POLICY"
+    [[ ! -e $1/${POLICY##*/} && ! -L $1/${POLICY##*/} ]] || mv "$1/${POLICY##*/}" "$POLICY"
+    rmdir "$1"
+}
 
 # missing_packages NAME…: those that are not installed, one a line.
 missing_packages() {
@@ -41,18 +47,19 @@ install_packages() {
 }
 
 # unpack_package NAME FOLDER: downloads a package and unpacks it, without installing it.
-unpack_package() {
-    local name=$1 folder=$2 download
-    [[ -e $folder/.complete ]] && return 0
+unpack_package() (
+    name=$1 folder=$2
+    [[ ! -e $folder/.complete ]] || exit 0
     say "unpacking $name"
     download=$(mktemp -d)
-    if ! (cd "$download" && apt-get -qq -o APT::Sandbox::User=root download "$name"); then
+    at_exit rm -rf "$download"
+    cd "$download" || exit
+    if ! apt-get -qq -o APT::Sandbox::User=root download "$name"; then
         apt-get update -qq
-        (cd "$download" && apt-get -qq -o APT::Sandbox::User=root download "$name")
+        apt-get -qq -o APT::Sandbox::User=root download "$name"
     fi
     rm -rf "$folder"
     mkdir -p "$folder"
     dpkg-deb -x "$download"/*.deb "$folder"
-    rm -rf "$download"
     touch "$folder/.complete"
-}
+)
