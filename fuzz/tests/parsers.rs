@@ -71,7 +71,10 @@ const PLACES: &[(&str, By)] = &[
     ("bundler folder::read_file", Passes("a file's bytes, bounded")),
     ("bundler folder::read_inside", Passes("a file's bytes, bounded")),
     ("bundler folder::read_text", Passes("a file's text, bounded")),
-    ("installer answers::read", Passes("options and files to `answers::from_file`, records to `versioned::read`")),
+    (
+        "installer answers::read",
+        Passes("options and files to `answers::from_file`, records to `versioned::read`"),
+    ),
     ("installer bundle_errors::read_again", Passes("an error into another one")),
     (
         "installer hooks::of",

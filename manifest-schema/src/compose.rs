@@ -13,7 +13,7 @@ mod project;
 
 pub use load::{Text, dotenv::parse_dotenv, interpolated};
 pub use model::{FileUse, NamedFile, Need, config_hash, needs};
-pub(crate) use project::parse_with_own;
+pub use project::parse_with_own;
 pub use project::{Parsed, parse};
 
 #[cfg(test)]

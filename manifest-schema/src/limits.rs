@@ -38,10 +38,10 @@ pub const MAX_RELEASE_JSON_BYTES: u64 = 16 << 20;
 pub const MAX_YAML_BYTES: usize = 4 << 20;
 
 /// Nodes of one YAML document after aliases and merges: a "billion laughs" stops here.
-pub(crate) const MAX_YAML_NODES: usize = 250_000;
+pub const MAX_YAML_NODES: usize = 250_000;
 
 /// Nesting depth of YAML: Compose needs under ten.
-pub(crate) const MAX_YAML_DEPTH: usize = 64;
+pub const MAX_YAML_DEPTH: usize = 64;
 
 /// Bytes of scalars after aliases are expanded: shared blocks cost nothing in practice, and a bomb of long strings
 /// stops.

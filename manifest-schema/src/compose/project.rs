@@ -45,7 +45,7 @@ pub fn parse(
 
 /// As [`parse`], with the site's own Compose file `over` all others. Hints about that file name neither the manifest
 /// nor `.env`, which its author does not have.
-pub(crate) fn parse_with_own(
+pub fn parse_with_own(
     texts: &[Text<'_>],
     over: Option<Text<'_>>,
     env: &BTreeMap<String, String>,
