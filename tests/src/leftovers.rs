@@ -1,6 +1,7 @@
 //! What is left of an engine's namespace once it has ended: nothing, or the test fails.
 
 use fixtures::machine;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ pub fn of(name: &str) -> Vec<String> {
             String::from_utf8_lossy(&fs::read(entry.path().join(file)).unwrap_or_default()).replace('\0', " ")
         };
         let (command, groups) = (read("cmdline"), read("cgroup"));
-        // One that has ended and waits for init to notice is gone for all that matters here.
+        // A zombie holds nothing: it waits for its parent to notice its end.
         let ended = read("stat").rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" Z"));
         if !ended && (command.contains(name) || groups.contains(name)) {
             left.push(format!("process {} {command}", entry.file_name().display()));
@@ -37,8 +38,8 @@ pub fn of(name: &str) -> Vec<String> {
     left
 }
 
-/// Waits a moment for what was killed to be gone: a process that is ending has no command line any
-/// more and still its control group.
+/// What is left of a namespace after a moment: a process that is ending keeps its control group a
+/// little longer than its command line.
 #[must_use]
 pub fn after_a_moment(name: &str) -> Vec<String> {
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -51,21 +52,27 @@ pub fn after_a_moment(name: &str) -> Vec<String> {
     }
 }
 
-/// Namespaces and folders whose owner, a test run or a script, has ended: each a leak.
+/// What is left of runs (tests or scripts) that have ended: each a leak.
 #[must_use]
 pub fn of_ended_runs() -> Vec<String> {
-    let mut left = Vec::new();
+    of_runs(|pid| !Path::new("/proc").join(pid.to_string()).exists())
+}
+
+/// What is left of the runs whose process id is chosen. The name of a namespace, and of its folder, is
+/// `ferry-<pid>-<name>`.
+pub fn of_runs(chosen: impl Fn(u32) -> bool) -> Vec<String> {
+    let mut names = BTreeSet::new();
     for folder in [Path::new("/run/netns"), &machine::scratch()] {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let owner = name.strip_prefix("ferry-").and_then(|rest| rest.split_once('-'));
-            let owner = owner.and_then(|(pid, _)| pid.parse::<u32>().ok());
-            if owner.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
-                left.extend(after_a_moment(&name));
-            }
-        }
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        names.extend(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()));
     }
-    left
+    names.retain(|name| owner(name).is_some_and(&chosen));
+    names.iter().flat_map(|name| after_a_moment(name)).collect()
+}
+
+/// The process id in a name of ours.
+fn owner(name: &str) -> Option<u32> {
+    name.strip_prefix("ferry-")?.split_once('-')?.0.parse().ok()
 }
 
 /// Fails the test when something of a namespace is left. It must be dropped after the engine.
