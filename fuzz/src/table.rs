@@ -18,7 +18,7 @@ const fn target(name: &'static str, run: fn(&[u8]) -> bool, dictionary: &'static
 }
 
 /// All targets, those that read what nobody has vouched for first.
-pub const TARGETS: [Target; 18] = [
+pub static TARGETS: [Target; 18] = [
     target("head", crate::head, "bundle", 100_000),
     target("signature", crate::signature, "keys", 5_000),
     target("index", crate::index, "bundle", 100_000),

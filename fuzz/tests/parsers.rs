@@ -5,6 +5,8 @@
 //! below: the target that reaches it, or the reason that none has to. It is named `crate file::function`, without
 //! folders, so that a file can move.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 use fuzz::TARGETS;
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,6 +1,8 @@
 //! The seeds that are no text are made here, by writers of their formats, and are what is committed: a format that
 //! changes without its seeds fails. `FERRY_WRITE_SEEDS=1` writes them anew.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+
 use bundle_format::head::Head;
 use bundle_format::index::{FrameEntry, Index};
 use fixtures::keys::key;

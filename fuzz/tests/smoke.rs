@@ -4,6 +4,13 @@
 //! by time, prints what each target did, and fails below a floor of executions, so that a run that did nothing
 //! does not pass. What fails is kept in `target/fuzz-smoke/`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics has failed"
+)]
+
 use fuzz::{Mutator, TARGETS, Target};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -13,7 +20,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-/// Of the whole run, on two cores; `FERRY_SMOKE_SECONDS` says otherwise.
+/// Of the whole run, on two cores; `FERRY_SMOKE_SECONDS` says otherwise, `FERRY_SMOKE_TARGETS` names some targets.
 const SECONDS: u64 = 50;
 
 /// Targets at a time.
@@ -48,8 +55,8 @@ fn dictionary(target: &Target) -> String {
 
 #[test]
 fn the_seeds_of_every_target_pass() {
-    for target in TARGETS {
-        let seeds = seeds(&target);
+    for target in &TARGETS {
+        let seeds = seeds(target);
         assert!(seeds.len() >= 3, "{} has {} seeds", target.name, seeds.len());
         let mut accepted = 0;
         for (name, seed) in seeds {
@@ -65,7 +72,7 @@ fn the_seeds_of_every_target_pass() {
 #[test]
 fn every_target_has_its_program_and_every_folder_its_target() {
     let manifest = fs::read_to_string(folder("Cargo.toml")).unwrap();
-    for target in TARGETS {
+    for target in &TARGETS {
         let name = target.name;
         let program = fs::read_to_string(folder("fuzz_targets").join(format!("{name}.rs"))).unwrap();
         assert!(
@@ -77,7 +84,7 @@ fn every_target_has_its_program_and_every_folder_its_target() {
                 "name = \"{name}\"\npath = \"fuzz_targets/{name}.rs\"\nrequired-features"
             ))
         );
-        assert!(Mutator::new(0, &[], &dictionary(&target)).words() > 3, "{name} has no words");
+        assert!(Mutator::new(0, &[], &dictionary(target)).words() > 3, "{name} has no words");
     }
     let count = |folder: PathBuf| fs::read_dir(folder).unwrap().count();
     assert_eq!(count(folder("corpus")), TARGETS.len());
@@ -99,9 +106,11 @@ struct Done {
     failed: Option<Vec<u8>>,
 }
 
-/// What a target works on now, so that one that hangs can be named.
-static NOW: [Mutex<Option<(&'static str, Instant, Vec<u8>)>>; THREADS] =
-    [const { Mutex::new(None) }; THREADS];
+/// An execution under way: its target, its begin and its input.
+type Execution = (&'static str, Instant, Vec<u8>);
+
+/// What each thread works on, so that a target that hangs can be named.
+static NOW: [Mutex<Option<Execution>>; THREADS] = [const { Mutex::new(None) }; THREADS];
 
 fn run(target: &Target, time: Duration, thread: usize) -> Done {
     let seeds: Vec<Vec<u8>> = seeds(target).into_iter().map(|(_, seed)| seed).collect();
@@ -142,14 +151,19 @@ fn keep(name: &str, input: &[u8]) -> PathBuf {
 #[ignore = "takes a minute; scripts/test calls it as a step of its own"]
 fn smoke() {
     let seconds = std::env::var("FERRY_SMOKE_SECONDS").ok().map_or(SECONDS, |text| text.parse().unwrap());
-    let each = Duration::from_secs(seconds * THREADS as u64) / TARGETS.len() as u32;
+    let only = std::env::var("FERRY_SMOKE_TARGETS").ok();
+    let wanted =
+        |target: &&Target| only.as_ref().is_none_or(|only| only.split(' ').any(|name| name == target.name));
+    let targets: Vec<&'static Target> = TARGETS.iter().filter(wanted).collect();
+    assert!(!targets.is_empty(), "no target is named {only:?}");
+    let each = Duration::from_secs(seconds * THREADS as u64) / targets.len() as u32;
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let (sender, results) = channel();
     for thread in 0..THREADS {
-        let sender = sender.clone();
+        let (sender, targets) = (sender.clone(), targets.clone());
         thread::spawn(move || {
-            while let Some(target) = TARGETS.get(NEXT.fetch_add(1, Ordering::Relaxed)) {
-                sender.send((target, run(target, each, thread))).unwrap();
+            while let Some(target) = targets.get(NEXT.fetch_add(1, Ordering::Relaxed)) {
+                sender.send((*target, run(target, each, thread))).unwrap();
             }
         });
     }
