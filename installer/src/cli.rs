@@ -9,7 +9,7 @@ mod services;
 mod signals;
 mod wizard;
 
-use crate::engine;
+use crate::engine::{self, EngineAddress, EngineError};
 use crate::host::{DEFAULT_ROOT, Root};
 use crate::install::verify;
 use crate::install::{self, Ask, Questions, Request, Source};
@@ -82,6 +82,14 @@ impl Common {
     }
 }
 
+impl Common {
+    /// The engine that is named. An empty `DOCKER_HOST` names none.
+    fn engine(&self) -> Result<Option<EngineAddress>> {
+        let named = self.engine.as_deref().filter(|named| !named.is_empty());
+        Ok(named.map(str::parse).transpose().map_err(EngineError::into_failure)?)
+    }
+}
+
 /// What every command is given beside its own arguments.
 #[derive(Clone, Copy)]
 struct Session<'a> {
@@ -150,7 +158,7 @@ impl InstallArgs {
             values: answers::read(std::env::vars_os(), self.values.as_deref(), &self.set)?,
             patience: patience(self.timeout),
             replace_fz: self.replace_fz,
-            ..Request::new(bundle, Source::Stick, common.root(), common.engine.clone())
+            ..Request::new(bundle, Source::Stick, common.root(), common.engine()?)
         })
     }
 }

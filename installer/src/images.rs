@@ -1,5 +1,8 @@
-//! The images of a release: into the engine, confirmed there, and the names that keep them.
+//! The images of a release: which the engine lacks, how they come in, what confirms them, and their names.
 
+mod confirm;
 pub mod import;
+mod load;
 pub mod names;
+pub mod plan;
 pub mod registry;

@@ -26,6 +26,7 @@ mod undo;
 pub mod verify;
 
 use crate::bundle_errors;
+use crate::engine::EngineAddress;
 use crate::host::journal::{Journal, Step};
 use crate::host::state::Phase;
 use crate::host::{Root, answers, retained};
@@ -69,7 +70,7 @@ pub struct Request {
     /// Ferry's folder on this host.
     pub root: PathBuf,
     /// The engine, where one is named.
-    pub engine: Option<String>,
+    pub engine: Option<EngineAddress>,
     /// Fingerprints from the delivery note.
     pub trust: Vec<String>,
     /// Only say what would be done.
@@ -85,7 +86,7 @@ pub struct Request {
 impl Request {
     /// A request to install `bundle` into `root`, with no answers and nothing else asked for.
     #[must_use]
-    pub fn new(bundle: PathBuf, source: Source, root: PathBuf, engine: Option<String>) -> Self {
+    pub fn new(bundle: PathBuf, source: Source, root: PathBuf, engine: Option<EngineAddress>) -> Self {
         Self {
             bundle,
             source,

@@ -1,6 +1,6 @@
 //! One product on this host: its engine, its folder, and what is recorded of it.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineAddress, EngineError};
 use crate::host::state::{Attempt, State};
 use crate::host::{ProductDir, Root};
 use anyhow::Result;
@@ -30,13 +30,13 @@ impl Installation {
     pub async fn open(
         root: &Root,
         name: ProjectName,
-        engine: Option<&str>,
+        engine: Option<&EngineAddress>,
         progress: Arc<dyn Progress>,
     ) -> Result<Self> {
         let product = root.product(&name);
         let state = State::load(&product)?;
-        let engine = Engine::connect(engine.or(state.engine.as_deref())).await;
-        let engine = engine.map_err(crate::engine::EngineError::into_failure)?;
+        let engine = Engine::connect(engine.or(state.engine.as_ref())).await;
+        let engine = engine.map_err(EngineError::into_failure)?;
         Ok(Self { name, product, engine, state, progress })
     }
 

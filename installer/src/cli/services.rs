@@ -65,7 +65,7 @@ async fn installation(which: &Which, session: &Session<'_>) -> Result<Installati
     let Session { common, progress, .. } = *session;
     let (name, _) = product_of(which, common)?;
     let root = Root::new(&common.root())?;
-    Installation::open(&root, name, common.engine.as_deref(), Arc::clone(progress)).await
+    Installation::open(&root, name, common.engine()?.as_ref(), Arc::clone(progress)).await
 }
 
 pub(super) async fn status(which: &Which, check: bool, session: &Session<'_>) -> Result<()> {
@@ -279,7 +279,7 @@ pub(super) async fn uninstall(which: &Which, volumes: bool, yes: bool, session: 
     if cancel.is_cancelled() {
         return Err(Failure::new(Class::Cancelled, "nothing was removed").into());
     }
-    let images = state.own_images().map(|(name, id)| (name.clone(), id.clone())).collect();
+    let images = state.own_images().map(|(name, id)| (name.clone(), id)).collect();
     progress.begin("removing", None);
     let stopped = || {
         Failure::new(Class::Cancelled, format!("stopped by Ctrl-C; {name} is removed in part"))
@@ -303,7 +303,8 @@ pub(super) async fn uninstall(which: &Which, volumes: bool, yes: bool, session: 
     report(output, &serde_json::json!({ "removed": removed }), || {
         let mut text = format!("{name} is removed");
         if !removed.images.is_empty() {
-            text.push_str(&format!("\n  with its images: {}", removed.images.join(", ")));
+            let names: Vec<String> = removed.images.iter().map(ToString::to_string).collect();
+            text.push_str(&format!("\n  with its images: {}", names.join(", ")));
         }
         if !removed.kept_volumes.is_empty() {
             text.push_str(&format!("\n  kept with their data: {}", removed.kept_volumes.join(", ")));

@@ -1,6 +1,7 @@
 //! A container to be made, in plain values: what [`crate::services::spec`] computes, tests compare and
 //! `--dry-run` can print. Only the last step turns it into the engine's own request.
 
+use super::ImageId;
 use super::networks::Attachment;
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, DeviceRequest, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
@@ -138,7 +139,7 @@ pub enum MountFrom {
     /// The files of an image, read-only; engines before 28 do not know it.
     Image {
         /// The image's ID.
-        id: String,
+        id: ImageId,
         /// A folder of it.
         subpath: Option<String>,
     },
@@ -373,7 +374,7 @@ impl ContainerSpec {
                 }
                 MountFrom::Image { id, subpath } => {
                     request.typ = Some(MountType::IMAGE);
-                    request.source = Some(id.clone());
+                    request.source = Some(id.to_string());
                     request.image_options =
                         subpath.clone().map(|subpath| MountImageOptions { subpath: Some(subpath) });
                 }

@@ -5,6 +5,7 @@
 
 use super::folder::ProductDir;
 use super::{files, random, versioned};
+use crate::engine::{EngineAddress, ImageId, ImageName};
 use anyhow::Result;
 use manifest_schema::{Digest, ReleaseId};
 use serde::{Deserialize, Serialize};
@@ -26,10 +27,10 @@ pub struct State {
     pub seeding: BTreeSet<String>,
     /// Address of the engine it runs on: what every later command talks to unless told otherwise.
     #[serde(default)]
-    pub engine: Option<String>,
+    pub engine: Option<EngineAddress>,
     /// Names and IDs of images that attempts have brought, until a commit records them.
     #[serde(default)]
-    pub brought: BTreeSet<(String, String)>,
+    pub brought: BTreeSet<(ImageName, ImageId)>,
     /// Goes into names of release folders, which others on the host can read: without it they would tell
     /// whether a guessed answer is right.
     #[serde(default)]
@@ -54,7 +55,7 @@ pub struct Attempt {
     pub boot: String,
     /// Images that it brings in, by their IDs in the engine, until they are known to be on the disk.
     #[serde(default)]
-    pub importing: BTreeSet<String>,
+    pub importing: BTreeSet<ImageId>,
 }
 
 impl Attempt {
@@ -97,8 +98,8 @@ pub struct Installed {
     pub signed_by: Vec<String>,
     /// Seconds since 1970, by this host's clock.
     pub installed_at: u64,
-    /// The engine's ID of each image, by the name it is kept under.
-    pub images: BTreeMap<String, String>,
+    /// The engine's ID of each image, by its name there.
+    pub images: BTreeMap<ImageName, ImageId>,
     /// Its folder among the releases.
     pub folder: String,
     /// Names of its networks in the engine.
@@ -114,13 +115,14 @@ pub struct Installed {
     pub variables: BTreeSet<String>,
     /// Names of `images` that were in the engine before Ferry brought any: they are somebody else's.
     #[serde(default)]
-    pub found: BTreeSet<String>,
+    pub found: BTreeSet<ImageName>,
 }
 
 impl Installed {
     /// Names and IDs of the images that this release brought.
-    pub fn own_images(&self) -> impl Iterator<Item = (&String, &String)> {
-        self.images.iter().filter(|(name, _)| !self.found.contains(*name))
+    pub fn own_images(&self) -> impl Iterator<Item = (&ImageName, ImageId)> {
+        let images = self.images.iter().map(|(name, id)| (name, *id));
+        images.filter(|(name, _)| !self.found.contains(*name))
     }
 }
 
@@ -131,14 +133,14 @@ impl State {
     }
 
     /// Names and IDs of all images that this product brought.
-    pub fn own_images(&self) -> impl Iterator<Item = (&String, &String)> {
-        let brought = self.brought.iter().map(|(name, id)| (name, id));
+    pub fn own_images(&self) -> impl Iterator<Item = (&ImageName, ImageId)> {
+        let brought = self.brought.iter().map(|(name, id)| (name, *id));
         self.releases().flat_map(Installed::own_images).chain(brought)
     }
 
     /// Whether this product gave the image with this ID this name.
     #[must_use]
-    pub fn owns(&self, name: &str, id: &str) -> bool {
+    pub fn owns(&self, name: &ImageName, id: ImageId) -> bool {
         self.own_images().any(|(own, of)| own == name && of == id)
     }
 
@@ -203,5 +205,19 @@ mod tests {
         assert_eq!(State::load(&product).unwrap(), state);
         std::fs::write(product.file(NAME), b"{\"current\":").unwrap();
         assert!(State::load(&product).unwrap_err().to_string().contains("damaged"));
+    }
+
+    #[test]
+    fn what_0_1_recorded_reads_as_it_was_written() {
+        let golden = fixtures::golden::v1();
+        for name in ["host.tar", "host-reconfigured.tar", "host-switching.tar", "host-upgraded.tar"] {
+            let mut archive = tar::Archive::new(std::fs::File::open(golden.join(name)).unwrap());
+            let mut entries = archive.entries().unwrap().map(Result::unwrap);
+            let entry = entries.find(|entry| entry.path().unwrap().ends_with("plain/state.json")).unwrap();
+            let recorded: serde_json::Value = serde_json::from_reader(entry).unwrap();
+            let state: State = serde_json::from_value(recorded.clone()).unwrap();
+            assert!(state.current.is_some() && state.engine.is_some(), "{name}");
+            assert_eq!(serde_json::to_value(&state).unwrap(), recorded, "{name}");
+        }
     }
 }

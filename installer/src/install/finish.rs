@@ -3,6 +3,7 @@
 use super::prepare::Prepared;
 use super::stage::Staged;
 use super::undo::{self, UndoError};
+use crate::engine::{ImageId, ImageName};
 use crate::host::journal::{Journal, Step};
 use crate::host::state::{self, Installed, Phase};
 use crate::services::health::{Outcome, Patience};
@@ -23,9 +24,10 @@ pub(super) async fn commit(
     // What is said to be installed must outlive a power cut.
     prepared.installation.engine.sync_data().await?;
     let release = bundle.release();
-    let images = prepared.images.images().filter_map(|image| {
-        Some((prepared.images.kept_name(image).to_string(), ids.get(&image.reference.to_string())?.clone()))
-    });
+    let images = prepared
+        .images
+        .images()
+        .filter_map(|image| Some((prepared.images.name_of(image), *ids.get(&image.reference.to_string())?)));
     let completed = |service: &String| report.outcomes.get(service) == Some(&Outcome::Completed);
     let before = |service: &String| target.done.contains(service) && report.unchanged.contains(service);
     let services = target.services.iter().map(|service| service.name.to_string());
@@ -58,14 +60,14 @@ pub(super) async fn commit(
 }
 
 /// Names that images had before this product brought any.
-fn found(prepared: &Prepared) -> BTreeSet<String> {
-    let is_there = |name: &str, id: &str| {
+fn found(prepared: &Prepared) -> BTreeSet<ImageName> {
+    let is_there = |name: &ImageName, id: ImageId| {
         let holder = prepared.inventory.named(name);
         holder.is_some_and(|holder| holder.id == id) && !prepared.installation.state.owns(name, id)
     };
     let present = prepared.images.present.iter();
-    let named = present.map(|(image, id)| (prepared.images.kept_name(image).to_string(), id));
-    named.filter(|(name, id)| is_there(name, id)).map(|(name, _)| name).collect()
+    let named = present.map(|(image, id)| (prepared.images.name_of(image), *id));
+    named.filter(|(name, id)| is_there(name, *id)).map(|(name, _)| name).collect()
 }
 
 /// A step that failed, and why.

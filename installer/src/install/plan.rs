@@ -1,7 +1,7 @@
 //! What an install will do. Pure data: `--dry-run` prints it, the install follows it, tests compare it.
 
 use crate::host::state::State;
-use crate::images::import::ImportPlan;
+use crate::images::plan::ImportPlan;
 use crate::release::changes::FileChange;
 use crate::services::switch::Change;
 use ferry_terminal::human;

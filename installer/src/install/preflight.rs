@@ -7,7 +7,7 @@ use crate::engine::containers::ContainerFacts;
 use crate::engine::label;
 use crate::engine::{EngineFacts, EngineKind};
 use crate::host::state::State;
-use crate::images::import::ImportPlan;
+use crate::images::plan::ImportPlan;
 use bundle_format::check::Broken;
 use ferry_terminal::human;
 use manifest_schema::ServiceName;
@@ -112,12 +112,7 @@ pub fn check_engine(facts: &EngineFacts, release: &Release) -> Vec<Finding> {
 #[must_use]
 pub fn check_same_engine(facts: &EngineFacts, state: &State) -> Option<Finding> {
     let known = state.engine.as_ref().filter(|_| state.current.is_some() || state.attempt.is_some())?;
-    // `/var/run` is a link to `/run` on most hosts.
-    let place = |address: &str| {
-        let path = address.strip_prefix("unix://").and_then(|path| std::fs::canonicalize(path).ok());
-        path.map_or_else(|| address.to_owned(), |path| path.display().to_string())
-    };
-    (place(known) != place(&facts.address)).then(|| {
+    (!known.is_same(&facts.address)).then(|| {
         Finding::new(
             format!("it is installed on the engine at {known}, and not on the one at {}", facts.address),
             "leave --engine and DOCKER_HOST away; to move it, uninstall it there first",

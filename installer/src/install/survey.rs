@@ -8,7 +8,7 @@ use crate::engine::inventory::Inventory;
 use crate::engine::label;
 use crate::host::state::{Attempt, Phase, State};
 use crate::host::{ProductDir, Root, answers, random};
-use crate::images::import::{self, ImportPlan};
+use crate::images::plan::{self as import_plan, ImportPlan};
 use crate::installation::Installation;
 use crate::release::site::{self, HostProvides, Site, Unfit};
 use crate::release::{changes, lay_out, seeding};
@@ -116,9 +116,10 @@ impl Survey<'_> {
         let attempt = resumed.cloned().unwrap_or_else(|| Attempt::new(id, &random::name(8)));
         let inventory = engine.inventory().await?;
         let wanted = release.images_for(&engine.facts().platform);
-        let images = import::plan(bundle, &wanted, &inventory, import::takes_zstd(engine), |name, id| {
-            state.owns(name, id)
-        });
+        let images =
+            import_plan::plan(bundle, &wanted, &inventory, import_plan::takes_zstd(engine), |name, id| {
+                state.owns(name, id)
+            });
         let names: BTreeSet<String> = wanted.iter().map(|image| image.reference.to_string()).collect();
         let over = site::override_file(product)?.map(|(_, text)| text);
         let mut of_images = preflight::check_services(&site.project, &names, over.as_deref());

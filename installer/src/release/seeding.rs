@@ -1,6 +1,6 @@
 //! Which volumes get their first content in this install, and giving it to them.
 
-use crate::engine::label;
+use crate::engine::{ImageId, label};
 use crate::images::registry::ReadFailure;
 use crate::installation::Installation;
 use crate::release::seed::{self, Seeded};
@@ -49,7 +49,7 @@ pub async fn fill<S: ReadAt + 'static>(
     bundle: &Arc<Bundle<S>>,
     target: &Target,
     keys: &[String],
-    image: &str,
+    image: ImageId,
 ) -> Result<()> {
     if keys.is_empty() {
         return Ok(());

@@ -8,8 +8,8 @@ mod config_hash;
 
 use self::config_hash::ConfigHash;
 use crate::engine::container_spec::{ContainerSpec, HealthSpec, MountFrom, MountSpec};
-use crate::engine::label;
 use crate::engine::networks::Attachment;
+use crate::engine::{ImageId, label};
 use crate::services::hooks;
 use manifest_schema::compose::model::{
     Condition, FileMount, HealthCheck, MountSource, Port, Project, Restart, Service,
@@ -48,9 +48,9 @@ pub struct Placement {
     /// For Compose's label `version`.
     pub version: String,
     /// The image's ID in the engine, for each service.
-    pub images: BTreeMap<ServiceName, String>,
+    pub images: BTreeMap<ServiceName, ImageId>,
     /// The IDs of images whose files are mounted, by reference as the model has it.
-    pub mounted_images: BTreeMap<String, String>,
+    pub mounted_images: BTreeMap<String, ImageId>,
     /// Files of `configs`, by key.
     pub configs: BTreeMap<String, Placed>,
     /// Files of `secrets`, by key.
@@ -132,7 +132,7 @@ pub fn container_spec(
     let undefined =
         |kind, key: &str| SpecError::Undefined { service: name.clone(), kind, key: key.to_owned() };
     let service = project.services.get(name).ok_or_else(|| undefined("service", name.as_str()))?;
-    let image = placement
+    let image = *placement
         .images
         .get(name)
         .ok_or_else(|| SpecError::NoImage { service: name.clone(), image: service.image.clone() })?;
@@ -149,12 +149,12 @@ pub fn container_spec(
                 MountFrom::Volume { name: real, nocopy: mount.nocopy, subpath: mount.subpath.clone() }
             }
             MountSource::Image(reference) => {
-                let id = placement
+                let id = *placement
                     .mounted_images
                     .get(reference)
                     .ok_or_else(|| SpecError::NoImage { service: name.clone(), image: reference.clone() })?;
-                hash.add("mounted image", reference, id);
-                MountFrom::Image { id: id.clone(), subpath: mount.subpath.clone() }
+                hash.add("mounted image", reference, &id.to_string());
+                MountFrom::Image { id, subpath: mount.subpath.clone() }
             }
             MountSource::Anonymous => MountFrom::Anonymous,
             MountSource::Bind { path, create } => MountFrom::Bind {
@@ -190,7 +190,7 @@ pub fn container_spec(
     let (exposed, ports) = ports(service);
     let restart = restart_text(&service.restart);
     let mut spec = ContainerSpec {
-        image: image.clone(),
+        image: image.to_string(),
         labels: service.labels.clone(),
         environment: service.environment.iter().map(|(key, value)| format!("{key}={value}")).collect(),
         command: service.command.clone(),
@@ -256,7 +256,7 @@ pub fn container_spec(
         ("com.docker.compose.version", placement.version.clone()),
         (label::WORKING_DIR, placement.working_dir.clone()),
         ("com.docker.compose.project.config_files", placement.config_files.clone()),
-        ("com.docker.compose.image", image.clone()),
+        ("com.docker.compose.image", image.to_string()),
         (label::DEPENDS_ON, depends_on(service)),
         (label::RELEASE, placement.release.to_string()),
         (label::ATTEMPT, placement.attempt.clone()),

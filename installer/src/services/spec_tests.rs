@@ -5,6 +5,10 @@ fn name(text: &str) -> ServiceName {
     text.parse().unwrap()
 }
 
+fn image(content: &str) -> ImageId {
+    Digest::of(content.as_bytes()).into()
+}
+
 fn project() -> Project {
     let mut service = Service {
         image: "acme/api:2".to_owned(),
@@ -88,7 +92,7 @@ fn placement() -> Placement {
         working_dir: "/srv/shop/current".to_owned(),
         config_files: "/srv/shop/current/compose.yaml".to_owned(),
         version: "0.1.0".to_owned(),
-        images: BTreeMap::from([(name("api"), "sha256:aa".to_owned()), (name("db"), "sha256:bb".to_owned())]),
+        images: BTreeMap::from([(name("api"), image("a")), (name("db"), image("b"))]),
         mounted_images: BTreeMap::new(),
         configs: BTreeMap::new(),
         secrets: BTreeMap::from([("password".to_owned(), placed("/srv/shop/secrets/password", b"x"))]),
@@ -115,7 +119,7 @@ fn hash(project: &Project, placement: &Placement) -> String {
 fn a_service_becomes_a_container_of_a_compose_project() {
     let spec = spec(&project(), &placement());
     assert_eq!(spec.name, "shop-api-1");
-    assert_eq!(spec.image, "sha256:aa");
+    assert_eq!(spec.image, image("a").to_string());
     let labels: Vec<(&str, &str)> = spec
         .labels
         .iter()
@@ -127,7 +131,7 @@ fn a_service_becomes_a_container_of_a_compose_project() {
         [
             ("com.docker.compose.container-number", "1"),
             ("com.docker.compose.depends_on", "db:service_healthy:true"),
-            ("com.docker.compose.image", "sha256:aa"),
+            ("com.docker.compose.image", image("a").to_string().as_str()),
             ("com.docker.compose.oneoff", "False"),
             ("com.docker.compose.project", "shop"),
             ("com.docker.compose.project.config_files", "/srv/shop/current/compose.yaml"),
@@ -200,9 +204,9 @@ fn the_hash_follows_what_counts_and_not_where_it_lies() {
     let mut secret = placement();
     secret.secrets.get_mut("password").unwrap().digest = Some(Digest::of(b"other"));
     assert_ne!(hash(&project(), &secret), base, "a secret changed");
-    let mut image = placement();
-    image.images.insert(name("api"), "sha256:cc".to_owned());
-    assert_ne!(hash(&project(), &image), base, "the image changed");
+    let mut other = placement();
+    other.images.insert(name("api"), image("c"));
+    assert_ne!(hash(&project(), &other), base, "the image changed");
     let mut changed = project();
     changed.services.get_mut(&name("api")).unwrap().environment.insert("A".to_owned(), "2".to_owned());
     assert_ne!(hash(&changed, &placement()), base, "the environment changed");

@@ -263,7 +263,7 @@ async fn a_health_check_of_the_image_is_waited_for() {
     });
     let (bytes, _) = archive("check", &config);
     load(&site.engine, bytes).await.unwrap();
-    site.image = site.engine.inspect_image(&format!("{IMAGE}:check")).await.unwrap().unwrap().id;
+    site.image = site.engine.inspect_image(format!("{IMAGE}:check")).await.unwrap().unwrap().id;
     site.add("web", shell(&format!("sleep 2; touch /tmp/ready; {FOREVER}")));
     let report = site.install().await;
     assert_eq!(report.outcomes["web"], Outcome::Healthy);

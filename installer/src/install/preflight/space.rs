@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::engine::{EngineFacts, EngineKind, ImageStore};
-use crate::images::import::ImportPlan;
+use crate::images::plan::ImportPlan;
 use ferry_terminal::human;
 use manifest_schema::release::Release;
 use std::path::Path;
@@ -128,7 +128,7 @@ mod tests {
         .unwrap();
         let folder = tempfile::tempdir().unwrap();
         let facts = |kind: EngineKind, local: bool| EngineFacts {
-            address: String::new(),
+            address: "unix:///var/run/docker.sock".parse().unwrap(),
             local,
             kind,
             version: (25, 0),
