@@ -72,13 +72,13 @@ struct Common {
 impl Common {
     /// As given; else the folder that keeps this program as `bin/fz`; else the usual one.
     fn root(&self) -> PathBuf {
-        let kept = || {
+        let resident = || {
             let program = std::env::current_exe().ok()?;
             let folder = program.parent()?;
             let is_fz = program.file_name()? == "fz" && folder.file_name()? == "bin";
             is_fz.then(|| folder.parent().map(Path::to_path_buf)).flatten()
         };
-        self.root.clone().or_else(kept).unwrap_or_else(|| PathBuf::from(DEFAULT_ROOT))
+        self.root.clone().or_else(resident).unwrap_or_else(|| PathBuf::from(DEFAULT_ROOT))
     }
 }
 

@@ -125,7 +125,7 @@ pub enum Ending {
         report: Box<SwitchReport>,
         /// Addresses on which services are published.
         published: Vec<String>,
-        /// Whether the program is kept on the host.
+        /// The program is resident on the host.
         resident: bool,
     },
 }
@@ -156,7 +156,7 @@ pub async fn install(
         // Nothing that runs depends on it: but the next release may.
         answers::remember(&installation.product, &prepared.site.answers)?;
         if request.source == Source::Stick {
-            retained::keep(&bundle, &installation.product, &attempt.release)?;
+            retained::retain(&bundle, &installation.product, &attempt.release)?;
         }
         return Ok(Ending::Unchanged { release: attempt.release.clone() });
     }
@@ -172,7 +172,7 @@ async fn carry_out(
     cancel: &CancellationToken,
 ) -> Result<Ending> {
     if let Some(lock) = &mut prepared.lock {
-        lock.keep();
+        lock.keep_folder();
     }
     let mut journal = Journal::open(&prepared.installation.product, &prepared.attempt.name)?;
     let report = match stage_switch_commit(request, bundle, &mut prepared, &mut journal, cancel).await {
@@ -190,7 +190,7 @@ async fn carry_out(
         format!("{release} is installed and runs, but tidying up failed: run the same command again")
     })?;
     let Installation { name, engine, progress, .. } = &installation;
-    let resident = resident::keep(root, request.replace_fz, progress.as_ref());
+    let resident = resident::make_resident(root, request.replace_fz, progress.as_ref());
     if let Err(error) = &resident {
         progress.warn(&format!("the program was not kept on this host: {error:#}"));
     }

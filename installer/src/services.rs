@@ -6,7 +6,10 @@ pub mod health;
 pub mod hooks;
 pub mod network_names;
 pub mod parking;
+pub mod replica;
 pub mod sequence;
 pub mod spec;
 pub mod switch;
 pub mod target;
+
+pub use replica::Replica;

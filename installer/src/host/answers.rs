@@ -1,4 +1,4 @@
-//! The answers that a host keeps: those of what runs, those of an attempt that is under way, and those of one
+//! The answers that a host remembers: those of what runs, those of an attempt that is under way, and those of one
 //! that failed.
 //!
 //! What must stay true: no answer of an earlier release is ever dropped, since its data may still be there;
@@ -40,9 +40,13 @@ pub fn tried(product: &ProductDir) -> Result<Values> {
 /// # Errors
 /// When a file is damaged.
 pub fn attempted(product: &ProductDir) -> Result<Vec<String>> {
-    let kept = CURRENT.read(product)?;
+    let current = CURRENT.read(product)?;
     let new = ATTEMPTED.read(product)?;
-    Ok(new.into_iter().filter(|(name, value)| kept.get(name) != Some(value)).map(|(name, _)| name).collect())
+    Ok(new
+        .into_iter()
+        .filter(|(name, value)| current.get(name) != Some(value))
+        .map(|(name, _)| name)
+        .collect())
 }
 
 /// The files with answers to keep for a later install.
@@ -61,11 +65,11 @@ pub fn files(product: &ProductDir) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Keeps the answers of an attempt, apart from those of what runs.
+/// Records the answers of an attempt, apart from those of what runs.
 ///
 /// # Errors
 /// When they cannot be written.
-pub fn keep_attempted(product: &ProductDir, answers: &Values) -> Result<()> {
+pub fn record_attempted(product: &ProductDir, answers: &Values) -> Result<()> {
     ATTEMPTED.write(product, answers)
 }
 
@@ -103,13 +107,13 @@ pub fn end_attempted(product: &ProductDir, answers: Answers, state: &State) -> R
     if !ATTEMPTED.exists(product) {
         return Ok(());
     }
-    let (mut attempted, kept) = (ATTEMPTED.read(product)?, CURRENT.read(product)?);
+    let (mut attempted, remembered) = (ATTEMPTED.read(product)?, CURRENT.read(product)?);
     if let (Answers::KeepNew, Some(current)) = (answers, &state.current) {
         attempted.retain(|name, _| !current.variables.contains(name));
     }
     let (stored, merged): (Stored, Values) = match answers {
-        Answers::Adopt => (CURRENT, kept.into_iter().chain(attempted).collect()),
-        Answers::KeepNew => (CURRENT, attempted.into_iter().chain(kept).collect()),
+        Answers::Adopt => (CURRENT, remembered.into_iter().chain(attempted).collect()),
+        Answers::KeepNew => (CURRENT, attempted.into_iter().chain(remembered).collect()),
         Answers::SetAside => (TRIED, attempted),
     };
     stored.write(product, &merged)?;
@@ -186,9 +190,9 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let product = Root::new(folder.path()).unwrap().product(&"site".parse().unwrap());
             let _lock = product.lock().unwrap();
-            keep_attempted(&product, &values(&[("old", "1"), ("port", "1")])).unwrap();
+            record_attempted(&product, &values(&[("old", "1"), ("port", "1")])).unwrap();
             end_attempted(&product, Answers::Adopt, &State::default()).unwrap();
-            keep_attempted(&product, &values(&[("port", "2"), ("secret", "s")])).unwrap();
+            record_attempted(&product, &values(&[("port", "2"), ("secret", "s")])).unwrap();
             assert_eq!(
                 remembered(&product, &manifest(), false).unwrap(),
                 values(&[("old", "1"), ("port", "1")])

@@ -17,7 +17,7 @@
 //! ROOT/<product>/current              link to the running release, switched atomically
 //! ROOT/<product>/data/                relative bind mounts that the bundle does not fill: the site's
 //!                                     own, the same for every release
-//! ROOT/bin/fz                         this program, kept
+//! ROOT/bin/fz                         this program, resident
 //! ```
 
 use super::files::{self, make_private_dir};
@@ -44,7 +44,7 @@ pub struct ProductDir {
     path: PathBuf,
 }
 
-/// Held while a product is being changed. Dropped without [`Lock::keep`], it takes away the folders
+/// Held while a product is being changed. Dropped without [`Lock::keep_folder`], it takes away the folders
 /// that were made for it: an install that was refused leaves no trace.
 #[derive(Debug)]
 pub struct Lock {
@@ -57,7 +57,7 @@ pub struct Lock {
 
 impl Lock {
     /// From now on the folder is meant to stay.
-    pub fn keep(&mut self) {
+    pub fn keep_folder(&mut self) {
         self.made.clear();
     }
 }
@@ -73,14 +73,14 @@ impl Drop for Lock {
 }
 
 impl Root {
-    /// What keeping this program takes, where none is kept yet.
+    /// Bytes that this program will take as the resident one, where there is none yet.
     #[must_use]
     pub fn program_bytes(&self) -> u64 {
         let program = || Some(std::env::current_exe().ok()?.metadata().ok()?.len());
         if self.program().exists() { 0 } else { program().unwrap_or_default() }
     }
 
-    /// Where this program is kept, for when the stick is gone.
+    /// The resident program, for when the stick is gone.
     #[must_use]
     pub fn program(&self) -> PathBuf {
         self.0.join("bin/fz")
@@ -193,19 +193,19 @@ impl ProductDir {
             .any(|name| self.file(name).is_file())
     }
 
-    /// Removes the folder but for `keep`, the state last, so that a removal that was cut off can be repeated. What
-    /// was kept is returned. 0.1.0 stays shut out as long as anything is kept that it does not read.
+    /// Removes the folder but for `spared`, the state last, so that a removal that was cut off can be repeated. What
+    /// is left is returned. 0.1.0 stays shut out as long as anything is left that it does not read.
     ///
     /// # Errors
     /// When something cannot be removed.
-    pub fn remove_but(&self, keep: &[PathBuf]) -> Result<Vec<PathBuf>> {
-        let (mut kept, mut last) = (Vec::new(), Vec::new());
+    pub fn remove_but(&self, spared: &[PathBuf]) -> Result<Vec<PathBuf>> {
+        let (mut left, mut last) = (Vec::new(), Vec::new());
         let doing = |path: &Path| format!("removing {}", path.display());
         let shut_out = self.file(versioned::STATE_1);
         for entry in fs::read_dir(&self.path).with_context(|| doing(&self.path))? {
             let path = entry?.path();
-            if keep.contains(&path) {
-                kept.push(path);
+            if spared.contains(&path) {
+                left.push(path);
             } else if path == self.file(state::NAME) || path == shut_out {
                 last.push(path);
             } else if path.is_dir() && !path.is_symlink() {
@@ -214,17 +214,17 @@ impl ProductDir {
                 files::remove(&path)?;
             }
         }
-        if kept.is_empty() && shut_out.is_dir() {
+        if left.is_empty() && shut_out.is_dir() {
             fs::remove_dir_all(&shut_out).with_context(|| doing(&shut_out))?;
         }
         for path in last.iter().filter(|path| path.is_file()) {
             files::remove(path)?;
         }
-        if kept.is_empty() {
+        if left.is_empty() {
             fs::remove_dir(&self.path).with_context(|| doing(&self.path))?;
         }
-        kept.sort();
-        Ok(kept)
+        left.sort();
+        Ok(left)
     }
 
     /// Makes the folder and takes the lock.
@@ -304,14 +304,14 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_not_kept_leaves_no_trace() {
+    fn a_lock_whose_folder_is_not_kept_leaves_no_trace() {
         let folder = tempfile::tempdir().unwrap();
         let above = folder.path().join("var/ferry");
         let product = Root::new(&above).unwrap().product(&"site".parse().unwrap());
         drop(product.lock().unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         let mut lock = product.lock().unwrap();
-        lock.keep();
+        lock.keep_folder();
         drop(lock);
         assert!(product.path().is_dir());
         // What was there before stays, kept or not.

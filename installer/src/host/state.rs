@@ -6,6 +6,7 @@
 use super::folder::ProductDir;
 use super::{files, random, versioned};
 use crate::engine::{EngineAddress, ImageId, ImageName};
+use crate::services::Replica;
 use anyhow::Result;
 use manifest_schema::{Digest, ReleaseId};
 use serde::{Deserialize, Serialize};
@@ -107,9 +108,9 @@ pub struct Installed {
     /// Services that had done their work and ended when it was installed: they are not run again.
     #[serde(default)]
     pub done: BTreeSet<String>,
-    /// Where containers have to be: `web`, `web/2`.
-    #[serde(default)]
-    pub places: BTreeSet<String>,
+    /// The replicas that have to have a container: `web`, `web/2`.
+    #[serde(default, rename = "places")]
+    pub replicas: BTreeSet<Replica>,
     /// Its variables: what it had by default was an answer, too.
     #[serde(default)]
     pub variables: BTreeSet<String>,
@@ -127,7 +128,7 @@ impl Installed {
 }
 
 impl State {
-    /// The releases that are kept, the one that runs first.
+    /// The retained releases, the one that runs first.
     pub fn releases(&self) -> impl Iterator<Item = &Installed> {
         self.current.iter().chain(&self.previous)
     }

@@ -6,7 +6,9 @@ use super::undo::{self, UndoError};
 use crate::engine::{ImageId, ImageName};
 use crate::host::journal::{Journal, Step};
 use crate::host::state::{self, Installed, Phase};
+use crate::services::Replica;
 use crate::services::health::{Outcome, Patience};
+use crate::services::replica::listed;
 use crate::services::switch::SwitchReport;
 use anyhow::Result;
 use bundle_format::{Bundle, Signer};
@@ -28,9 +30,12 @@ pub(super) async fn commit(
         .images
         .images()
         .filter_map(|image| Some((prepared.images.name_of(image), *ids.get(&image.reference.to_string())?)));
-    let completed = |service: &String| report.outcomes.get(service) == Some(&Outcome::Completed);
-    let before = |service: &String| target.done.contains(service) && report.unchanged.contains(service);
-    let services = target.services.iter().map(|service| service.name.to_string());
+    let completed = |first: &Replica| report.outcomes.get(first) == Some(&Outcome::Completed);
+    let before =
+        |first: &Replica| target.done.contains(first.service().as_str()) && report.unchanged.contains(first);
+    let replicas = target.services.iter().map(|service| &service.replica);
+    let services = replicas.clone().map(|replica| Replica::first(replica.service().clone()));
+    let done = services.filter(|first| completed(first) || before(first));
     let installed = Installed {
         release: prepared.attempt.release.clone(),
         version: release.version.clone(),
@@ -40,9 +45,9 @@ pub(super) async fn commit(
         images: images.collect(),
         folder: target.folder.clone(),
         networks: target.network_names(),
-        done: services.filter(|service| completed(service) || before(service)).collect(),
+        done: done.map(|first| first.service().to_string()).collect(),
         variables: prepared.site.values.keys().cloned().collect(),
-        places: target.services.iter().map(|service| service.place.clone()).collect(),
+        replicas: replicas.cloned().collect(),
         found: found(prepared),
     };
     // Only a state that was written counts: until then a failure is undone.
@@ -112,11 +117,11 @@ pub(super) async fn step_back(
         }
     };
     if !report.failures.is_empty() {
-        let services: Vec<&str> = report.failures.iter().map(|failure| failure.service.as_str()).collect();
+        let services = report.failures.iter().map(|failure| &failure.replica);
         progress.fail("not everything came up again");
         return error.context(format!(
             "the old release was put back, but {} did not come up, after the failure below",
-            services.join(", ")
+            listed(services)
         ));
     }
     progress.end(&match &installation.state.current {

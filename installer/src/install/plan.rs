@@ -3,6 +3,7 @@
 use crate::host::state::State;
 use crate::images::plan::ImportPlan;
 use crate::release::changes::FileChange;
+use crate::services::Replica;
 use crate::services::switch::Change;
 use ferry_terminal::human;
 use manifest_schema::ReleaseId;
@@ -35,9 +36,9 @@ pub struct Plan {
     /// Volumes to be filled if they are empty.
     pub seeds: Vec<String>,
     /// What happens to each service.
-    pub services: BTreeMap<String, Change>,
+    pub services: BTreeMap<Replica, Change>,
     /// Services that are no longer in the project.
-    pub stopped: Vec<String>,
+    pub stopped: Vec<Replica>,
     /// Whether an interrupted install is being finished.
     pub resumes: bool,
     /// Files of the release that will be other than those of what runs.

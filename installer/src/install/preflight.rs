@@ -309,14 +309,14 @@ pub fn check_bundle(shown: &Path, broken: &[Broken]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = broken
         .iter()
         .take(SHOWN)
-        .map(|place| {
-            let frame = place.frame.map_or_else(String::new, |frame| format!("frame {frame}, "));
+        .map(|spot| {
+            let frame = spot.frame.map_or_else(String::new, |frame| format!("frame {frame}, "));
             let fact = format!(
                 "{shown} is damaged in {frame}offset {} ({}): {}: {}",
-                place.offset,
-                human::bytes(place.offset),
-                human::printable(&place.holds.join(", ")),
-                human::printable(&place.reason)
+                spot.offset,
+                human::bytes(spot.offset),
+                human::printable(&spot.holds.join(", ")),
+                human::printable(&spot.reason)
             );
             Finding { about: About::Bundle, ..Finding::new(fact, fix) }
         })

@@ -35,7 +35,7 @@ pub(super) async fn stage(
     record(prepared)?;
     let Prepared { installation, attempt, site, images, inventory, plan, .. } = prepared;
     let Installation { product, engine, progress, .. } = &*installation;
-    answers::keep_attempted(product, &site.answers)?;
+    answers::record_attempted(product, &site.answers)?;
     let import = Import { engine, bundle, plan: images, inventory, progress };
     let ids = tokio::select! {
         ids = import.run() => ids?,
@@ -47,7 +47,7 @@ pub(super) async fn stage(
     let id = &attempt.release;
     lay_out::lay_out(bundle, site, product, id, progress.as_ref())?;
     if request.source == Source::Stick {
-        retained::keep(bundle, product, id)?;
+        retained::retain(bundle, product, id)?;
     }
     let target = target(installation, bundle.release(), attempt, site, &ids).await?;
     let made = switch::prepare_networks_volumes(engine, &target, progress.as_ref()).await;

@@ -124,7 +124,7 @@ impl Survey<'_> {
         let over = site::override_file(product)?.map(|(_, text)| text);
         let mut of_images = preflight::check_services(&site.project, &names, over.as_deref());
         of_images.extend(preflight::check_images(engine.facts(), &images));
-        let placeable = of_images.is_empty();
+        let images_fit = of_images.is_empty();
         if request.source == Source::Host {
             findings.extend(preflight::check_retained(&images));
         }
@@ -142,7 +142,7 @@ impl Survey<'_> {
             own_bytes: retained.saturating_add(root.program_bytes()),
         };
         findings.extend(preflight::check_space(engine.facts(), &needed));
-        let comparison = if placeable {
+        let comparison = if images_fit {
             let ids = images.expected_ids(engine.facts().store);
             let target = target(installation, release, &attempt, &site, &ids).await?;
             let (comparison, obstacles) = switch::compare(engine, &target).await?;

@@ -29,7 +29,7 @@ pub(super) async fn target(
     let id = &attempt.release;
     let there = engine.networks(label::PROJECT, release.name.as_str()).await?;
     let folder = lay_out::folder_name(site, id);
-    let places = lay_out::places(site, release, &product.release(&folder), &product.data());
+    let paths = lay_out::host_paths(site, release, &product.release(&folder), &product.data());
     let mut images = BTreeMap::new();
     for (name, service) in &site.project.services {
         let reference: manifest_schema::ImageRef = service.image.parse()?;
@@ -55,9 +55,9 @@ pub(super) async fn target(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         images,
         mounted_images,
-        configs: places.configs,
-        secrets: places.secrets,
-        binds: places.binds,
+        configs: paths.configs,
+        secrets: paths.secrets,
+        binds: paths.binds,
         networks: network_names(&release.name, &site.project, &there),
         start_interval: engine.facts().has_start_interval(),
     };

@@ -232,8 +232,8 @@ fn answered(manifest: &Manifest, values: &Values, given: &Given, remembered: &Va
         !answered && manifest.variables.get(name).is_some_and(|variable| variable.default.is_some())
     };
     // What is not asked for now may be again: the answer of an earlier time stays.
-    let kept = values.iter().filter(|(name, value)| !value.is_null() && !by_default(name));
-    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+    let remembered = values.iter().filter(|(name, value)| !value.is_null() && !by_default(name));
+    remembered.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// The manifest that `bundle` carries.

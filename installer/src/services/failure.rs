@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::engine::containers::{ContainerState, RunState};
 use crate::engine::exec::Probe;
 use crate::engine::hint;
+use crate::services::Replica;
 use ferry_terminal::human;
 use futures_util::StreamExt as _;
 use serde::Serialize;
@@ -27,10 +28,11 @@ const MAX_LOG_BYTES: usize = 256 << 10;
 
 /// Why a service did not come up, with what a technician needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("service {service} {reason}")]
+#[error("service {replica} {reason}")]
 pub struct ServiceFailure {
-    /// The service.
-    pub service: String,
+    /// The service, and which of its containers.
+    #[serde(rename = "service")]
+    pub replica: Replica,
     /// Its container.
     pub container: String,
     /// `exited with code 1`, …
@@ -48,7 +50,7 @@ pub struct ServiceFailure {
 /// Puts together what is known about a failed service.
 pub(crate) async fn service_failure(
     engine: &Engine,
-    service: &str,
+    replica: &Replica,
     container: &str,
     reason: String,
     state: Option<&ContainerState>,
@@ -75,7 +77,7 @@ pub(crate) async fn service_failure(
     let exit_code = exited.map(|state| state.exit_code);
     let hint = hint(exit_code, state.is_some_and(|state| state.oom_killed), &reason, &logs, &health_log);
     ServiceFailure {
-        service: service.to_owned(),
+        replica: replica.clone(),
         container: state.map_or_else(|| container.to_owned(), |state| state.name.clone()),
         reason,
         exit_code,

@@ -8,6 +8,7 @@ use crate::engine::containers::{ContainerState, Health, RunState};
 use crate::engine::events::Events;
 use crate::engine::exec::Probe;
 use crate::engine::{Engine, EngineError};
+use crate::services::Replica;
 use crate::services::failure::{ServiceFailure, service_failure};
 use serde::Serialize;
 use std::sync::Mutex;
@@ -97,8 +98,8 @@ pub struct Waiting<'a> {
     pub engine: &'a Engine,
     /// Changes of the project's containers.
     pub events: Events,
-    /// The service.
-    pub service: &'a str,
+    /// The service, and which of its containers.
+    pub replica: &'a Replica,
     /// The container's ID.
     pub container: &'a str,
     /// `start_interval`, where the service has one.
@@ -183,9 +184,9 @@ impl Waiting<'_> {
     }
 
     async fn fail(&self, reason: String, state: Option<&ContainerState>, own_probes: &[Probe]) -> WaitError {
-        let (engine, service, container) = (self.engine, self.service, self.container);
+        let (engine, replica, container) = (self.engine, self.replica, self.container);
         WaitError::Service(Box::new(
-            service_failure(engine, service, container, reason, state, own_probes).await,
+            service_failure(engine, replica, container, reason, state, own_probes).await,
         ))
     }
 }

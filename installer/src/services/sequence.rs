@@ -9,8 +9,7 @@ use crate::engine::label;
 use crate::engine::{Engine, EngineError};
 use crate::services::failure::{ServiceFailure, service_failure};
 use crate::services::health::{Goal, Outcome, Patience, WaitError, Waiting};
-use crate::services::hooks;
-use crate::services::spec::place_name;
+use crate::services::{Replica, hooks};
 use futures_util::future::{BoxFuture, try_join_all};
 use manifest_schema::compose::model::{Condition, Hook};
 use manifest_schema::progress::Progress;
@@ -36,10 +35,8 @@ pub enum Work {
 /// One container of a sequence.
 #[derive(Debug, Clone)]
 pub struct Member {
-    /// Its service.
-    pub service: String,
-    /// The service, and from its second container on the number.
-    pub place: String,
+    /// Its service, and which of its containers.
+    pub replica: Replica,
     /// Its ID.
     pub container: String,
     /// Services it comes after.
@@ -53,14 +50,11 @@ pub struct Member {
 }
 
 impl Member {
-    /// From a container's labels.
+    /// From a container's labels; `None` where they name no service.
     #[must_use]
-    pub fn new(id: &str, labels: &BTreeMap<String, String>, work: Work) -> Self {
-        let service = labels.get(label::SERVICE).cloned().unwrap_or_default();
-        let number = labels.get(label::NUMBER).and_then(|number| number.parse().ok());
-        Self {
-            place: place_name(&service, number.unwrap_or(1)),
-            service,
+    pub fn new(id: &str, labels: &BTreeMap<String, String>, work: Work) -> Option<Self> {
+        Some(Self {
+            replica: Replica::of(labels)?,
             container: id.to_owned(),
             after: dependencies(labels).into_iter().map(|(name, condition, _)| (name, condition)).collect(),
             start_interval: labels
@@ -69,7 +63,7 @@ impl Member {
                 .map(Duration::from_millis),
             post_start: hooks::after_start(labels),
             work,
-        }
+        })
     }
 }
 
@@ -128,14 +122,14 @@ fn edges(names: &[&str], after: &[Vec<&str>]) -> Vec<Vec<usize>> {
             needs.iter().filter(|name| *name != own).flat_map(|name| positions(name)).collect()
         })
         .collect();
-    let mut place: Vec<Option<usize>> = vec![None; names.len()];
+    let mut turns: Vec<Option<usize>> = vec![None; names.len()];
     for turn in 0..names.len() {
-        let open = |index: usize| place.get(index).is_some_and(Option::is_none);
+        let open = |index: usize| turns.get(index).is_some_and(Option::is_none);
         let ready =
             |index: usize| wanted.get(index).is_some_and(|needs| !needs.iter().any(|need| open(*need)));
         let next = (0..names.len()).find(|index| open(*index) && ready(*index));
         let next = next.or_else(|| (0..names.len()).find(|index| open(*index)));
-        if let Some(slot) = next.and_then(|index| place.get_mut(index)) {
+        if let Some(slot) = next.and_then(|index| turns.get_mut(index)) {
             *slot = Some(turn);
         }
     }
@@ -143,8 +137,8 @@ fn edges(names: &[&str], after: &[Vec<&str>]) -> Vec<Vec<usize>> {
         .into_iter()
         .enumerate()
         .map(|(index, needs)| {
-            let own = place.get(index).copied().flatten();
-            needs.into_iter().filter(|need| place.get(*need).copied().flatten() < own).collect()
+            let own = turns.get(index).copied().flatten();
+            needs.into_iter().filter(|need| turns.get(*need).copied().flatten() < own).collect()
         })
         .collect()
 }
@@ -168,8 +162,8 @@ pub async fn bring_up(
     patience: &Patience,
     progress: &dyn Progress,
     cancel: &CancellationToken,
-) -> Result<BTreeMap<String, Outcome>, SequenceError> {
-    let names: Vec<&str> = members.iter().map(|member| member.service.as_str()).collect();
+) -> Result<BTreeMap<Replica, Outcome>, SequenceError> {
+    let names: Vec<&str> = members.iter().map(|member| member.replica.service().as_str()).collect();
     let after: Vec<Vec<&str>> =
         members.iter().map(|member| member.after.keys().map(String::as_str).collect()).collect();
     let waits = edges(&names, &after);
@@ -183,7 +177,7 @@ pub async fn bring_up(
             members.iter().zip(&waits).any(|(other, other_waits)| {
                 other.work != Work::Keep
                     && other_waits.contains(&index)
-                    && other.after.get(&member.service) == Some(&wanted)
+                    && other.after.get(member.replica.service().as_str()) == Some(&wanted)
             })
         };
         let completes = needed(Condition::ServiceCompletedSuccessfully);
@@ -237,7 +231,7 @@ pub async fn bring_up(
     Ok(members
         .iter()
         .zip(outcomes)
-        .filter_map(|(member, outcome)| Some((member.place.clone(), outcome?)))
+        .filter_map(|(member, outcome)| Some((member.replica.clone(), outcome?)))
         .collect())
 }
 
@@ -258,27 +252,27 @@ impl One<'_> {
         starts: &Semaphore,
         set: &(dyn Fn(Stage) + Send + Sync),
     ) -> Result<Option<Outcome>, SequenceError> {
-        let service = &self.member.place;
+        let replica = &self.member.replica;
         if self.trusted {
             if let Some(state) = self.engine.inspect(&self.member.container).await?
                 && state.health == Some(Health::Unhealthy)
             {
-                self.progress.warn(&format!("service {service} was not changed, and is unhealthy"));
+                self.progress.warn(&format!("service {replica} was not changed, and is unhealthy"));
             }
             return Ok(None);
         }
         if self.member.work == Work::Start {
             let _permit = starts.acquire().await;
-            self.progress.detail(&format!("starting {service}"));
+            self.progress.detail(&format!("starting {replica}"));
             self.start().await?;
         }
         self.post_start().await?;
         set(Stage::Started);
-        self.progress.detail(&format!("waiting for {service}"));
+        self.progress.detail(&format!("waiting for {replica}"));
         let outcome = Waiting {
             engine: self.engine,
             events: self.events.clone(),
-            service,
+            replica,
             container: &self.member.container,
             start_interval: self.member.start_interval,
             goal: self.goal,
@@ -291,7 +285,7 @@ impl One<'_> {
             Outcome::Running => "runs",
             Outcome::Completed => "has completed",
         };
-        self.progress.detail(&format!("{service} {word}"));
+        self.progress.detail(&format!("{replica} {word}"));
         Ok(Some(outcome))
     }
 
@@ -301,12 +295,12 @@ impl One<'_> {
         if self.member.work == Work::Keep || hooks.is_empty() {
             return Ok(());
         }
-        self.progress.detail(&format!("running what {} does after its start", self.member.place));
+        self.progress.detail(&format!("running what {} does after its start", self.member.replica));
         let Some(why) = hooks::run(engine, container, hooks).await? else { return Ok(()) };
         let state = engine.inspect(container).await?;
         let reason = format!("failed after its start: {why}");
         let failure =
-            service_failure(engine, &self.member.place, container, reason, state.as_ref(), &[]).await;
+            service_failure(engine, &self.member.replica, container, reason, state.as_ref(), &[]).await;
         Err(SequenceError::Service(Box::new(failure)))
     }
 
@@ -323,7 +317,7 @@ impl One<'_> {
         }
         let reason = format!("could not be started: {}", crate::services::failure::clean(&message));
         let failure =
-            service_failure(engine, &self.member.place, container, reason, state.as_ref(), &[]).await;
+            service_failure(engine, &self.member.replica, container, reason, state.as_ref(), &[]).await;
         Err(SequenceError::Service(Box::new(failure)))
     }
 }

@@ -10,7 +10,7 @@ use self::config_hash::ConfigHash;
 use crate::engine::container_spec::{ContainerSpec, HealthSpec, MountFrom, MountSpec};
 use crate::engine::networks::Attachment;
 use crate::engine::{ImageId, label};
-use crate::services::hooks;
+use crate::services::{Replica, hooks};
 use manifest_schema::compose::model::{
     Condition, FileMount, HealthCheck, MountSource, Port, Project, Restart, Service,
 };
@@ -98,15 +98,9 @@ pub enum SpecError {
     Cycle(String),
 }
 
-/// The name of the container of `service` with this number, counted from 1.
-fn container_name(project: &ProjectName, name: &ServiceName, number: u16, service: &Service) -> String {
-    service.container_name.clone().unwrap_or_else(|| format!("{project}-{name}-{number}"))
-}
-
-/// How messages and reports call a container of a service: the service, and from the second on its number.
-#[must_use]
-pub fn place_name(service: &str, number: u16) -> String {
-    if number <= 1 { service.to_owned() } else { format!("{service}/{number}") }
+fn container_name(project: &ProjectName, replica: &Replica, service: &Service) -> String {
+    let usual = || format!("{project}-{}-{}", replica.service(), replica.number());
+    service.container_name.clone().unwrap_or_else(usual)
 }
 
 /// The name of a network or volume in the engine.
@@ -115,7 +109,7 @@ pub fn resource_name(project: &ProjectName, key: &str, name: Option<&str>) -> St
     name.map_or_else(|| format!("{project}_{key}"), str::to_owned)
 }
 
-/// The container that `service` of `project` becomes, the one with this `number`, counted from 1.
+/// The container of a replica of a service of `project`.
 ///
 /// `network_mode`, `ipc` and `pid` of the form `service:x` are kept, since the other container's ID
 /// is not known before it is made.
@@ -124,11 +118,11 @@ pub fn resource_name(project: &ProjectName, key: &str, name: Option<&str>) -> St
 /// When the service names something that the project or the placement lacks.
 pub fn container_spec(
     project_name: &ProjectName,
-    name: &ServiceName,
-    number: u16,
+    replica: &Replica,
     project: &Project,
     placement: &Placement,
 ) -> Result<ContainerSpec, SpecError> {
+    let name = replica.service();
     let undefined =
         |kind, key: &str| SpecError::Undefined { service: name.clone(), kind, key: key.to_owned() };
     let service = project.services.get(name).ok_or_else(|| undefined("service", name.as_str()))?;
@@ -136,7 +130,7 @@ pub fn container_spec(
         .images
         .get(name)
         .ok_or_else(|| SpecError::NoImage { service: name.clone(), image: service.image.clone() })?;
-    let container = container_name(project_name, name, number, service);
+    let container = container_name(project_name, replica, service);
     let mut hash = ConfigHash::new(service, image);
 
     let mut mounts = Vec::new();
@@ -158,7 +152,7 @@ pub fn container_spec(
             }
             MountSource::Anonymous => MountFrom::Anonymous,
             MountSource::Bind { path, create } => MountFrom::Bind {
-                path: place_bind(name, path, placement, &mut hash)?,
+                path: bind_source(name, path, placement, &mut hash)?,
                 create: *create,
                 propagation: mount.propagation.clone(),
                 recursive: mount.recursive.clone(),
@@ -250,7 +244,7 @@ pub fn container_spec(
     let mut labels = vec![
         (label::PROJECT, project_name.to_string()),
         (label::SERVICE, name.to_string()),
-        (label::NUMBER, number.to_string()),
+        (label::NUMBER, replica.number().to_string()),
         ("com.docker.compose.oneoff", "False".to_owned()),
         (label::CONFIG_HASH, config_hash),
         ("com.docker.compose.version", placement.version.clone()),
@@ -314,7 +308,7 @@ fn depends_on(service: &Service) -> String {
     parts.into_values().collect::<Vec<_>>().join(",")
 }
 
-fn place_bind(
+fn bind_source(
     service: &ServiceName,
     path: &str,
     placement: &Placement,

@@ -5,6 +5,10 @@ fn name(text: &str) -> ServiceName {
     text.parse().unwrap()
 }
 
+fn replica(text: &str) -> Replica {
+    text.parse().unwrap()
+}
+
 fn image(content: &str) -> ImageId {
     Digest::of(content.as_bytes()).into()
 }
@@ -108,7 +112,7 @@ fn placement() -> Placement {
 }
 
 fn spec(project: &Project, placement: &Placement) -> ContainerSpec {
-    container_spec(&"shop".parse().unwrap(), &name("api"), 1, project, placement).unwrap()
+    container_spec(&"shop".parse().unwrap(), &replica("api"), project, placement).unwrap()
 }
 
 fn hash(project: &Project, placement: &Placement) -> String {
@@ -223,7 +227,7 @@ fn the_sites_own_data_belongs_to_no_release() {
     data.release = "2.5.0-ffffffffffff".parse().unwrap();
     assert_eq!(hash(&project(), &data), first);
     data.binds.clear();
-    let error = container_spec(&"shop".parse().unwrap(), &name("api"), 1, &project(), &data).unwrap_err();
+    let error = container_spec(&"shop".parse().unwrap(), &replica("api"), &project(), &data).unwrap_err();
     assert_eq!(error.to_string(), "service api: there is no file `config/app.conf`");
 }
 
@@ -233,7 +237,7 @@ fn a_bind_cannot_leave_the_release_folder() {
     let service = project.services.get_mut(&name("api")).unwrap();
     service.mounts[1].source = MountSource::Bind { path: "config/../../../etc".to_owned(), create: true };
     let error =
-        container_spec(&"shop".parse().unwrap(), &name("api"), 1, &project, &placement()).unwrap_err();
+        container_spec(&"shop".parse().unwrap(), &replica("api"), &project, &placement()).unwrap_err();
     assert!(matches!(error, SpecError::Outside { .. }), "{error}");
 }
 
@@ -242,15 +246,15 @@ fn what_is_missing_is_named() {
     let shop: ProjectName = "shop".parse().unwrap();
     let mut without = placement();
     without.images.clear();
-    let error = container_spec(&shop, &name("api"), 1, &project(), &without).unwrap_err();
+    let error = container_spec(&shop, &replica("api"), &project(), &without).unwrap_err();
     assert_eq!(error.to_string(), "service api: no image for acme/api:2");
     let mut without = placement();
     without.secrets.clear();
-    let error = container_spec(&shop, &name("api"), 1, &project(), &without).unwrap_err();
+    let error = container_spec(&shop, &replica("api"), &project(), &without).unwrap_err();
     assert_eq!(error.to_string(), "service api: there is no secret `password`");
     let mut without = placement();
     without.networks.remove("back");
-    let error = container_spec(&shop, &name("api"), 1, &project(), &without).unwrap_err();
+    let error = container_spec(&shop, &replica("api"), &project(), &without).unwrap_err();
     assert_eq!(error.to_string(), "service api: there is no network `back`");
 }
 
@@ -269,7 +273,7 @@ fn special_cases_of_compose() {
     assert_eq!(spec.name, "api");
     assert_eq!(spec.network_mode.as_deref(), Some("service:db"));
     assert_eq!(spec.labels[label::DEPENDS_ON], "db:service_healthy:true");
-    let db = container_spec(&"shop".parse().unwrap(), &name("db"), 1, &project, &placement()).unwrap();
+    let db = container_spec(&"shop".parse().unwrap(), &replica("db"), &project, &placement()).unwrap();
     assert_eq!(db.restart, "on-failure:3");
     assert_eq!(db.stop_timeout, Duration::from_secs(10));
     assert!(!db.labels.contains_key(label::JOB));

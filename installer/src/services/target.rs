@@ -1,17 +1,17 @@
 //! What a host shall look like once a release runs: containers, networks and volumes, in the order
-//! in which they start. Pure data, made from the Compose project and the place where the release lies.
+//! in which they start. Pure data, made from the Compose project and the folder where the release lies.
 
 use crate::engine::container_spec::ContainerSpec;
 use crate::engine::label;
 use crate::engine::networks::NetworkSpec;
 use crate::engine::volumes::VolumeSpec;
+use crate::services::Replica;
 use crate::services::network_names::definition;
-use crate::services::spec::{
-    Placement, SpecError, container_spec, namespace_owners, place_name, resource_name,
-};
+use crate::services::spec::{Placement, SpecError, container_spec, namespace_owners, resource_name};
 use manifest_schema::compose::model::Project;
 use manifest_schema::{Digest, ProjectName, ReleaseId, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 
 /// The wanted state of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,10 +37,8 @@ pub struct Target {
 /// The wanted state of one container of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceTarget {
-    /// The service.
-    pub name: ServiceName,
-    /// The service, and from its second container on the number: `web`, `web/2`.
-    pub place: String,
+    /// The service, and which of its containers.
+    pub replica: Replica,
     /// Its container.
     pub container: ContainerSpec,
     /// Services whose namespaces it shares.
@@ -66,9 +64,10 @@ impl Target {
         let mut services = Vec::new();
         for service_name in start_order(project)? {
             let Some(service) = project.services.get(&service_name) else { continue };
-            for number in 1..=service.containers() {
+            for number in (1..=service.containers()).filter_map(NonZeroU16::new) {
+                let replica = Replica::new(service_name.clone(), number);
                 services.push(ServiceTarget {
-                    container: container_spec(name, &service_name, number, project, placement)?,
+                    container: container_spec(name, &replica, project, placement)?,
                     shares: namespace_owners(service),
                     restart_after: service
                         .depends_on
@@ -76,8 +75,7 @@ impl Target {
                         .filter(|(_, dependency)| dependency.restart)
                         .map(|(name, _)| name.to_string())
                         .collect(),
-                    place: place_name(service_name.as_str(), number),
-                    name: service_name.clone(),
+                    replica,
                 });
             }
         }
@@ -93,10 +91,10 @@ impl Target {
         })
     }
 
-    /// What is wanted at this place.
+    /// The desired state of one replica; `None` where the project does not have it.
     #[must_use]
-    pub fn place(&self, place: &str) -> Option<&ServiceTarget> {
-        self.services.iter().find(|service| service.place == place)
+    pub fn replica(&self, replica: &Replica) -> Option<&ServiceTarget> {
+        self.services.iter().find(|service| service.replica == *replica)
     }
 
     /// Names of the networks in the engine.

@@ -2,6 +2,7 @@
 
 use installer::engine::{Engine, ImageId};
 use installer::operate::{self, Uninstall};
+use installer::services::Replica;
 use installer::services::health::Patience;
 use installer::services::network_names::network_names;
 use installer::services::parking::Standing;
@@ -200,7 +201,7 @@ impl Site {
 
     pub(crate) async fn id(&self, service: &str) -> String {
         let standing = Standing::read(&self.engine, self.name.as_str()).await.unwrap();
-        standing.services[service].current.as_ref().unwrap().id.clone()
+        standing.replicas[&replica(service)].current.as_ref().unwrap().id.clone()
     }
 
     /// Runs a command in a service's container; its output.
@@ -240,6 +241,14 @@ pub(crate) fn shell(script: &str) -> Service {
         networks: BTreeMap::from([("default".to_owned(), NetworkAttachment::default())]),
         ..Default::default()
     }
+}
+
+pub(crate) fn replica(text: &str) -> Replica {
+    text.parse().unwrap()
+}
+
+pub(crate) fn replicas<const N: usize>(texts: [&str; N]) -> [Replica; N] {
+    texts.map(replica)
 }
 
 pub(crate) const FOREVER: &str = "while :; do sleep 1; done";

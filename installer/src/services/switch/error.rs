@@ -61,7 +61,7 @@ impl SwitchError {
         let failure = match &self {
             SwitchError::Cancelled => Failure::new(Class::Cancelled, "stopped by Ctrl-C"),
             SwitchError::Service(service) => {
-                let mut fact = format!("service {}: {}", service.service, service.reason);
+                let mut fact = format!("service {}: {}", service.replica, service.reason);
                 let said = |code: i64| service.reason.contains(&format!("with code {code}"));
                 if let Some(code) = service.exit_code.filter(|code| !said(*code)) {
                     fact.push_str(&format!(" (exit code {code})"));
