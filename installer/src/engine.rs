@@ -18,6 +18,7 @@ mod image_name;
 pub mod images;
 pub mod inventory;
 pub mod label;
+pub mod logs;
 pub mod networks;
 mod podman;
 pub mod volumes;

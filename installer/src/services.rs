@@ -5,6 +5,7 @@ pub mod failure;
 pub mod health;
 pub mod hooks;
 pub mod network_names;
+mod order;
 pub mod parking;
 pub mod replica;
 pub mod sequence;

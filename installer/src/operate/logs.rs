@@ -1,6 +1,6 @@
 //! The output of services as lines.
 
-use crate::engine::containers::LogChunk;
+use crate::engine::logs::LogChunk;
 use crate::engine::{Engine, EngineError, label};
 use crate::services::parking::Standing;
 use futures_util::{Stream, StreamExt as _, stream};

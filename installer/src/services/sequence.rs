@@ -9,6 +9,7 @@ use crate::engine::label;
 use crate::engine::{Engine, EngineError};
 use crate::services::failure::{ServiceFailure, service_failure};
 use crate::services::health::{Goal, Outcome, Patience, WaitError, Waiting};
+use crate::services::order::without_circles;
 use crate::services::{Replica, hooks};
 use futures_util::future::{BoxFuture, try_join_all};
 use manifest_schema::compose::model::{Condition, Hook};
@@ -115,32 +116,14 @@ fn edges(names: &[&str], after: &[Vec<&str>]) -> Vec<Vec<usize>> {
     let positions = |name: &str| -> Vec<usize> {
         names.iter().enumerate().filter(|(_, other)| **other == name).map(|(index, _)| index).collect()
     };
-    let wanted: Vec<Vec<usize>> = after
+    let wanted = after
         .iter()
         .zip(names)
         .map(|(needs, own)| {
             needs.iter().filter(|name| *name != own).flat_map(|name| positions(name)).collect()
         })
         .collect();
-    let mut turns: Vec<Option<usize>> = vec![None; names.len()];
-    for turn in 0..names.len() {
-        let open = |index: usize| turns.get(index).is_some_and(Option::is_none);
-        let ready =
-            |index: usize| wanted.get(index).is_some_and(|needs| !needs.iter().any(|need| open(*need)));
-        let next = (0..names.len()).find(|index| open(*index) && ready(*index));
-        let next = next.or_else(|| (0..names.len()).find(|index| open(*index)));
-        if let Some(slot) = next.and_then(|index| turns.get_mut(index)) {
-            *slot = Some(turn);
-        }
-    }
-    wanted
-        .into_iter()
-        .enumerate()
-        .map(|(index, needs)| {
-            let own = turns.get(index).copied().flatten();
-            needs.into_iter().filter(|need| turns.get(*need).copied().flatten() < own).collect()
-        })
-        .collect()
+    without_circles(wanted)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,63 +5,24 @@
 //! that `docker compose ps` and dashboards see an ordinary project.
 
 mod config_hash;
+mod placement;
 
 use self::config_hash::ConfigHash;
+pub use self::placement::{Placed, Placement};
 use crate::engine::container_spec::{ContainerSpec, HealthSpec, MountFrom, MountSpec};
+use crate::engine::label;
 use crate::engine::networks::Attachment;
-use crate::engine::{ImageId, label};
 use crate::services::{Replica, hooks};
 use manifest_schema::compose::model::{
     Condition, FileMount, HealthCheck, MountSource, Port, Project, Restart, Service,
 };
-use manifest_schema::{Digest, ProjectName, ReleaseId, ServiceName};
+use manifest_schema::{ProjectName, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 use std::time::Duration;
 
 /// Compose's default time for a graceful stop.
 const STOP_GRACE: Duration = Duration::from_secs(10);
-
-/// A file or folder of the release as it lies on the engine's host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed {
-    /// Absolute path.
-    pub path: PathBuf,
-    /// Digest of the content. `None`: the content is the site's own (a data folder), which no release
-    /// brings and no release replaces.
-    pub digest: Option<Digest>,
-}
-
-/// Where the release lies on this host: all that a service's definition leaves open.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placement {
-    /// The release.
-    pub release: ReleaseId,
-    /// Names this attempt to install. A resumed attempt has to use the same name.
-    pub attempt: String,
-    /// The name of the release's folder on this host.
-    pub folder: String,
-    /// For Compose's label `project.working_dir`.
-    pub working_dir: String,
-    /// For Compose's label `project.config_files`.
-    pub config_files: String,
-    /// For Compose's label `version`.
-    pub version: String,
-    /// The image's ID in the engine, for each service.
-    pub images: BTreeMap<ServiceName, ImageId>,
-    /// The IDs of images whose files are mounted, by reference as the model has it.
-    pub mounted_images: BTreeMap<String, ImageId>,
-    /// Files of `configs`, by key.
-    pub configs: BTreeMap<String, Placed>,
-    /// Files of `secrets`, by key.
-    pub secrets: BTreeMap<String, Placed>,
-    /// Relative bind mounts, by their path as the model has it.
-    pub binds: BTreeMap<String, Placed>,
-    /// Names of the project's networks in the engine, by key.
-    pub networks: BTreeMap<String, String>,
-    /// Whether the engine knows `start_interval`.
-    pub start_interval: bool,
-}
 
 /// Why a project cannot be put onto this host. `ferry build` finds these too; here they stand
 /// against a bundle that was made by something else.

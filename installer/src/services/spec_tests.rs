@@ -1,4 +1,6 @@
 use super::*;
+use crate::engine::ImageId;
+use manifest_schema::Digest;
 use manifest_schema::compose::model::{Dependency, Logging, Mount, Network, NetworkAttachment, Volume};
 
 fn name(text: &str) -> ServiceName {

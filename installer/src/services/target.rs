@@ -7,6 +7,7 @@ use crate::engine::networks::NetworkSpec;
 use crate::engine::volumes::VolumeSpec;
 use crate::services::Replica;
 use crate::services::network_names::definition;
+use crate::services::order::{Order, order};
 use crate::services::spec::{Placement, SpecError, container_spec, namespace_owners, resource_name};
 use manifest_schema::compose::model::Project;
 use manifest_schema::{Digest, ProjectName, ReleaseId, ServiceName};
@@ -112,43 +113,27 @@ impl Target {
 
 /// Services, each after all it depends on, otherwise by name.
 fn start_order(project: &Project) -> Result<Vec<ServiceName>, SpecError> {
-    let mut waiting: BTreeMap<&ServiceName, BTreeSet<&str>> = BTreeMap::new();
-    let owners: BTreeMap<&ServiceName, BTreeSet<String>> =
-        project.services.iter().map(|(name, service)| (name, namespace_owners(service))).collect();
+    let names: Vec<&ServiceName> = project.services.keys().collect();
+    let mut needs = Vec::new();
     for (name, service) in &project.services {
-        let needed = service
+        let wanted = service
             .depends_on
             .iter()
             .filter(|(other, dependency)| dependency.required || project.services.contains_key(*other))
-            .map(|(other, _)| other.as_str())
-            .chain(owners.get(name).into_iter().flatten().map(String::as_str));
-        let mut others = BTreeSet::new();
-        for other in needed {
-            if !project.services.keys().any(|known| known.as_str() == other) {
-                return Err(SpecError::Undefined {
-                    service: name.clone(),
-                    kind: "service",
-                    key: other.to_owned(),
-                });
-            }
-            others.insert(other);
-        }
-        waiting.insert(name, others);
-    }
-    let mut order: Vec<ServiceName> = Vec::new();
-    while !waiting.is_empty() {
-        let ready = waiting.iter().find(|(_, others)| others.is_empty()).map(|(name, _)| *name);
-        let Some(name) = ready else {
-            let names: Vec<&str> = waiting.keys().map(|name| name.as_str()).collect();
-            return Err(SpecError::Cycle(names.join(", ")));
+            .map(|(other, _)| other.to_string())
+            .chain(namespace_owners(service));
+        let position = |other: String| {
+            let position = names.iter().position(|known| known.as_str() == other);
+            position.ok_or(SpecError::Undefined { service: name.clone(), kind: "service", key: other })
         };
-        waiting.remove(name);
-        for others in waiting.values_mut() {
-            others.remove(name.as_str());
-        }
-        order.push(name.clone());
+        needs.push(wanted.map(position).collect::<Result<Vec<usize>, SpecError>>()?);
     }
-    Ok(order)
+    let Order { items, free } = order(&needs);
+    let mut ordered = items.iter().filter_map(|item| names.get(*item).copied().cloned());
+    let started: Vec<ServiceName> = ordered.by_ref().take(free).collect();
+    let mut circle: Vec<String> = ordered.map(|name| name.to_string()).collect();
+    circle.sort();
+    if circle.is_empty() { Ok(started) } else { Err(SpecError::Cycle(circle.join(", "))) }
 }
 
 fn own_labels(
