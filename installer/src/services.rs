@@ -7,6 +7,7 @@ pub mod hooks;
 pub mod network_names;
 mod order;
 pub mod parking;
+pub mod reason;
 pub mod replica;
 pub mod sequence;
 pub mod spec;

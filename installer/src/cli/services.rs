@@ -1,13 +1,12 @@
 //! Commands on what is installed: status, logs, stop, start, uninstall.
 
 use super::{Common, Session, Which, confirm};
-use crate::engine::EngineError;
 use crate::engine::containers::{Health, RunState};
 use crate::host::answers::{self, Answers};
 use crate::host::state::{Attempt, Phase, State};
 use crate::host::{ProductDir, Root};
 use crate::installation::Installation;
-use crate::operate::{self, ServiceStatus, Uninstall};
+use crate::operate::{self, LogsError, ServiceStatus, Uninstall};
 use crate::release::site;
 use crate::services::Replica;
 use crate::services::health::Patience;
@@ -239,10 +238,12 @@ pub(super) async fn logs(
     let Session { output, cancel, .. } = *session;
     let Installation { name, engine, .. } = installation(which, session).await?;
     let lines = match operate::logs(&engine, &name, service, tail, follow).await {
-        Err(EngineError::Refused { status: 404, message, .. }) => {
-            return Err(Failure::new(Class::Usage, message).hint("`status` lists the services").into());
+        Err(error @ LogsError::NoService { .. }) => {
+            let failure = Failure::new(Class::Usage, error.to_string());
+            return Err(failure.hint("`status` lists the services").into());
         }
-        lines => lines?,
+        Err(LogsError::Engine(error)) => return Err(error.into()),
+        Ok(lines) => lines,
     };
     let mut lines = std::pin::pin!(lines);
     loop {

@@ -1,4 +1,5 @@
-//! What usually helps, by what engines and services say.
+//! What usually helps, by what engines and services say. This is the only place that reads words for a cause: they
+//! are an engine's or a program's own, never Ferry's.
 
 /// What usually helps when an engine or a service says `text`.
 #[must_use]

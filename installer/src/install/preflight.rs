@@ -8,9 +8,9 @@ use crate::engine::label;
 use crate::engine::{EngineFacts, EngineKind};
 use crate::host::state::State;
 use crate::images::plan::ImportPlan;
+use crate::release::site::{self, Site};
 use bundle_format::check::Broken;
 use ferry_terminal::human;
-use manifest_schema::ServiceName;
 use manifest_schema::compose::model::{MountSource, Project};
 use manifest_schema::release::{Manifests, Release};
 use serde::Serialize;
@@ -170,36 +170,24 @@ pub fn check_images(facts: &EngineFacts, plan: &ImportPlan) -> Vec<Finding> {
         .collect()
 }
 
-/// Every service must have an image of this platform. `over` is the site's own Compose file.
+/// Services without an image of this platform.
 #[must_use]
-pub fn check_services(project: &Project, images: &BTreeSet<String>, over: Option<&str>) -> Vec<Finding> {
+pub fn check_services(site: &Site, images: &BTreeSet<String>) -> Vec<Finding> {
     let lacks = |image: &str| {
         let name = image
             .parse::<manifest_schema::ImageRef>()
             .map_or_else(|_| image.to_owned(), |name| name.to_string());
         !images.contains(&name)
     };
-    let missing: Vec<(&ServiceName, &str)> = project
-        .services
-        .iter()
-        .flat_map(|(name, service)| {
-            let mounted = service.mounts.iter().filter_map(|mount| match &mount.source {
-                MountSource::Image(image) => Some(image),
-                _ => None,
-            });
-            std::iter::once(&service.image).chain(mounted).map(move |image| (name, image.as_str()))
-        })
+    site::images(&site.project)
         .filter(|(_, image)| lacks(image))
-        .collect();
-    missing
-        .into_iter()
         .map(|(name, image)| {
             Finding::new(
                 format!(
                     "service {name} needs the image {}, which the bundle does not hold for this machine",
                     human::printable(image)
                 ),
-                if over.is_some_and(|text| text.contains(image)) {
+                if site.images_of_override.contains(image) {
                     "take it out of override.yaml: only images of the bundle can run here"
                 } else {
                     "build the bundle again with this image"

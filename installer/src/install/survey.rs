@@ -84,7 +84,7 @@ impl Survey<'_> {
                 findings.extend(mistakes.0.into_iter().map(|mut mistake| {
                     let (fact, fix) = match (about, mistake.hint.take()) {
                         // What a value must be like is no hint on how to give one.
-                        (About::Answers, Some(hint)) if mistake.file == "variables" => {
+                        (About::Answers, Some(hint)) if mistake.in_no_file => {
                             (format!("{mistake} ({hint})"), self.give.to_owned())
                         }
                         (About::Answers, hint) => {
@@ -121,8 +121,7 @@ impl Survey<'_> {
                 state.owns(name, id)
             });
         let names: BTreeSet<String> = wanted.iter().map(|image| image.reference.to_string()).collect();
-        let over = site::override_file(product)?.map(|(_, text)| text);
-        let mut of_images = preflight::check_services(&site.project, &names, over.as_deref());
+        let mut of_images = preflight::check_services(&site, &names);
         of_images.extend(preflight::check_images(engine.facts(), &images));
         let images_fit = of_images.is_empty();
         if request.source == Source::Host {

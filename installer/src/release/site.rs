@@ -5,11 +5,12 @@ use crate::host::{ProductDir, files};
 use anyhow::{Context, Result};
 use bundle_format::{Bundle, ReadAt};
 use ferry_terminal::{Class, Failure};
-use manifest_schema::compose::{Text, model::FileObject, model::Project};
+use manifest_schema::compose::Text;
+use manifest_schema::compose::model::{FileObject, MountSource, Project};
 use manifest_schema::manifest::{self, Given, Manifest, Variable, VariableKind};
 use manifest_schema::release::{FileEntry, Release};
 use manifest_schema::site::{self, Written};
-use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, limits};
+use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, ServiceName, limits};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -43,6 +44,8 @@ pub struct Site {
     /// Small files of the release folder by path: rendered configs, and the files that the Compose
     /// file names. Artifacts are not among them.
     pub files: BTreeMap<BundlePath, RenderedFile>,
+    /// Images that only the site's own Compose file names.
+    pub images_of_override: BTreeSet<String>,
     /// What only this host knows: see [`crate::host::state::State::salt`].
     pub salt: String,
     /// Content of Compose `configs` and `secrets` by key.
@@ -169,6 +172,14 @@ pub fn evaluate<S: ReadAt>(
         .map_err(Unfit::Host)?;
     }
     let (project, compose) = (made.parsed.project, made.parsed.merged);
+    let images_of_override = match &host.over {
+        None => BTreeSet::new(),
+        Some(_) => {
+            let without = Written { over: None, ..written };
+            let without = without.make(&site::names(&manifest, &values, hostname)).ok();
+            images_beyond(&project, without.as_ref().map(|made| &made.parsed.project))
+        }
+    };
     for (config, content) in release.configs.iter().zip(made.configs) {
         files.insert(config.to.clone(), RenderedFile { content, mode: config.mode & 0o777 });
     }
@@ -194,7 +205,39 @@ pub fn evaluate<S: ReadAt>(
             _ => None,
         })
         .collect();
-    Ok(Site { project, compose, hidden, secret_files, values, answers, files, salt, configs, secrets })
+    Ok(Site {
+        project,
+        compose,
+        hidden,
+        secret_files,
+        values,
+        answers,
+        files,
+        images_of_override,
+        salt,
+        configs,
+        secrets,
+    })
+}
+
+/// Every image that a service runs or mounts, with the service.
+pub fn images(project: &Project) -> impl Iterator<Item = (&ServiceName, &str)> {
+    project.services.iter().flat_map(|(name, service)| {
+        let mounted = service.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Image(image) => Some(image),
+            _ => None,
+        });
+        std::iter::once(&service.image).chain(mounted).map(move |image| (name, image.as_str()))
+    })
+}
+
+/// Images that `project` has and `release`, which is the same without the site's own Compose file, has not. A release
+/// that does not come out without that file tells nothing.
+fn images_beyond(project: &Project, release: Option<&Project>) -> BTreeSet<String> {
+    let Some(release) = release else { return BTreeSet::new() };
+    let own: BTreeSet<&str> = images(release).map(|(_, image)| image).collect();
+    let images = images(project).map(|(_, image)| image);
+    images.filter(|image| !own.contains(image)).map(str::to_owned).collect()
 }
 
 /// Secrets that the site's own Compose file, `file`, puts where everyone who may ask the engine reads them.
@@ -326,5 +369,40 @@ impl Site {
             }
         }
         (!listing.is_empty()).then(|| Digest::of(listing.as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use manifest_schema::compose::model::{Mount, Service};
+
+    fn project(services: &[(&str, &str)], mounted: &str) -> Project {
+        let mount = Mount {
+            source: MountSource::Image(mounted.to_owned()),
+            target: "/files".to_owned(),
+            read_only: true,
+            propagation: None,
+            nocopy: false,
+            subpath: None,
+            recursive: None,
+        };
+        let service = |image: &str| Service {
+            image: image.to_owned(),
+            mounts: vec![mount.clone()],
+            ..Service::default()
+        };
+        let services = services.iter().map(|(name, image)| (name.parse().unwrap(), service(image)));
+        Project { services: services.collect(), ..Project::default() }
+    }
+
+    #[test]
+    fn images_of_the_override_are_those_that_the_release_alone_does_not_have() {
+        let release = project(&[("web", "acme/web:1"), ("db", "acme/db:1")], "acme/files:1");
+        let whole = project(&[("web", "acme/web:2"), ("db", "acme/db:1"), ("x", "acme/x:1")], "acme/files:2");
+        let expected = ["acme/files:2", "acme/web:2", "acme/x:1"].map(str::to_owned);
+        assert_eq!(images_beyond(&whole, Some(&release)), BTreeSet::from(expected));
+        assert_eq!(images_beyond(&whole, Some(&whole)), BTreeSet::new());
+        assert_eq!(images_beyond(&whole, None), BTreeSet::new());
     }
 }

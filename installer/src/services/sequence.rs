@@ -10,6 +10,7 @@ use crate::engine::{Engine, EngineError};
 use crate::services::failure::{ServiceFailure, service_failure};
 use crate::services::health::{Goal, Outcome, Patience, WaitError, Waiting};
 use crate::services::order::without_circles;
+use crate::services::reason::Reason;
 use crate::services::{Replica, hooks};
 use futures_util::future::{BoxFuture, try_join_all};
 use manifest_schema::compose::model::{Condition, Hook};
@@ -281,7 +282,7 @@ impl One<'_> {
         self.progress.detail(&format!("running what {} does after its start", self.member.replica));
         let Some(why) = hooks::run(engine, container, hooks).await? else { return Ok(()) };
         let state = engine.inspect(container).await?;
-        let reason = format!("failed after its start: {why}");
+        let reason = Reason::PostStart(why);
         let failure =
             service_failure(engine, &self.member.replica, container, reason, state.as_ref(), &[]).await;
         Err(SequenceError::Service(Box::new(failure)))
@@ -298,7 +299,7 @@ impl One<'_> {
         if state.as_ref().is_some_and(|state| state.state == RunState::Running) {
             return Ok(());
         }
-        let reason = format!("could not be started: {}", crate::services::failure::clean(&message));
+        let reason = Reason::Refused(crate::services::failure::clean(&message));
         let failure =
             service_failure(engine, &self.member.replica, container, reason, state.as_ref(), &[]).await;
         Err(SequenceError::Service(Box::new(failure)))

@@ -94,7 +94,7 @@ async fn a_failing_health_check_is_explained_and_undone() {
     let failure = fails(site.try_switch(&CancellationToken::new()).await.unwrap_err());
     println!("{failure:?}");
     assert_eq!(failure.replica, replica("app"));
-    assert!(failure.reason.contains("healthy"), "{}", failure.reason);
+    assert!(failure.reason.to_string().contains("healthy"), "{}", failure.reason);
     assert!(failure.health_log.iter().any(|line| line.contains("no connection")), "{failure:?}");
     assert!(failure.last_logs.iter().any(|line| line == "app speaks red"), "{failure:?}");
     assert!(failure.hint.is_some());
@@ -117,7 +117,8 @@ async fn loops_exits_and_missing_programs_are_told_apart() {
     let failure = fails(site.try_switch(&CancellationToken::new()).await.unwrap_err());
     println!("{failure:?}");
     assert!(
-        failure.reason.contains("keeps restarting") || failure.reason.contains("exited"),
+        failure.reason.to_string().contains("keeps restarting")
+            || failure.reason.to_string().contains("exited"),
         "{}",
         failure.reason
     );
@@ -129,14 +130,14 @@ async fn loops_exits_and_missing_programs_are_told_apart() {
     site.add("web", shell("exit 127"));
     let failure = fails(site.try_switch(&CancellationToken::new()).await.unwrap_err());
     assert_eq!(failure.exit_code, Some(127));
-    assert!(failure.reason.contains("exited with code 127"), "{}", failure.reason);
+    assert!(failure.reason.to_string().contains("exited with code 127"), "{}", failure.reason);
     assert!(failure.hint.is_some());
     site.undo().await;
 
     site.service("web").command = Some(vec!["/no/such/program".to_owned()]);
     let failure = fails(site.try_switch(&CancellationToken::new()).await.unwrap_err());
     println!("{failure:?}");
-    assert!(failure.reason.contains("could not be started"), "{}", failure.reason);
+    assert!(failure.reason.to_string().contains("could not be started"), "{}", failure.reason);
     assert!(failure.hint.is_some());
     site.undo().await;
     assert!(site.containers().await.is_empty());
