@@ -6,20 +6,20 @@
 //! no version, so the engine answers in its newest.
 
 mod address;
-pub mod connect;
-pub mod container_spec;
+mod connect;
+pub(crate) mod container_spec;
 pub mod containers;
 mod error;
-pub mod events;
-pub mod exec;
-pub mod hint;
+pub(crate) mod events;
+pub(crate) mod exec;
+pub(crate) mod hint;
 mod image_id;
 mod image_name;
-pub mod images;
-pub mod inventory;
-pub mod label;
-pub mod logs;
-pub mod networks;
+pub(crate) mod images;
+pub(crate) mod inventory;
+pub(crate) mod label;
+pub(crate) mod logs;
+pub(crate) mod networks;
 mod podman;
 pub mod volumes;
 

@@ -1,8 +1,8 @@
 //! The images of a release: which the engine lacks, how they come in, what confirms them, and their names.
 
 mod confirm;
-pub mod import;
+pub(crate) mod import;
 mod load;
-pub mod names;
-pub mod plan;
-pub mod registry;
+pub(crate) mod names;
+pub(crate) mod plan;
+pub(crate) mod registry;

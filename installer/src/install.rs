@@ -13,8 +13,8 @@ mod finish;
 mod interrupted;
 mod judge;
 mod open;
-pub mod plan;
-pub mod preflight;
+pub(crate) mod plan;
+pub(crate) mod preflight;
 mod prepare;
 mod published;
 mod resident;
@@ -23,7 +23,7 @@ mod survey;
 mod target;
 mod tidy;
 mod undo;
-pub mod verify;
+pub(crate) mod verify;
 
 use crate::bundle_errors;
 use crate::engine::EngineAddress;
@@ -36,13 +36,13 @@ use crate::services::switch::{self, SwitchError, SwitchReport};
 use crate::services::target::Target;
 use crate::trust::{self, Origin};
 use anyhow::{Context, Result};
-pub use ask::{Ask, Questions};
+pub(crate) use ask::{Ask, Questions};
 use bundle_format::Bundle;
 use finish::Stopped;
 use manifest_schema::ReleaseId;
 use manifest_schema::manifest::Given;
 use manifest_schema::progress::Progress;
-pub use open::{Opened, open};
+pub(crate) use open::{Opened, open};
 use plan::Plan;
 use prepare::{Prepared, prepare};
 use serde::Serialize;
@@ -53,7 +53,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Where a bundle comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// A stick, or any file with everything in it.
     Stick,
     /// This host, which retains the bundle of what runs without its layers.
@@ -62,8 +62,7 @@ pub enum Source {
 
 /// What to install, checked.
 #[derive(Debug, Clone)]
-pub struct Request {
-    /// The bundle.
+pub(crate) struct Request {
     pub bundle: PathBuf,
     /// Where it comes from.
     pub source: Source,
@@ -75,7 +74,6 @@ pub struct Request {
     pub trust: Vec<String>,
     /// Only say what would be done.
     pub dry_run: bool,
-    /// Answers.
     pub values: Given,
     /// How long to wait for services.
     pub patience: Patience,
@@ -86,7 +84,7 @@ pub struct Request {
 impl Request {
     /// A request to install `bundle` into `root`, with no answers and nothing else asked for.
     #[must_use]
-    pub fn new(bundle: PathBuf, source: Source, root: PathBuf, engine: Option<EngineAddress>) -> Self {
+    pub(crate) fn new(bundle: PathBuf, source: Source, root: PathBuf, engine: Option<EngineAddress>) -> Self {
         Self {
             bundle,
             source,
@@ -104,20 +102,16 @@ impl Request {
 /// How it ended.
 #[derive(Debug, Serialize)]
 #[serde(tag = "result", rename_all = "kebab-case")]
-pub enum Ending {
+pub(crate) enum Ending {
     /// `--dry-run`: nothing was changed.
     Planned {
         /// What would be done.
         plan: Box<Plan>,
     },
     /// Everything was as it should be.
-    Unchanged {
-        /// The release.
-        release: ReleaseId,
-    },
+    Unchanged { release: ReleaseId },
     /// The release runs and is healthy.
     Installed {
-        /// The release.
         release: ReleaseId,
         /// What was done.
         plan: Box<Plan>,
@@ -134,7 +128,7 @@ pub enum Ending {
 ///
 /// # Errors
 /// What stood in the way; the release that ran before runs again.
-pub async fn install(
+pub(crate) async fn install(
     request: &Request,
     confirm: trust::Confirm<'_>,
     ask: Option<Ask<'_>>,

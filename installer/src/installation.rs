@@ -9,14 +9,12 @@ use manifest_schema::progress::Progress;
 use std::sync::Arc;
 
 /// A product on this host, with what every change of it needs.
-pub struct Installation {
+pub(crate) struct Installation {
     /// The product, which names its project in the engine too.
     pub name: ProjectName,
-    /// Its folder.
     pub product: ProductDir,
     /// The engine it runs on.
     pub engine: Engine,
-    /// Its record.
     pub state: State,
     /// Where its changes are shown.
     pub progress: Arc<dyn Progress>,
@@ -27,7 +25,7 @@ impl Installation {
     ///
     /// # Errors
     /// When the record cannot be read, or the engine does not answer.
-    pub async fn open(
+    pub(crate) async fn open(
         root: &Root,
         name: ProjectName,
         engine: Option<&EngineAddress>,
@@ -44,7 +42,7 @@ impl Installation {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn save(&self) -> Result<()> {
+    pub(crate) fn save(&self) -> Result<()> {
         self.state.save(&self.product)
     }
 
@@ -52,7 +50,7 @@ impl Installation {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn record(&mut self, attempt: &Attempt) -> Result<()> {
+    pub(crate) fn record(&mut self, attempt: &Attempt) -> Result<()> {
         self.state.attempt = Some(attempt.clone());
         self.save()
     }
@@ -61,7 +59,7 @@ impl Installation {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn end_attempt(&mut self) -> Result<()> {
+    pub(crate) fn end_attempt(&mut self) -> Result<()> {
         self.state.attempt = None;
         self.state.seeding.clear();
         self.save()

@@ -4,14 +4,14 @@
 //! The modules here are the procedure's verbs and nouns. Only [`engine`] talks to Docker or Podman;
 //! everything else works on plain values, so that plans can be printed and compared.
 
-pub mod bundle_errors;
+mod bundle_errors;
 pub mod cli;
 pub mod engine;
-pub mod host;
-pub mod images;
-pub mod install;
-pub mod installation;
+mod host;
+mod images;
+mod install;
+mod installation;
 pub mod operate;
 pub mod release;
 pub mod services;
-pub mod trust;
+mod trust;

@@ -13,23 +13,19 @@ use std::time::Duration;
 /// A container to be made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ContainerSpec {
-    /// `project-service-1`.
     pub name: String,
     /// The image's ID.
     pub image: String,
     /// Labels, Compose's among them.
     pub labels: BTreeMap<String, String>,
-    /// `KEY=value`.
     pub environment: Vec<String>,
     /// `None`: the image's.
     pub command: Option<Vec<String>>,
     /// `None`: the image's; empty: none.
     pub entrypoint: Option<Vec<String>>,
-    /// `80/tcp`.
     pub exposed: Vec<String>,
     /// Published ports: `80/tcp` to (host address, host port), empty for the engine's choice.
     pub ports: BTreeMap<String, Vec<(String, String)>>,
-    /// Mounts.
     pub mounts: Vec<MountSpec>,
     /// tmpfs: path to options.
     pub tmpfs: BTreeMap<String, String>,
@@ -43,61 +39,42 @@ pub struct ContainerSpec {
     pub restart: String,
     /// Log driver (`None`: the engine's default) and its options.
     pub logging: (Option<String>, BTreeMap<String, String>),
-    /// Limits.
     pub resources: model::Resources,
     /// Name, soft and hard limit.
     pub ulimits: Vec<(String, i64, i64)>,
-    /// Kernel settings.
     pub sysctls: BTreeMap<String, String>,
-    /// Added capabilities.
     pub cap_add: Vec<String>,
-    /// Dropped capabilities.
     pub cap_drop: Vec<String>,
     /// Host path, container path, permissions.
     pub devices: Vec<(String, String, String)>,
-    /// `name:address`.
     pub extra_hosts: Vec<String>,
-    /// DNS servers.
     pub dns: Vec<String>,
     /// DNS search domains.
     pub dns_search: Vec<String>,
-    /// DNS options.
     pub dns_options: Vec<String>,
     /// A small init as process 1; `None`: the engine's default.
     pub init: Option<bool>,
     /// User and group.
     pub user: Option<String>,
-    /// Further groups.
     pub groups: Vec<String>,
-    /// Working directory.
     pub working_dir: Option<String>,
-    /// Host name.
     pub hostname: Option<String>,
-    /// Domain name.
     pub domainname: Option<String>,
     /// Root file system read-only.
     pub read_only: bool,
-    /// All privileges.
     pub privileged: bool,
-    /// A terminal.
     pub tty: bool,
     /// Standard input stays open.
     pub stdin_open: bool,
-    /// `no-new-privileges:true`, …
     pub security_options: Vec<String>,
     /// `/dev/shm` in bytes.
     pub shm_bytes: Option<u64>,
-    /// IPC namespace.
     pub ipc: Option<String>,
-    /// PID namespace.
     pub pid: Option<String>,
-    /// User namespace.
     pub userns: Option<String>,
-    /// UTS namespace.
     pub uts: Option<String>,
     /// Cgroup namespace: `host`, `private`.
     pub cgroup: Option<String>,
-    /// OCI runtime.
     pub runtime: Option<String>,
     /// Options of the image store.
     pub storage_options: BTreeMap<String, String>,
@@ -110,14 +87,12 @@ pub struct ContainerSpec {
     pub stop_timeout: Duration,
 }
 
-/// A mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountSpec {
     /// What is mounted.
     pub source: MountFrom,
     /// Absolute path in the container.
     pub target: String,
-    /// Not writable.
     pub read_only: bool,
 }
 
@@ -144,7 +119,6 @@ pub enum MountFrom {
     Anonymous,
     /// A path on the host.
     Bind {
-        /// Absolute path.
         path: String,
         /// Make a folder there where nothing is.
         create: bool,
@@ -153,11 +127,9 @@ pub enum MountFrom {
         /// What happens to mounts below it: `enabled`, `disabled`, `writable`, `readonly`.
         recursive: Option<String>,
     },
-    /// Memory.
     Tmpfs {
         /// Size in bytes.
         size: Option<u64>,
-        /// Permission bits.
         mode: Option<u32>,
     },
 }
@@ -167,7 +139,6 @@ pub enum MountFrom {
 pub struct HealthSpec {
     /// `["CMD", …]`, `["CMD-SHELL", …]`, `["NONE"]`; empty: the image's.
     pub test: Vec<String>,
-    /// Between probes.
     pub interval: Option<Duration>,
     /// For one probe.
     pub timeout: Option<Duration>,

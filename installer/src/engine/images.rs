@@ -28,7 +28,6 @@ pub struct ImageFacts {
     pub diff_ids: Vec<Digest>,
     /// What it was built for.
     pub platform: Option<Platform>,
-    /// `nginx:1.24`, …
     pub repo_tags: Vec<String>,
     /// `nginx@sha256:…`: names that pulls have left.
     pub repo_digests: Vec<String>,
@@ -73,9 +72,7 @@ fn in_one_spelling(mut config: ImageConfig) -> Value {
 /// How far one layer of a pull is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PullPhase {
-    /// Being unpacked.
     Extracting,
-    /// Anything else.
     Other,
 }
 

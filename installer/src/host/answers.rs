@@ -17,7 +17,7 @@ use std::path::PathBuf;
 ///
 /// # Errors
 /// When a file is damaged.
-pub fn remembered(product: &ProductDir, manifest: &Manifest, attempt: bool) -> Result<Values> {
+pub(crate) fn remembered(product: &ProductDir, manifest: &Manifest, attempt: bool) -> Result<Values> {
     let mut values = tried(product)?;
     values.retain(|name, _| manifest.variables.get(name).is_some_and(|known| known.generate.is_some()));
     values.extend(CURRENT.read(product)?);
@@ -31,7 +31,7 @@ pub fn remembered(product: &ProductDir, manifest: &Manifest, attempt: bool) -> R
 ///
 /// # Errors
 /// When the file is damaged.
-pub fn tried(product: &ProductDir) -> Result<Values> {
+pub(crate) fn tried(product: &ProductDir) -> Result<Values> {
     TRIED.read(product)
 }
 
@@ -39,7 +39,7 @@ pub fn tried(product: &ProductDir) -> Result<Values> {
 ///
 /// # Errors
 /// When a file is damaged.
-pub fn attempted(product: &ProductDir) -> Result<Vec<String>> {
+pub(crate) fn attempted(product: &ProductDir) -> Result<Vec<String>> {
     let current = CURRENT.read(product)?;
     let new = ATTEMPTED.read(product)?;
     Ok(new
@@ -53,7 +53,7 @@ pub fn attempted(product: &ProductDir) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// When one is damaged.
-pub fn files(product: &ProductDir) -> Result<Vec<PathBuf>> {
+pub(crate) fn files(product: &ProductDir) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for stored in [CURRENT, TRIED] {
         if !stored.read(product)?.is_empty() {
@@ -69,7 +69,7 @@ pub fn files(product: &ProductDir) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// When they cannot be written.
-pub fn record_attempted(product: &ProductDir, answers: &Values) -> Result<()> {
+pub(crate) fn record_attempted(product: &ProductDir, answers: &Values) -> Result<()> {
     ATTEMPTED.write(product, answers)
 }
 
@@ -77,7 +77,7 @@ pub fn record_attempted(product: &ProductDir, answers: &Values) -> Result<()> {
 ///
 /// # Errors
 /// When they cannot be read or written.
-pub fn remember(product: &ProductDir, answers: &Values) -> Result<()> {
+pub(crate) fn remember(product: &ProductDir, answers: &Values) -> Result<()> {
     let before = CURRENT.read(product)?;
     let mut after = before.clone();
     after.extend(answers.clone());
@@ -89,7 +89,7 @@ pub fn remember(product: &ProductDir, answers: &Values) -> Result<()> {
 
 /// What becomes of the answers of an attempt that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answers {
+pub(crate) enum Answers {
     /// They are those of what runs now.
     Adopt,
     /// They go, but for those that nothing else answers: data that was made with them was kept.
@@ -103,7 +103,7 @@ pub enum Answers {
 ///
 /// # Errors
 /// When files cannot be read or written.
-pub fn end_attempted(product: &ProductDir, answers: Answers, state: &State) -> Result<()> {
+pub(crate) fn end_attempted(product: &ProductDir, answers: Answers, state: &State) -> Result<()> {
     if !ATTEMPTED.exists(product) {
         return Ok(());
     }

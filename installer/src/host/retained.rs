@@ -14,7 +14,7 @@ use std::fs::File;
 ///
 /// # Errors
 /// When the bundle cannot be read, or the file not written.
-pub fn retain(bundle: &Bundle<File>, product: &ProductDir, id: &ReleaseId) -> Result<()> {
+pub(crate) fn retain(bundle: &Bundle<File>, product: &ProductDir, id: &ReleaseId) -> Result<()> {
     let path = product.retained_bundle(id);
     let doing = || format!("retaining {}", path.display());
     if File::open(&path).is_ok_and(|retained| slim::is_whole(bundle, &retained)) {

@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// What is installed of one product.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct State {
+pub(crate) struct State {
     /// The release that runs.
     #[serde(default)]
     pub current: Option<Installed>,
@@ -44,7 +44,7 @@ pub struct State {
 /// An installation under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// What is being installed.
     pub release: ReleaseId,
     /// Its own name, on the containers that it makes.
@@ -62,7 +62,7 @@ pub struct Attempt {
 impl Attempt {
     /// An attempt to install `release` that has changed nothing yet.
     #[must_use]
-    pub fn new(release: &ReleaseId, name: &str) -> Self {
+    pub(crate) fn new(release: &ReleaseId, name: &str) -> Self {
         Self {
             release: release.clone(),
             name: name.to_owned(),
@@ -76,7 +76,7 @@ impl Attempt {
 /// How far an attempt came. Saved before the first step that it allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Nothing of it was ever started, so its volumes hold nothing but what it put there.
     Staging,
     /// Its containers may run, or have run, and their volumes may hold data that nobody else has.
@@ -88,8 +88,7 @@ pub enum Phase {
 /// An installed release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Installed {
-    /// The release.
+pub(crate) struct Installed {
     pub release: ReleaseId,
     /// Version as written in the manifest.
     pub version: String,
@@ -121,7 +120,7 @@ pub struct Installed {
 
 impl Installed {
     /// Names and IDs of the images that this release brought.
-    pub fn own_images(&self) -> impl Iterator<Item = (&ImageName, ImageId)> {
+    pub(crate) fn own_images(&self) -> impl Iterator<Item = (&ImageName, ImageId)> {
         let images = self.images.iter().map(|(name, id)| (name, *id));
         images.filter(|(name, _)| !self.found.contains(*name))
     }
@@ -129,19 +128,19 @@ impl Installed {
 
 impl State {
     /// The retained releases, the one that runs first.
-    pub fn releases(&self) -> impl Iterator<Item = &Installed> {
+    pub(crate) fn releases(&self) -> impl Iterator<Item = &Installed> {
         self.current.iter().chain(&self.previous)
     }
 
     /// Names and IDs of all images that this product brought.
-    pub fn own_images(&self) -> impl Iterator<Item = (&ImageName, ImageId)> {
+    pub(crate) fn own_images(&self) -> impl Iterator<Item = (&ImageName, ImageId)> {
         let brought = self.brought.iter().map(|(name, id)| (name, *id));
         self.releases().flat_map(Installed::own_images).chain(brought)
     }
 
     /// Whether this product gave the image with this ID this name.
     #[must_use]
-    pub fn owns(&self, name: &ImageName, id: ImageId) -> bool {
+    pub(crate) fn owns(&self, name: &ImageName, id: ImageId) -> bool {
         self.own_images().any(|(own, of)| own == name && of == id)
     }
 
@@ -149,7 +148,7 @@ impl State {
     ///
     /// # Errors
     /// When the file is of a newer format, or damaged: nothing is guessed.
-    pub fn load(product: &ProductDir) -> Result<Self> {
+    pub(crate) fn load(product: &ProductDir) -> Result<Self> {
         let state = match versioned::read(&product.file(NAME))? {
             Some(state) => Some(state),
             None => versioned::read_state_1(product)?,
@@ -165,7 +164,7 @@ impl State {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn save(&self, product: &ProductDir) -> Result<()> {
+    pub(crate) fn save(&self, product: &ProductDir) -> Result<()> {
         versioned::write(product, NAME, self)?;
         files::remove(&product.file(versioned::STATE_1_ASIDE))
     }
@@ -177,13 +176,13 @@ pub(super) const NAME: &str = "installed.json";
 /// What the kernel calls the time since the host was started (proc(5), `random/boot_id`). Empty where
 /// it does not say.
 #[must_use]
-pub fn boot() -> String {
+pub(crate) fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 /// Seconds since 1970 by this host's clock, for records only: nothing is decided by it.
 #[must_use]
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 

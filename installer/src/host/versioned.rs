@@ -24,7 +24,7 @@ use std::fs;
 use std::path::Path;
 
 /// The newest format of state, answers and journal that this program reads, and the one that it writes.
-pub const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 2;
 
 /// State of Ferry 0.1.0, which now is a folder.
 pub(super) const STATE_1: &str = "state.json";

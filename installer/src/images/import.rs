@@ -25,10 +25,8 @@ const PULLS_AT_ONCE: usize = 4;
 
 /// Brings a release's images into an engine.
 #[derive(Clone, Copy)]
-pub struct Import<'a, S> {
-    /// The engine.
+pub(crate) struct Import<'a, S> {
     pub engine: &'a Engine,
-    /// The release.
     pub bundle: &'a Arc<Bundle<S>>,
     /// What has to be brought.
     pub plan: &'a ImportPlan,
@@ -43,7 +41,7 @@ impl<S: ReadAt + 'static> Import<'_, S> {
     ///
     /// # Errors
     /// When the engine refuses, or what it has afterwards is not what was signed.
-    pub async fn run(&self) -> Result<BTreeMap<String, ImageId>> {
+    pub(crate) async fn run(&self) -> Result<BTreeMap<String, ImageId>> {
         let Self { engine, plan, inventory, progress, .. } = *self;
         let mut found = BTreeMap::new();
         let present = plan.present.iter().map(|(image, id)| (image, Some(*id)));

@@ -14,7 +14,7 @@ use manifest_schema::release::Image;
 /// The name for `image`, of which the engine has `present`: the usual one, unless somebody else has it for
 /// another image. `owns`: whether this product gave a name to an image.
 #[must_use]
-pub fn choose(
+pub(crate) fn choose(
     image: &Image,
     present: Option<ImageId>,
     inventory: &Inventory,
@@ -33,7 +33,7 @@ pub fn choose(
 ///
 /// # Errors
 /// When the engine fails.
-pub async fn give(
+pub(crate) async fn give(
     engine: &Engine,
     id: ImageId,
     name: &ImageName,
@@ -49,7 +49,7 @@ pub async fn give(
 ///
 /// # Errors
 /// When the engine fails.
-pub async fn step_aside(
+pub(crate) async fn step_aside(
     engine: &Engine,
     name: &ImageName,
     next: Option<ImageId>,
@@ -66,7 +66,7 @@ async fn has_name(engine: &Engine, name: &ImageName, id: ImageId) -> Result<bool
 }
 
 /// Gives the images of the release that runs on after an attempt was undone the names that its successor took.
-pub async fn restore(engine: &Engine, state: &State, progress: &dyn Progress) {
+pub(crate) async fn restore(engine: &Engine, state: &State, progress: &dyn Progress) {
     let Some(current) = &state.current else { return };
     // It runs all the same, by ID.
     if let Err(error) = give_back(engine, current).await {
@@ -90,7 +90,7 @@ async fn give_back(engine: &Engine, release: &Installed) -> Result<(), EngineErr
 ///
 /// # Errors
 /// When the engine fails, or a container still uses the image.
-pub async fn forget(engine: &Engine, name: &ImageName, id: ImageId) -> Result<bool, EngineError> {
+pub(crate) async fn forget(engine: &Engine, name: &ImageName, id: ImageId) -> Result<bool, EngineError> {
     let mut gone = false;
     for name in [name, &name.aside(id)] {
         if has_name(engine, name, id).await? {

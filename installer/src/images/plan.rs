@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What to bring.
 #[derive(Debug, Clone, Default)]
-pub struct ImportPlan {
+pub(crate) struct ImportPlan {
     /// Images that the engine has, with its ID for them.
     pub present: Vec<(Image, ImageId)>,
     /// Images that it lacks.
@@ -29,13 +29,13 @@ pub struct ImportPlan {
 
 /// Whether the engine is given zstd layers.
 #[must_use]
-pub fn takes_zstd(engine: &Engine) -> bool {
+pub(crate) fn takes_zstd(engine: &Engine) -> bool {
     engine.facts().kind == EngineKind::Docker && engine.facts().reads_zstd_layers()
 }
 
 /// Compares the release's images with what the engine has. `owns` tells which names this product has given.
 #[must_use]
-pub fn plan<S: ReadAt>(
+pub(crate) fn plan<S: ReadAt>(
     bundle: &Bundle<S>,
     images: &[&Image],
     inventory: &Inventory,
@@ -104,13 +104,13 @@ pub(super) fn ids(image: &Image) -> Vec<ImageId> {
 
 impl ImportPlan {
     /// All images of the release for this engine.
-    pub fn images(&self) -> impl Iterator<Item = &Image> {
+    pub(crate) fn images(&self) -> impl Iterator<Item = &Image> {
         self.present.iter().map(|(image, _)| image).chain(&self.missing)
     }
 
     /// The name of `image` in the engine.
     #[must_use]
-    pub fn name_of(&self, image: &Image) -> ImageName {
+    pub(crate) fn name_of(&self, image: &Image) -> ImageName {
         let name = self.names.get(&image.reference.to_string()).cloned();
         name.unwrap_or_else(|| ImageName::usual(&image.reference))
     }
@@ -118,7 +118,7 @@ impl ImportPlan {
     /// The engine's ID of each image once all are there, by reference. Of images that are still
     /// missing it is what the engine will call them, by its kind of store.
     #[must_use]
-    pub fn expected_ids(&self, store: ImageStore) -> BTreeMap<String, ImageId> {
+    pub(crate) fn expected_ids(&self, store: ImageStore) -> BTreeMap<String, ImageId> {
         let present = self.present.iter().map(|(image, id)| (image.reference.to_string(), *id));
         let missing = self.missing.iter().map(|image| {
             let id = if store == ImageStore::Containerd {

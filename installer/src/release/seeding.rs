@@ -21,7 +21,11 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// When the engine fails.
-pub async fn needed(installation: &Installation, site: &Site, release: &Release) -> Result<Vec<String>> {
+pub(crate) async fn needed(
+    installation: &Installation,
+    site: &Site,
+    release: &Release,
+) -> Result<Vec<String>> {
     let Installation { engine, state, .. } = installation;
     let mut keys = Vec::new();
     for seed in &release.seeds {
@@ -44,7 +48,7 @@ pub async fn needed(installation: &Installation, site: &Site, release: &Release)
 ///
 /// # Errors
 /// When the bundle cannot be read or the engine fails.
-pub async fn fill<S: ReadAt + 'static>(
+pub(crate) async fn fill<S: ReadAt + 'static>(
     installation: &mut Installation,
     bundle: &Arc<Bundle<S>>,
     target: &Target,

@@ -14,21 +14,18 @@ use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, ServiceName, 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-pub use manifest_schema::site::Values;
+pub(crate) use manifest_schema::site::Values;
 
 /// A file of the release folder, ready to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RenderedFile {
-    /// Content.
+pub(crate) struct RenderedFile {
     pub content: Vec<u8>,
-    /// Permission bits.
     pub mode: u32,
 }
 
 /// The release on this host.
 #[derive(Debug, Clone)]
-pub struct Site {
-    /// The project.
+pub(crate) struct Site {
     pub project: Project,
     /// All Compose files as one, filled in, for people and for `docker compose`.
     pub compose: String,
@@ -50,13 +47,12 @@ pub struct Site {
     pub salt: String,
     /// Content of Compose `configs` and `secrets` by key.
     pub configs: BTreeMap<String, Vec<u8>>,
-    /// See `configs`.
     pub secrets: BTreeMap<String, Vec<u8>>,
 }
 
 /// A config or secret that whoever runs the host provides.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct External {
+pub(crate) struct External {
     /// Where it has to lie.
     pub path: PathBuf,
     /// Its content, where it is there.
@@ -67,7 +63,7 @@ pub struct External {
 ///
 /// # Errors
 /// When it is there and cannot be read.
-pub fn external(product: &ProductDir, kind: &str, name: &str) -> Result<External> {
+pub(crate) fn external(product: &ProductDir, kind: &str, name: &str) -> Result<External> {
     let path = product.external().join(format!("{kind}s")).join(name);
     if path.exists() && !path.is_file() {
         return Ok(External { path, content: None });
@@ -77,15 +73,14 @@ pub fn external(product: &ProductDir, kind: &str, name: &str) -> Result<External
 }
 
 /// The name of the Compose file that goes over those of every release.
-pub const OVERRIDE: &str = "override.yaml";
+pub(crate) const OVERRIDE: &str = "override.yaml";
 
 /// What the host brings to a release, beside answers.
-pub struct HostProvides<'a> {
+pub(crate) struct HostProvides<'a> {
     /// Looks up external configs and secrets.
     pub external: &'a dyn Fn(&str, &str) -> Result<External>,
     /// The site's own Compose file: where it lies, and its text.
     pub over: Option<(String, String)>,
-    /// See [`Site::salt`].
     pub salt: &'a str,
 }
 
@@ -93,7 +88,7 @@ pub struct HostProvides<'a> {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn override_file(product: &ProductDir) -> Result<Option<(String, String)>> {
+pub(crate) fn override_file(product: &ProductDir) -> Result<Option<(String, String)>> {
     let path = product.file(OVERRIDE);
     let Some(bytes) = files::read_bounded(&path, limits::MAX_YAML_BYTES as u64)? else { return Ok(None) };
     let shown = path.display().to_string();
@@ -105,7 +100,7 @@ pub fn override_file(product: &ProductDir) -> Result<Option<(String, String)>> {
 
 /// Why a release cannot be put together here.
 #[derive(Debug, thiserror::Error)]
-pub enum Unfit {
+pub(crate) enum Unfit {
     /// Answers are missing or do not fit.
     #[error(transparent)]
     Answers(Diagnostics),
@@ -118,7 +113,7 @@ pub enum Unfit {
 ///
 /// # Errors
 /// [`Unfit`]; otherwise what is wrong with the bundle.
-pub fn evaluate<S: ReadAt>(
+pub(crate) fn evaluate<S: ReadAt>(
     bundle: &Bundle<S>,
     given: &Given,
     remembered: &Values,
@@ -221,7 +216,7 @@ pub fn evaluate<S: ReadAt>(
 }
 
 /// Every image that a service runs or mounts, with the service.
-pub fn images(project: &Project) -> impl Iterator<Item = (&ServiceName, &str)> {
+pub(crate) fn images(project: &Project) -> impl Iterator<Item = (&ServiceName, &str)> {
     project.services.iter().flat_map(|(name, service)| {
         let mounted = service.mounts.iter().filter_map(|mount| match &mount.source {
             MountSource::Image(image) => Some(image),
@@ -283,7 +278,7 @@ fn answered(manifest: &Manifest, values: &Values, given: &Given, remembered: &Va
 ///
 /// # Errors
 /// When it cannot be read, or is none.
-pub fn manifest<S: ReadAt>(bundle: &Bundle<S>) -> Result<Manifest> {
+pub(crate) fn manifest<S: ReadAt>(bundle: &Bundle<S>) -> Result<Manifest> {
     Ok(Manifest::parse("ferry.yaml", &text_of(bundle, &bundle.release().manifest)?)?)
 }
 
@@ -353,7 +348,7 @@ fn objects(
 impl Site {
     /// Digest of what lies at `path` of the release folder, a file or a folder; `None` where nothing does.
     #[must_use]
-    pub fn digest_at(&self, release: &Release, path: &str) -> Option<Digest> {
+    pub(crate) fn digest_at(&self, release: &Release, path: &str) -> Option<Digest> {
         let below =
             |name: &str| name == path || name.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
         let mut listing = String::new();

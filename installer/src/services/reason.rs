@@ -10,9 +10,7 @@ pub enum Reason {
     Gone,
     /// Its container is being removed.
     BeingRemoved,
-    /// It ended.
     Exited {
-        /// Exit code.
         code: i64,
         /// How often it was restarted before.
         restarts: u64,
@@ -26,7 +24,6 @@ pub enum Reason {
     },
     /// It was restarted too often, and runs at the moment.
     Restarted {
-        /// How often.
         restarts: u64,
         /// In how many seconds.
         seconds: u64,
@@ -34,29 +31,21 @@ pub enum Reason {
     /// It is paused.
     Paused,
     /// It had to do its work and exit within this many seconds, and still runs.
-    Unfinished {
-        /// The deadline.
-        seconds: u64,
-    },
+    Unfinished { seconds: u64 },
     /// The engine calls it unhealthy at the deadline.
     Unhealthy {
-        /// The deadline.
         seconds: u64,
         /// How often it was restarted.
         restarts: u64,
     },
     /// Its health check has not passed at the deadline.
     NotHealthy {
-        /// The deadline.
         seconds: u64,
         /// How often it was restarted.
         restarts: u64,
     },
     /// It does not run at the deadline.
-    NotStarted {
-        /// The deadline.
-        seconds: u64,
-    },
+    NotStarted { seconds: u64 },
     /// The engine cannot start it, in the engine's words.
     Refused(String),
     /// A command after its start failed.

@@ -105,7 +105,7 @@ impl fmt::Debug for Replica {
 }
 
 /// Replicas as a list for people: `web, web/2`.
-pub fn listed<'a>(replicas: impl IntoIterator<Item = &'a Replica>) -> String {
+pub(crate) fn listed<'a>(replicas: impl IntoIterator<Item = &'a Replica>) -> String {
     let names: Vec<String> = replicas.into_iter().map(ToString::to_string).collect();
     names.join(", ")
 }

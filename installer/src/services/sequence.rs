@@ -25,7 +25,7 @@ const STARTS_AT_ONCE: usize = 4;
 
 /// What has to be done with a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
+pub(crate) enum Work {
     /// Start it and wait until it is up.
     Start,
     /// It has been started already; wait until it is up.
@@ -36,10 +36,9 @@ pub enum Work {
 
 /// One container of a sequence.
 #[derive(Debug, Clone)]
-pub struct Member {
+pub(crate) struct Member {
     /// Its service, and which of its containers.
     pub replica: Replica,
-    /// Its ID.
     pub container: String,
     /// Services it comes after.
     pub after: BTreeMap<String, Condition>,
@@ -54,7 +53,7 @@ pub struct Member {
 impl Member {
     /// From a container's labels; `None` where they name no service.
     #[must_use]
-    pub fn new(id: &str, labels: &BTreeMap<String, String>, work: Work) -> Option<Self> {
+    pub(crate) fn new(id: &str, labels: &BTreeMap<String, String>, work: Work) -> Option<Self> {
         Some(Self {
             replica: Replica::of(labels)?,
             container: id.to_owned(),
@@ -72,7 +71,7 @@ impl Member {
 /// What a container's label says of its dependencies: service, condition, whether it is restarted
 /// with it.
 #[must_use]
-pub fn dependencies(labels: &BTreeMap<String, String>) -> Vec<(String, Condition, bool)> {
+pub(crate) fn dependencies(labels: &BTreeMap<String, String>) -> Vec<(String, Condition, bool)> {
     let text = labels.get(label::DEPENDS_ON).map_or("", String::as_str);
     text.split(',')
         .filter_map(|part| {
@@ -139,7 +138,7 @@ enum Stage {
 /// # Errors
 /// At the first service that fails, when the engine fails, or when `cancel` is called. What has been
 /// started by then keeps running.
-pub async fn bring_up(
+pub(crate) async fn bring_up(
     engine: &Engine,
     project: &str,
     members: &[Member],
@@ -311,7 +310,7 @@ impl One<'_> {
 ///
 /// # Errors
 /// At the first that fails.
-pub async fn in_reverse<'a>(
+pub(crate) async fn in_reverse<'a>(
     containers: &'a [ContainerFacts],
     act: impl Fn(&'a ContainerFacts) -> BoxFuture<'a, Result<(), EngineError>> + Send,
 ) -> Result<(), EngineError> {
