@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// A bundle that cannot be used.
 #[must_use]
-pub fn unusable(error: FormatError, path: &Path) -> anyhow::Error {
+pub(crate) fn unusable(error: FormatError, path: &Path) -> anyhow::Error {
     let shown = path.display();
     let (class, fact, hint) = match &error {
         FormatError::Io { .. } => (
@@ -41,14 +41,14 @@ pub fn unusable(error: FormatError, path: &Path) -> anyhow::Error {
 
 /// The bundle was good when it was verified, and cannot be read any more.
 #[must_use]
-pub fn unreadable(why: &str) -> Failure {
+pub(crate) fn unreadable(why: &str) -> Failure {
     Failure::new(Class::Bundle, format!("the bundle cannot be read any more: {why}"))
         .hint("is the stick still plugged in? put it back and run the same command again")
 }
 
 /// An error of a stage that reads the bundle: it may be the bundle's.
 #[must_use]
-pub fn read_again(error: anyhow::Error) -> anyhow::Error {
+pub(crate) fn read_again(error: anyhow::Error) -> anyhow::Error {
     let of_bundle = |cause: &(dyn std::error::Error + 'static)| {
         let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         cause.is::<FormatError>() || inner.is_some_and(|inner| inner.is::<FormatError>())

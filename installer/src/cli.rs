@@ -9,7 +9,7 @@ mod services;
 mod signals;
 mod wizard;
 
-use crate::engine;
+use crate::engine::{self, EngineAddress, EngineError};
 use crate::host::{DEFAULT_ROOT, Root};
 use crate::install::verify;
 use crate::install::{self, Ask, Questions, Request, Source};
@@ -73,13 +73,21 @@ struct Common {
 impl Common {
     /// As given; else the folder that keeps this program as `bin/fz`; else the usual one.
     fn root(&self) -> PathBuf {
-        let kept = || {
+        let resident = || {
             let program = std::env::current_exe().ok()?;
             let folder = program.parent()?;
             let is_fz = program.file_name()? == "fz" && folder.file_name()? == "bin";
             is_fz.then(|| folder.parent().map(Path::to_path_buf)).flatten()
         };
-        self.root.clone().or_else(kept).unwrap_or_else(|| PathBuf::from(DEFAULT_ROOT))
+        self.root.clone().or_else(resident).unwrap_or_else(|| PathBuf::from(DEFAULT_ROOT))
+    }
+}
+
+impl Common {
+    /// The engine that is named. An empty `DOCKER_HOST` names none.
+    fn engine(&self) -> Result<Option<EngineAddress>> {
+        let named = self.engine.as_deref().filter(|named| !named.is_empty());
+        Ok(named.map(str::parse).transpose().map_err(EngineError::into_failure)?)
     }
 }
 
@@ -151,7 +159,7 @@ impl InstallArgs {
             values: answers::read(std::env::vars_os(), self.values.as_deref(), &self.set)?,
             patience: patience(self.timeout),
             replace_fz: self.replace_fz,
-            ..Request::new(bundle, Source::Stick, common.root(), common.engine.clone(), &CONFINED)
+            ..Request::new(bundle, Source::Stick, common.root(), common.engine()?, &CONFINED)
         })
     }
 }

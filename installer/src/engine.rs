@@ -5,26 +5,34 @@
 //! request path is checked first. API: Docker Engine API 1.41 (Engine 20.10) and later; paths carry
 //! no version, so the engine answers in its newest.
 
-pub mod connect;
-pub mod container_spec;
+mod address;
+mod connect;
+pub(crate) mod container_spec;
 pub mod containers;
 mod error;
-pub mod events;
-pub mod exec;
-pub mod hint;
-pub mod images;
-pub mod inventory;
-pub mod label;
-pub mod networks;
+pub(crate) mod events;
+pub(crate) mod exec;
+pub(crate) mod hint;
+mod image_id;
+mod image_name;
+pub(crate) mod images;
+pub(crate) mod inventory;
+pub(crate) mod label;
+pub(crate) mod logs;
+pub(crate) mod networks;
 mod podman;
 pub mod volumes;
 
-use crate::host::files;
+pub use address::EngineAddress;
+use anyhow::Context as _;
 use bollard::Docker;
 pub use error::{EngineError, Result, classed};
 pub(crate) use error::{failure, one_line};
+pub use image_id::ImageId;
+pub use image_name::ImageName;
 use manifest_schema::Platform;
 use serde::Serialize;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +81,7 @@ pub enum ImageStore {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EngineFacts {
     /// `unix:///var/run/docker.sock`.
-    pub address: String,
+    pub address: EngineAddress,
     /// Whether it is reached through a socket file, and so runs on this host.
     pub local: bool,
     /// Docker or Podman.
@@ -133,9 +141,9 @@ impl Engine {
             folders
                 .iter()
                 .filter(|folder| folder.is_dir())
-                .try_for_each(|folder| files::sync_filesystem(folder))
+                .try_for_each(|folder| Ok::<_, std::io::Error>(rustix::fs::syncfs(File::open(folder)?)?))
         });
-        synced.await?
+        synced.await?.context("syncing what the engine has written")
     }
 
     /// What the engine said about itself when the connection was made.

@@ -1,12 +1,13 @@
 //! This host's own folder: releases, keys and records, and the files below it.
 
-pub mod answers;
-pub mod files;
-pub mod folder;
-pub mod journal;
-pub mod random;
-pub mod retained;
-pub mod state;
-pub mod versioned;
+pub(crate) mod answers;
+pub(crate) mod files;
+pub(crate) mod folder;
+pub mod fuzzing;
+pub(crate) mod journal;
+pub(crate) mod random;
+pub(crate) mod retained;
+pub(crate) mod state;
+pub(crate) mod versioned;
 
-pub use folder::{DEFAULT_ROOT, Lock, ProductDir, Root};
+pub(crate) use folder::{DEFAULT_ROOT, Lock, ProductDir, Root};

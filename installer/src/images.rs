@@ -1,5 +1,8 @@
-//! The images of a release: into the engine, confirmed there, and the names that keep them.
+//! The images of a release: which the engine lacks, how they come in, what confirms them, and their names.
 
-pub mod import;
-pub mod names;
-pub mod registry;
+mod confirm;
+pub(crate) mod import;
+mod load;
+pub(crate) mod names;
+pub(crate) mod plan;
+pub(crate) mod registry;

@@ -13,8 +13,8 @@ mod finish;
 mod interrupted;
 mod judge;
 mod open;
-pub mod plan;
-pub mod preflight;
+pub(crate) mod plan;
+pub(crate) mod preflight;
 mod prepare;
 mod published;
 mod resident;
@@ -23,9 +23,10 @@ mod survey;
 mod target;
 mod tidy;
 mod undo;
-pub mod verify;
+pub(crate) mod verify;
 
 use crate::bundle_errors;
+use crate::engine::EngineAddress;
 use crate::host::journal::{Journal, Step};
 use crate::host::state::Phase;
 use crate::host::{Root, answers, retained};
@@ -35,14 +36,14 @@ use crate::services::switch::{self, SwitchError, SwitchReport};
 use crate::services::target::Target;
 use crate::trust::{self, Origin};
 use anyhow::{Context, Result};
-pub use ask::{Ask, Questions};
+pub(crate) use ask::{Ask, Questions};
 use bundle_format::Bundle;
 use finish::Stopped;
 use manifest_schema::ReleaseId;
 use manifest_schema::manifest::Given;
 use manifest_schema::progress::Progress;
 use manifest_schema::render::Renderer;
-pub use open::{Opened, open};
+pub(crate) use open::{Opened, open};
 use plan::Plan;
 use prepare::{Prepared, prepare};
 use serde::Serialize;
@@ -53,7 +54,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Where a bundle comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// A stick, or any file with everything in it.
     Stick,
     /// This host, which retains the bundle of what runs without its layers.
@@ -62,20 +63,18 @@ pub enum Source {
 
 /// What to install, checked.
 #[derive(Debug, Clone)]
-pub struct Request {
-    /// The bundle.
+pub(crate) struct Request {
     pub bundle: PathBuf,
     /// Where it comes from.
     pub source: Source,
     /// Ferry's folder on this host.
     pub root: PathBuf,
     /// The engine, where one is named.
-    pub engine: Option<String>,
+    pub engine: Option<EngineAddress>,
     /// Fingerprints from the delivery note.
     pub trust: Vec<String>,
     /// Only say what would be done.
     pub dry_run: bool,
-    /// Answers.
     pub values: Given,
     /// How long to wait for services.
     pub patience: Patience,
@@ -88,11 +87,11 @@ pub struct Request {
 impl Request {
     /// A request to install `bundle` into `root`, with no answers and nothing else asked for.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         bundle: PathBuf,
         source: Source,
         root: PathBuf,
-        engine: Option<String>,
+        engine: Option<EngineAddress>,
         renderer: &'static dyn Renderer,
     ) -> Self {
         Self {
@@ -113,20 +112,16 @@ impl Request {
 /// How it ended.
 #[derive(Debug, Serialize)]
 #[serde(tag = "result", rename_all = "kebab-case")]
-pub enum Ending {
+pub(crate) enum Ending {
     /// `--dry-run`: nothing was changed.
     Planned {
         /// What would be done.
         plan: Box<Plan>,
     },
     /// Everything was as it should be.
-    Unchanged {
-        /// The release.
-        release: ReleaseId,
-    },
+    Unchanged { release: ReleaseId },
     /// The release runs and is healthy.
     Installed {
-        /// The release.
         release: ReleaseId,
         /// What was done.
         plan: Box<Plan>,
@@ -134,7 +129,7 @@ pub enum Ending {
         report: Box<SwitchReport>,
         /// Addresses on which services are published.
         published: Vec<String>,
-        /// Whether the program is kept on the host.
+        /// The program is resident on the host.
         resident: bool,
     },
 }
@@ -143,7 +138,7 @@ pub enum Ending {
 ///
 /// # Errors
 /// What stood in the way; the release that ran before runs again.
-pub async fn install(
+pub(crate) async fn install(
     request: &Request,
     confirm: trust::Confirm<'_>,
     ask: Option<Ask<'_>>,
@@ -165,7 +160,7 @@ pub async fn install(
         // Nothing that runs depends on it: but the next release may.
         answers::remember(&installation.product, &prepared.site.answers)?;
         if request.source == Source::Stick {
-            retained::keep(&bundle, &installation.product, &attempt.release)?;
+            retained::retain(&bundle, &installation.product, &attempt.release)?;
         }
         return Ok(Ending::Unchanged { release: attempt.release.clone() });
     }
@@ -181,7 +176,7 @@ async fn carry_out(
     cancel: &CancellationToken,
 ) -> Result<Ending> {
     if let Some(lock) = &mut prepared.lock {
-        lock.keep();
+        lock.keep_folder();
     }
     let mut journal = Journal::open(&prepared.installation.product, &prepared.attempt.name)?;
     let report = match stage_switch_commit(request, bundle, &mut prepared, &mut journal, cancel).await {
@@ -199,7 +194,7 @@ async fn carry_out(
         format!("{release} is installed and runs, but tidying up failed: run the same command again")
     })?;
     let Installation { name, engine, progress, .. } = &installation;
-    let resident = resident::keep(root, request.replace_fz, progress.as_ref());
+    let resident = resident::make_resident(root, request.replace_fz, progress.as_ref());
     if let Err(error) = &resident {
         progress.warn(&format!("the program was not kept on this host: {error:#}"));
     }

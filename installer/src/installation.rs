@@ -1,6 +1,6 @@
 //! One product on this host: its engine, its folder, and what is recorded of it.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineAddress, EngineError};
 use crate::host::state::{Attempt, State};
 use crate::host::{ProductDir, Root};
 use anyhow::Result;
@@ -9,14 +9,12 @@ use manifest_schema::progress::Progress;
 use std::sync::Arc;
 
 /// A product on this host, with what every change of it needs.
-pub struct Installation {
+pub(crate) struct Installation {
     /// The product, which names its project in the engine too.
     pub name: ProjectName,
-    /// Its folder.
     pub product: ProductDir,
     /// The engine it runs on.
     pub engine: Engine,
-    /// Its record.
     pub state: State,
     /// Where its changes are shown.
     pub progress: Arc<dyn Progress>,
@@ -27,16 +25,16 @@ impl Installation {
     ///
     /// # Errors
     /// When the record cannot be read, or the engine does not answer.
-    pub async fn open(
+    pub(crate) async fn open(
         root: &Root,
         name: ProjectName,
-        engine: Option<&str>,
+        engine: Option<&EngineAddress>,
         progress: Arc<dyn Progress>,
     ) -> Result<Self> {
         let product = root.product(&name);
         let state = State::load(&product)?;
-        let engine = Engine::connect(engine.or(state.engine.as_deref())).await;
-        let engine = engine.map_err(crate::engine::EngineError::into_failure)?;
+        let engine = Engine::connect(engine.or(state.engine.as_ref())).await;
+        let engine = engine.map_err(EngineError::into_failure)?;
         Ok(Self { name, product, engine, state, progress })
     }
 
@@ -44,7 +42,7 @@ impl Installation {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn save(&self) -> Result<()> {
+    pub(crate) fn save(&self) -> Result<()> {
         self.state.save(&self.product)
     }
 
@@ -52,7 +50,7 @@ impl Installation {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn record(&mut self, attempt: &Attempt) -> Result<()> {
+    pub(crate) fn record(&mut self, attempt: &Attempt) -> Result<()> {
         self.state.attempt = Some(attempt.clone());
         self.save()
     }
@@ -61,7 +59,7 @@ impl Installation {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn end_attempt(&mut self) -> Result<()> {
+    pub(crate) fn end_attempt(&mut self) -> Result<()> {
         self.state.attempt = None;
         self.state.seeding.clear();
         self.save()

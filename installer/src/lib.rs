@@ -1,17 +1,21 @@
 //! `install`: carries a verified release into an engine that has no network, starts it, waits for
 //! its health and keeps it running.
 //!
-//! The modules here are the procedure's verbs and nouns. Only [`engine`] talks to Docker or Podman;
-//! everything else works on plain values, so that plans can be printed and compared.
+//! Each module here is a room; which may name which stands in `tests/tests/rooms.rs`. Only [`engine`] names the client
+//! library of Docker and Podman. A survey of the host ends in a plan of plain values, which `--dry-run` prints and the
+//! install carries out.
 
-pub mod bundle_errors;
+mod bundle_errors;
 pub mod cli;
 pub mod engine;
-pub mod host;
-pub mod images;
-pub mod install;
-pub mod installation;
+mod host;
+mod images;
+mod install;
+mod installation;
 pub mod operate;
 pub mod release;
 pub mod services;
-pub mod trust;
+mod trust;
+
+#[doc(hidden)]
+pub use host::fuzzing;

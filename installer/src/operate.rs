@@ -8,7 +8,7 @@ mod start_stop;
 mod status;
 mod uninstall;
 
-pub use logs::{LogLine, logs};
+pub use logs::{LogLine, LogsError, logs};
 pub use start_stop::{start, stop};
 pub use status::{ServiceStatus, status};
 pub use uninstall::{Uninstall, Uninstalled, uninstall};

@@ -1,7 +1,7 @@
 //! A release on this host: its answers and rendered files, its folder, and the first content of its volumes.
 
-pub mod changes;
-pub mod lay_out;
+pub(crate) mod changes;
+pub(crate) mod lay_out;
 pub mod seed;
-pub mod seeding;
-pub mod site;
+pub(crate) mod seeding;
+pub(crate) mod site;

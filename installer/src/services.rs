@@ -3,10 +3,15 @@
 
 pub mod failure;
 pub mod health;
-pub mod hooks;
+pub(crate) mod hooks;
 pub mod network_names;
+mod order;
 pub mod parking;
-pub mod sequence;
+pub(crate) mod reason;
+pub(crate) mod replica;
+pub(crate) mod sequence;
 pub mod spec;
 pub mod switch;
 pub mod target;
+
+pub use replica::Replica;

@@ -13,7 +13,7 @@ use std::path::Path;
 
 /// How trust was established.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// A key signed that is pinned for this product.
     Pinned,
     /// `--trust` named the key, or a person confirmed it: it is to be pinned.
@@ -22,12 +22,12 @@ pub enum Origin {
 
 /// Asks a person to confirm a fingerprint; gives its fingerprint, an empty text where
 /// it was not confirmed, or `None` where nobody can be asked.
-pub type Confirm<'a> = &'a dyn Fn(&[String]) -> Result<Option<String>>;
+pub(crate) type Confirm<'a> = &'a dyn Fn(&[String]) -> Result<Option<String>>;
 
 /// Whose signature counts. Whether it counts for the product is only known when the bundle's own
 /// word for it has been verified: [`Decision::for_product`].
 #[derive(Debug, Clone)]
-pub struct Decision {
+pub(crate) struct Decision {
     trust: Trust,
     pins: Vec<AllowedSigner>,
     /// Whether a person vouched for the key just now.
@@ -38,7 +38,7 @@ pub struct Decision {
 ///
 /// # Errors
 /// When nobody who signed is trusted, and nobody vouches for them.
-pub fn decide(
+pub(crate) fn decide(
     root: &Root,
     bundle: &UnverifiedBundle,
     path: &Path,
@@ -115,7 +115,7 @@ fn choose(
 impl Decision {
     /// Whose signature the reader is to accept.
     #[must_use]
-    pub const fn trust(&self) -> &Trust {
+    pub(crate) const fn trust(&self) -> &Trust {
         &self.trust
     }
 
@@ -124,7 +124,7 @@ impl Decision {
     ///
     /// # Errors
     /// When their keys are pinned for other products only, and nobody vouched for them now.
-    pub fn for_product(&self, signers: &[Signer], product: &str, path: &Path) -> Result<Origin> {
+    pub(crate) fn for_product(&self, signers: &[Signer], product: &str, path: &Path) -> Result<Origin> {
         let pins = |signer| self.pins.iter().filter(move |pin| is_of(pin, signer));
         if signers.iter().flat_map(pins).any(|pin| pin.is_for(product)) {
             return Ok(Origin::Pinned);
@@ -157,11 +157,11 @@ fn is_of(pin: &AllowedSigner, signer: &Signer) -> bool {
 
 /// Characters of a fingerprint that a person types to confirm it. Twelve of base64 are 70 bits: a key
 /// that is made to end alike is out of reach, which six were not.
-pub const TYPED_CHARS: usize = 12;
+pub(crate) const TYPED_CHARS: usize = 12;
 
 /// The one of `found` that ends with what was typed, where enough was typed.
 #[must_use]
-pub fn ending_with(found: &[String], typed: &str) -> Option<String> {
+pub(crate) fn ending_with(found: &[String], typed: &str) -> Option<String> {
     let typed = typed.trim();
     let enough = typed.chars().count() >= TYPED_CHARS;
     found.iter().find(|fingerprint| enough && fingerprint.ends_with(typed)).cloned()
@@ -177,7 +177,7 @@ fn same(text: &str, fingerprint: &str) -> bool {
 ///
 /// # Errors
 /// When the file is there and cannot be used: an unreadable pin must not look like none.
-pub fn pinned(root: &Root) -> Result<Vec<AllowedSigner>> {
+pub(crate) fn pinned(root: &Root) -> Result<Vec<AllowedSigner>> {
     let path = root.allowed_signers();
     let Some(bytes) = files::read_bounded(&path, limits::MAX_STATE_BYTES)? else { return Ok(Vec::new()) };
     let text = String::from_utf8(bytes).with_context(|| format!("{} is not text", path.display()))?;
@@ -196,7 +196,7 @@ pub fn pinned(root: &Root) -> Result<Vec<AllowedSigner>> {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn pin(root: &Root, principal: &str, signer: &Signer) -> Result<()> {
+pub(crate) fn pin(root: &Root, principal: &str, signer: &Signer) -> Result<()> {
     let path = root.allowed_signers();
     let folder = path.parent().context("the trust folder")?;
     files::make_private_dir(folder)?;

@@ -22,13 +22,22 @@ pub struct Diagnostic {
     pub hint: Option<String>,
     /// The line itself, to be shown under the message.
     pub source_line: Option<String>,
+    /// An answer that no file holds is at fault: one that is missing, remembered, generated or a default.
+    #[serde(skip)]
+    pub in_no_file: bool,
 }
 
 impl Diagnostic {
     /// A mistake without a place in a text.
     pub fn new(file: impl Into<String>, message: impl Into<String>) -> Self {
         let message = one_line(message.into());
-        Self { file: one_line(file.into()), line: 0, column: 0, message, hint: None, source_line: None }
+        let file = one_line(file.into());
+        Self { file, line: 0, column: 0, message, hint: None, source_line: None, in_no_file: false }
+    }
+
+    /// A mistake in an answer that no file holds.
+    pub fn in_no_file(message: impl Into<String>) -> Self {
+        Self { in_no_file: true, ..Self::new("variables", message) }
     }
 
     /// The same mistake at 1-based `line` and `column` of `text`; column 0 means where the line's text

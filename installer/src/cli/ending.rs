@@ -2,6 +2,7 @@
 
 use super::Common;
 use crate::install::Ending;
+use crate::services::replica::listed;
 use anyhow::Result;
 use ferry_terminal::{Output, human};
 
@@ -38,7 +39,7 @@ pub(super) fn report(ending: Ending, common: &Common, output: Output) -> Result<
             ];
             for (word, services) in groups {
                 if !services.is_empty() {
-                    output.line(&format!("  {word:<10} {}", services.join(", ")));
+                    output.line(&format!("  {word:<10} {}", listed(services)));
                 }
             }
             for address in published {

@@ -104,10 +104,8 @@ fn task(which: &Which, values: Given, common: &Common) -> Result<Task> {
             .hint("install the bundle itself with the new answers: `./install --set NAME=VALUE site.fz`")
             .into());
     }
-    let request = Request {
-        values,
-        ..Request::new(bundle, Source::Host, common.root(), common.engine.clone(), &CONFINED)
-    };
+    let request =
+        Request { values, ..Request::new(bundle, Source::Host, common.root(), common.engine()?, &CONFINED) };
     Ok(Task { product, request, yes: false, asks: false, rotates: false })
 }
 

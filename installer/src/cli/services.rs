@@ -1,15 +1,16 @@
 //! Commands on what is installed: status, logs, stop, start, uninstall.
 
 use super::{Common, Session, Which, confirm};
-use crate::engine::EngineError;
 use crate::engine::containers::{Health, RunState};
 use crate::host::answers::{self, Answers};
 use crate::host::state::{Attempt, Phase, State};
 use crate::host::{ProductDir, Root};
 use crate::installation::Installation;
-use crate::operate::{self, ServiceStatus, Uninstall};
+use crate::operate::{self, LogsError, ServiceStatus, Uninstall};
 use crate::release::site;
+use crate::services::Replica;
 use crate::services::health::Patience;
+use crate::services::replica::listed;
 use crate::services::sequence::SequenceError;
 use crate::services::switch::SwitchError;
 use anyhow::Result;
@@ -65,7 +66,7 @@ async fn installation(which: &Which, session: &Session<'_>) -> Result<Installati
     let Session { common, progress, .. } = *session;
     let (name, _) = product_of(which, common)?;
     let root = Root::new(&common.root())?;
-    Installation::open(&root, name, common.engine.as_deref(), Arc::clone(progress)).await
+    Installation::open(&root, name, common.engine()?.as_ref(), Arc::clone(progress)).await
 }
 
 pub(super) async fn status(which: &Which, check: bool, session: &Session<'_>) -> Result<()> {
@@ -73,8 +74,8 @@ pub(super) async fn status(which: &Which, check: bool, session: &Session<'_>) ->
     let Installation { name, product, engine, state, .. } = installation(which, session).await?;
     let services = operate::status(&engine, &name).await?;
     let changing = state.attempt.is_some() && product.is_locked();
-    let places = state.current.as_ref().map(|current| current.places.clone()).unwrap_or_default();
-    let missing = if changing { Vec::new() } else { missing(&places, &services) };
+    let wanted = state.current.as_ref().map(|current| current.replicas.clone()).unwrap_or_default();
+    let missing = if changing { Vec::new() } else { missing(&wanted, &services) };
     if output.json {
         let value = serde_json::json!({
             "product": name, "current": state.current, "services": services, "missing": missing,
@@ -117,14 +118,13 @@ pub(super) async fn status(which: &Which, check: bool, session: &Session<'_>) ->
             service.health.as_ref().map(|health| format!("{health:?}").to_lowercase()).unwrap_or_default();
         output.line(&format!(
             "  {:<16} {state:<14} {health:<10} {}",
-            human::printable(&service.place),
+            service.replica,
             human::printable(&service.ports.join(", "))
         ));
     }
-    for place in &missing {
+    for replica in &missing {
         output.line(&format!(
-            "  {:<16} missing        its container was removed: install the bundle again",
-            human::printable(place)
+            "  {replica:<16} missing        its container was removed: install the bundle again"
         ));
     }
     if check { is_well(&name, &state, &services, &missing) } else { Ok(()) }
@@ -135,23 +135,25 @@ fn not_installed(name: &ProjectName) -> Failure {
 }
 
 /// For monitoring: whether anybody should look.
-fn is_well(name: &ProjectName, state: &State, services: &[ServiceStatus], missing: &[String]) -> Result<()> {
+fn is_well(name: &ProjectName, state: &State, services: &[ServiceStatus], missing: &[Replica]) -> Result<()> {
     let current = state.current.as_ref().ok_or_else(|| not_installed(name))?;
-    let done =
-        |service: &ServiceStatus| service.exit_code == Some(0) && current.done.contains(&service.service);
+    let done = |service: &ServiceStatus| {
+        service.exit_code == Some(0) && current.done.contains(service.service.as_str())
+    };
     let ill = |service: &&ServiceStatus| {
         let runs = service.state == RunState::Running && service.health != Some(Health::Unhealthy);
         !runs && !done(service)
     };
-    let ill = services.iter().filter(ill).map(|service| &service.place);
-    let ill: Vec<&str> = ill.chain(missing).map(String::as_str).collect();
+    let ill = services.iter().filter(ill).map(|service| &service.replica);
+    let ill: Vec<&Replica> = ill.chain(missing).collect();
     let interrupted = state.attempt.is_some();
     if ill.is_empty() && !interrupted {
         return Ok(());
     }
-    let fact = match ill.as_slice() {
-        [] => "a change is not finished".to_owned(),
-        ill => format!("not as they should be: {}", ill.join(", ")),
+    let fact = if ill.is_empty() {
+        "a change is not finished".to_owned()
+    } else {
+        format!("not as they should be: {}", listed(ill))
     };
     Err(Failure::new(Class::Health, format!("{name}: {fact}")).hint("`fz logs` shows what they print").into())
 }
@@ -174,16 +176,16 @@ fn to_finish(state: &State, attempt: &Attempt) -> &'static str {
     }
 }
 
-/// Places where a container should be and none is.
-fn missing(places: &BTreeSet<String>, found: &[ServiceStatus]) -> Vec<String> {
-    let there: BTreeSet<&String> = found.iter().map(|service| &service.place).collect();
-    places.iter().filter(|place| !there.contains(place)).cloned().collect()
+/// Replicas that should have a container and have none.
+fn missing(wanted: &BTreeSet<Replica>, found: &[ServiceStatus]) -> Vec<Replica> {
+    let there: BTreeSet<&Replica> = found.iter().map(|service| &service.replica).collect();
+    wanted.iter().filter(|replica| !there.contains(replica)).cloned().collect()
 }
 
-fn were(places: &[String]) -> String {
-    match places {
+fn were(replicas: &[Replica]) -> String {
+    match replicas {
         [one] => format!("the container of {one} was"),
-        several => format!("the containers of {} were", several.join(", ")),
+        several => format!("the containers of {} were", listed(several)),
     }
 }
 
@@ -216,7 +218,7 @@ pub(super) async fn start(which: &Which, session: &Session<'_>) -> Result<()> {
     let patience = Patience::default();
     let up = operate::start(&engine, &name, &current.done, &patience, progress.as_ref(), cancel).await;
     let up = up.map_err(of_sequence)?;
-    let missing = missing(&current.places, &operate::status(&engine, &name).await?);
+    let missing = missing(&current.replicas, &operate::status(&engine, &name).await?);
     if !missing.is_empty() {
         let fact = format!("{name} does not run whole: {} removed by somebody", were(&missing));
         return Err(Failure::new(Class::Preflight, fact).hint("install its bundle again").into());
@@ -236,10 +238,12 @@ pub(super) async fn logs(
     let Session { output, cancel, .. } = *session;
     let Installation { name, engine, .. } = installation(which, session).await?;
     let lines = match operate::logs(&engine, &name, service, tail, follow).await {
-        Err(EngineError::Refused { status: 404, message, .. }) => {
-            return Err(Failure::new(Class::Usage, message).hint("`status` lists the services").into());
+        Err(error @ LogsError::NoService { .. }) => {
+            let failure = Failure::new(Class::Usage, error.to_string());
+            return Err(failure.hint("`status` lists the services").into());
         }
-        lines => lines?,
+        Err(LogsError::Engine(error)) => return Err(error.into()),
+        Ok(lines) => lines,
     };
     let mut lines = std::pin::pin!(lines);
     loop {
@@ -279,7 +283,7 @@ pub(super) async fn uninstall(which: &Which, volumes: bool, yes: bool, session: 
     if cancel.is_cancelled() {
         return Err(Failure::new(Class::Cancelled, "nothing was removed").into());
     }
-    let images = state.own_images().map(|(name, id)| (name.clone(), id.clone())).collect();
+    let images = state.own_images().map(|(name, id)| (name.clone(), id)).collect();
     progress.begin("removing", None);
     let stopped = || {
         Failure::new(Class::Cancelled, format!("stopped by Ctrl-C; {name} is removed in part"))
@@ -298,33 +302,34 @@ pub(super) async fn uninstall(which: &Which, volumes: bool, yes: bool, session: 
     let committed = state.attempt.as_ref().is_some_and(|attempt| attempt.phase == Phase::Committed);
     let answers = if committed { Answers::Adopt } else { Answers::KeepNew };
     answers::end_attempted(&product, answers, &state)?;
-    let kept_files = remove_files(&product, volumes)?;
+    let left_files = remove_files(&product, volumes)?;
     progress.end(&human::count(removed.containers.len(), "container"));
     report(output, &serde_json::json!({ "removed": removed }), || {
         let mut text = format!("{name} is removed");
         if !removed.images.is_empty() {
-            text.push_str(&format!("\n  with its images: {}", removed.images.join(", ")));
+            let names: Vec<String> = removed.images.iter().map(ToString::to_string).collect();
+            text.push_str(&format!("\n  with its images: {}", names.join(", ")));
         }
         if !removed.kept_volumes.is_empty() {
             text.push_str(&format!("\n  kept with their data: {}", removed.kept_volumes.join(", ")));
         }
-        if !kept_files.is_empty() {
-            let kept: Vec<String> = kept_files.iter().map(|path| path.display().to_string()).collect();
-            text.push_str(&format!("\n  kept for the next install: {}", kept.join(", ")));
+        if !left_files.is_empty() {
+            let paths: Vec<String> = left_files.iter().map(|path| path.display().to_string()).collect();
+            text.push_str(&format!("\n  kept for the next install: {}", paths.join(", ")));
         }
         text
     })
 }
 
 /// Removes the product's folder, but for what belongs to data that stays: the answers (with the passwords
-/// that open it) and the folders of the site's own. What the site has put there by hand stays in any case. Gives what was kept.
+/// that open it) and the folders of the site's own. What the site has put there by hand stays in any case. Gives what is left.
 fn remove_files(product: &ProductDir, data_too: bool) -> Result<Vec<PathBuf>> {
-    let mut keep = vec![product.external(), product.file(site::OVERRIDE)];
+    let mut spared = vec![product.external(), product.file(site::OVERRIDE)];
     if !data_too {
-        keep.extend(answers::files(product)?);
-        keep.push(product.data());
+        spared.extend(answers::files(product)?);
+        spared.push(product.data());
     }
-    product.remove_but(&keep)
+    product.remove_but(&spared)
 }
 
 fn report(output: Output, value: &serde_json::Value, text: impl FnOnce() -> String) -> Result<()> {

@@ -3,6 +3,7 @@
 //! The address is tried by hand before bollard gets it, since a technician needs to know whether the
 //! socket is missing, forbidden or dead, and bollard tells these apart only in its own words.
 
+use super::address::{EngineAddress, Transport};
 use super::{CALL_TIMEOUT, Engine, EngineError, EngineFacts, EngineKind, ImageStore, Result, one_line};
 use bollard::Docker;
 use manifest_schema::Platform;
@@ -14,78 +15,29 @@ use std::time::Duration;
 /// Longest wait for a connection and for the engine's first answers.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Where an engine listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Address {
-    Unix(PathBuf),
-    Tcp(String),
-}
-
-impl Address {
-    fn parse(text: &str) -> Result<Self> {
-        let unsupported =
-            |why| Err(EngineError::Unsupported { address: text.chars().take(200).collect(), why });
-        if let Some(path) = text.strip_prefix("unix://") {
-            return if path.starts_with('/') {
-                Ok(Self::Unix(path.into()))
-            } else {
-                unsupported("a socket's path must be absolute, as in unix:///var/run/docker.sock")
-            };
-        }
-        if text.starts_with('/') {
-            return Ok(Self::Unix(text.into()));
-        }
-        let Some((scheme, rest)) = text.split_once("://") else {
-            return unsupported("write unix:///path/of/the/socket or tcp://address:port");
-        };
-        match scheme {
-            "tcp" | "http" => {
-                let host = rest.trim_end_matches('/');
-                let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
-                if name.is_empty()
-                    || port.parse::<u16>().is_err()
-                    || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b".:-[]_".contains(&b))
-                {
-                    return unsupported("write tcp://address:port");
-                }
-                Ok(Self::Tcp(host.to_owned()))
-            }
-            "ssh" => unsupported("engines behind ssh are not supported"),
-            "https" => unsupported("engines behind TLS are not supported"),
-            "npipe" => unsupported("Windows pipes are not supported"),
-            _ => unsupported("only unix:// and tcp:// addresses are supported"),
-        }
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Self::Unix(path) => format!("unix://{}", path.display()),
-            Self::Tcp(host) => format!("tcp://{host}"),
-        }
-    }
-
+impl EngineAddress {
     /// Connects once, only to learn whether and why not.
     async fn knock(&self) -> Result<()> {
         let attempt = async {
-            match self {
-                Self::Unix(path) => tokio::net::UnixStream::connect(path).await.map(drop),
-                Self::Tcp(host) => tokio::net::TcpStream::connect(host.as_str()).await.map(drop),
+            match self.transport() {
+                Transport::Unix(path) => tokio::net::UnixStream::connect(path).await.map(drop),
+                Transport::Tcp(host) => tokio::net::TcpStream::connect(host.as_str()).await.map(drop),
             }
         };
         let error = match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error,
-            Err(_) => return Err(EngineError::TimedOut { action: format!("connect at {}", self.text()) }),
+            Err(_) => return Err(EngineError::TimedOut { action: format!("connect at {self}") }),
         };
-        Err(match (self, error.kind()) {
-            (Self::Unix(path), ErrorKind::NotFound) => {
+        Err(match (self.transport(), error.kind()) {
+            (Transport::Unix(path), ErrorKind::NotFound) => {
                 EngineError::SocketMissing { path: path.display().to_string() }
             }
-            (Self::Unix(path), ErrorKind::PermissionDenied) => {
+            (Transport::Unix(path), ErrorKind::PermissionDenied) => {
                 EngineError::PermissionDenied { path: path.display().to_string() }
             }
-            (_, ErrorKind::ConnectionRefused) => EngineError::NotListening { address: self.text() },
-            _ => EngineError::Unreachable { address: self.text(), source: error },
+            (_, ErrorKind::ConnectionRefused) => EngineError::NotListening { address: self.clone() },
+            _ => EngineError::Unreachable { address: self.clone(), source: error },
         })
     }
 }
@@ -101,17 +53,16 @@ fn usual_sockets(runtime_dir: Option<&Path>) -> Vec<PathBuf> {
 }
 
 impl Engine {
-    /// Connects to the engine at `host` (`unix:///path`, `/path`, `tcp://127.0.0.1:2375`), or to the
+    /// Connects to the engine at `address`, or to the
     /// first of the usual sockets that exists: Docker's, Podman's, then those of the user. One that
     /// exists and does not answer is an error: with the next engine, an upgrade during an outage of
     /// Docker would start on Podman with empty volumes.
     ///
     /// # Errors
-    /// When the address is unsupported, the socket is missing, forbidden or dead, or something else
-    /// than an engine answers.
-    pub async fn connect(host: Option<&str>) -> Result<Self> {
-        if let Some(host) = host.filter(|host| !host.is_empty()) {
-            return Self::open(&Address::parse(host)?).await;
+    /// When the socket is missing, forbidden or dead, or something else than an engine answers.
+    pub async fn connect(address: Option<&EngineAddress>) -> Result<Self> {
+        if let Some(address) = address {
+            return Self::open(address).await;
         }
         let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         Self::first_of(&usual_sockets(runtime_dir.as_deref())).await
@@ -119,14 +70,14 @@ impl Engine {
 
     async fn first_of(paths: &[PathBuf]) -> Result<Self> {
         for (number, path) in paths.iter().enumerate() {
-            match Self::open(&Address::Unix(path.clone())).await {
+            match Self::open(&EngineAddress::unix(path.clone())).await {
                 Ok(engine) => return Ok(engine),
                 Err(EngineError::SocketMissing { .. }) => {}
                 Err(error) => {
                     let other = paths.iter().skip(number + 1).find(|other| other.exists());
                     return Err(match other {
                         Some(other) => EngineError::NotTheOther {
-                            other: format!("unix://{}", other.display()),
+                            other: EngineAddress::unix(other.clone()),
                             source: Box::new(error),
                         },
                         None => error,
@@ -139,19 +90,19 @@ impl Engine {
         })
     }
 
-    async fn open(address: &Address) -> Result<Self> {
+    async fn open(address: &EngineAddress) -> Result<Self> {
         address.knock().await?;
         let stranger = |error: bollard::errors::Error| EngineError::NotAnEngine {
-            address: address.text(),
+            address: address.clone(),
             message: one_line(&root_cause(&error)),
         };
-        let docker = match address {
-            Address::Unix(path) => Docker::connect_with_unix(
+        let docker = match address.transport() {
+            Transport::Unix(path) => Docker::connect_with_unix(
                 &path.to_string_lossy(),
                 CALL_TIMEOUT.as_secs(),
                 bollard::API_DEFAULT_VERSION,
             ),
-            Address::Tcp(host) => Docker::connect_with_http(
+            Transport::Tcp(host) => Docker::connect_with_http(
                 &format!("tcp://{host}"),
                 CALL_TIMEOUT.as_secs(),
                 bollard::API_DEFAULT_VERSION,
@@ -178,7 +129,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 }
 
 fn facts(
-    address: &Address,
+    address: &EngineAddress,
     version: bollard::models::SystemVersion,
     info: bollard::models::SystemInfo,
 ) -> Result<EngineFacts> {
@@ -193,12 +144,12 @@ fn facts(
     let machine = info.architecture.unwrap_or_default();
     let platform =
         platform(&os, version.arch.as_deref(), &machine).ok_or_else(|| EngineError::NotAnEngine {
-            address: address.text(),
+            address: address.clone(),
             message: format!("it names no architecture (`{}`)", one_line(&machine)),
         })?;
     Ok(EngineFacts {
-        address: address.text(),
-        local: matches!(address, Address::Unix(_)),
+        address: address.clone(),
+        local: matches!(address.transport(), Transport::Unix(_)),
         kind: if podman { EngineKind::Podman } else { EngineKind::Docker },
         version: two_numbers(&version_text),
         version_text,
@@ -244,27 +195,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses() {
-        assert_eq!(Address::parse("unix:///x/y.sock").unwrap(), Address::Unix("/x/y.sock".into()));
-        assert_eq!(Address::parse("/x/y.sock").unwrap(), Address::Unix("/x/y.sock".into()));
-        assert_eq!(Address::parse("tcp://127.0.0.1:2375/").unwrap(), Address::Tcp("127.0.0.1:2375".into()));
-        for bad in [
-            "unix://x",
-            "docker",
-            "ssh://root@host",
-            "https://h:1",
-            "tcp://h",
-            "tcp://:1",
-            "tcp://a/b:1",
-            "fd://",
-            "npipe:////./pipe/x",
-            "tcp://h:99999",
-        ] {
-            assert!(matches!(Address::parse(bad), Err(EngineError::Unsupported { .. })), "{bad}");
-        }
-    }
-
-    #[test]
     fn versions_and_platforms() {
         assert_eq!(two_numbers("20.10.24+dfsg1"), (20, 10));
         assert_eq!(two_numbers("29.0.0-rc.1"), (29, 0));
@@ -279,7 +209,7 @@ mod tests {
     async fn a_missing_and_a_dead_socket_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("engine.sock");
-        let host = format!("unix://{}", path.display());
+        let host = EngineAddress::unix(path.clone());
         let missing = Engine::connect(Some(&host)).await.unwrap_err();
         assert!(matches!(missing, EngineError::SocketMissing { .. }), "{missing}");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -312,7 +242,7 @@ mod tests {
     async fn a_stranger_behind_the_socket_is_named() {
         use tokio::io::AsyncWriteExt as _;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("tcp://{}", listener.local_addr().unwrap());
+        let address = format!("tcp://{}", listener.local_addr().unwrap()).parse().unwrap();
         let server = tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await;

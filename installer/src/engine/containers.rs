@@ -1,16 +1,13 @@
-//! Containers: listing, inspecting, making, starting, stopping, renaming, removing, logs.
+//! Containers: listing, inspecting, making, starting, stopping, renaming, removing.
 
 use super::container_spec::{ContainerSpec, restart_policy};
 use super::{CALL_TIMEOUT, Engine, EngineKind, Result, checked, failure};
-use bollard::container::LogOutput;
 use bollard::models::ContainerUpdateBody;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder, LogsOptionsBuilder,
+    CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
     RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions,
     StopContainerOptions,
 };
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -134,15 +131,6 @@ pub struct ContainerState {
     pub restart: String,
     /// Volumes: path and name.
     pub volumes: Vec<(String, String)>,
-}
-
-/// One line or chunk of a container's output.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogChunk {
-    /// Whether it came from standard error.
-    pub stderr: bool,
-    /// The bytes as the container wrote them: not fit for a terminal without cleaning.
-    pub bytes: Bytes,
 }
 
 impl Engine {
@@ -303,35 +291,6 @@ impl Engine {
                 error => Err(error),
             },
         }
-    }
-
-    /// A container's output, the last `tail` lines (`None`: all), and with `follow` all that comes.
-    ///
-    /// # Errors
-    /// When the name cannot be used; later errors are items of the stream.
-    pub fn logs(
-        &self,
-        container: &str,
-        tail: Option<usize>,
-        follow: bool,
-        timestamps: bool,
-    ) -> Result<impl Stream<Item = Result<LogChunk>> + Send + use<>> {
-        let tail = tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
-        let options = LogsOptionsBuilder::new()
-            .stdout(true)
-            .stderr(true)
-            .follow(follow)
-            .timestamps(timestamps)
-            .tail(&tail)
-            .build();
-        let docker = self.docker.clone();
-        let name = checked("container", container)?.to_owned();
-        let chunks = docker.logs(&name, Some(options)).boxed();
-        Ok(chunks.map(move |chunk| match chunk {
-            Ok(LogOutput::StdErr { message }) => Ok(LogChunk { stderr: true, bytes: message }),
-            Ok(other) => Ok(LogChunk { stderr: false, bytes: other.into_bytes() }),
-            Err(error) => Err(failure(format!("read the log of {name}"), error)),
-        }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Errors of calls to the engine, with their class and a hint that needs no network.
 
-use super::hint;
+use super::{EngineAddress, hint};
 use ferry_terminal::{Class, Failure, failure};
 
 /// Why a call to the engine did not succeed.
@@ -16,7 +16,7 @@ pub enum EngineError {
     #[error("{source}; the engine at {other} was not tried instead: what runs here may be on the first")]
     NotTheOther {
         /// The address of the next engine.
-        other: String,
+        other: EngineAddress,
         /// Why the first does not answer.
         source: Box<Self>,
     },
@@ -36,13 +36,13 @@ pub enum EngineError {
     #[error("nothing listens at {address}")]
     NotListening {
         /// The address as given.
-        address: String,
+        address: EngineAddress,
     },
     /// The address cannot be reached.
     #[error("{address} cannot be reached")]
     Unreachable {
         /// The address as given.
-        address: String,
+        address: EngineAddress,
         /// What the system said.
         source: std::io::Error,
     },
@@ -58,7 +58,7 @@ pub enum EngineError {
     #[error("what listens at {address} does not answer as a container engine: {message}")]
     NotAnEngine {
         /// The address as given.
-        address: String,
+        address: EngineAddress,
         /// What came back.
         message: String,
     },

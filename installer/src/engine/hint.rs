@@ -1,8 +1,9 @@
-//! What usually helps, by what engines and services say.
+//! What usually helps, by what engines and services say. This is the only place that reads words for a cause: they
+//! are an engine's or a program's own, never Ferry's.
 
 /// What usually helps when an engine or a service says `text`.
 #[must_use]
-pub fn for_text(text: &str) -> Option<&'static str> {
+pub(crate) fn for_text(text: &str) -> Option<&'static str> {
     const CAUSES: [(&str, &str); 13] = [
         ("no space left", "the disk is full: free space (`df -h`, `docker system df`), then run this again"),
         ("disk quota exceeded", "the disk quota is used up: free space, then run this again"),

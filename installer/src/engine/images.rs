@@ -4,7 +4,9 @@
 //! image whose layers are missing. So errors inside the answer are errors here, a pulled image must
 //! be there afterwards, and callers compare [`ImageFacts::diff_ids`] with the signed ones.
 
-use super::{BULK_TIMEOUT, Engine, EngineError, Result, checked_image, failure, one_line};
+use super::{
+    BULK_TIMEOUT, Engine, EngineError, ImageId, ImageName, Result, checked_image, failure, one_line,
+};
 use bollard::models::ImageConfig;
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, ImportImageOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
@@ -14,18 +16,18 @@ use futures_util::{Stream, StreamExt as _};
 use manifest_schema::{Digest, Platform};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::fmt;
 use std::io;
 
 /// What the engine knows about one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ImageFacts {
     /// ID as the engine names it, `sha256:…`. Run services by it.
-    pub id: String,
+    pub id: ImageId,
     /// SHA-256 of each uncompressed layer, base first.
     pub diff_ids: Vec<Digest>,
     /// What it was built for.
     pub platform: Option<Platform>,
-    /// `nginx:1.24`, …
     pub repo_tags: Vec<String>,
     /// `nginx@sha256:…`: names that pulls have left.
     pub repo_digests: Vec<String>,
@@ -70,9 +72,7 @@ fn in_one_spelling(mut config: ImageConfig) -> Value {
 /// How far one layer of a pull is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PullPhase {
-    /// Being unpacked.
     Extracting,
-    /// Anything else.
     Other,
 }
 
@@ -96,9 +96,10 @@ impl Engine {
     ///
     /// # Errors
     /// When the engine fails, or reports something that is not an image of layers.
-    pub async fn inspect_image(&self, name: &str) -> Result<Option<ImageFacts>> {
+    pub async fn inspect_image(&self, name: impl fmt::Display) -> Result<Option<ImageFacts>> {
+        let name = name.to_string();
         let action = || format!("inspect image {name}");
-        match self.docker.inspect_image(checked_image(name)?).await.map_err(|e| failure(action(), e)) {
+        match self.docker.inspect_image(checked_image(&name)?).await.map_err(|e| failure(action(), e)) {
             Ok(image) => facts(image).map(Some).ok_or_else(|| EngineError::Failed {
                 action: action(),
                 message: "its layers are not named by digests".to_owned(),
@@ -168,16 +169,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives the image `image` (a reference or an ID) the further name `repository:tag`.
+    /// Gives the image `id` the further name `name`.
     ///
     /// # Errors
     /// When there is no such image, or the engine fails.
-    pub async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<()> {
-        let options = TagImageOptionsBuilder::new().repo(checked_image(repository)?).tag(tag).build();
+    pub async fn tag(&self, id: ImageId, name: &ImageName) -> Result<()> {
+        let options = TagImageOptionsBuilder::new().repo(name.repository()).tag(name.tag()).build();
         self.docker
-            .tag_image(checked_image(image)?, Some(options))
+            .tag_image(&id.to_string(), Some(options))
             .await
-            .map_err(|e| failure(format!("name image {image} {repository}:{tag}"), e))
+            .map_err(|e| failure(format!("name image {id} {name}"), e))
     }
 
     /// Takes the name `name` away. The image itself goes when that was its last name and nothing
@@ -185,8 +186,8 @@ impl Engine {
     ///
     /// # Errors
     /// When the engine fails, or refuses because a container still uses the image under this name.
-    pub async fn untag(&self, name: &str) -> Result<bool> {
-        self.remove(name, false).await
+    pub async fn untag(&self, name: impl fmt::Display) -> Result<bool> {
+        self.remove(&name.to_string(), false).await
     }
 
     /// Removes an image by ID or name with all its names, unless a running container uses it.
@@ -194,8 +195,8 @@ impl Engine {
     ///
     /// # Errors
     /// When the engine fails or refuses.
-    pub async fn remove_image(&self, name: &str) -> Result<bool> {
-        self.remove(name, true).await
+    pub async fn remove_image(&self, name: impl fmt::Display) -> Result<bool> {
+        self.remove(&name.to_string(), true).await
     }
 
     async fn remove(&self, name: &str, force: bool) -> Result<bool> {
@@ -210,7 +211,7 @@ impl Engine {
     }
 }
 
-/// The facts of an inspected image, or `None` when its layers are not named by digests.
+/// The facts of an inspected image, or `None` when it or its layers are not named by digests.
 pub(super) fn facts(image: bollard::models::ImageInspect) -> Option<ImageFacts> {
     let layers = image.root_fs.and_then(|root| root.layers).unwrap_or_default();
     let diff_ids = layers.iter().map(|layer| layer.parse().ok()).collect::<Option<Vec<Digest>>>()?;
@@ -221,10 +222,8 @@ pub(super) fn facts(image: bollard::models::ImageInspect) -> Option<ImageFacts> 
     };
     let config = image.config.unwrap_or_default();
     let volumes = config.volumes.clone().unwrap_or_default();
-    let id = image.id?;
     Some(ImageFacts {
-        // Podman leaves the algorithm out in some answers.
-        id: if id.contains(':') { id } else { format!("sha256:{id}") },
+        id: image.id?.parse().ok()?,
         diff_ids,
         platform,
         repo_tags: image.repo_tags.unwrap_or_default(),
@@ -262,6 +261,8 @@ fn pull_failure(action: &str, error: bollard::errors::Error) -> EngineError {
 mod tests {
     use super::*;
 
+    const ID: &str = "sha256:2f0b4f0a1f2bfbc0fd1d5ad4ed44b9e0e1a6bfad5fb0eb5a3f4cbe9ce9a2a0f5";
+
     fn stream_error(text: &str) -> bollard::errors::Error {
         bollard::errors::Error::DockerStreamError { error: text.to_owned() }
     }
@@ -287,8 +288,7 @@ mod tests {
     #[test]
     fn configurations_are_compared_by_what_they_say() {
         let image = |config: Value| {
-            let image =
-                serde_json::json!({ "Id": "sha256:1", "RootFS": { "Type": "layers" }, "Config": config });
+            let image = serde_json::json!({ "Id": ID, "RootFS": { "Type": "layers" }, "Config": config });
             facts(serde_json::from_value(image).unwrap()).unwrap()
         };
         let read = image(serde_json::json!({
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn an_image_without_digests_for_layers_is_no_image() {
         let image = |layers: Vec<String>| bollard::models::ImageInspect {
-            id: Some("sha256:1".to_owned()),
+            id: Some(ID.to_owned()),
             root_fs: Some(bollard::models::ImageInspectRootFs {
                 typ: "layers".to_owned(),
                 layers: Some(layers),

@@ -2,7 +2,7 @@
 //! once. Milliseconds for the tens of images a host holds.
 
 use super::images::{ImageFacts, facts};
-use super::{Engine, Result, failure};
+use super::{Engine, ImageName, Result, failure};
 use bollard::query_parameters::ListImagesOptionsBuilder;
 use futures_util::{StreamExt as _, stream};
 use manifest_schema::{Digest, ImageRef};
@@ -21,8 +21,8 @@ pub struct Inventory {
 impl Inventory {
     /// The image with this name, however the engine writes it.
     #[must_use]
-    pub fn named(&self, name: &str) -> Option<&ImageFacts> {
-        let wanted: ImageRef = name.parse().ok()?;
+    pub fn named(&self, name: &ImageName) -> Option<&ImageFacts> {
+        let wanted: ImageRef = name.to_string().parse().ok()?;
         let has = |tag: &String| tag.parse::<ImageRef>().is_ok_and(|tag| tag == wanted);
         self.images.iter().find(|image| image.repo_tags.iter().any(has))
     }
@@ -58,7 +58,7 @@ impl Engine {
                 },
             }
         }
-        images.sort_by(|a, b| a.id.cmp(&b.id));
+        images.sort_by_key(|image| image.id);
         Ok(Inventory { images })
     }
 }

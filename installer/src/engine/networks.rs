@@ -25,11 +25,8 @@ pub struct NetworkSpec {
     pub internal: bool,
     /// Whether containers outside the project may attach.
     pub attachable: bool,
-    /// IPv6.
     pub ipv6: bool,
-    /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// Address driver.
     pub ipam_driver: Option<String>,
     /// Options of the address driver.
     pub ipam_options: BTreeMap<String, String>,
@@ -42,9 +39,7 @@ pub struct NetworkSpec {
 pub struct NetworkFacts {
     /// Name in the engine.
     pub name: String,
-    /// ID.
     pub id: String,
-    /// Labels.
     pub labels: BTreeMap<String, String>,
     /// Options of the driver.
     pub options: BTreeMap<String, String>,
@@ -61,11 +56,8 @@ pub struct Attachment {
     pub network: String,
     /// Names by which others on the network find the container.
     pub aliases: Vec<String>,
-    /// Fixed address.
     pub ipv4: Option<String>,
-    /// Fixed address.
     pub ipv6: Option<String>,
-    /// Link-local addresses.
     pub link_local: Vec<String>,
     /// MAC address; engines before 25 do not know it here.
     pub mac_address: Option<String>,

@@ -1,4 +1,4 @@
-//! The answers that a host keeps: those of what runs, those of an attempt that is under way, and those of one
+//! The answers that a host remembers: those of what runs, those of an attempt that is under way, and those of one
 //! that failed.
 //!
 //! What must stay true: no answer of an earlier release is ever dropped, since its data may still be there;
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 ///
 /// # Errors
 /// When a file is damaged.
-pub fn remembered(product: &ProductDir, manifest: &Manifest, attempt: bool) -> Result<Values> {
+pub(crate) fn remembered(product: &ProductDir, manifest: &Manifest, attempt: bool) -> Result<Values> {
     let mut values = tried(product)?;
     values.retain(|name, _| manifest.variables.get(name).is_some_and(|known| known.generate.is_some()));
     values.extend(CURRENT.read(product)?);
@@ -31,7 +31,7 @@ pub fn remembered(product: &ProductDir, manifest: &Manifest, attempt: bool) -> R
 ///
 /// # Errors
 /// When the file is damaged.
-pub fn tried(product: &ProductDir) -> Result<Values> {
+pub(crate) fn tried(product: &ProductDir) -> Result<Values> {
     TRIED.read(product)
 }
 
@@ -39,17 +39,21 @@ pub fn tried(product: &ProductDir) -> Result<Values> {
 ///
 /// # Errors
 /// When a file is damaged.
-pub fn attempted(product: &ProductDir) -> Result<Vec<String>> {
-    let kept = CURRENT.read(product)?;
+pub(crate) fn attempted(product: &ProductDir) -> Result<Vec<String>> {
+    let current = CURRENT.read(product)?;
     let new = ATTEMPTED.read(product)?;
-    Ok(new.into_iter().filter(|(name, value)| kept.get(name) != Some(value)).map(|(name, _)| name).collect())
+    Ok(new
+        .into_iter()
+        .filter(|(name, value)| current.get(name) != Some(value))
+        .map(|(name, _)| name)
+        .collect())
 }
 
 /// The files with answers to keep for a later install.
 ///
 /// # Errors
 /// When one is damaged.
-pub fn files(product: &ProductDir) -> Result<Vec<PathBuf>> {
+pub(crate) fn files(product: &ProductDir) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for stored in [CURRENT, TRIED] {
         if !stored.read(product)?.is_empty() {
@@ -61,11 +65,11 @@ pub fn files(product: &ProductDir) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Keeps the answers of an attempt, apart from those of what runs.
+/// Records the answers of an attempt, apart from those of what runs.
 ///
 /// # Errors
 /// When they cannot be written.
-pub fn keep_attempted(product: &ProductDir, answers: &Values) -> Result<()> {
+pub(crate) fn record_attempted(product: &ProductDir, answers: &Values) -> Result<()> {
     ATTEMPTED.write(product, answers)
 }
 
@@ -73,7 +77,7 @@ pub fn keep_attempted(product: &ProductDir, answers: &Values) -> Result<()> {
 ///
 /// # Errors
 /// When they cannot be read or written.
-pub fn remember(product: &ProductDir, answers: &Values) -> Result<()> {
+pub(crate) fn remember(product: &ProductDir, answers: &Values) -> Result<()> {
     let before = CURRENT.read(product)?;
     let mut after = before.clone();
     after.extend(answers.clone());
@@ -85,7 +89,7 @@ pub fn remember(product: &ProductDir, answers: &Values) -> Result<()> {
 
 /// What becomes of the answers of an attempt that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answers {
+pub(crate) enum Answers {
     /// They are those of what runs now.
     Adopt,
     /// They go, but for those that nothing else answers: data that was made with them was kept.
@@ -99,17 +103,17 @@ pub enum Answers {
 ///
 /// # Errors
 /// When files cannot be read or written.
-pub fn end_attempted(product: &ProductDir, answers: Answers, state: &State) -> Result<()> {
+pub(crate) fn end_attempted(product: &ProductDir, answers: Answers, state: &State) -> Result<()> {
     if !ATTEMPTED.exists(product) {
         return Ok(());
     }
-    let (mut attempted, kept) = (ATTEMPTED.read(product)?, CURRENT.read(product)?);
+    let (mut attempted, remembered) = (ATTEMPTED.read(product)?, CURRENT.read(product)?);
     if let (Answers::KeepNew, Some(current)) = (answers, &state.current) {
         attempted.retain(|name, _| !current.variables.contains(name));
     }
     let (stored, merged): (Stored, Values) = match answers {
-        Answers::Adopt => (CURRENT, kept.into_iter().chain(attempted).collect()),
-        Answers::KeepNew => (CURRENT, attempted.into_iter().chain(kept).collect()),
+        Answers::Adopt => (CURRENT, remembered.into_iter().chain(attempted).collect()),
+        Answers::KeepNew => (CURRENT, attempted.into_iter().chain(remembered).collect()),
         Answers::SetAside => (TRIED, attempted),
     };
     stored.write(product, &merged)?;
@@ -186,9 +190,9 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let product = Root::new(folder.path()).unwrap().product(&"site".parse().unwrap());
             let _lock = product.lock().unwrap();
-            keep_attempted(&product, &values(&[("old", "1"), ("port", "1")])).unwrap();
+            record_attempted(&product, &values(&[("old", "1"), ("port", "1")])).unwrap();
             end_attempted(&product, Answers::Adopt, &State::default()).unwrap();
-            keep_attempted(&product, &values(&[("port", "2"), ("secret", "s")])).unwrap();
+            record_attempted(&product, &values(&[("port", "2"), ("secret", "s")])).unwrap();
             assert_eq!(
                 remembered(&product, &manifest(), false).unwrap(),
                 values(&[("old", "1"), ("port", "1")])

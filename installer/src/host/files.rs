@@ -10,7 +10,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// When it cannot be made.
-pub fn make_private_dir(path: &Path) -> Result<()> {
+pub(crate) fn make_private_dir(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new()
         .recursive(true)
@@ -35,7 +35,7 @@ pub fn make_private_dir(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// When the filesystem reports that it could not.
-pub fn sync_filesystem(path: &Path) -> Result<()> {
+pub(crate) fn sync_filesystem(path: &Path) -> Result<()> {
     let folder = File::open(path).with_context(|| format!("opening {}", path.display()))?;
     rustix::fs::syncfs(&folder).with_context(|| format!("syncing {}", path.display()))
 }
@@ -44,7 +44,7 @@ pub fn sync_filesystem(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// When it is larger, or cannot be read.
-pub fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     let doing = || format!("reading {}", path.display());
     let file = match File::open(path) {
         Ok(_) if path.is_dir() => {
@@ -68,7 +68,7 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// When it cannot be removed.
-pub fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("removing {}", path.display()))

@@ -17,7 +17,7 @@
 //! ROOT/<product>/current              link to the running release, switched atomically
 //! ROOT/<product>/data/                relative bind mounts that the bundle does not fill: the site's
 //!                                     own, the same for every release
-//! ROOT/bin/fz                         this program, kept
+//! ROOT/bin/fz                         this program, resident
 //! ```
 
 use super::files::{self, make_private_dir};
@@ -32,32 +32,30 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Where Ferry keeps its folder unless told otherwise.
-pub const DEFAULT_ROOT: &str = "/var/lib/ferry";
+pub(crate) const DEFAULT_ROOT: &str = "/var/lib/ferry";
 
-/// Ferry's folder.
 #[derive(Debug, Clone)]
-pub struct Root(PathBuf);
+pub(crate) struct Root(PathBuf);
 
 /// One product's part of it.
 #[derive(Debug, Clone)]
-pub struct ProductDir {
+pub(crate) struct ProductDir {
     path: PathBuf,
 }
 
-/// Held while a product is being changed. Dropped without [`Lock::keep`], it takes away the folders
+/// Held while a product is being changed. Dropped without [`Lock::keep_folder`], it takes away the folders
 /// that were made for it: an install that was refused leaves no trace.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     #[expect(dead_code, reason = "the lock lasts as long as the file is open")]
     file: File,
     path: PathBuf,
-    /// Innermost first.
     made: Vec<PathBuf>,
 }
 
 impl Lock {
     /// From now on the folder is meant to stay.
-    pub fn keep(&mut self) {
+    pub(crate) fn keep_folder(&mut self) {
         self.made.clear();
     }
 }
@@ -73,16 +71,16 @@ impl Drop for Lock {
 }
 
 impl Root {
-    /// What keeping this program takes, where none is kept yet.
+    /// Bytes that this program will take as the resident one, where there is none yet.
     #[must_use]
-    pub fn program_bytes(&self) -> u64 {
+    pub(crate) fn program_bytes(&self) -> u64 {
         let program = || Some(std::env::current_exe().ok()?.metadata().ok()?.len());
         if self.program().exists() { 0 } else { program().unwrap_or_default() }
     }
 
-    /// Where this program is kept, for when the stick is gone.
+    /// The resident program, for when the stick is gone.
     #[must_use]
-    pub fn program(&self) -> PathBuf {
+    pub(crate) fn program(&self) -> PathBuf {
         self.0.join("bin/fz")
     }
 
@@ -90,25 +88,24 @@ impl Root {
     ///
     /// # Errors
     /// When the current folder cannot be told.
-    pub fn new(path: &Path) -> Result<Self> {
+    pub(crate) fn new(path: &Path) -> Result<Self> {
         Ok(Self(std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))?))
     }
 
-    /// The folder.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// The pinned keys.
     #[must_use]
-    pub fn allowed_signers(&self) -> PathBuf {
+    pub(crate) fn allowed_signers(&self) -> PathBuf {
         self.0.join("trust").join("allowed_signers")
     }
 
     /// The part of one product.
     #[must_use]
-    pub fn product(&self, name: &ProjectName) -> ProductDir {
+    pub(crate) fn product(&self, name: &ProjectName) -> ProductDir {
         ProductDir { path: self.0.join(name.as_str()) }
     }
 
@@ -116,7 +113,7 @@ impl Root {
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn products(&self) -> Result<Vec<ProjectName>> {
+    pub(crate) fn products(&self) -> Result<Vec<ProjectName>> {
         let entries = match fs::read_dir(&self.0) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -137,75 +134,74 @@ impl Root {
 }
 
 impl ProductDir {
-    /// The folder.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The folder of a release, by its name among them.
     #[must_use]
-    pub fn release(&self, folder: &str) -> PathBuf {
+    pub(crate) fn release(&self, folder: &str) -> PathBuf {
         self.releases().join(folder)
     }
 
     /// Where relative bind mounts lie that belong to the site and to no release.
     #[must_use]
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.path.join("data")
     }
 
     /// Where whoever runs the host puts external configs and secrets.
     #[must_use]
-    pub fn external(&self) -> PathBuf {
+    pub(crate) fn external(&self) -> PathBuf {
         self.path.join("external")
     }
 
     /// The bundles of installed releases, retained without their layers.
     #[must_use]
-    pub fn bundles(&self) -> PathBuf {
+    pub(crate) fn bundles(&self) -> PathBuf {
         self.path.join("bundles")
     }
 
     /// The retained bundle of a release.
     #[must_use]
-    pub fn retained_bundle(&self, release: &ReleaseId) -> PathBuf {
+    pub(crate) fn retained_bundle(&self, release: &ReleaseId) -> PathBuf {
         self.bundles().join(format!("{release}.fz"))
     }
 
     /// The folder of all releases.
     #[must_use]
-    pub fn releases(&self) -> PathBuf {
+    pub(crate) fn releases(&self) -> PathBuf {
         self.path.join("releases")
     }
 
     /// A file directly in the folder.
     #[must_use]
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     /// Whether anything of this product is recorded here, by this program or by 0.1.0.
     #[must_use]
-    pub fn has_state(&self) -> bool {
+    pub(crate) fn has_state(&self) -> bool {
         [state::NAME, versioned::STATE_1, versioned::STATE_1_ASIDE]
             .iter()
             .any(|name| self.file(name).is_file())
     }
 
-    /// Removes the folder but for `keep`, the state last, so that a removal that was cut off can be repeated. What
-    /// was kept is returned. 0.1.0 stays shut out as long as anything is kept that it does not read.
+    /// Removes the folder but for `spared`, the state last, so that a removal that was cut off can be repeated. What
+    /// is left is returned. 0.1.0 stays shut out as long as anything is left that it does not read.
     ///
     /// # Errors
     /// When something cannot be removed.
-    pub fn remove_but(&self, keep: &[PathBuf]) -> Result<Vec<PathBuf>> {
-        let (mut kept, mut last) = (Vec::new(), Vec::new());
+    pub(crate) fn remove_but(&self, spared: &[PathBuf]) -> Result<Vec<PathBuf>> {
+        let (mut left, mut last) = (Vec::new(), Vec::new());
         let doing = |path: &Path| format!("removing {}", path.display());
         let shut_out = self.file(versioned::STATE_1);
         for entry in fs::read_dir(&self.path).with_context(|| doing(&self.path))? {
             let path = entry?.path();
-            if keep.contains(&path) {
-                kept.push(path);
+            if spared.contains(&path) {
+                left.push(path);
             } else if path == self.file(state::NAME) || path == shut_out {
                 last.push(path);
             } else if path.is_dir() && !path.is_symlink() {
@@ -214,24 +210,24 @@ impl ProductDir {
                 files::remove(&path)?;
             }
         }
-        if kept.is_empty() && shut_out.is_dir() {
+        if left.is_empty() && shut_out.is_dir() {
             fs::remove_dir_all(&shut_out).with_context(|| doing(&shut_out))?;
         }
         for path in last.iter().filter(|path| path.is_file()) {
             files::remove(path)?;
         }
-        if kept.is_empty() {
+        if left.is_empty() {
             fs::remove_dir(&self.path).with_context(|| doing(&self.path))?;
         }
-        kept.sort();
-        Ok(kept)
+        left.sort();
+        Ok(left)
     }
 
     /// Makes the folder and takes the lock.
     ///
     /// # Errors
     /// When the folder cannot be made, or someone else holds the lock.
-    pub fn lock(&self) -> Result<Lock> {
+    pub(crate) fn lock(&self) -> Result<Lock> {
         let made =
             self.path.ancestors().take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect();
         make_private_dir(&self.path)?;
@@ -253,7 +249,7 @@ impl ProductDir {
 
     /// Whether somebody holds the lock now.
     #[must_use]
-    pub fn is_locked(&self) -> bool {
+    pub(crate) fn is_locked(&self) -> bool {
         File::open(self.file("lock")).is_ok_and(|file| {
             // Held only for this look.
             matches!(FileExt::try_lock_shared(&file), Ok(false))
@@ -264,7 +260,7 @@ impl ProductDir {
     ///
     /// # Errors
     /// When the link cannot be made.
-    pub fn switch_current(&self, folder: &str) -> Result<()> {
+    pub(crate) fn switch_current(&self, folder: &str) -> Result<()> {
         let link = self.file("current");
         let target = Path::new("releases").join(folder);
         if fs::read_link(&link).is_ok_and(|now| now == target) {
@@ -304,14 +300,14 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_not_kept_leaves_no_trace() {
+    fn a_lock_whose_folder_is_not_kept_leaves_no_trace() {
         let folder = tempfile::tempdir().unwrap();
         let above = folder.path().join("var/ferry");
         let product = Root::new(&above).unwrap().product(&"site".parse().unwrap());
         drop(product.lock().unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         let mut lock = product.lock().unwrap();
-        lock.keep();
+        lock.keep_folder();
         drop(lock);
         assert!(product.path().is_dir());
         // What was there before stays, kept or not.

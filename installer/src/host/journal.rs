@@ -15,7 +15,7 @@ use std::path::Path;
 
 /// The journal of one attempt.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     file: File,
     attempt: String,
 }
@@ -23,7 +23,7 @@ pub struct Journal {
 /// A step of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Step {
+pub(crate) enum Step {
     /// Images, files, networks and volumes are brought; nothing that runs is touched.
     Stage,
     /// Services are replaced and started.
@@ -54,7 +54,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it is of a newer format, or cannot be opened.
-    pub fn open(product: &ProductDir, attempt: &str) -> Result<Self> {
+    pub(crate) fn open(product: &ProductDir, attempt: &str) -> Result<Self> {
         use std::os::unix::fs::OpenOptionsExt;
         let path = product.file(NAME);
         let continues = has_header(&path)?;
@@ -77,7 +77,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the record cannot be written: then the step must not be taken.
-    pub fn begin(&mut self, step: Step) -> Result<()> {
+    pub(crate) fn begin(&mut self, step: Step) -> Result<()> {
         self.write(step, "begin", None)
     }
 
@@ -85,7 +85,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the record cannot be written.
-    pub fn done(&mut self, step: Step) -> Result<()> {
+    pub(crate) fn done(&mut self, step: Step) -> Result<()> {
         self.write(step, "done", None)
     }
 
@@ -93,7 +93,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the record cannot be written.
-    pub fn failed(&mut self, step: Step, why: &str) -> Result<()> {
+    pub(crate) fn failed(&mut self, step: Step, why: &str) -> Result<()> {
         self.write(step, "failed", Some(why))
     }
 

@@ -2,7 +2,7 @@
 
 /// A random name or secret of `length` letters and digits, from the system's random numbers.
 #[must_use]
-pub fn name(length: usize) -> String {
+pub(crate) fn name(length: usize) -> String {
     const LETTERS: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     use rand_core::RngCore;
     let mut name = String::with_capacity(length);

@@ -1,4 +1,4 @@
-//! The bundle of what runs, kept on the host without its layers: what other answers need, without the stick.
+//! The bundle of what runs, retained on the host without its layers: what other answers need, without the stick.
 //!
 //! It has the bundle's own signature and index, so it is opened and checked as the stick was. The images
 //! themselves are in the engine.
@@ -10,14 +10,14 @@ use ferry_terminal::WholeFile;
 use manifest_schema::ReleaseId;
 use std::fs::File;
 
-/// Keeps the bundle of `id`, unless it is kept already, and whole.
+/// Retains the bundle of `id`, unless it is retained already, and whole.
 ///
 /// # Errors
 /// When the bundle cannot be read, or the file not written.
-pub fn keep(bundle: &Bundle<File>, product: &ProductDir, id: &ReleaseId) -> Result<()> {
+pub(crate) fn retain(bundle: &Bundle<File>, product: &ProductDir, id: &ReleaseId) -> Result<()> {
     let path = product.retained_bundle(id);
-    let doing = || format!("keeping {}", path.display());
-    if File::open(&path).is_ok_and(|kept| slim::is_whole(bundle, &kept)) {
+    let doing = || format!("retaining {}", path.display());
+    if File::open(&path).is_ok_and(|retained| slim::is_whole(bundle, &retained)) {
         return Ok(());
     }
     files::make_private_dir(&product.bundles())?;

@@ -5,6 +5,8 @@
 
 use super::folder::ProductDir;
 use super::{files, random, versioned};
+use crate::engine::{EngineAddress, ImageId, ImageName};
+use crate::services::Replica;
 use anyhow::Result;
 use manifest_schema::{Digest, ReleaseId};
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// What is installed of one product.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct State {
+pub(crate) struct State {
     /// The release that runs.
     #[serde(default)]
     pub current: Option<Installed>,
@@ -26,10 +28,10 @@ pub struct State {
     pub seeding: BTreeSet<String>,
     /// Address of the engine it runs on: what every later command talks to unless told otherwise.
     #[serde(default)]
-    pub engine: Option<String>,
+    pub engine: Option<EngineAddress>,
     /// Names and IDs of images that attempts have brought, until a commit records them.
     #[serde(default)]
-    pub brought: BTreeSet<(String, String)>,
+    pub brought: BTreeSet<(ImageName, ImageId)>,
     /// Goes into names of release folders, which others on the host can read: without it they would tell
     /// whether a guessed answer is right.
     #[serde(default)]
@@ -42,7 +44,7 @@ pub struct State {
 /// An installation under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// What is being installed.
     pub release: ReleaseId,
     /// Its own name, on the containers that it makes.
@@ -54,13 +56,13 @@ pub struct Attempt {
     pub boot: String,
     /// Images that it brings in, by their IDs in the engine, until they are known to be on the disk.
     #[serde(default)]
-    pub importing: BTreeSet<String>,
+    pub importing: BTreeSet<ImageId>,
 }
 
 impl Attempt {
     /// An attempt to install `release` that has changed nothing yet.
     #[must_use]
-    pub fn new(release: &ReleaseId, name: &str) -> Self {
+    pub(crate) fn new(release: &ReleaseId, name: &str) -> Self {
         Self {
             release: release.clone(),
             name: name.to_owned(),
@@ -74,7 +76,7 @@ impl Attempt {
 /// How far an attempt came. Saved before the first step that it allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Nothing of it was ever started, so its volumes hold nothing but what it put there.
     Staging,
     /// Its containers may run, or have run, and their volumes may hold data that nobody else has.
@@ -86,8 +88,7 @@ pub enum Phase {
 /// An installed release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Installed {
-    /// The release.
+pub(crate) struct Installed {
     pub release: ReleaseId,
     /// Version as written in the manifest.
     pub version: String,
@@ -97,8 +98,8 @@ pub struct Installed {
     pub signed_by: Vec<String>,
     /// Seconds since 1970, by this host's clock.
     pub installed_at: u64,
-    /// The engine's ID of each image, by the name it is kept under.
-    pub images: BTreeMap<String, String>,
+    /// The engine's ID of each image, by its name there.
+    pub images: BTreeMap<ImageName, ImageId>,
     /// Its folder among the releases.
     pub folder: String,
     /// Names of its networks in the engine.
@@ -106,39 +107,40 @@ pub struct Installed {
     /// Services that had done their work and ended when it was installed: they are not run again.
     #[serde(default)]
     pub done: BTreeSet<String>,
-    /// Where containers have to be: `web`, `web/2`.
-    #[serde(default)]
-    pub places: BTreeSet<String>,
+    /// The replicas that have to have a container: `web`, `web/2`.
+    #[serde(default, rename = "places")]
+    pub replicas: BTreeSet<Replica>,
     /// Its variables: what it had by default was an answer, too.
     #[serde(default)]
     pub variables: BTreeSet<String>,
     /// Names of `images` that were in the engine before Ferry brought any: they are somebody else's.
     #[serde(default)]
-    pub found: BTreeSet<String>,
+    pub found: BTreeSet<ImageName>,
 }
 
 impl Installed {
     /// Names and IDs of the images that this release brought.
-    pub fn own_images(&self) -> impl Iterator<Item = (&String, &String)> {
-        self.images.iter().filter(|(name, _)| !self.found.contains(*name))
+    pub(crate) fn own_images(&self) -> impl Iterator<Item = (&ImageName, ImageId)> {
+        let images = self.images.iter().map(|(name, id)| (name, *id));
+        images.filter(|(name, _)| !self.found.contains(*name))
     }
 }
 
 impl State {
-    /// The releases that are kept, the one that runs first.
-    pub fn releases(&self) -> impl Iterator<Item = &Installed> {
+    /// The retained releases, the one that runs first.
+    pub(crate) fn releases(&self) -> impl Iterator<Item = &Installed> {
         self.current.iter().chain(&self.previous)
     }
 
     /// Names and IDs of all images that this product brought.
-    pub fn own_images(&self) -> impl Iterator<Item = (&String, &String)> {
-        let brought = self.brought.iter().map(|(name, id)| (name, id));
+    pub(crate) fn own_images(&self) -> impl Iterator<Item = (&ImageName, ImageId)> {
+        let brought = self.brought.iter().map(|(name, id)| (name, *id));
         self.releases().flat_map(Installed::own_images).chain(brought)
     }
 
     /// Whether this product gave the image with this ID this name.
     #[must_use]
-    pub fn owns(&self, name: &str, id: &str) -> bool {
+    pub(crate) fn owns(&self, name: &ImageName, id: ImageId) -> bool {
         self.own_images().any(|(own, of)| own == name && of == id)
     }
 
@@ -146,7 +148,7 @@ impl State {
     ///
     /// # Errors
     /// When the file is of a newer format, or damaged: nothing is guessed.
-    pub fn load(product: &ProductDir) -> Result<Self> {
+    pub(crate) fn load(product: &ProductDir) -> Result<Self> {
         let state = match versioned::read(&product.file(NAME))? {
             Some(state) => Some(state),
             None => versioned::read_state_1(product)?,
@@ -162,7 +164,7 @@ impl State {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn save(&self, product: &ProductDir) -> Result<()> {
+    pub(crate) fn save(&self, product: &ProductDir) -> Result<()> {
         versioned::write(product, NAME, self)?;
         files::remove(&product.file(versioned::STATE_1_ASIDE))
     }
@@ -174,13 +176,13 @@ pub(super) const NAME: &str = "installed.json";
 /// What the kernel calls the time since the host was started (proc(5), `random/boot_id`). Empty where
 /// it does not say.
 #[must_use]
-pub fn boot() -> String {
+pub(crate) fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 /// Seconds since 1970 by this host's clock, for records only: nothing is decided by it.
 #[must_use]
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
@@ -227,11 +229,11 @@ mod tests {
         let (state, _) = golden("host-switching.tar");
         let current = state.current.unwrap();
         assert_eq!(current.version, "1.0.0");
-        let places: Vec<&str> = current.places.iter().map(String::as_str).collect();
+        let places: Vec<String> = current.replicas.iter().map(ToString::to_string).collect();
         assert_eq!(places, ["db", "prepare", "web", "worker", "worker/2"]);
-        assert_eq!(state.engine.as_deref(), Some("unix:///var/run/docker.sock"));
+        assert_eq!(state.engine.unwrap().to_string(), "unix:///var/run/docker.sock");
         assert_eq!(state.salt.len(), 16);
-        assert_eq!(state.brought.first().unwrap().0, "golden/web:2.0.0");
+        assert_eq!(state.brought.first().unwrap().0.to_string(), "golden/web:2.0.0");
         let attempt = state.attempt.unwrap();
         assert_eq!((attempt.release.as_str(), attempt.phase), ("2.0.0-fbdca677c1b1", Phase::Switching));
         let (state, _) = golden("host-upgraded.tar");

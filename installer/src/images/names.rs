@@ -6,112 +6,67 @@
 //! goes to its successor, until the way back gives it its name again or nobody needs it any more.
 
 use crate::engine::inventory::Inventory;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, ImageId, ImageName};
 use crate::host::state::{Installed, State};
 use manifest_schema::progress::Progress;
 use manifest_schema::release::Image;
-use std::fmt;
 
-/// A name that keeps an image in the engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptName {
-    /// `acme/web`.
-    pub repository: String,
-    /// `2.4.0`.
-    pub tag: String,
-}
-
-impl KeptName {
-    /// The name that the image should have. One that is pinned by digest has no tag of its own.
-    #[must_use]
-    pub fn usual(image: &Image) -> Self {
-        let reference = &image.reference;
-        let tag = match (reference.tag(), reference.digest()) {
-            (Some(tag), _) => tag.to_owned(),
-            (None, Some(digest)) => aside_tag(&digest.to_string()),
-            (None, None) => "latest".to_owned(),
-        };
-        Self { repository: reference.familiar_repository(), tag }
-    }
-
-    /// The name for `image`, of which the engine has `present`: the usual one, unless somebody else has it
-    /// for another image. `owns`: whether a name was given to an image, by its ID, by this product.
-    pub fn choose(
-        image: &Image,
-        present: Option<&str>,
-        inventory: &Inventory,
-        owns: impl Fn(&str, &str) -> bool,
-    ) -> Self {
-        let usual = Self::usual(image);
-        match inventory.named(&usual.to_string()) {
-            Some(holder) if present != Some(&holder.id) && !owns(&usual.to_string(), &holder.id) => {
-                usual.aside(&image.config.digest.to_string())
-            }
-            _ => usual,
+/// The name for `image`, of which the engine has `present`: the usual one, unless somebody else has it for
+/// another image. `owns`: whether this product gave a name to an image.
+#[must_use]
+pub(crate) fn choose(
+    image: &Image,
+    present: Option<ImageId>,
+    inventory: &Inventory,
+    owns: impl Fn(&ImageName, ImageId) -> bool,
+) -> ImageName {
+    let usual = ImageName::usual(&image.reference);
+    match inventory.named(&usual) {
+        Some(holder) if present != Some(holder.id) && !owns(&usual, holder.id) => {
+            usual.aside(image.config.digest.into())
         }
-    }
-
-    /// Where the image with this digest stands when the name is another's.
-    fn aside(&self, digest: &str) -> Self {
-        Self { repository: self.repository.clone(), tag: aside_tag(digest) }
-    }
-
-    /// Reads what [`fmt::Display`] writes.
-    fn parse(name: &str) -> Option<Self> {
-        let (repository, tag) = name.rsplit_once(':')?;
-        Some(Self { repository: repository.to_owned(), tag: tag.to_owned() })
-    }
-
-    async fn give(&self, engine: &Engine, id: &str) -> Result<(), EngineError> {
-        engine.tag(id, &self.repository, &self.tag).await
-    }
-
-    /// Gives this name to the image with this ID, unless it has it.
-    ///
-    /// # Errors
-    /// When the engine fails.
-    pub async fn ensure(&self, engine: &Engine, id: &str, inventory: &Inventory) -> Result<(), EngineError> {
-        match inventory.named(&self.to_string()) {
-            Some(holder) if holder.id == id => Ok(()),
-            _ => self.give(engine, id).await,
-        }
-    }
-
-    /// Keeps the image that has this name, and is about to lose it to the one with the ID `next`.
-    ///
-    /// # Errors
-    /// When the engine fails.
-    pub async fn step_aside(
-        &self,
-        engine: &Engine,
-        next: Option<&String>,
-        inventory: &Inventory,
-    ) -> Result<(), EngineError> {
-        match inventory.named(&self.to_string()) {
-            Some(holder) if Some(&holder.id) != next => self.aside(&holder.id).give(engine, &holder.id).await,
-            _ => Ok(()),
-        }
+        _ => usual,
     }
 }
 
-impl fmt::Display for KeptName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.repository, self.tag)
+/// Gives the image `id` the name `name`, unless it has it.
+///
+/// # Errors
+/// When the engine fails.
+pub(crate) async fn give(
+    engine: &Engine,
+    id: ImageId,
+    name: &ImageName,
+    inventory: &Inventory,
+) -> Result<(), EngineError> {
+    match inventory.named(name) {
+        Some(holder) if holder.id == id => Ok(()),
+        _ => engine.tag(id, name).await,
     }
 }
 
-/// `ferry-0123456789ab` for `sha256:0123456789ab…`.
-fn aside_tag(digest: &str) -> String {
-    let hex = digest.trim_start_matches("sha256:");
-    format!("ferry-{}", hex.get(..12).unwrap_or(hex))
+/// Names the image that has `name` aside, when it is about to lose that name to the image `next`.
+///
+/// # Errors
+/// When the engine fails.
+pub(crate) async fn step_aside(
+    engine: &Engine,
+    name: &ImageName,
+    next: Option<ImageId>,
+    inventory: &Inventory,
+) -> Result<(), EngineError> {
+    match inventory.named(name) {
+        Some(holder) if Some(holder.id) != next => engine.tag(holder.id, &name.aside(holder.id)).await,
+        _ => Ok(()),
+    }
 }
 
-async fn has_name(engine: &Engine, name: &str, id: &str) -> Result<bool, EngineError> {
+async fn has_name(engine: &Engine, name: &ImageName, id: ImageId) -> Result<bool, EngineError> {
     Ok(engine.inspect_image(name).await?.is_some_and(|image| image.id == id))
 }
 
 /// Gives the images of the release that runs on after an attempt was undone the names that its successor took.
-pub async fn restore(engine: &Engine, state: &State, progress: &dyn Progress) {
+pub(crate) async fn restore(engine: &Engine, state: &State, progress: &dyn Progress) {
     let Some(current) = &state.current else { return };
     // It runs all the same, by ID.
     if let Err(error) = give_back(engine, current).await {
@@ -120,13 +75,12 @@ pub async fn restore(engine: &Engine, state: &State, progress: &dyn Progress) {
 }
 
 async fn give_back(engine: &Engine, release: &Installed) -> Result<(), EngineError> {
-    for (text, id) in release.own_images() {
-        let Some(name) = KeptName::parse(text) else { continue };
-        if has_name(engine, text, id).await? || engine.inspect_image(id).await?.is_none() {
+    for (name, id) in release.own_images() {
+        if has_name(engine, name, id).await? || engine.inspect_image(id).await?.is_none() {
             continue;
         }
-        name.give(engine, id).await?;
-        engine.untag(&name.aside(id).to_string()).await?;
+        engine.tag(id, name).await?;
+        engine.untag(name.aside(id)).await?;
     }
     Ok(())
 }
@@ -136,12 +90,11 @@ async fn give_back(engine: &Engine, release: &Installed) -> Result<(), EngineErr
 ///
 /// # Errors
 /// When the engine fails, or a container still uses the image.
-pub async fn forget(engine: &Engine, name: &str, id: &str) -> Result<bool, EngineError> {
+pub(crate) async fn forget(engine: &Engine, name: &ImageName, id: ImageId) -> Result<bool, EngineError> {
     let mut gone = false;
-    let aside = KeptName::parse(name).map(|name| name.aside(id).to_string());
-    for name in std::iter::once(name.to_owned()).chain(aside) {
-        if has_name(engine, &name, id).await? {
-            gone |= engine.untag(&name).await?;
+    for name in [name, &name.aside(id)] {
+        if has_name(engine, name, id).await? {
+            gone |= engine.untag(name).await?;
         }
     }
     // Whoever names an image of ours wants to keep it; one that lost its last name otherwise is nobody's.

@@ -36,7 +36,7 @@ const THREADS_PER_LAYER: usize = 2;
 const STREAMS: usize = 3;
 
 /// A registry that serves until it is dropped.
-pub struct Registry {
+pub(crate) struct Registry {
     address: SocketAddr,
     broken: ReadFailure,
     accepting: JoinHandle<()>,
@@ -44,18 +44,18 @@ pub struct Registry {
 
 /// The first error while reading the bundle. The engine only sees the connection break.
 #[derive(Debug, Clone, Default)]
-pub struct ReadFailure(Arc<OnceLock<String>>);
+pub(crate) struct ReadFailure(Arc<OnceLock<String>>);
 
 impl ReadFailure {
     /// Keeps `error` if it is the first, and gives it on as one for a stream.
-    pub fn note(&self, error: FormatError) -> std::io::Error {
+    pub(crate) fn note(&self, error: FormatError) -> std::io::Error {
         let _ = self.0.set(failure::chain(&error));
         std::io::Error::other(error)
     }
 
     /// The first error, as a failure of the medium.
     #[must_use]
-    pub fn failure(&self) -> Option<Failure> {
+    pub(crate) fn failure(&self) -> Option<Failure> {
         self.0.get().map(|text| bundle_errors::unreadable(text))
     }
 }
@@ -83,7 +83,7 @@ impl Registry {
     ///
     /// # Errors
     /// When no port can be had.
-    pub async fn start<S: ReadAt + 'static>(
+    pub(crate) async fn start<S: ReadAt + 'static>(
         bundle: Arc<Bundle<S>>,
         progress: Arc<dyn Progress>,
     ) -> Result<Self> {
@@ -110,13 +110,12 @@ impl Registry {
 
     /// Why the bundle could not be read, if that is why a pull failed.
     #[must_use]
-    pub fn failure(&self) -> Option<Failure> {
+    pub(crate) fn failure(&self) -> Option<Failure> {
         self.broken.failure()
     }
 
-    /// `127.0.0.1:PORT`.
     #[must_use]
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         self.address.to_string()
     }
 }
@@ -285,6 +284,6 @@ fn error(status: StatusCode, code: &str) -> Response<Body> {
 
 /// Bytes the registry will send for `layer`.
 #[must_use]
-pub const fn served_bytes(layer: &Layer, zstd: bool) -> u64 {
+pub(crate) const fn served_bytes(layer: &Layer, zstd: bool) -> u64 {
     if zstd && layer.zstd.size > 0 { layer.zstd.size } else { layer.span.size }
 }

@@ -13,7 +13,7 @@ use std::fs::File;
 
 /// What there is to be asked about.
 #[derive(Debug, Clone, Copy)]
-pub struct Questions<'a> {
+pub(crate) struct Questions<'a> {
     /// The manifest of the verified bundle, with its variables.
     pub manifest: &'a Manifest,
     /// Answers given for this run. As far as can be told, they fit.
@@ -25,7 +25,7 @@ pub struct Questions<'a> {
 }
 
 /// Asks a person for the answers that are missing; gives those that were typed.
-pub type Ask<'a> = &'a dyn Fn(&Questions<'_>) -> Result<Values>;
+pub(crate) type Ask<'a> = &'a dyn Fn(&Questions<'_>) -> Result<Values>;
 
 /// The answers `given`, and over them those that a person gives.
 ///

@@ -3,9 +3,12 @@
 use super::prepare::Prepared;
 use super::stage::Staged;
 use super::undo::{self, UndoError};
+use crate::engine::{ImageId, ImageName};
 use crate::host::journal::{Journal, Step};
 use crate::host::state::{self, Installed, Phase};
+use crate::services::Replica;
 use crate::services::health::{Outcome, Patience};
+use crate::services::replica::listed;
 use crate::services::switch::SwitchReport;
 use anyhow::Result;
 use bundle_format::{Bundle, Signer};
@@ -23,12 +26,16 @@ pub(super) async fn commit(
     // What is said to be installed must outlive a power cut.
     prepared.installation.engine.sync_data().await?;
     let release = bundle.release();
-    let images = prepared.images.images().filter_map(|image| {
-        Some((prepared.images.kept_name(image).to_string(), ids.get(&image.reference.to_string())?.clone()))
-    });
-    let completed = |service: &String| report.outcomes.get(service) == Some(&Outcome::Completed);
-    let before = |service: &String| target.done.contains(service) && report.unchanged.contains(service);
-    let services = target.services.iter().map(|service| service.name.to_string());
+    let images = prepared
+        .images
+        .images()
+        .filter_map(|image| Some((prepared.images.name_of(image), *ids.get(&image.reference.to_string())?)));
+    let completed = |first: &Replica| report.outcomes.get(first) == Some(&Outcome::Completed);
+    let before =
+        |first: &Replica| target.done.contains(first.service().as_str()) && report.unchanged.contains(first);
+    let replicas = target.services.iter().map(|service| &service.replica);
+    let services = replicas.clone().map(|replica| Replica::first(replica.service().clone()));
+    let done = services.filter(|first| completed(first) || before(first));
     let installed = Installed {
         release: prepared.attempt.release.clone(),
         version: release.version.clone(),
@@ -38,9 +45,9 @@ pub(super) async fn commit(
         images: images.collect(),
         folder: target.folder.clone(),
         networks: target.network_names(),
-        done: services.filter(|service| completed(service) || before(service)).collect(),
+        done: done.map(|first| first.service().to_string()).collect(),
         variables: prepared.site.values.keys().cloned().collect(),
-        places: target.services.iter().map(|service| service.place.clone()).collect(),
+        replicas: replicas.cloned().collect(),
         found: found(prepared),
     };
     // Only a state that was written counts: until then a failure is undone.
@@ -58,14 +65,14 @@ pub(super) async fn commit(
 }
 
 /// Names that images had before this product brought any.
-fn found(prepared: &Prepared) -> BTreeSet<String> {
-    let is_there = |name: &str, id: &str| {
+fn found(prepared: &Prepared) -> BTreeSet<ImageName> {
+    let is_there = |name: &ImageName, id: ImageId| {
         let holder = prepared.inventory.named(name);
         holder.is_some_and(|holder| holder.id == id) && !prepared.installation.state.owns(name, id)
     };
     let present = prepared.images.present.iter();
-    let named = present.map(|(image, id)| (prepared.images.kept_name(image).to_string(), id));
-    named.filter(|(name, id)| is_there(name, id)).map(|(name, _)| name).collect()
+    let named = present.map(|(image, id)| (prepared.images.name_of(image), *id));
+    named.filter(|(name, id)| is_there(name, *id)).map(|(name, _)| name).collect()
 }
 
 /// A step that failed, and why.
@@ -110,11 +117,11 @@ pub(super) async fn step_back(
         }
     };
     if !report.failures.is_empty() {
-        let services: Vec<&str> = report.failures.iter().map(|failure| failure.service.as_str()).collect();
+        let services = report.failures.iter().map(|failure| &failure.replica);
         progress.fail("not everything came up again");
         return error.context(format!(
             "the old release was put back, but {} did not come up, after the failure below",
-            services.join(", ")
+            listed(services)
         ));
     }
     progress.end(&match &installation.state.current {

@@ -45,7 +45,7 @@ pub(super) async fn end(
         UndoError::Record(error) => error,
     })?;
     for failure in &report.failures {
-        let fact = format!("{} was put back and does not come up: {}", failure.service, failure.reason);
+        let fact = format!("{} was put back and does not come up: {}", failure.replica, failure.reason);
         installation.progress.warn(&fact);
     }
     Ok(true)

@@ -12,8 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A bundle whose signature was checked, and how its signer came to be trusted.
-pub struct Opened {
-    /// The bundle.
+pub(crate) struct Opened {
     pub bundle: Arc<Bundle<File>>,
     /// How its signer came to be trusted.
     pub origin: Origin,
@@ -23,7 +22,12 @@ pub struct Opened {
 ///
 /// # Errors
 /// When it is no bundle, damaged in its head, cut short, or not trusted.
-pub fn open(path: &Path, named: &[String], root: &Root, confirm: trust::Confirm<'_>) -> Result<Opened> {
+pub(crate) fn open(
+    path: &Path,
+    named: &[String],
+    root: &Root,
+    confirm: trust::Confirm<'_>,
+) -> Result<Opened> {
     let mut file = open_file(path)?;
     let unusable = |error| bundle_errors::unusable(error, path);
     let unverified = UnverifiedBundle::read(&mut file).map_err(unusable)?;

@@ -1,8 +1,9 @@
 //! What an install will do. Pure data: `--dry-run` prints it, the install follows it, tests compare it.
 
 use crate::host::state::State;
-use crate::images::import::ImportPlan;
+use crate::images::plan::ImportPlan;
 use crate::release::changes::FileChange;
+use crate::services::Replica;
 use crate::services::switch::Change;
 use ferry_terminal::human;
 use manifest_schema::ReleaseId;
@@ -13,12 +14,9 @@ use std::fmt;
 
 /// Everything that will be done, and what is there already.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Plan {
-    /// Product.
+pub(crate) struct Plan {
     pub name: String,
-    /// Version.
     pub version: String,
-    /// The release.
     pub release: ReleaseId,
     /// The release that runs now.
     pub replaces: Option<ReleaseId>,
@@ -35,9 +33,9 @@ pub struct Plan {
     /// Volumes to be filled if they are empty.
     pub seeds: Vec<String>,
     /// What happens to each service.
-    pub services: BTreeMap<String, Change>,
+    pub services: BTreeMap<Replica, Change>,
     /// Services that are no longer in the project.
-    pub stopped: Vec<String>,
+    pub stopped: Vec<Replica>,
     /// Whether an interrupted install is being finished.
     pub resumes: bool,
     /// Files of the release that will be other than those of what runs.
@@ -47,7 +45,7 @@ pub struct Plan {
 impl Plan {
     /// A plan that names the release and its images, and nothing else to do.
     #[must_use]
-    pub fn of_images(release: &Release, id: &ReleaseId, state: &State, images: &ImportPlan) -> Self {
+    pub(crate) fn of_images(release: &Release, id: &ReleaseId, state: &State, images: &ImportPlan) -> Self {
         let current = state.current.as_ref().map(|current| current.release.clone());
         Self {
             name: release.name.to_string(),
@@ -69,7 +67,7 @@ impl Plan {
 
     /// Whether everything is as it should be already.
     #[must_use]
-    pub fn is_empty(&self, state: &State) -> bool {
+    pub(crate) fn is_empty(&self, state: &State) -> bool {
         !self.reads_payload()
             && self.seeds.is_empty()
             && self.stopped.is_empty()
@@ -80,7 +78,7 @@ impl Plan {
 
     /// Whether anything large has to be read from the bundle.
     #[must_use]
-    pub fn reads_payload(&self) -> bool {
+    pub(crate) fn reads_payload(&self) -> bool {
         !self.images_missing.is_empty() || self.lay_out || !self.seeds.is_empty()
     }
 }

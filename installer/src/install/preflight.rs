@@ -7,10 +7,10 @@ use crate::engine::containers::ContainerFacts;
 use crate::engine::label;
 use crate::engine::{EngineFacts, EngineKind};
 use crate::host::state::State;
-use crate::images::import::ImportPlan;
+use crate::images::plan::ImportPlan;
+use crate::release::site::{self, Site};
 use bundle_format::check::Broken;
 use ferry_terminal::human;
-use manifest_schema::ServiceName;
 use manifest_schema::compose::model::{MountSource, Project};
 use manifest_schema::release::{Manifests, Release};
 use serde::Serialize;
@@ -21,15 +21,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
 use space::existing;
-pub use space::{Needed, check_space};
+pub(crate) use space::{Needed, check_space};
 
 /// The oldest engine that is supported.
-pub const OLDEST_ENGINE: (u32, u32) = (20, 10);
+pub(crate) const OLDEST_ENGINE: (u32, u32) = (20, 10);
 
 /// Something that stands in the way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Lower-case fact.
+pub(crate) struct Finding {
     pub fact: String,
     /// What to do about it on site.
     pub fix: String,
@@ -40,10 +39,9 @@ pub struct Finding {
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum About {
+pub(crate) enum About {
     /// This host, or its engine.
     Host,
-    /// The bundle.
     Bundle,
     /// An answer to a variable, or a missing one.
     Answers,
@@ -52,8 +50,7 @@ pub enum About {
 }
 
 impl Finding {
-    /// A finding.
-    pub fn new(fact: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(crate) fn new(fact: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { fact: fact.into(), fix: fix.into(), about: About::Host }
     }
 }
@@ -66,7 +63,7 @@ impl fmt::Display for Finding {
 
 /// Engine version, platform, memory.
 #[must_use]
-pub fn check_engine(facts: &EngineFacts, release: &Release) -> Vec<Finding> {
+pub(crate) fn check_engine(facts: &EngineFacts, release: &Release) -> Vec<Finding> {
     let mut findings = Vec::new();
     // Podman counts its own versions.
     if facts.kind == EngineKind::Docker {
@@ -110,14 +107,9 @@ pub fn check_engine(facts: &EngineFacts, release: &Release) -> Vec<Finding> {
 
 /// A product that is installed stays on its engine: another one knows nothing of its containers and data.
 #[must_use]
-pub fn check_same_engine(facts: &EngineFacts, state: &State) -> Option<Finding> {
+pub(crate) fn check_same_engine(facts: &EngineFacts, state: &State) -> Option<Finding> {
     let known = state.engine.as_ref().filter(|_| state.current.is_some() || state.attempt.is_some())?;
-    // `/var/run` is a link to `/run` on most hosts.
-    let place = |address: &str| {
-        let path = address.strip_prefix("unix://").and_then(|path| std::fs::canonicalize(path).ok());
-        path.map_or_else(|| address.to_owned(), |path| path.display().to_string())
-    };
-    (place(known) != place(&facts.address)).then(|| {
+    (!known.is_same(&facts.address)).then(|| {
         Finding::new(
             format!("it is installed on the engine at {known}, and not on the one at {}", facts.address),
             "leave --engine and DOCKER_HOST away; to move it, uninstall it there first",
@@ -128,7 +120,7 @@ pub fn check_same_engine(facts: &EngineFacts, state: &State) -> Option<Finding> 
 /// A product that was installed from another folder is that folder's: with it stand its state and its files.
 /// `there` are the project's containers, `current` the link that this folder has or would have.
 #[must_use]
-pub fn check_same_root(there: &[ContainerFacts], current: &Path, state: &State) -> Option<Finding> {
+pub(crate) fn check_same_root(there: &[ContainerFacts], current: &Path, state: &State) -> Option<Finding> {
     if state.current.is_some() || state.attempt.is_some() {
         return None;
     }
@@ -155,7 +147,7 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
 
 /// Images that this engine cannot take.
 #[must_use]
-pub fn check_images(facts: &EngineFacts, plan: &ImportPlan) -> Vec<Finding> {
+pub(crate) fn check_images(facts: &EngineFacts, plan: &ImportPlan) -> Vec<Finding> {
     let old = facts.kind == EngineKind::Docker && !facts.reads_zstd_layers();
     plan.missing
         .iter()
@@ -175,36 +167,24 @@ pub fn check_images(facts: &EngineFacts, plan: &ImportPlan) -> Vec<Finding> {
         .collect()
 }
 
-/// Every service must have an image of this platform. `over` is the site's own Compose file.
+/// Services without an image of this platform.
 #[must_use]
-pub fn check_services(project: &Project, images: &BTreeSet<String>, over: Option<&str>) -> Vec<Finding> {
+pub(crate) fn check_services(site: &Site, images: &BTreeSet<String>) -> Vec<Finding> {
     let lacks = |image: &str| {
         let name = image
             .parse::<manifest_schema::ImageRef>()
             .map_or_else(|_| image.to_owned(), |name| name.to_string());
         !images.contains(&name)
     };
-    let missing: Vec<(&ServiceName, &str)> = project
-        .services
-        .iter()
-        .flat_map(|(name, service)| {
-            let mounted = service.mounts.iter().filter_map(|mount| match &mount.source {
-                MountSource::Image(image) => Some(image),
-                _ => None,
-            });
-            std::iter::once(&service.image).chain(mounted).map(move |image| (name, image.as_str()))
-        })
+    site::images(&site.project)
         .filter(|(_, image)| lacks(image))
-        .collect();
-    missing
-        .into_iter()
         .map(|(name, image)| {
             Finding::new(
                 format!(
                     "service {name} needs the image {}, which the bundle does not hold for this machine",
                     human::printable(image)
                 ),
-                if over.is_some_and(|text| text.contains(image)) {
+                if site.images_of_override.contains(image) {
                     "take it out of override.yaml: only images of the bundle can run here"
                 } else {
                     "build the bundle again with this image"
@@ -216,7 +196,7 @@ pub fn check_services(project: &Project, images: &BTreeSet<String>, over: Option
 
 /// Images that a retained bundle, which has no layers, cannot bring.
 #[must_use]
-pub fn check_retained(images: &ImportPlan) -> Vec<Finding> {
+pub(crate) fn check_retained(images: &ImportPlan) -> Vec<Finding> {
     let missing = images.missing.iter();
     missing
         .map(|image| {
@@ -230,7 +210,7 @@ pub fn check_retained(images: &ImportPlan) -> Vec<Finding> {
 
 /// Devices and folders of this machine that services need and that are not there.
 #[must_use]
-pub fn check_paths(project: &Project) -> Vec<Finding> {
+pub(crate) fn check_paths(project: &Project) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, service) in &project.services {
         for (device, ..) in service.devices.iter().filter(|(device, ..)| !Path::new(device).exists()) {
@@ -258,7 +238,7 @@ pub fn check_paths(project: &Project) -> Vec<Finding> {
 
 /// Published ports that someone else holds. `own` are the project's own containers.
 #[must_use]
-pub fn check_ports(project: &Project, own: &[ContainerFacts]) -> Vec<Finding> {
+pub(crate) fn check_ports(project: &Project, own: &[ContainerFacts]) -> Vec<Finding> {
     let held: BTreeSet<(u16, String)> =
         own.iter().flat_map(|container| &container.ports).filter_map(|p| published(p)).collect();
     let mut findings = Vec::new();
@@ -307,21 +287,21 @@ fn published(text: &str) -> Option<(u16, String)> {
 
 /// Broken places of the bundle, which messages call `shown`.
 #[must_use]
-pub fn check_bundle(shown: &Path, broken: &[Broken]) -> Vec<Finding> {
+pub(crate) fn check_bundle(shown: &Path, broken: &[Broken]) -> Vec<Finding> {
     const SHOWN: usize = 5;
     let shown = shown.display();
     let fix = "the stick has a bad read: copy the bundle again, or run `./install verify` on another machine";
     let mut findings: Vec<Finding> = broken
         .iter()
         .take(SHOWN)
-        .map(|place| {
-            let frame = place.frame.map_or_else(String::new, |frame| format!("frame {frame}, "));
+        .map(|spot| {
+            let frame = spot.frame.map_or_else(String::new, |frame| format!("frame {frame}, "));
             let fact = format!(
                 "{shown} is damaged in {frame}offset {} ({}): {}: {}",
-                place.offset,
-                human::bytes(place.offset),
-                human::printable(&place.holds.join(", ")),
-                human::printable(&place.reason)
+                spot.offset,
+                human::bytes(spot.offset),
+                human::printable(&spot.holds.join(", ")),
+                human::printable(&spot.reason)
             );
             Finding { about: About::Bundle, ..Finding::new(fact, fix) }
         })
@@ -338,7 +318,7 @@ pub fn check_bundle(shown: &Path, broken: &[Broken]) -> Vec<Finding> {
 
 /// Whether the release can be kept below `root`.
 #[must_use]
-pub fn check_root(root: &Path) -> Vec<Finding> {
+pub(crate) fn check_root(root: &Path) -> Vec<Finding> {
     use rustix::fs::{Access, access};
     let Some(folder) = existing(root) else { return Vec::new() };
     match access(folder, Access::WRITE_OK | Access::EXEC_OK) {

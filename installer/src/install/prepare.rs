@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::engine::inventory::Inventory;
 use crate::host::state::{Attempt, State};
 use crate::host::{Lock, ProductDir, Root, answers};
-use crate::images::import::ImportPlan;
+use crate::images::plan::ImportPlan;
 use crate::installation::Installation;
 use crate::release::site::{self, Site};
 use crate::services::switch::Volumes;
@@ -112,7 +112,7 @@ async fn connect(request: &Request, root: &Root, bundle: &Bundle<File>) -> Resul
     let mut findings = preflight::check_root(root.path());
     let lock = if request.dry_run || !findings.is_empty() { None } else { Some(product.lock()?) };
     let state = State::load(&product)?;
-    let engine = match Engine::connect(request.engine.as_deref().or(state.engine.as_deref())).await {
+    let engine = match Engine::connect(request.engine.as_ref().or(state.engine.as_ref())).await {
         Ok(engine) => {
             findings.extend(preflight::check_engine(engine.facts(), release));
             findings.extend(preflight::check_same_engine(engine.facts(), &state));

@@ -1,7 +1,8 @@
 //! Addresses on which services can be reached.
 
 use crate::engine::Engine;
-use crate::services::parking::{self, Standing};
+use crate::services::Replica;
+use crate::services::parking::Standing;
 use anyhow::Result;
 use manifest_schema::ProjectName;
 use std::collections::BTreeSet;
@@ -10,11 +11,11 @@ use std::collections::BTreeSet;
 pub(super) async fn published(engine: &Engine, name: &ProjectName) -> Result<Vec<String>> {
     let standing = Standing::read(engine, name.as_str()).await?;
     let mut addresses = BTreeSet::new();
-    for container in standing.in_place() {
-        let place = parking::place(container).unwrap_or_default();
+    for container in standing.current() {
+        let Some(replica) = Replica::of(&container.labels) else { continue };
         for (address, target) in container.ports.iter().filter_map(|port| port.split_once("->")) {
             let protocol = target.rsplit_once('/').map_or("tcp", |(_, protocol)| protocol);
-            addresses.insert(format!("{place}  {}/{protocol}", address.replacen("0.0.0.0:", "*:", 1)));
+            addresses.insert(format!("{replica}  {}/{protocol}", address.replacen("0.0.0.0:", "*:", 1)));
         }
     }
     Ok(addresses.into_iter().collect())

@@ -18,7 +18,7 @@ use tokio::process::Command;
 pub(super) const READS: [(&str, u32); 2] = [("0.1.0", 1), ("0.2.0", FORMAT)];
 
 /// Makes this program resident where none is, or where `replace` asks for it.
-pub(super) fn keep(root: &Root, replace: bool, progress: &dyn Progress) -> Result<()> {
+pub(super) fn make_resident(root: &Root, replace: bool, progress: &dyn Progress) -> Result<()> {
     let target = root.program();
     let Some(content) = own_content(&target)? else { return Ok(()) };
     match std::fs::read(&target) {

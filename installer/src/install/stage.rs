@@ -4,8 +4,9 @@
 use super::prepare::Prepared;
 use super::target::target;
 use super::{Request, Source};
+use crate::engine::ImageId;
 use crate::host::{answers, retained, state};
-use crate::images::import;
+use crate::images::import::Import;
 use crate::installation::Installation;
 use crate::release::{lay_out, seeding};
 use crate::services::switch::{self, SwitchError};
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Staged {
     pub(super) target: Target,
     /// The engine's ID of each image, by reference.
-    pub(super) ids: BTreeMap<String, String>,
+    pub(super) ids: BTreeMap<String, ImageId>,
 }
 
 pub(super) async fn stage(
@@ -34,10 +35,10 @@ pub(super) async fn stage(
     record(prepared)?;
     let Prepared { installation, attempt, site, images, inventory, plan, .. } = prepared;
     let Installation { product, engine, progress, .. } = &*installation;
-    answers::keep_attempted(product, &site.answers)?;
-    let importing = import::import(engine, bundle, images, inventory, progress);
+    answers::record_attempted(product, &site.answers)?;
+    let import = Import { engine, bundle, plan: images, inventory, progress };
     let ids = tokio::select! {
-        ids = importing => ids?,
+        ids = import.run() => ids?,
         () = cancel.cancelled() => return Err(Failure::cancelled().into()),
     };
     if !images.missing.is_empty() {
@@ -46,12 +47,12 @@ pub(super) async fn stage(
     let id = &attempt.release;
     lay_out::lay_out(bundle, site, product, id, progress.as_ref())?;
     if request.source == Source::Stick {
-        retained::keep(bundle, product, id)?;
+        retained::retain(bundle, product, id)?;
     }
     let target = target(installation, bundle.release(), attempt, site, &ids).await?;
     let made = switch::prepare_networks_volumes(engine, &target, progress.as_ref()).await;
     let _ = made.map_err(SwitchError::into_failure)?;
-    if let Some(image) = ids.values().next() {
+    if let Some(image) = ids.values().next().copied() {
         seeding::fill(installation, bundle, &target, &plan.seeds, image).await?;
     }
     if cancel.is_cancelled() {
@@ -66,8 +67,8 @@ fn record(prepared: &mut Prepared) -> Result<()> {
     let expected = images.expected_ids(installation.engine.facts().store);
     for image in &images.missing {
         let Some(id) = expected.get(&image.reference.to_string()) else { continue };
-        attempt.importing.insert(id.clone());
-        installation.state.brought.insert((images.kept_name(image).to_string(), id.clone()));
+        attempt.importing.insert(*id);
+        installation.state.brought.insert((images.name_of(image), *id));
     }
     attempt.boot = state::boot();
     installation.state.engine = Some(installation.engine.facts().address.clone());

@@ -8,7 +8,7 @@ use crate::engine::inventory::Inventory;
 use crate::engine::label;
 use crate::host::state::{Attempt, Phase, State};
 use crate::host::{ProductDir, Root, answers, random};
-use crate::images::import::{self, ImportPlan};
+use crate::images::plan::{self as import_plan, ImportPlan};
 use crate::installation::Installation;
 use crate::release::site::{self, HostProvides, Site, Unfit};
 use crate::release::{changes, lay_out, seeding};
@@ -88,7 +88,7 @@ impl Survey<'_> {
                 findings.extend(mistakes.0.into_iter().map(|mut mistake| {
                     let (fact, fix) = match (about, mistake.hint.take()) {
                         // What a value must be like is no hint on how to give one.
-                        (About::Answers, Some(hint)) if mistake.file == "variables" => {
+                        (About::Answers, Some(hint)) if mistake.in_no_file => {
                             (format!("{mistake} ({hint})"), self.give.to_owned())
                         }
                         (About::Answers, hint) => {
@@ -120,14 +120,14 @@ impl Survey<'_> {
         let attempt = resumed.cloned().unwrap_or_else(|| Attempt::new(id, &random::name(8)));
         let inventory = engine.inventory().await?;
         let wanted = release.images_for(&engine.facts().platform);
-        let images = import::plan(bundle, &wanted, &inventory, import::takes_zstd(engine), |name, id| {
-            state.owns(name, id)
-        });
+        let images =
+            import_plan::plan(bundle, &wanted, &inventory, import_plan::takes_zstd(engine), |name, id| {
+                state.owns(name, id)
+            });
         let names: BTreeSet<String> = wanted.iter().map(|image| image.reference.to_string()).collect();
-        let over = site::override_file(product)?.map(|(_, text)| text);
-        let mut of_images = preflight::check_services(&site.project, &names, over.as_deref());
+        let mut of_images = preflight::check_services(&site, &names);
         of_images.extend(preflight::check_images(engine.facts(), &images));
-        let placeable = of_images.is_empty();
+        let images_fit = of_images.is_empty();
         if request.source == Source::Host {
             findings.extend(preflight::check_retained(&images));
         }
@@ -145,7 +145,7 @@ impl Survey<'_> {
             own_bytes: retained.saturating_add(root.program_bytes()),
         };
         findings.extend(preflight::check_space(engine.facts(), &needed));
-        let comparison = if placeable {
+        let comparison = if images_fit {
             let ids = images.expected_ids(engine.facts().store);
             let target = target(installation, release, &attempt, &site, &ids).await?;
             let (comparison, obstacles) = switch::compare(engine, &target).await?;

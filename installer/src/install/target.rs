@@ -1,6 +1,6 @@
 //! The desired state of a release on this host, with what is already known of its images and folders.
 
-use crate::engine::label;
+use crate::engine::{ImageId, label};
 use crate::host::state::Attempt;
 use crate::installation::Installation;
 use crate::release::lay_out;
@@ -23,25 +23,25 @@ pub(super) async fn target(
     release: &Release,
     attempt: &Attempt,
     site: &Site,
-    ids: &BTreeMap<String, String>,
+    ids: &BTreeMap<String, ImageId>,
 ) -> Result<Target> {
     let Installation { product, engine, state, .. } = installation;
     let id = &attempt.release;
     let there = engine.networks(label::PROJECT, release.name.as_str()).await?;
     let folder = lay_out::folder_name(site, id);
-    let places = lay_out::places(site, release, &product.release(&folder), &product.data());
+    let paths = lay_out::host_paths(site, release, &product.release(&folder), &product.data());
     let mut images = BTreeMap::new();
     for (name, service) in &site.project.services {
         let reference: manifest_schema::ImageRef = service.image.parse()?;
         if let Some(id) = ids.get(&reference.to_string()) {
-            images.insert(name.clone(), id.clone());
+            images.insert(name.clone(), *id);
         }
     }
     let mut mounted_images = BTreeMap::new();
     for mount in site.project.services.values().flat_map(|service| &service.mounts) {
         if let MountSource::Image(name) = &mount.source {
             let reference: manifest_schema::ImageRef = name.parse()?;
-            mounted_images.extend(ids.get(&reference.to_string()).map(|id| (name.clone(), id.clone())));
+            mounted_images.extend(ids.get(&reference.to_string()).map(|id| (name.clone(), *id)));
         }
     }
     // Labels name the path that lasts: a new release must not look like a change of every service.
@@ -55,9 +55,9 @@ pub(super) async fn target(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         images,
         mounted_images,
-        configs: places.configs,
-        secrets: places.secrets,
-        binds: places.binds,
+        configs: paths.configs,
+        secrets: paths.secrets,
+        binds: paths.binds,
         networks: network_names(&release.name, &site.project, &there),
         start_interval: engine.facts().has_start_interval(),
     };

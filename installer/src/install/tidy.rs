@@ -1,6 +1,6 @@
 //! What is left to do after the commit.
 
-use crate::engine::{EngineError, label};
+use crate::engine::{EngineError, ImageId, label};
 use crate::host::answers::{self, Answers};
 use crate::host::state::Installed;
 use crate::images::names;
@@ -39,8 +39,8 @@ pub(super) async fn tidy(installation: &mut Installation) -> Result<()> {
 /// brought.
 async fn prune_images(installation: &Installation, dropped: &[Installed]) -> Result<(), EngineError> {
     let Installation { engine, state, .. } = installation;
-    let used: BTreeSet<&String> = state.releases().flat_map(|release| release.images.values()).collect();
-    let undone = state.brought.iter().map(|(name, id)| (name, id));
+    let used: BTreeSet<&ImageId> = state.releases().flat_map(|release| release.images.values()).collect();
+    let undone = state.brought.iter().map(|(name, id)| (name, *id));
     let unneeded = dropped.iter().flat_map(Installed::own_images).chain(undone);
     for (name, id) in unneeded.filter(|(_, id)| !used.contains(id)) {
         match names::forget(engine, name, id).await {

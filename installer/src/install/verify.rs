@@ -15,14 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 /// What was checked.
 #[derive(Debug, Serialize)]
-pub struct Report {
-    /// Product.
+pub(crate) struct Report {
     pub name: String,
-    /// Version.
     pub version: String,
     /// SHA-256 of the signed index.
     pub id: manifest_schema::Digest,
-    /// Bytes checked.
     pub file_bytes: u64,
     /// Who signed it.
     pub signed_by: Vec<String>,
@@ -34,7 +31,7 @@ pub struct Report {
 ///
 /// # Errors
 /// When it is not trusted, or any byte is not the one that was signed.
-pub fn verify(
+pub(crate) fn verify(
     path: &Path,
     named: &[String],
     root: &Root,

@@ -1,6 +1,6 @@
 //! The output of services as lines.
 
-use crate::engine::containers::LogChunk;
+use crate::engine::logs::LogChunk;
 use crate::engine::{Engine, EngineError, label};
 use crate::services::parking::Standing;
 use futures_util::{Stream, StreamExt as _, stream};
@@ -22,6 +22,22 @@ pub struct LogLine {
     pub text: String,
 }
 
+/// Why there is no output to show.
+#[derive(Debug, thiserror::Error)]
+pub enum LogsError {
+    /// The project has no such service.
+    #[error("project {project} has no service {service}")]
+    NoService {
+        /// The project.
+        project: ProjectName,
+        /// The name that was asked for.
+        service: String,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
 /// Lines of one service, or of all, the last `tail` of each (`None`: all), and with `follow` those
 /// that come. Lines of several services come as they arrive.
 ///
@@ -33,7 +49,7 @@ pub async fn logs(
     service: Option<&str>,
     tail: Option<usize>,
     follow: bool,
-) -> Result<impl Stream<Item = Result<LogLine, EngineError>> + Send + use<>, EngineError> {
+) -> Result<impl Stream<Item = Result<LogLine, EngineError>> + Send + use<>, LogsError> {
     let standing = Standing::read(engine, project.as_str()).await?;
     let mut streams = Vec::new();
     for container in standing.visible() {
@@ -44,11 +60,7 @@ pub async fn logs(
         streams.push(lines(name, engine.logs(&container.id, tail, follow, false)?).boxed());
     }
     if let (Some(service), true) = (service, streams.is_empty()) {
-        return Err(EngineError::Refused {
-            action: "read logs".to_owned(),
-            status: 404,
-            message: format!("project {project} has no service {service}"),
-        });
+        return Err(LogsError::NoService { project: project.clone(), service: service.to_owned() });
     }
     Ok(stream::select_all(streams))
 }

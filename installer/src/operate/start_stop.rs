@@ -3,9 +3,9 @@
 use crate::engine::containers::ContainerFacts;
 use crate::engine::{Engine, label};
 use crate::services::health::{Outcome, Patience};
-use crate::services::hooks;
 use crate::services::parking::Standing;
 use crate::services::sequence::{Member, SequenceError, Work, bring_up, in_reverse};
+use crate::services::{Replica, hooks};
 use manifest_schema::ProjectName;
 use manifest_schema::progress::Progress;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ pub async fn stop(
 ) -> Result<Vec<String>, SequenceError> {
     let standing = Standing::read(engine, project.as_str()).await?;
     // After a change that was cut off, replaced ones may still serve.
-    let containers: Vec<ContainerFacts> = standing.in_place().chain(standing.parked()).cloned().collect();
+    let containers: Vec<ContainerFacts> = standing.current().chain(standing.parked()).cloned().collect();
     let running: BTreeSet<String> = containers
         .iter()
         .filter(|container| container.runs())
@@ -59,16 +59,16 @@ pub async fn start(
     patience: &Patience,
     progress: &dyn Progress,
     cancel: &CancellationToken,
-) -> Result<BTreeMap<String, Outcome>, SequenceError> {
+) -> Result<BTreeMap<Replica, Outcome>, SequenceError> {
     let standing = Standing::read(engine, project.as_str()).await?;
     let mut members = Vec::new();
-    for container in standing.in_place() {
+    for container in standing.current() {
         let work = if container.runs() || standing.is_done(engine, container, done).await? {
             Work::Keep
         } else {
             Work::Start
         };
-        members.push(Member::new(&container.id, &container.labels, work));
+        members.extend(Member::new(&container.id, &container.labels, work));
     }
     bring_up(engine, project.as_str(), &members, patience, progress, cancel).await
 }

@@ -2,9 +2,10 @@
 
 use crate::engine::containers::{ContainerFacts, Health, RunState};
 use crate::engine::{Engine, EngineError, label};
-use crate::services::parking::{Standing, place};
+use crate::services::Replica;
+use crate::services::parking::Standing;
 use futures_util::{StreamExt as _, stream};
-use manifest_schema::ProjectName;
+use manifest_schema::{ProjectName, ServiceName};
 use serde::Serialize;
 
 /// Calls in flight at once.
@@ -14,15 +15,16 @@ const AT_ONCE: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ServiceStatus {
     /// The service.
-    pub service: String,
+    pub service: ServiceName,
     /// Its container.
     pub container: String,
     /// What it does.
     pub state: RunState,
     /// What its health check says, where it has one that the engine runs.
     pub health: Option<Health>,
-    /// The service, and from its second container on the number.
-    pub place: String,
+    /// The service, and which of its containers.
+    #[serde(rename = "place")]
+    pub replica: Replica,
     /// Exit code, where it does not run.
     pub exit_code: Option<i64>,
     /// How often the engine has restarted it.
@@ -62,6 +64,7 @@ async fn one_status(
     container: ContainerFacts,
     by_hand: bool,
 ) -> Result<Option<ServiceStatus>, EngineError> {
+    let Some(replica) = Replica::of(&container.labels) else { return Ok(None) };
     let Some(state) = engine.inspect(&container.id).await? else { return Ok(None) };
     let up = matches!(state.state, RunState::Running | RunState::Paused);
     let mut health = state.health.filter(|_| up);
@@ -83,8 +86,8 @@ async fn one_status(
     // Engines write the year 1 for "never".
     let since = if up { state.started_at } else { state.finished_at };
     Ok(Some(ServiceStatus {
-        service: container.labels.get(label::SERVICE).cloned().unwrap_or_default(),
-        place: place(&container).unwrap_or_default(),
+        service: replica.service().clone(),
+        replica,
         container: container.name,
         state: state.state,
         health,

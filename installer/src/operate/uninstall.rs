@@ -1,6 +1,6 @@
 //! Removing a project from the engine: containers, networks, and on request volumes and images.
 
-use crate::engine::{Engine, EngineError, label};
+use crate::engine::{Engine, EngineError, ImageId, ImageName, label};
 use crate::images::names;
 use crate::services::hooks;
 use crate::services::sequence::in_reverse;
@@ -15,7 +15,7 @@ pub struct Uninstall {
     /// Also the volumes, with all data.
     pub volumes: bool,
     /// Names and IDs of images to take away; the images go too where nothing else uses them.
-    pub images: BTreeSet<(String, String)>,
+    pub images: BTreeSet<(ImageName, ImageId)>,
 }
 
 /// What an uninstall removed.
@@ -30,7 +30,7 @@ pub struct Uninstalled {
     /// Volumes of the project that were kept.
     pub kept_volumes: Vec<String>,
     /// Image names.
-    pub images: Vec<String>,
+    pub images: Vec<ImageName>,
     /// What was kept because something else uses it.
     pub in_use: Vec<String>,
 }
@@ -72,10 +72,10 @@ pub async fn uninstall(
         }
     }
     for (name, id) in &request.images {
-        match names::forget(engine, name, id).await {
+        match names::forget(engine, name, *id).await {
             Ok(true) if !report.images.contains(name) => report.images.push(name.clone()),
             Ok(_) => {}
-            Err(error) if error.is_conflict() => report.in_use.push(name.clone()),
+            Err(error) if error.is_conflict() => report.in_use.push(name.to_string()),
             Err(error) => return Err(error),
         }
     }

@@ -12,7 +12,7 @@ const HIDDEN: &str = "••••••••";
 
 /// A file that will be other than it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FileChange {
+pub(crate) struct FileChange {
     /// Path in the release's folder.
     pub path: String,
     /// The change as a unified diff, where it was asked for, both are text, and no secret could be seen.
@@ -27,7 +27,7 @@ const MAX_DIFF_TIME: Duration = Duration::from_secs(1);
 
 /// What differs between the files that lie in `current` and those of `site`; `diffs`: also in which lines.
 #[must_use]
-pub fn files(site: &Site, current: &Path, diffs: bool) -> Vec<FileChange> {
+pub(crate) fn files(site: &Site, current: &Path, diffs: bool) -> Vec<FileChange> {
     let compose = ("compose.yaml".to_owned(), site.compose.as_bytes());
     let files = site.files.iter().map(|(path, file)| (path.to_string(), file.content.as_slice()));
     // A secret of other characters may be written in more ways than can be hidden.

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 /// Where configs, secrets and relative bind mounts of a release lie once it is laid out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places {
+pub(crate) struct HostPaths {
     /// Compose `configs` by key.
     pub configs: BTreeMap<String, Placed>,
     /// Compose `secrets` by key.
@@ -36,7 +36,7 @@ pub struct Places {
 /// Where everything will lie: in the release's `folder`, and what the bundle does not fill in `data`. Pure:
 /// also used to compare before anything is written.
 #[must_use]
-pub fn places(site: &Site, release: &Release, folder: &Path, data: &Path) -> Places {
+pub(crate) fn host_paths(site: &Site, release: &Release, folder: &Path, data: &Path) -> HostPaths {
     let placed = |kind: &str, contents: &BTreeMap<String, Vec<u8>>| {
         contents
             .iter()
@@ -56,7 +56,7 @@ pub fn places(site: &Site, release: &Release, folder: &Path, data: &Path) -> Pla
             binds.insert(path.clone(), Placed { path: above.join(path), digest });
         }
     }
-    Places { configs: placed(CONFIGS, &site.configs), secrets: placed(SECRETS, &site.secrets), binds }
+    HostPaths { configs: placed(CONFIGS, &site.configs), secrets: placed(SECRETS, &site.secrets), binds }
 }
 
 const CONFIGS: &str = ".configs";
@@ -65,14 +65,14 @@ const SECRETS: &str = ".secrets";
 /// The name of the folder for a release with the answers of this site. Other answers get another
 /// folder: what runs mounts files from its own by path, and must not see them change.
 #[must_use]
-pub fn folder_name(site: &Site, id: &ReleaseId) -> String {
+pub(crate) fn folder_name(site: &Site, id: &ReleaseId) -> String {
     let answers: String = stamp(site).hex().chars().take(8).collect();
     format!("{id}-{answers}")
 }
 
 /// Whether the release's folder is there and whole.
 #[must_use]
-pub fn is_laid_out(site: &Site, product: &ProductDir, id: &ReleaseId) -> bool {
+pub(crate) fn is_laid_out(site: &Site, product: &ProductDir, id: &ReleaseId) -> bool {
     let found = fs::read(product.release(&folder_name(site, id)).join(STAMP));
     found.is_ok_and(|found| found == stamp_line(site))
 }
@@ -81,7 +81,7 @@ pub fn is_laid_out(site: &Site, product: &ProductDir, id: &ReleaseId) -> bool {
 ///
 /// # Errors
 /// When files cannot be written, or an artifact holds what must not be laid out.
-pub fn lay_out<S: ReadAt>(
+pub(crate) fn lay_out<S: ReadAt>(
     bundle: &Bundle<S>,
     site: &Site,
     product: &ProductDir,
@@ -131,7 +131,7 @@ pub fn lay_out<S: ReadAt>(
 /// Makes the folders of the site's own data, as Compose makes the source of a bind mount that is missing.
 fn make_data_folders(release: &Release, site: &Site, product: &ProductDir) -> Result<()> {
     let data = product.data();
-    for placed in places(site, release, Path::new("/"), &data).binds.into_values() {
+    for placed in host_paths(site, release, Path::new("/"), &data).binds.into_values() {
         if placed.digest.is_none() && !placed.path.exists() {
             fs::create_dir_all(&placed.path).with_context(|| format!("making {}", placed.path.display()))?;
         }

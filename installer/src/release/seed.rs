@@ -12,7 +12,7 @@
 use crate::engine::container_spec::{ContainerSpec, MountFrom, MountSpec};
 use crate::engine::label;
 use crate::engine::volumes::VolumeSpec;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, ImageId};
 use crate::services::switch::SwitchError;
 use bytes::Bytes;
 use futures_util::Stream;
@@ -48,7 +48,7 @@ pub async fn seed<S>(
     engine: &Engine,
     project: &str,
     volume: &VolumeSpec,
-    image: &str,
+    image: ImageId,
     open_tar: impl FnOnce() -> S,
     must_reseed: bool,
 ) -> Result<Seeded, SwitchError>
@@ -67,7 +67,7 @@ where
     remake(engine, project, volume, interrupted, must_reseed).await?;
     let helper = ContainerSpec {
         name: helper_name(&volume.name),
-        image: image.to_owned(),
+        image: image.to_string(),
         labels: helper_labels(project, volume),
         entrypoint: Some(vec!["/ferry-seed-is-never-started".to_owned()]),
         command: Some(vec![]),

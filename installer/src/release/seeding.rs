@@ -1,6 +1,6 @@
 //! Which volumes get their first content in this install, and giving it to them.
 
-use crate::engine::label;
+use crate::engine::{ImageId, label};
 use crate::images::registry::ReadFailure;
 use crate::installation::Installation;
 use crate::release::seed::{self, Seeded};
@@ -21,7 +21,11 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// When the engine fails.
-pub async fn needed(installation: &Installation, site: &Site, release: &Release) -> Result<Vec<String>> {
+pub(crate) async fn needed(
+    installation: &Installation,
+    site: &Site,
+    release: &Release,
+) -> Result<Vec<String>> {
     let Installation { engine, state, .. } = installation;
     let mut keys = Vec::new();
     for seed in &release.seeds {
@@ -44,12 +48,12 @@ pub async fn needed(installation: &Installation, site: &Site, release: &Release)
 ///
 /// # Errors
 /// When the bundle cannot be read or the engine fails.
-pub async fn fill<S: ReadAt + 'static>(
+pub(crate) async fn fill<S: ReadAt + 'static>(
     installation: &mut Installation,
     bundle: &Arc<Bundle<S>>,
     target: &Target,
     keys: &[String],
-    image: &str,
+    image: ImageId,
 ) -> Result<()> {
     if keys.is_empty() {
         return Ok(());

@@ -5,30 +5,28 @@ use crate::host::{ProductDir, files};
 use anyhow::{Context, Result};
 use bundle_format::{Bundle, ReadAt};
 use ferry_terminal::{Class, Failure};
-use manifest_schema::compose::{Text, model::FileObject, model::Project};
+use manifest_schema::compose::Text;
+use manifest_schema::compose::model::{FileObject, MountSource, Project};
 use manifest_schema::manifest::{self, Given, Manifest, Variable, VariableKind};
 use manifest_schema::release::{FileEntry, Release};
 use manifest_schema::render::Renderer;
 use manifest_schema::site::{self, Written};
-use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, limits};
+use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, ServiceName, limits};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-pub use manifest_schema::site::Values;
+pub(crate) use manifest_schema::site::Values;
 
 /// A file of the release folder, ready to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RenderedFile {
-    /// Content.
+pub(crate) struct RenderedFile {
     pub content: Vec<u8>,
-    /// Permission bits.
     pub mode: u32,
 }
 
 /// The release on this host.
 #[derive(Debug, Clone)]
-pub struct Site {
-    /// The project.
+pub(crate) struct Site {
     pub project: Project,
     /// All Compose files as one, filled in, for people and for `docker compose`.
     pub compose: String,
@@ -44,17 +42,18 @@ pub struct Site {
     /// Small files of the release folder by path: rendered configs, and the files that the Compose
     /// file names. Artifacts are not among them.
     pub files: BTreeMap<BundlePath, RenderedFile>,
+    /// Images that only the site's own Compose file names.
+    pub images_of_override: BTreeSet<String>,
     /// What only this host knows: see [`crate::host::state::State::salt`].
     pub salt: String,
     /// Content of Compose `configs` and `secrets` by key.
     pub configs: BTreeMap<String, Vec<u8>>,
-    /// See `configs`.
     pub secrets: BTreeMap<String, Vec<u8>>,
 }
 
 /// A config or secret that whoever runs the host provides.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct External {
+pub(crate) struct External {
     /// Where it has to lie.
     pub path: PathBuf,
     /// Its content, where it is there.
@@ -65,7 +64,7 @@ pub struct External {
 ///
 /// # Errors
 /// When it is there and cannot be read.
-pub fn external(product: &ProductDir, kind: &str, name: &str) -> Result<External> {
+pub(crate) fn external(product: &ProductDir, kind: &str, name: &str) -> Result<External> {
     let path = product.external().join(format!("{kind}s")).join(name);
     if path.exists() && !path.is_file() {
         return Ok(External { path, content: None });
@@ -75,15 +74,14 @@ pub fn external(product: &ProductDir, kind: &str, name: &str) -> Result<External
 }
 
 /// The name of the Compose file that goes over those of every release.
-pub const OVERRIDE: &str = "override.yaml";
+pub(crate) const OVERRIDE: &str = "override.yaml";
 
 /// What the host brings to a release, beside answers.
-pub struct HostProvides<'a> {
+pub(crate) struct HostProvides<'a> {
     /// Looks up external configs and secrets.
     pub external: &'a dyn Fn(&str, &str) -> Result<External>,
     /// The site's own Compose file: where it lies, and its text.
     pub over: Option<(String, String)>,
-    /// See [`Site::salt`].
     pub salt: &'a str,
     /// Renders templates.
     pub renderer: &'a dyn Renderer,
@@ -93,7 +91,7 @@ pub struct HostProvides<'a> {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn override_file(product: &ProductDir) -> Result<Option<(String, String)>> {
+pub(crate) fn override_file(product: &ProductDir) -> Result<Option<(String, String)>> {
     let path = product.file(OVERRIDE);
     let Some(bytes) = files::read_bounded(&path, limits::MAX_YAML_BYTES as u64)? else { return Ok(None) };
     let shown = path.display().to_string();
@@ -105,7 +103,7 @@ pub fn override_file(product: &ProductDir) -> Result<Option<(String, String)>> {
 
 /// Why a release cannot be put together here.
 #[derive(Debug, thiserror::Error)]
-pub enum Unfit {
+pub(crate) enum Unfit {
     /// Answers are missing or do not fit.
     #[error(transparent)]
     Answers(Diagnostics),
@@ -118,7 +116,7 @@ pub enum Unfit {
 ///
 /// # Errors
 /// [`Unfit`]; otherwise what is wrong with the bundle.
-pub fn evaluate<S: ReadAt>(
+pub(crate) fn evaluate<S: ReadAt>(
     bundle: &Bundle<S>,
     given: &Given,
     remembered: &Values,
@@ -173,6 +171,14 @@ pub fn evaluate<S: ReadAt>(
         .map_err(Unfit::Host)?;
     }
     let (project, compose) = (made.parsed.project, made.parsed.merged);
+    let images_of_override = match &host.over {
+        None => BTreeSet::new(),
+        Some(_) => {
+            let without = Written { over: None, ..written };
+            let without = without.make(&site::names(&manifest, &values, hostname)).ok();
+            images_beyond(&project, without.as_ref().map(|made| &made.parsed.project))
+        }
+    };
     for (config, content) in release.configs.iter().zip(made.configs) {
         files.insert(config.to.clone(), RenderedFile { content, mode: config.mode & 0o777 });
     }
@@ -198,7 +204,39 @@ pub fn evaluate<S: ReadAt>(
             _ => None,
         })
         .collect();
-    Ok(Site { project, compose, hidden, secret_files, values, answers, files, salt, configs, secrets })
+    Ok(Site {
+        project,
+        compose,
+        hidden,
+        secret_files,
+        values,
+        answers,
+        files,
+        images_of_override,
+        salt,
+        configs,
+        secrets,
+    })
+}
+
+/// Every image that a service runs or mounts, with the service.
+pub(crate) fn images(project: &Project) -> impl Iterator<Item = (&ServiceName, &str)> {
+    project.services.iter().flat_map(|(name, service)| {
+        let mounted = service.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Image(image) => Some(image),
+            _ => None,
+        });
+        std::iter::once(&service.image).chain(mounted).map(move |image| (name, image.as_str()))
+    })
+}
+
+/// Images that `project` has and `release`, which is the same without the site's own Compose file, has not. A release
+/// that does not come out without that file tells nothing.
+fn images_beyond(project: &Project, release: Option<&Project>) -> BTreeSet<String> {
+    let Some(release) = release else { return BTreeSet::new() };
+    let own: BTreeSet<&str> = images(release).map(|(_, image)| image).collect();
+    let images = images(project).map(|(_, image)| image);
+    images.filter(|image| !own.contains(image)).map(str::to_owned).collect()
 }
 
 /// Secrets that the site's own Compose file, `file`, puts where everyone who may ask the engine reads them.
@@ -236,15 +274,15 @@ fn answered(manifest: &Manifest, values: &Values, given: &Given, remembered: &Va
         !answered && manifest.variables.get(name).is_some_and(|variable| variable.default.is_some())
     };
     // What is not asked for now may be again: the answer of an earlier time stays.
-    let kept = values.iter().filter(|(name, value)| !value.is_null() && !by_default(name));
-    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+    let remembered = values.iter().filter(|(name, value)| !value.is_null() && !by_default(name));
+    remembered.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// The manifest that `bundle` carries.
 ///
 /// # Errors
 /// When it cannot be read, or is none.
-pub fn manifest<S: ReadAt>(bundle: &Bundle<S>) -> Result<Manifest> {
+pub(crate) fn manifest<S: ReadAt>(bundle: &Bundle<S>) -> Result<Manifest> {
     Ok(Manifest::parse("ferry.yaml", &text_of(bundle, &bundle.release().manifest)?)?)
 }
 
@@ -314,7 +352,7 @@ fn objects(
 impl Site {
     /// Digest of what lies at `path` of the release folder, a file or a folder; `None` where nothing does.
     #[must_use]
-    pub fn digest_at(&self, release: &Release, path: &str) -> Option<Digest> {
+    pub(crate) fn digest_at(&self, release: &Release, path: &str) -> Option<Digest> {
         let below =
             |name: &str| name == path || name.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
         let mut listing = String::new();
@@ -330,5 +368,40 @@ impl Site {
             }
         }
         (!listing.is_empty()).then(|| Digest::of(listing.as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use manifest_schema::compose::model::{Mount, Service};
+
+    fn project(services: &[(&str, &str)], mounted: &str) -> Project {
+        let mount = Mount {
+            source: MountSource::Image(mounted.to_owned()),
+            target: "/files".to_owned(),
+            read_only: true,
+            propagation: None,
+            nocopy: false,
+            subpath: None,
+            recursive: None,
+        };
+        let service = |image: &str| Service {
+            image: image.to_owned(),
+            mounts: vec![mount.clone()],
+            ..Service::default()
+        };
+        let services = services.iter().map(|(name, image)| (name.parse().unwrap(), service(image)));
+        Project { services: services.collect(), ..Project::default() }
+    }
+
+    #[test]
+    fn images_of_the_override_are_those_that_the_release_alone_does_not_have() {
+        let release = project(&[("web", "acme/web:1"), ("db", "acme/db:1")], "acme/files:1");
+        let whole = project(&[("web", "acme/web:2"), ("db", "acme/db:1"), ("x", "acme/x:1")], "acme/files:2");
+        let expected = ["acme/files:2", "acme/web:2", "acme/x:1"].map(str::to_owned);
+        assert_eq!(images_beyond(&whole, Some(&release)), BTreeSet::from(expected));
+        assert_eq!(images_beyond(&whole, Some(&whole)), BTreeSet::new());
+        assert_eq!(images_beyond(&whole, None), BTreeSet::new());
     }
 }

@@ -8,6 +8,8 @@ use crate::engine::Engine;
 use crate::engine::containers::{ContainerState, RunState};
 use crate::engine::exec::Probe;
 use crate::engine::hint;
+use crate::services::Replica;
+use crate::services::reason::Reason;
 use ferry_terminal::human;
 use futures_util::StreamExt as _;
 use serde::Serialize;
@@ -27,14 +29,15 @@ const MAX_LOG_BYTES: usize = 256 << 10;
 
 /// Why a service did not come up, with what a technician needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("service {service} {reason}")]
+#[error("service {replica} {reason}")]
 pub struct ServiceFailure {
-    /// The service.
-    pub service: String,
+    /// The service, and which of its containers.
+    #[serde(rename = "service")]
+    pub replica: Replica,
     /// Its container.
     pub container: String,
     /// `exited with code 1`, …
-    pub reason: String,
+    pub reason: Reason,
     /// Exit code, where it has exited.
     pub exit_code: Option<i64>,
     /// Output of the last probes.
@@ -48,9 +51,9 @@ pub struct ServiceFailure {
 /// Puts together what is known about a failed service.
 pub(crate) async fn service_failure(
     engine: &Engine,
-    service: &str,
+    replica: &Replica,
     container: &str,
-    reason: String,
+    reason: Reason,
     state: Option<&ContainerState>,
     own_probes: &[Probe],
 ) -> ServiceFailure {
@@ -75,7 +78,7 @@ pub(crate) async fn service_failure(
     let exit_code = exited.map(|state| state.exit_code);
     let hint = hint(exit_code, state.is_some_and(|state| state.oom_killed), &reason, &logs, &health_log);
     ServiceFailure {
-        service: service.to_owned(),
+        replica: replica.clone(),
         container: state.map_or_else(|| container.to_owned(), |state| state.name.clone()),
         reason,
         exit_code,
@@ -162,7 +165,7 @@ fn without_control(text: &str) -> String {
 fn hint(
     exit_code: Option<i64>,
     oom_killed: bool,
-    reason: &str,
+    reason: &Reason,
     logs: &[String],
     probes: &[String],
 ) -> Option<&'static str> {
@@ -171,8 +174,10 @@ fn hint(
             "it was killed for using more memory than its limit: raise `mem_limit`, or give the host more memory",
         );
     }
-    if let Some(hint) =
-        hint::for_text(reason).or_else(|| logs.iter().rev().find_map(|line| hint::for_text(line)))
+    if let Some(hint) = reason
+        .words()
+        .and_then(hint::for_text)
+        .or_else(|| logs.iter().rev().find_map(|line| hint::for_text(line)))
     {
         return Some(hint);
     }
@@ -188,7 +193,7 @@ fn hint(
             Some("it crashed: the program is faulty, or was built for another processor than this host's")
         }
         _ => probes.iter().find_map(|line| hint::for_text(line)).or_else(|| {
-            let runs = exit_code.is_none() && !reason.starts_with("keeps restarting");
+            let runs = exit_code.is_none() && !reason.is_loop();
             (runs && !probes.is_empty()).then_some(
                 "it runs, but its health check fails: the check's output above says what it misses",
             )
@@ -227,25 +232,25 @@ mod tests {
     #[test]
     fn common_causes_have_hints() {
         let none: &[String] = &[];
+        let exited = |code| Reason::Exited { code, restarts: 0 };
+        let taken = Reason::Refused("port is already allocated".to_owned());
+        assert!(hint(Some(128), false, &taken, none, none).unwrap().contains("port"));
         let logs = |line: &str| vec!["starting".to_owned(), line.to_owned(), "bye".to_owned()];
-        assert!(hint(Some(137), true, "", none, none).unwrap().contains("mem_limit"));
-        assert!(hint(Some(127), false, "exited", none, none).unwrap().contains("not found"));
-        assert!(hint(Some(126), false, "exited", none, none).unwrap().contains("not executable"));
-        assert!(hint(Some(139), false, "exited", none, none).unwrap().contains("crashed"));
+        assert!(hint(Some(137), true, &exited(137), none, none).unwrap().contains("mem_limit"));
+        assert!(hint(Some(127), false, &exited(127), none, none).unwrap().contains("not found"));
+        assert!(hint(Some(126), false, &exited(126), none, none).unwrap().contains("not executable"));
+        assert!(hint(Some(139), false, &exited(139), none, none).unwrap().contains("crashed"));
         for (line, word) in [
             ("bind() to 0.0.0.0:80 failed (98: Address already in use)", "port"),
             ("exec /app: exec format error", "processor"),
             ("mkdir /data: Permission denied", "owner"),
             ("write: No space left on device", "disk"),
         ] {
-            assert!(
-                hint(Some(1), false, "exited with code 1", &logs(line), none).unwrap().contains(word),
-                "{line}"
-            );
+            assert!(hint(Some(1), false, &exited(1), &logs(line), none).unwrap().contains(word), "{line}");
         }
-        assert_eq!(hint(Some(1), false, "exited with code 1", &logs("oops"), none), None);
+        assert_eq!(hint(Some(1), false, &exited(1), &logs("oops"), none), None);
         let probes = ["exit code 1: x".to_owned()];
-        assert!(hint(None, false, "is unhealthy", none, &probes).is_some());
-        assert_eq!(hint(None, false, "keeps restarting: 6 times in 15 s", none, &probes), None);
+        assert!(hint(None, false, &Reason::Unhealthy { seconds: 60, restarts: 0 }, none, &probes).is_some());
+        assert_eq!(hint(None, false, &Reason::Restarted { restarts: 6, seconds: 15 }, none, &probes), None);
     }
 }

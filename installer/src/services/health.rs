@@ -8,7 +8,9 @@ use crate::engine::containers::{ContainerState, Health, RunState};
 use crate::engine::events::Events;
 use crate::engine::exec::Probe;
 use crate::engine::{Engine, EngineError};
+use crate::services::Replica;
 use crate::services::failure::{ServiceFailure, service_failure};
+use crate::services::reason::Reason;
 use serde::Serialize;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -97,8 +99,8 @@ pub struct Waiting<'a> {
     pub engine: &'a Engine,
     /// Changes of the project's containers.
     pub events: Events,
-    /// The service.
-    pub service: &'a str,
+    /// The service, and which of its containers.
+    pub replica: &'a Replica,
     /// The container's ID.
     pub container: &'a str,
     /// `start_interval`, where the service has one.
@@ -123,7 +125,7 @@ struct Seen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
     Up(Outcome),
-    Failed(String),
+    Failed(Reason),
     /// Look again after this time at the latest.
     Wait(Duration),
 }
@@ -135,9 +137,7 @@ impl Waiting<'_> {
     /// When it fails or its time is over, or the engine fails.
     pub async fn wait(mut self) -> Result<Outcome, WaitError> {
         let Some(first) = self.engine.inspect(self.container).await? else {
-            return Err(self
-                .fail("is gone: its container was removed by somebody else".to_owned(), None, &[])
-                .await);
+            return Err(self.fail(Reason::Gone, None, &[]).await);
         };
         let now = Instant::now();
         let mut seen = Seen {
@@ -160,9 +160,7 @@ impl Waiting<'_> {
         let mut state = Some(first);
         loop {
             let Some(current) = state else {
-                return Err(self
-                    .fail("is gone: its container was removed by somebody else".to_owned(), None, &[])
-                    .await);
+                return Err(self.fail(Reason::Gone, None, &[]).await);
             };
             match verdict(&current, &mut seen, Instant::now(), passed, self.goal, self.patience) {
                 Verdict::Up(outcome) => return Ok(outcome),
@@ -182,10 +180,10 @@ impl Waiting<'_> {
         }
     }
 
-    async fn fail(&self, reason: String, state: Option<&ContainerState>, own_probes: &[Probe]) -> WaitError {
-        let (engine, service, container) = (self.engine, self.service, self.container);
+    async fn fail(&self, reason: Reason, state: Option<&ContainerState>, own_probes: &[Probe]) -> WaitError {
+        let (engine, replica, container) = (self.engine, self.replica, self.container);
         WaitError::Service(Box::new(
-            service_failure(engine, service, container, reason, state, own_probes).await,
+            service_failure(engine, replica, container, reason, state, own_probes).await,
         ))
     }
 }
@@ -209,27 +207,25 @@ fn verdict(
     let deadline = deadline(state, goal, patience);
     let code = state.exit_code;
     let loops = restarts >= patience.restarts && waited >= patience.restarts_for;
-    let again = if restarts > 0 { format!(" after {restarts} restarts") } else { String::new() };
     match state.state {
-        RunState::Removing => return Verdict::Failed("is being removed by somebody else".to_owned()),
+        RunState::Removing => return Verdict::Failed(Reason::BeingRemoved),
         RunState::Exited => {
             let done = code == 0 && (goal == Goal::Completed || (!has_check && !restarts_after(state, 0)));
             if done {
                 return Verdict::Up(Outcome::Completed);
             }
             if loops {
-                return Verdict::Failed(format!("keeps restarting: exited with code {code}{again}"));
+                return Verdict::Failed(Reason::Loops { code, restarts });
             }
             // Engines show "exited" for a moment before they restart.
             let exited = *seen.exited_since.get_or_insert(now);
             let given_up = now.duration_since(exited) >= Duration::from_secs(5);
             if !restarts_after(state, code) || given_up || waited >= deadline {
-                let early = if code == 0 { " before it was healthy" } else { "" };
-                return Verdict::Failed(format!("exited with code {code}{again}{early}"));
+                return Verdict::Failed(Reason::Exited { code, restarts });
             }
         }
         RunState::Restarting if loops => {
-            return Verdict::Failed(format!("keeps restarting: exited with code {code}{again}"));
+            return Verdict::Failed(Reason::Loops { code, restarts });
         }
         RunState::Running => {
             seen.exited_since = None;
@@ -247,10 +243,7 @@ fn verdict(
                 }
             }
             if loops {
-                return Verdict::Failed(format!(
-                    "keeps restarting: {restarts} times in {} s",
-                    waited.as_secs()
-                ));
+                return Verdict::Failed(Reason::Restarted { restarts, seconds: waited.as_secs() });
             }
         }
         RunState::Created | RunState::Paused | RunState::Restarting => {}
@@ -258,14 +251,14 @@ fn verdict(
     if waited >= deadline {
         let seconds = deadline.as_secs();
         return Verdict::Failed(match (state.state, goal) {
-            (RunState::Restarting, _) => format!("keeps restarting: exited with code {code}{again}"),
-            (RunState::Paused, _) => "is paused".to_owned(),
-            (RunState::Running, Goal::Completed) => format!("did not finish within {seconds} s"),
+            (RunState::Restarting, _) => Reason::Loops { code, restarts },
+            (RunState::Paused, _) => Reason::Paused,
+            (RunState::Running, Goal::Completed) => Reason::Unfinished { seconds },
             (RunState::Running, Goal::Up) if state.health == Some(Health::Unhealthy) => {
-                format!("is unhealthy after {seconds} s{again}")
+                Reason::Unhealthy { seconds, restarts }
             }
-            (RunState::Running, Goal::Up) => format!("did not become healthy within {seconds} s{again}"),
-            _ => format!("did not start within {seconds} s"),
+            (RunState::Running, Goal::Up) => Reason::NotHealthy { seconds, restarts },
+            _ => Reason::NotStarted { seconds },
         });
     }
     Verdict::Wait(deadline.saturating_sub(waited))

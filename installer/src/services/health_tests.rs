@@ -50,7 +50,7 @@ impl Clock {
 
 fn failed(verdict: Verdict) -> String {
     match verdict {
-        Verdict::Failed(reason) => reason,
+        Verdict::Failed(reason) => reason.to_string(),
         other => panic!("{other:?}"),
     }
 }

@@ -22,7 +22,7 @@ type Labels = BTreeMap<String, String>;
 
 /// The label's value for some hooks; `None` where there are none.
 #[must_use]
-pub fn to_label(hooks: &[Hook]) -> Option<String> {
+pub(crate) fn to_label(hooks: &[Hook]) -> Option<String> {
     if hooks.is_empty() { None } else { serde_json::to_string(hooks).ok() }
 }
 
@@ -32,7 +32,7 @@ fn of(labels: &Labels, key: &str) -> Vec<Hook> {
 
 /// Whether the container has hooks to run after its start.
 #[must_use]
-pub fn after_start(labels: &Labels) -> Vec<Hook> {
+pub(crate) fn after_start(labels: &Labels) -> Vec<Hook> {
     of(labels, label::POST_START)
 }
 
@@ -40,7 +40,11 @@ pub fn after_start(labels: &Labels) -> Vec<Hook> {
 ///
 /// # Errors
 /// When the engine fails.
-pub async fn run(engine: &Engine, container: &str, hooks: &[Hook]) -> Result<Option<String>, EngineError> {
+pub(crate) async fn run(
+    engine: &Engine,
+    container: &str,
+    hooks: &[Hook],
+) -> Result<Option<String>, EngineError> {
     for hook in hooks {
         let shown = clean(&hook.command.join(" "));
         let command = Command {
@@ -76,7 +80,7 @@ pub async fn run(engine: &Engine, container: &str, hooks: &[Hook]) -> Result<Opt
 ///
 /// # Errors
 /// When the engine fails.
-pub async fn stop(
+pub(crate) async fn stop(
     engine: &Engine,
     container: &ContainerFacts,
     progress: &dyn Progress,

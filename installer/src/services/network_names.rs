@@ -47,8 +47,8 @@ fn unnamed(usual: String, key: &str, network: &Network, there: &[NetworkFacts]) 
     if let Some(same) = own.clone().find(|found| defined(found).as_ref() == Some(&definition)) {
         return same.name.clone();
     }
-    if let Some(kept) = own.find(|found| defined(found).is_none() || !can_stand_beside(network, found)) {
-        return kept.name.clone();
+    if let Some(in_use) = own.find(|found| defined(found).is_none() || !can_stand_beside(network, found)) {
+        return in_use.name.clone();
     }
     if there.iter().any(|found| found.name == usual) { format!("{usual}-{definition}") } else { usual }
 }

@@ -13,8 +13,7 @@
 use crate::engine::containers::{ContainerFacts, RunState};
 use crate::engine::label;
 use crate::engine::{Engine, EngineError};
-use crate::services::hooks;
-use crate::services::spec::place_name;
+use crate::services::{Replica, hooks};
 use manifest_schema::progress::Progress;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Part {
     /// Serves, or served until somebody stopped it.
     Current,
-    /// Made, never started, not yet in its place.
+    /// Made, never started, not yet the service's.
     New,
     /// Replaced; ran before.
     Parked,
@@ -31,7 +30,7 @@ pub enum Part {
     ParkedIdle,
 }
 
-/// The part of the container, and the name it has or had in its place.
+/// The part of the container, and the name it has or had as its service's.
 #[must_use]
 pub fn part(container: &ContainerFacts) -> (Part, &str) {
     let name = container.name.as_str();
@@ -52,25 +51,17 @@ pub(crate) fn short_id(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
 
-/// The container's place: its service, and from the second on its number.
-#[must_use]
-pub fn place(container: &ContainerFacts) -> Option<String> {
-    let service = container.labels.get(label::SERVICE)?;
-    let number = container.labels.get(label::NUMBER).and_then(|number| number.parse().ok());
-    Some(place_name(service, number.unwrap_or(1)))
-}
-
-/// A project's containers by place and part.
+/// A project's containers by replica and part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// By place; containers without a service label are left out.
-    pub services: BTreeMap<String, ServiceStanding>,
+    /// By replica; containers without a service label are left out.
+    pub replicas: BTreeMap<Replica, ReplicaStanding>,
 }
 
-/// The containers of one place.
+/// The containers of one replica.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ServiceStanding {
-    /// In its place.
+pub struct ReplicaStanding {
+    /// The one that serves.
     pub current: Option<ContainerFacts>,
     /// Further ones that another tool has put there.
     pub others: Vec<ContainerFacts>,
@@ -90,15 +81,15 @@ impl Standing {
     }
 
     fn sort(project: &str, containers: Vec<ContainerFacts>) -> Self {
-        let mut services: BTreeMap<String, ServiceStanding> = BTreeMap::new();
+        let mut replicas: BTreeMap<Replica, ReplicaStanding> = BTreeMap::new();
         for container in containers {
             // `docker compose run` makes one-off containers, which are not the service's.
             let one_off =
                 container.labels.get("com.docker.compose.oneoff").is_some_and(|value| value == "True");
-            let Some(place) = place(&container).filter(|_| !one_off) else { continue };
-            let (service, number) = place.split_once('/').unwrap_or((&place, "1"));
-            let usual = container.name == format!("{project}-{service}-{number}");
-            let entry = services.entry(place).or_default();
+            let Some(replica) = Replica::of(&container.labels).filter(|_| !one_off) else { continue };
+            let usual = format!("{project}-{}-{}", replica.service(), replica.number());
+            let usual = container.name == usual;
+            let entry = replicas.entry(replica).or_default();
             match part(&container).0 {
                 Part::New => entry.new.push(container),
                 Part::Parked | Part::ParkedIdle => entry.parked.push(container),
@@ -111,7 +102,7 @@ impl Standing {
                 }
             }
         }
-        Self { services }
+        Self { replicas }
     }
 
     /// Whether a container has done its work, and is not a service that was stopped, which can also end
@@ -139,22 +130,22 @@ impl Standing {
 
     /// All parked containers.
     pub fn parked(&self) -> impl Iterator<Item = &ContainerFacts> {
-        self.services.values().flat_map(|service| &service.parked)
+        self.replicas.values().flat_map(|replica| &replica.parked)
     }
 
-    /// What people see: what is in its place and, where a change was cut off before anything was, the one
+    /// What people see: the current container and, where a change was cut off before there was one, the one
     /// that was replaced.
     pub fn visible(&self) -> impl Iterator<Item = &ContainerFacts> {
-        self.services.values().flat_map(|service| {
-            let empty = service.current.is_none() && service.others.is_empty();
-            let parked = service.parked.iter().filter(move |_| empty);
-            service.current.iter().chain(&service.others).chain(parked)
+        self.replicas.values().flat_map(|replica| {
+            let empty = replica.current.is_none() && replica.others.is_empty();
+            let parked = replica.parked.iter().filter(move |_| empty);
+            replica.current.iter().chain(&replica.others).chain(parked)
         })
     }
 
-    /// All containers in places of their own.
-    pub fn in_place(&self) -> impl Iterator<Item = &ContainerFacts> {
-        self.services.values().flat_map(|service| service.current.iter().chain(&service.others))
+    /// All containers that are neither new nor parked.
+    pub fn current(&self) -> impl Iterator<Item = &ContainerFacts> {
+        self.replicas.values().flat_map(|replica| replica.current.iter().chain(&replica.others))
     }
 }
 
@@ -225,10 +216,10 @@ mod tests {
     }
 
     #[test]
-    fn each_place_has_one_container() {
+    fn each_replica_has_one_container() {
         let names = ["a-web-2", "shop-web-1", "shop-web-1.new", "shop-web-1.old-0123456789ab", "shop-web-2"];
         let standing = Standing::sort("shop", names.map(|name| container(name, "web")).to_vec());
-        let web = &standing.services["web"];
+        let web = &standing.replicas[&"web".parse().unwrap()];
         assert_eq!(web.current.as_ref().unwrap().name, "shop-web-1");
         let others: Vec<&str> = web.others.iter().map(|other| other.name.as_str()).collect();
         assert_eq!(others, ["a-web-2", "shop-web-2"]);

@@ -9,8 +9,9 @@ use crate::engine::label;
 use crate::engine::{Engine, EngineError};
 use crate::services::failure::{ServiceFailure, service_failure};
 use crate::services::health::{Goal, Outcome, Patience, WaitError, Waiting};
-use crate::services::hooks;
-use crate::services::spec::place_name;
+use crate::services::order::without_circles;
+use crate::services::reason::Reason;
+use crate::services::{Replica, hooks};
 use futures_util::future::{BoxFuture, try_join_all};
 use manifest_schema::compose::model::{Condition, Hook};
 use manifest_schema::progress::Progress;
@@ -24,7 +25,7 @@ const STARTS_AT_ONCE: usize = 4;
 
 /// What has to be done with a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
+pub(crate) enum Work {
     /// Start it and wait until it is up.
     Start,
     /// It has been started already; wait until it is up.
@@ -35,12 +36,9 @@ pub enum Work {
 
 /// One container of a sequence.
 #[derive(Debug, Clone)]
-pub struct Member {
-    /// Its service.
-    pub service: String,
-    /// The service, and from its second container on the number.
-    pub place: String,
-    /// Its ID.
+pub(crate) struct Member {
+    /// Its service, and which of its containers.
+    pub replica: Replica,
     pub container: String,
     /// Services it comes after.
     pub after: BTreeMap<String, Condition>,
@@ -53,14 +51,11 @@ pub struct Member {
 }
 
 impl Member {
-    /// From a container's labels.
+    /// From a container's labels; `None` where they name no service.
     #[must_use]
-    pub fn new(id: &str, labels: &BTreeMap<String, String>, work: Work) -> Self {
-        let service = labels.get(label::SERVICE).cloned().unwrap_or_default();
-        let number = labels.get(label::NUMBER).and_then(|number| number.parse().ok());
-        Self {
-            place: place_name(&service, number.unwrap_or(1)),
-            service,
+    pub(crate) fn new(id: &str, labels: &BTreeMap<String, String>, work: Work) -> Option<Self> {
+        Some(Self {
+            replica: Replica::of(labels)?,
             container: id.to_owned(),
             after: dependencies(labels).into_iter().map(|(name, condition, _)| (name, condition)).collect(),
             start_interval: labels
@@ -69,14 +64,14 @@ impl Member {
                 .map(Duration::from_millis),
             post_start: hooks::after_start(labels),
             work,
-        }
+        })
     }
 }
 
 /// What a container's label says of its dependencies: service, condition, whether it is restarted
 /// with it.
 #[must_use]
-pub fn dependencies(labels: &BTreeMap<String, String>) -> Vec<(String, Condition, bool)> {
+pub(crate) fn dependencies(labels: &BTreeMap<String, String>) -> Vec<(String, Condition, bool)> {
     let text = labels.get(label::DEPENDS_ON).map_or("", String::as_str);
     text.split(',')
         .filter_map(|part| {
@@ -121,32 +116,14 @@ fn edges(names: &[&str], after: &[Vec<&str>]) -> Vec<Vec<usize>> {
     let positions = |name: &str| -> Vec<usize> {
         names.iter().enumerate().filter(|(_, other)| **other == name).map(|(index, _)| index).collect()
     };
-    let wanted: Vec<Vec<usize>> = after
+    let wanted = after
         .iter()
         .zip(names)
         .map(|(needs, own)| {
             needs.iter().filter(|name| *name != own).flat_map(|name| positions(name)).collect()
         })
         .collect();
-    let mut place: Vec<Option<usize>> = vec![None; names.len()];
-    for turn in 0..names.len() {
-        let open = |index: usize| place.get(index).is_some_and(Option::is_none);
-        let ready =
-            |index: usize| wanted.get(index).is_some_and(|needs| !needs.iter().any(|need| open(*need)));
-        let next = (0..names.len()).find(|index| open(*index) && ready(*index));
-        let next = next.or_else(|| (0..names.len()).find(|index| open(*index)));
-        if let Some(slot) = next.and_then(|index| place.get_mut(index)) {
-            *slot = Some(turn);
-        }
-    }
-    wanted
-        .into_iter()
-        .enumerate()
-        .map(|(index, needs)| {
-            let own = place.get(index).copied().flatten();
-            needs.into_iter().filter(|need| place.get(*need).copied().flatten() < own).collect()
-        })
-        .collect()
+    without_circles(wanted)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,15 +138,15 @@ enum Stage {
 /// # Errors
 /// At the first service that fails, when the engine fails, or when `cancel` is called. What has been
 /// started by then keeps running.
-pub async fn bring_up(
+pub(crate) async fn bring_up(
     engine: &Engine,
     project: &str,
     members: &[Member],
     patience: &Patience,
     progress: &dyn Progress,
     cancel: &CancellationToken,
-) -> Result<BTreeMap<String, Outcome>, SequenceError> {
-    let names: Vec<&str> = members.iter().map(|member| member.service.as_str()).collect();
+) -> Result<BTreeMap<Replica, Outcome>, SequenceError> {
+    let names: Vec<&str> = members.iter().map(|member| member.replica.service().as_str()).collect();
     let after: Vec<Vec<&str>> =
         members.iter().map(|member| member.after.keys().map(String::as_str).collect()).collect();
     let waits = edges(&names, &after);
@@ -183,7 +160,7 @@ pub async fn bring_up(
             members.iter().zip(&waits).any(|(other, other_waits)| {
                 other.work != Work::Keep
                     && other_waits.contains(&index)
-                    && other.after.get(&member.service) == Some(&wanted)
+                    && other.after.get(member.replica.service().as_str()) == Some(&wanted)
             })
         };
         let completes = needed(Condition::ServiceCompletedSuccessfully);
@@ -237,7 +214,7 @@ pub async fn bring_up(
     Ok(members
         .iter()
         .zip(outcomes)
-        .filter_map(|(member, outcome)| Some((member.place.clone(), outcome?)))
+        .filter_map(|(member, outcome)| Some((member.replica.clone(), outcome?)))
         .collect())
 }
 
@@ -258,27 +235,27 @@ impl One<'_> {
         starts: &Semaphore,
         set: &(dyn Fn(Stage) + Send + Sync),
     ) -> Result<Option<Outcome>, SequenceError> {
-        let service = &self.member.place;
+        let replica = &self.member.replica;
         if self.trusted {
             if let Some(state) = self.engine.inspect(&self.member.container).await?
                 && state.health == Some(Health::Unhealthy)
             {
-                self.progress.warn(&format!("service {service} was not changed, and is unhealthy"));
+                self.progress.warn(&format!("service {replica} was not changed, and is unhealthy"));
             }
             return Ok(None);
         }
         if self.member.work == Work::Start {
             let _permit = starts.acquire().await;
-            self.progress.detail(&format!("starting {service}"));
+            self.progress.detail(&format!("starting {replica}"));
             self.start().await?;
         }
         self.post_start().await?;
         set(Stage::Started);
-        self.progress.detail(&format!("waiting for {service}"));
+        self.progress.detail(&format!("waiting for {replica}"));
         let outcome = Waiting {
             engine: self.engine,
             events: self.events.clone(),
-            service,
+            replica,
             container: &self.member.container,
             start_interval: self.member.start_interval,
             goal: self.goal,
@@ -291,7 +268,7 @@ impl One<'_> {
             Outcome::Running => "runs",
             Outcome::Completed => "has completed",
         };
-        self.progress.detail(&format!("{service} {word}"));
+        self.progress.detail(&format!("{replica} {word}"));
         Ok(Some(outcome))
     }
 
@@ -301,12 +278,12 @@ impl One<'_> {
         if self.member.work == Work::Keep || hooks.is_empty() {
             return Ok(());
         }
-        self.progress.detail(&format!("running what {} does after its start", self.member.place));
+        self.progress.detail(&format!("running what {} does after its start", self.member.replica));
         let Some(why) = hooks::run(engine, container, hooks).await? else { return Ok(()) };
         let state = engine.inspect(container).await?;
-        let reason = format!("failed after its start: {why}");
+        let reason = Reason::PostStart(why);
         let failure =
-            service_failure(engine, &self.member.place, container, reason, state.as_ref(), &[]).await;
+            service_failure(engine, &self.member.replica, container, reason, state.as_ref(), &[]).await;
         Err(SequenceError::Service(Box::new(failure)))
     }
 
@@ -321,9 +298,9 @@ impl One<'_> {
         if state.as_ref().is_some_and(|state| state.state == RunState::Running) {
             return Ok(());
         }
-        let reason = format!("could not be started: {}", crate::services::failure::clean(&message));
+        let reason = Reason::Refused(crate::services::failure::clean(&message));
         let failure =
-            service_failure(engine, &self.member.place, container, reason, state.as_ref(), &[]).await;
+            service_failure(engine, &self.member.replica, container, reason, state.as_ref(), &[]).await;
         Err(SequenceError::Service(Box::new(failure)))
     }
 }
@@ -333,7 +310,7 @@ impl One<'_> {
 ///
 /// # Errors
 /// At the first that fails.
-pub async fn in_reverse<'a>(
+pub(crate) async fn in_reverse<'a>(
     containers: &'a [ContainerFacts],
     act: impl Fn(&'a ContainerFacts) -> BoxFuture<'a, Result<(), EngineError>> + Send,
 ) -> Result<(), EngineError> {

@@ -5,63 +5,24 @@
 //! that `docker compose ps` and dashboards see an ordinary project.
 
 mod config_hash;
+mod placement;
 
 use self::config_hash::ConfigHash;
+pub use self::placement::{Placed, Placement};
 use crate::engine::container_spec::{ContainerSpec, HealthSpec, MountFrom, MountSpec};
 use crate::engine::label;
 use crate::engine::networks::Attachment;
-use crate::services::hooks;
+use crate::services::{Replica, hooks};
 use manifest_schema::compose::model::{
     Condition, FileMount, HealthCheck, MountSource, Port, Project, Restart, Service,
 };
-use manifest_schema::{Digest, ProjectName, ReleaseId, ServiceName};
+use manifest_schema::{ProjectName, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 use std::time::Duration;
 
 /// Compose's default time for a graceful stop.
 const STOP_GRACE: Duration = Duration::from_secs(10);
-
-/// A file or folder of the release as it lies on the engine's host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed {
-    /// Absolute path.
-    pub path: PathBuf,
-    /// Digest of the content. `None`: the content is the site's own (a data folder), which no release
-    /// brings and no release replaces.
-    pub digest: Option<Digest>,
-}
-
-/// Where the release lies on this host: all that a service's definition leaves open.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placement {
-    /// The release.
-    pub release: ReleaseId,
-    /// Names this attempt to install. A resumed attempt has to use the same name.
-    pub attempt: String,
-    /// The name of the release's folder on this host.
-    pub folder: String,
-    /// For Compose's label `project.working_dir`.
-    pub working_dir: String,
-    /// For Compose's label `project.config_files`.
-    pub config_files: String,
-    /// For Compose's label `version`.
-    pub version: String,
-    /// The image's ID in the engine, for each service.
-    pub images: BTreeMap<ServiceName, String>,
-    /// The IDs of images whose files are mounted, by reference as the model has it.
-    pub mounted_images: BTreeMap<String, String>,
-    /// Files of `configs`, by key.
-    pub configs: BTreeMap<String, Placed>,
-    /// Files of `secrets`, by key.
-    pub secrets: BTreeMap<String, Placed>,
-    /// Relative bind mounts, by their path as the model has it.
-    pub binds: BTreeMap<String, Placed>,
-    /// Names of the project's networks in the engine, by key.
-    pub networks: BTreeMap<String, String>,
-    /// Whether the engine knows `start_interval`.
-    pub start_interval: bool,
-}
 
 /// Why a project cannot be put onto this host. `ferry build` finds these too; here they stand
 /// against a bundle that was made by something else.
@@ -98,15 +59,9 @@ pub enum SpecError {
     Cycle(String),
 }
 
-/// The name of the container of `service` with this number, counted from 1.
-fn container_name(project: &ProjectName, name: &ServiceName, number: u16, service: &Service) -> String {
-    service.container_name.clone().unwrap_or_else(|| format!("{project}-{name}-{number}"))
-}
-
-/// How messages and reports call a container of a service: the service, and from the second on its number.
-#[must_use]
-pub fn place_name(service: &str, number: u16) -> String {
-    if number <= 1 { service.to_owned() } else { format!("{service}/{number}") }
+fn container_name(project: &ProjectName, replica: &Replica, service: &Service) -> String {
+    let usual = || format!("{project}-{}-{}", replica.service(), replica.number());
+    service.container_name.clone().unwrap_or_else(usual)
 }
 
 /// The name of a network or volume in the engine.
@@ -115,7 +70,7 @@ pub fn resource_name(project: &ProjectName, key: &str, name: Option<&str>) -> St
     name.map_or_else(|| format!("{project}_{key}"), str::to_owned)
 }
 
-/// The container that `service` of `project` becomes, the one with this `number`, counted from 1.
+/// The container of a replica of a service of `project`.
 ///
 /// `network_mode`, `ipc` and `pid` of the form `service:x` are kept, since the other container's ID
 /// is not known before it is made.
@@ -124,19 +79,19 @@ pub fn resource_name(project: &ProjectName, key: &str, name: Option<&str>) -> St
 /// When the service names something that the project or the placement lacks.
 pub fn container_spec(
     project_name: &ProjectName,
-    name: &ServiceName,
-    number: u16,
+    replica: &Replica,
     project: &Project,
     placement: &Placement,
 ) -> Result<ContainerSpec, SpecError> {
+    let name = replica.service();
     let undefined =
         |kind, key: &str| SpecError::Undefined { service: name.clone(), kind, key: key.to_owned() };
     let service = project.services.get(name).ok_or_else(|| undefined("service", name.as_str()))?;
-    let image = placement
+    let image = *placement
         .images
         .get(name)
         .ok_or_else(|| SpecError::NoImage { service: name.clone(), image: service.image.clone() })?;
-    let container = container_name(project_name, name, number, service);
+    let container = container_name(project_name, replica, service);
     let mut hash = ConfigHash::new(service, image);
 
     let mut mounts = Vec::new();
@@ -149,16 +104,16 @@ pub fn container_spec(
                 MountFrom::Volume { name: real, nocopy: mount.nocopy, subpath: mount.subpath.clone() }
             }
             MountSource::Image(reference) => {
-                let id = placement
+                let id = *placement
                     .mounted_images
                     .get(reference)
                     .ok_or_else(|| SpecError::NoImage { service: name.clone(), image: reference.clone() })?;
-                hash.add("mounted image", reference, id);
-                MountFrom::Image { id: id.clone(), subpath: mount.subpath.clone() }
+                hash.add("mounted image", reference, &id.to_string());
+                MountFrom::Image { id, subpath: mount.subpath.clone() }
             }
             MountSource::Anonymous => MountFrom::Anonymous,
             MountSource::Bind { path, create } => MountFrom::Bind {
-                path: place_bind(name, path, placement, &mut hash)?,
+                path: bind_source(name, path, placement, &mut hash)?,
                 create: *create,
                 propagation: mount.propagation.clone(),
                 recursive: mount.recursive.clone(),
@@ -190,7 +145,7 @@ pub fn container_spec(
     let (exposed, ports) = ports(service);
     let restart = restart_text(&service.restart);
     let mut spec = ContainerSpec {
-        image: image.clone(),
+        image: image.to_string(),
         labels: service.labels.clone(),
         environment: service.environment.iter().map(|(key, value)| format!("{key}={value}")).collect(),
         command: service.command.clone(),
@@ -250,13 +205,13 @@ pub fn container_spec(
     let mut labels = vec![
         (label::PROJECT, project_name.to_string()),
         (label::SERVICE, name.to_string()),
-        (label::NUMBER, number.to_string()),
+        (label::NUMBER, replica.number().to_string()),
         ("com.docker.compose.oneoff", "False".to_owned()),
         (label::CONFIG_HASH, config_hash),
         ("com.docker.compose.version", placement.version.clone()),
         (label::WORKING_DIR, placement.working_dir.clone()),
         ("com.docker.compose.project.config_files", placement.config_files.clone()),
-        ("com.docker.compose.image", image.clone()),
+        ("com.docker.compose.image", image.to_string()),
         (label::DEPENDS_ON, depends_on(service)),
         (label::RELEASE, placement.release.to_string()),
         (label::ATTEMPT, placement.attempt.clone()),
@@ -314,7 +269,7 @@ fn depends_on(service: &Service) -> String {
     parts.into_values().collect::<Vec<_>>().join(",")
 }
 
-fn place_bind(
+fn bind_source(
     service: &ServiceName,
     path: &str,
     placement: &Placement,

@@ -1,8 +1,18 @@
 use super::*;
+use crate::engine::ImageId;
+use manifest_schema::Digest;
 use manifest_schema::compose::model::{Dependency, Logging, Mount, Network, NetworkAttachment, Volume};
 
 fn name(text: &str) -> ServiceName {
     text.parse().unwrap()
+}
+
+fn replica(text: &str) -> Replica {
+    text.parse().unwrap()
+}
+
+fn image(content: &str) -> ImageId {
+    Digest::of(content.as_bytes()).into()
 }
 
 fn project() -> Project {
@@ -88,7 +98,7 @@ fn placement() -> Placement {
         working_dir: "/srv/shop/current".to_owned(),
         config_files: "/srv/shop/current/compose.yaml".to_owned(),
         version: "0.1.0".to_owned(),
-        images: BTreeMap::from([(name("api"), "sha256:aa".to_owned()), (name("db"), "sha256:bb".to_owned())]),
+        images: BTreeMap::from([(name("api"), image("a")), (name("db"), image("b"))]),
         mounted_images: BTreeMap::new(),
         configs: BTreeMap::new(),
         secrets: BTreeMap::from([("password".to_owned(), placed("/srv/shop/secrets/password", b"x"))]),
@@ -104,7 +114,7 @@ fn placement() -> Placement {
 }
 
 fn spec(project: &Project, placement: &Placement) -> ContainerSpec {
-    container_spec(&"shop".parse().unwrap(), &name("api"), 1, project, placement).unwrap()
+    container_spec(&"shop".parse().unwrap(), &replica("api"), project, placement).unwrap()
 }
 
 fn hash(project: &Project, placement: &Placement) -> String {
@@ -115,7 +125,7 @@ fn hash(project: &Project, placement: &Placement) -> String {
 fn a_service_becomes_a_container_of_a_compose_project() {
     let spec = spec(&project(), &placement());
     assert_eq!(spec.name, "shop-api-1");
-    assert_eq!(spec.image, "sha256:aa");
+    assert_eq!(spec.image, image("a").to_string());
     let labels: Vec<(&str, &str)> = spec
         .labels
         .iter()
@@ -127,7 +137,7 @@ fn a_service_becomes_a_container_of_a_compose_project() {
         [
             ("com.docker.compose.container-number", "1"),
             ("com.docker.compose.depends_on", "db:service_healthy:true"),
-            ("com.docker.compose.image", "sha256:aa"),
+            ("com.docker.compose.image", image("a").to_string().as_str()),
             ("com.docker.compose.oneoff", "False"),
             ("com.docker.compose.project", "shop"),
             ("com.docker.compose.project.config_files", "/srv/shop/current/compose.yaml"),
@@ -200,9 +210,9 @@ fn the_hash_follows_what_counts_and_not_where_it_lies() {
     let mut secret = placement();
     secret.secrets.get_mut("password").unwrap().digest = Some(Digest::of(b"other"));
     assert_ne!(hash(&project(), &secret), base, "a secret changed");
-    let mut image = placement();
-    image.images.insert(name("api"), "sha256:cc".to_owned());
-    assert_ne!(hash(&project(), &image), base, "the image changed");
+    let mut other = placement();
+    other.images.insert(name("api"), image("c"));
+    assert_ne!(hash(&project(), &other), base, "the image changed");
     let mut changed = project();
     changed.services.get_mut(&name("api")).unwrap().environment.insert("A".to_owned(), "2".to_owned());
     assert_ne!(hash(&changed, &placement()), base, "the environment changed");
@@ -219,7 +229,7 @@ fn the_sites_own_data_belongs_to_no_release() {
     data.release = "2.5.0-ffffffffffff".parse().unwrap();
     assert_eq!(hash(&project(), &data), first);
     data.binds.clear();
-    let error = container_spec(&"shop".parse().unwrap(), &name("api"), 1, &project(), &data).unwrap_err();
+    let error = container_spec(&"shop".parse().unwrap(), &replica("api"), &project(), &data).unwrap_err();
     assert_eq!(error.to_string(), "service api: there is no file `config/app.conf`");
 }
 
@@ -229,7 +239,7 @@ fn a_bind_cannot_leave_the_release_folder() {
     let service = project.services.get_mut(&name("api")).unwrap();
     service.mounts[1].source = MountSource::Bind { path: "config/../../../etc".to_owned(), create: true };
     let error =
-        container_spec(&"shop".parse().unwrap(), &name("api"), 1, &project, &placement()).unwrap_err();
+        container_spec(&"shop".parse().unwrap(), &replica("api"), &project, &placement()).unwrap_err();
     assert!(matches!(error, SpecError::Outside { .. }), "{error}");
 }
 
@@ -238,15 +248,15 @@ fn what_is_missing_is_named() {
     let shop: ProjectName = "shop".parse().unwrap();
     let mut without = placement();
     without.images.clear();
-    let error = container_spec(&shop, &name("api"), 1, &project(), &without).unwrap_err();
+    let error = container_spec(&shop, &replica("api"), &project(), &without).unwrap_err();
     assert_eq!(error.to_string(), "service api: no image for acme/api:2");
     let mut without = placement();
     without.secrets.clear();
-    let error = container_spec(&shop, &name("api"), 1, &project(), &without).unwrap_err();
+    let error = container_spec(&shop, &replica("api"), &project(), &without).unwrap_err();
     assert_eq!(error.to_string(), "service api: there is no secret `password`");
     let mut without = placement();
     without.networks.remove("back");
-    let error = container_spec(&shop, &name("api"), 1, &project(), &without).unwrap_err();
+    let error = container_spec(&shop, &replica("api"), &project(), &without).unwrap_err();
     assert_eq!(error.to_string(), "service api: there is no network `back`");
 }
 
@@ -265,7 +275,7 @@ fn special_cases_of_compose() {
     assert_eq!(spec.name, "api");
     assert_eq!(spec.network_mode.as_deref(), Some("service:db"));
     assert_eq!(spec.labels[label::DEPENDS_ON], "db:service_healthy:true");
-    let db = container_spec(&"shop".parse().unwrap(), &name("db"), 1, &project, &placement()).unwrap();
+    let db = container_spec(&"shop".parse().unwrap(), &replica("db"), &project, &placement()).unwrap();
     assert_eq!(db.restart, "on-failure:3");
     assert_eq!(db.stop_timeout, Duration::from_secs(10));
     assert!(!db.labels.contains_key(label::JOB));

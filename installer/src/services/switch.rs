@@ -28,10 +28,10 @@ use crate::engine::containers::ContainerFacts;
 use crate::engine::label;
 use crate::engine::{Engine, EngineError};
 use crate::services::health::Patience;
-use crate::services::hooks;
 use crate::services::parking::{Standing, park};
 use crate::services::sequence::{Member, Work, bring_up, in_reverse};
 use crate::services::target::{ServiceTarget, Target};
+use crate::services::{Replica, hooks};
 use manifest_schema::progress::Progress;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_util::sync::CancellationToken;
@@ -72,7 +72,7 @@ pub async fn switch(
             return Err(SwitchError::Cancelled);
         }
         let id = make(engine, service, &standing, &new, progress).await?;
-        new.insert(service.place.clone(), id);
+        new.insert(service.replica.clone(), id);
     }
 
     let stops: Vec<ContainerFacts> = plan.parked.iter().chain(&plan.stopped_first).cloned().collect();
@@ -94,7 +94,7 @@ pub async fn switch(
         stopped = stopping => stopped?,
     }
     for service in plan.made(target) {
-        if let Some(id) = new.get(&service.place) {
+        if let Some(id) = new.get(&service.replica) {
             engine.rename(id, &service.container.name).await?;
         }
     }
@@ -103,11 +103,11 @@ pub async fn switch(
         .services
         .iter()
         .filter_map(|service| {
-            let name = service.place.as_str();
-            let (id, work) = match (new.get(name), plan.changes.get(name)?) {
+            let replica = &service.replica;
+            let (id, work) = match (new.get(replica), plan.changes.get(replica)?) {
                 (Some(id), _) => (id.clone(), Work::Start),
                 (None, change) => {
-                    let current = standing.services.get(name)?.current.as_ref()?;
+                    let current = standing.replicas.get(replica)?.current.as_ref()?;
                     let work = match change {
                         Change::Unchanged => Work::Keep,
                         Change::Unverified => Work::Verify,
@@ -116,7 +116,7 @@ pub async fn switch(
                     (current.id.clone(), work)
                 }
             };
-            Some(Member::new(&id, &service.container.labels, work))
+            Member::new(&id, &service.container.labels, work)
         })
         .collect();
     report.outcomes = bring_up(engine, project, &members, patience, progress, cancel).await?;
@@ -132,9 +132,9 @@ async fn foreign_containers(
     standing: &Standing,
 ) -> Result<Vec<SwitchError>, EngineError> {
     let own: BTreeSet<&str> = standing
-        .in_place()
+        .current()
         .chain(standing.parked())
-        .chain(standing.services.values().flat_map(|service| &service.new))
+        .chain(standing.replicas.values().flat_map(|replica| &replica.new))
         .map(|container| container.id.as_str())
         .collect();
     let mut foreign = Vec::new();
@@ -156,12 +156,12 @@ async fn make(
     engine: &Engine,
     service: &ServiceTarget,
     standing: &Standing,
-    new: &BTreeMap<String, String>,
+    new: &BTreeMap<Replica, String>,
     progress: &dyn Progress,
 ) -> Result<String, SwitchError> {
     let mut spec = service.container.clone();
     progress.detail(&format!("making {}", spec.name));
-    let own = standing.services.get(&service.place);
+    let own = standing.replicas.get(&service.replica);
     let old = own.and_then(|own| own.parked.first().or(own.current.as_ref()));
     if let Some(old) = old
         && let Some(state) = engine.inspect(&old.id).await?
@@ -170,24 +170,29 @@ async fn make(
         let image = engine.inspect_image(&spec.image).await?;
         spec.inherit_volumes(&state.volumes, &image.map(|image| image.volumes).unwrap_or_default());
     }
+    let first = |service: &str| {
+        let replica = Replica::first(service.parse().ok()?);
+        let current = || standing.replicas.get(&replica)?.current.as_ref().map(|current| &current.id);
+        new.get(&replica).or_else(current)
+    };
     for mode in [&mut spec.network_mode, &mut spec.ipc, &mut spec.pid] {
-        if let Some(owner) = mode.as_deref().and_then(|mode| mode.strip_prefix("service:")) {
-            let current = || standing.services.get(owner).and_then(|own| own.current.as_ref()).map(|c| &c.id);
-            if let Some(id) = new.get(owner).or_else(current) {
-                *mode = Some(format!("container:{id}"));
-            }
+        if let Some(id) = mode.as_deref().and_then(|mode| mode.strip_prefix("service:")).and_then(first) {
+            *mode = Some(format!("container:{id}"));
         }
     }
     for (owner, options) in &mut spec.volumes_from {
-        let current = || standing.services.get(owner).and_then(|own| own.current.as_ref()).map(|c| &c.id);
-        if let Some(id) = new.get(owner).or_else(current) {
+        if let Some(id) = first(owner) {
             *options = format!("{id}:{options}");
         }
     }
     spec.name.push_str(".new");
     let (id, warnings) = engine.create(&spec).await?;
     for warning in warnings {
-        progress.warn(&format!("service {}: {}", service.name, crate::services::failure::clean(&warning)));
+        progress.warn(&format!(
+            "service {}: {}",
+            service.replica.service(),
+            crate::services::failure::clean(&warning)
+        ));
     }
     Ok(id)
 }
@@ -206,7 +211,7 @@ pub async fn commit_cleanup(
 ) -> Result<Vec<String>, SwitchError> {
     let standing = Standing::read(engine, project).await?;
     let mut removed = Vec::new();
-    let unfinished = standing.services.values().flat_map(|service| &service.new);
+    let unfinished = standing.replicas.values().flat_map(|replica| &replica.new);
     for container in standing.parked().chain(unfinished) {
         progress.detail(&format!("removing the replaced container {}", container.name));
         // Their unnamed volumes belong to their successors now, or are all that is left of a

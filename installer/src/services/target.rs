@@ -1,17 +1,18 @@
 //! What a host shall look like once a release runs: containers, networks and volumes, in the order
-//! in which they start. Pure data, made from the Compose project and the place where the release lies.
+//! in which they start. Pure data, made from the Compose project and the folder where the release lies.
 
 use crate::engine::container_spec::ContainerSpec;
 use crate::engine::label;
 use crate::engine::networks::NetworkSpec;
 use crate::engine::volumes::VolumeSpec;
+use crate::services::Replica;
 use crate::services::network_names::definition;
-use crate::services::spec::{
-    Placement, SpecError, container_spec, namespace_owners, place_name, resource_name,
-};
+use crate::services::order::{Order, order};
+use crate::services::spec::{Placement, SpecError, container_spec, namespace_owners, resource_name};
 use manifest_schema::compose::model::Project;
 use manifest_schema::{Digest, ProjectName, ReleaseId, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 
 /// The wanted state of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,10 +38,8 @@ pub struct Target {
 /// The wanted state of one container of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceTarget {
-    /// The service.
-    pub name: ServiceName,
-    /// The service, and from its second container on the number: `web`, `web/2`.
-    pub place: String,
+    /// The service, and which of its containers.
+    pub replica: Replica,
     /// Its container.
     pub container: ContainerSpec,
     /// Services whose namespaces it shares.
@@ -66,9 +65,10 @@ impl Target {
         let mut services = Vec::new();
         for service_name in start_order(project)? {
             let Some(service) = project.services.get(&service_name) else { continue };
-            for number in 1..=service.containers() {
+            for number in (1..=service.containers()).filter_map(NonZeroU16::new) {
+                let replica = Replica::new(service_name.clone(), number);
                 services.push(ServiceTarget {
-                    container: container_spec(name, &service_name, number, project, placement)?,
+                    container: container_spec(name, &replica, project, placement)?,
                     shares: namespace_owners(service),
                     restart_after: service
                         .depends_on
@@ -76,8 +76,7 @@ impl Target {
                         .filter(|(_, dependency)| dependency.restart)
                         .map(|(name, _)| name.to_string())
                         .collect(),
-                    place: place_name(service_name.as_str(), number),
-                    name: service_name.clone(),
+                    replica,
                 });
             }
         }
@@ -93,10 +92,10 @@ impl Target {
         })
     }
 
-    /// What is wanted at this place.
+    /// The desired state of one replica; `None` where the project does not have it.
     #[must_use]
-    pub fn place(&self, place: &str) -> Option<&ServiceTarget> {
-        self.services.iter().find(|service| service.place == place)
+    pub fn replica(&self, replica: &Replica) -> Option<&ServiceTarget> {
+        self.services.iter().find(|service| service.replica == *replica)
     }
 
     /// Names of the networks in the engine.
@@ -114,43 +113,27 @@ impl Target {
 
 /// Services, each after all it depends on, otherwise by name.
 fn start_order(project: &Project) -> Result<Vec<ServiceName>, SpecError> {
-    let mut waiting: BTreeMap<&ServiceName, BTreeSet<&str>> = BTreeMap::new();
-    let owners: BTreeMap<&ServiceName, BTreeSet<String>> =
-        project.services.iter().map(|(name, service)| (name, namespace_owners(service))).collect();
+    let names: Vec<&ServiceName> = project.services.keys().collect();
+    let mut needs = Vec::new();
     for (name, service) in &project.services {
-        let needed = service
+        let wanted = service
             .depends_on
             .iter()
             .filter(|(other, dependency)| dependency.required || project.services.contains_key(*other))
-            .map(|(other, _)| other.as_str())
-            .chain(owners.get(name).into_iter().flatten().map(String::as_str));
-        let mut others = BTreeSet::new();
-        for other in needed {
-            if !project.services.keys().any(|known| known.as_str() == other) {
-                return Err(SpecError::Undefined {
-                    service: name.clone(),
-                    kind: "service",
-                    key: other.to_owned(),
-                });
-            }
-            others.insert(other);
-        }
-        waiting.insert(name, others);
-    }
-    let mut order: Vec<ServiceName> = Vec::new();
-    while !waiting.is_empty() {
-        let ready = waiting.iter().find(|(_, others)| others.is_empty()).map(|(name, _)| *name);
-        let Some(name) = ready else {
-            let names: Vec<&str> = waiting.keys().map(|name| name.as_str()).collect();
-            return Err(SpecError::Cycle(names.join(", ")));
+            .map(|(other, _)| other.to_string())
+            .chain(namespace_owners(service));
+        let position = |other: String| {
+            let position = names.iter().position(|known| known.as_str() == other);
+            position.ok_or(SpecError::Undefined { service: name.clone(), kind: "service", key: other })
         };
-        waiting.remove(name);
-        for others in waiting.values_mut() {
-            others.remove(name.as_str());
-        }
-        order.push(name.clone());
+        needs.push(wanted.map(position).collect::<Result<Vec<usize>, SpecError>>()?);
     }
-    Ok(order)
+    let Order { items, free } = order(&needs);
+    let mut ordered = items.iter().filter_map(|item| names.get(*item).copied().cloned());
+    let started: Vec<ServiceName> = ordered.by_ref().take(free).collect();
+    let mut circle: Vec<String> = ordered.map(|name| name.to_string()).collect();
+    circle.sort();
+    if circle.is_empty() { Ok(started) } else { Err(SpecError::Cycle(circle.join(", "))) }
 }
 
 fn own_labels(

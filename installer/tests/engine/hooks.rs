@@ -73,7 +73,7 @@ async fn a_failing_hook_fails_the_service_and_the_old_one_comes_back() {
     let error = site.try_switch(&CancellationToken::new()).await.unwrap_err();
     let SwitchError::Service(failure) = error else { panic!("{error}") };
     assert!(
-        failure.reason.starts_with(
+        failure.reason.to_string().starts_with(
             "failed after its start: `/bin/sh -c echo no licence; exit 7` ended with code 7: no licence"
         ),
         "{}",

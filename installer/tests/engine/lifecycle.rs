@@ -1,4 +1,4 @@
-use crate::engine::support::{FOREVER, Site, after, check, shell};
+use crate::engine::support::{FOREVER, Site, after, check, replica, shell};
 use futures_util::StreamExt as _;
 use installer::engine::containers::{Health, RunState};
 use installer::operate::{self, Uninstall};
@@ -28,7 +28,7 @@ async fn a_project_is_looked_at_stopped_started_read_and_removed() {
     let app = site.add("app", shell(FOREVER));
     after(app, "job", Condition::ServiceCompletedSuccessfully);
     let report = site.install().await;
-    assert_eq!(report.outcomes["db"], Outcome::Healthy);
+    assert_eq!(report.outcomes[&replica("db")], Outcome::Healthy);
     tokio::time::sleep(Duration::from_secs(1)).await;
 
     let status = operate::status(&site.engine, &site.name).await.unwrap();
@@ -64,8 +64,8 @@ async fn a_project_is_looked_at_stopped_started_read_and_removed() {
         operate::start(&site.engine, &site.name, &BTreeSet::new(), &site.patience, &site.progress(), &never)
             .await
             .unwrap();
-    assert_eq!(outcomes.get("db"), Some(&Outcome::Healthy));
-    assert_eq!(outcomes.get("app"), Some(&Outcome::Running));
+    assert_eq!(outcomes.get(&replica("db")), Some(&Outcome::Healthy));
+    assert_eq!(outcomes.get(&replica("app")), Some(&Outcome::Running));
     let job = site.engine.inspect(&site.id("job").await).await.unwrap().unwrap();
     assert!(
         job.started_at <= site.engine.inspect(&site.id("db").await).await.unwrap().unwrap().started_at,

@@ -1,6 +1,6 @@
 //! Several containers of one service, and services that share volumes.
 
-use crate::engine::support::{FOREVER, Site, after, check, shell};
+use crate::engine::support::{FOREVER, Site, after, check, replicas, shell};
 use manifest_schema::compose::model::Condition;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ async fn a_service_has_as_many_containers_as_it_says() {
     let proxy = site.add("proxy", shell(FOREVER));
     after(proxy, "web", Condition::ServiceHealthy);
     let report = site.install().await;
-    assert_eq!(report.created, ["proxy", "web", "web/2", "web/3"]);
+    assert_eq!(report.created, replicas(["proxy", "web", "web/2", "web/3"]));
     let all = ["ferry-scale-proxy-1", "ferry-scale-web-1", "ferry-scale-web-2", "ferry-scale-web-3"];
     assert_eq!(running(&site).await, all);
     // Whoever waits for the service waits for all of them.
@@ -36,7 +36,7 @@ async fn a_service_has_as_many_containers_as_it_says() {
     site.attempt = "second".to_owned();
     site.service("web").replicas = Some(2);
     let report = site.install().await;
-    assert_eq!((report.stopped, report.unchanged.len()), (vec!["web/3".to_owned()], 3));
+    assert_eq!((report.stopped, report.unchanged.len()), (replicas(["web/3"]).to_vec(), 3));
     assert_eq!(site.id("web/2").await, kept);
     assert_eq!(running(&site).await.len(), 3);
 

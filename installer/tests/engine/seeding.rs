@@ -54,7 +54,7 @@ impl Site {
         switch::prepare_networks_volumes(&self.engine, &self.target(), &Silent).await.unwrap();
         let volume = self.target().volume("data").unwrap().clone();
         let open = || stream::iter(chunks);
-        seed(&self.engine, self.name.as_str(), &volume, &self.image, open, again).await
+        seed(&self.engine, self.name.as_str(), &volume, self.image, open, again).await
     }
 }
 
@@ -88,14 +88,14 @@ async fn an_interrupted_filling_is_begun_anew() {
     site.clear().await;
 
     // Killed while filling: without a journal the engine itself still shows it.
-    let (engine, name, image) = (site.engine.clone(), site.name.to_string(), site.image.clone());
+    let (engine, name, image) = (site.engine.clone(), site.name.to_string(), site.image);
     switch::prepare_networks_volumes(&site.engine, &site.target(), &Silent).await.unwrap();
     let endless = || {
         let mut chunks = broken();
         chunks.pop();
         futures_util::StreamExt::chain(stream::iter(chunks), stream::pending())
     };
-    let task = tokio::spawn(async move { seed(&engine, &name, &volume, &image, endless, false).await });
+    let task = tokio::spawn(async move { seed(&engine, &name, &volume, image, endless, false).await });
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     task.abort();
     assert!(task.await.is_err());

@@ -1,7 +1,8 @@
 //! A project on a real engine, small enough to be made and torn down by each test.
 
-use installer::engine::Engine;
+use installer::engine::{Engine, ImageId};
 use installer::operate::{self, Uninstall};
+use installer::services::Replica;
 use installer::services::health::Patience;
 use installer::services::network_names::network_names;
 use installer::services::parking::Standing;
@@ -75,14 +76,14 @@ pub(crate) async fn load(engine: &Engine, archive: Vec<u8>) -> Result<(), instal
 pub(crate) async fn connect() -> Engine {
     let address = std::env::var("FERRY_TEST_ENGINE")
         .expect("FERRY_TEST_ENGINE must name the engine to test against, as in unix:///run/docker.sock");
-    Engine::connect(Some(&address)).await.unwrap()
+    Engine::connect(Some(&address.parse().unwrap())).await.unwrap()
 }
 
 /// One project of its own on the engine.
 pub(crate) struct Site {
     pub(crate) engine: Engine,
     pub(crate) name: ProjectName,
-    pub(crate) image: String,
+    pub(crate) image: ImageId,
     pub(crate) patience: Patience,
     pub(crate) project: Project,
     pub(crate) attempt: String,
@@ -96,7 +97,7 @@ impl Site {
             serde_json::json!({ "Cmd": ["/bin/sh"], "Env": ["PATH=/bin"], "Volumes": { "/data": {} } });
         let (archive, _) = archive("1", &config);
         load(&engine, archive).await.unwrap();
-        let image = engine.inspect_image(&format!("{IMAGE}:1")).await.unwrap().unwrap();
+        let image = engine.inspect_image(format!("{IMAGE}:1")).await.unwrap().unwrap();
         let mut project = Project::default();
         project.networks.insert("default".to_owned(), Network::default());
         let site = Self {
@@ -136,7 +137,7 @@ impl Site {
             working_dir: "/srv".to_owned(),
             config_files: "/srv/compose.yaml".to_owned(),
             version: "0.1.0".to_owned(),
-            images: self.project.services.keys().map(|name| (name.clone(), self.image.clone())).collect(),
+            images: self.project.services.keys().map(|name| (name.clone(), self.image)).collect(),
             mounted_images: BTreeMap::new(),
             configs: BTreeMap::new(),
             secrets: BTreeMap::new(),
@@ -200,7 +201,7 @@ impl Site {
 
     pub(crate) async fn id(&self, service: &str) -> String {
         let standing = Standing::read(&self.engine, self.name.as_str()).await.unwrap();
-        standing.services[service].current.as_ref().unwrap().id.clone()
+        standing.replicas[&replica(service)].current.as_ref().unwrap().id.clone()
     }
 
     /// Runs a command in a service's container; its output.
@@ -240,6 +241,14 @@ pub(crate) fn shell(script: &str) -> Service {
         networks: BTreeMap::from([("default".to_owned(), NetworkAttachment::default())]),
         ..Default::default()
     }
+}
+
+pub(crate) fn replica(text: &str) -> Replica {
+    text.parse().unwrap()
+}
+
+pub(crate) fn replicas<const N: usize>(texts: [&str; N]) -> [Replica; N] {
+    texts.map(replica)
 }
 
 pub(crate) const FOREVER: &str = "while :; do sleep 1; done";

@@ -1,4 +1,4 @@
-use crate::engine::support::{FOREVER, IMAGE, Site, after, archive, check, load, shell};
+use crate::engine::support::{FOREVER, IMAGE, Site, after, archive, check, load, replica, replicas, shell};
 use installer::engine::EngineKind;
 use installer::services::health::Outcome;
 use installer::services::switch::{self, SwitchError};
@@ -36,10 +36,10 @@ async fn services_start_in_order_and_a_second_switch_changes_nothing() {
     let begun = Instant::now();
     let report = site.install().await;
     println!("installed in {:?}", begun.elapsed());
-    assert_eq!(report.created, ["app", "db", "job"]);
-    assert_eq!(report.outcomes["db"], Outcome::Healthy);
-    assert_eq!(report.outcomes["job"], Outcome::Completed);
-    assert_eq!(report.outcomes["app"], Outcome::Running);
+    assert_eq!(report.created, replicas(["app", "db", "job"]));
+    assert_eq!(report.outcomes[&replica("db")], Outcome::Healthy);
+    assert_eq!(report.outcomes[&replica("job")], Outcome::Completed);
+    assert_eq!(report.outcomes[&replica("app")], Outcome::Running);
     // Healthy long before the engine's own first probe.
     assert!(begun.elapsed() < LONG);
     let mut started = Vec::new();
@@ -54,7 +54,7 @@ async fn services_start_in_order_and_a_second_switch_changes_nothing() {
     let report = site.install().await;
     println!("again in {:?}", begun.elapsed());
     assert!(!report.changed(), "{report:?}");
-    assert_eq!(report.unchanged, ["app", "db", "job"]);
+    assert_eq!(report.unchanged, replicas(["app", "db", "job"]));
     assert_eq!(site.containers().await, before);
     site.clear().await;
 }
@@ -68,10 +68,10 @@ async fn a_changed_environment_replaces_only_that_service() {
     site.attempt = "second".to_owned();
     site.service("app").environment.insert("GREETING".to_owned(), "hello".to_owned());
     let (would, obstacles) = switch::compare(&site.engine, &site.target()).await.unwrap();
-    assert_eq!(would.changes["app"], switch::Change::Replace);
+    assert_eq!(would.changes[&replica("app")], switch::Change::Replace);
     assert!(would.stopped.is_empty() && obstacles.is_empty());
     let report = site.install().await;
-    assert_eq!((report.replaced.as_slice(), report.unchanged.len()), (["app".to_owned()].as_slice(), 2));
+    assert_eq!((report.replaced.as_slice(), report.unchanged.len()), (replicas(["app"]).as_slice(), 2));
     assert_eq!(site.id("db").await, db);
     assert_ne!(site.id("app").await, app);
     assert_eq!(site.run("app", "echo $GREETING").await, "hello");
@@ -93,8 +93,8 @@ async fn a_failing_health_check_is_explained_and_undone() {
     site.service("db").environment.insert("X".to_owned(), "1".to_owned());
     let failure = fails(site.try_switch(&CancellationToken::new()).await.unwrap_err());
     println!("{failure:?}");
-    assert_eq!(failure.service, "app");
-    assert!(failure.reason.contains("healthy"), "{}", failure.reason);
+    assert_eq!(failure.replica, replica("app"));
+    assert!(failure.reason.to_string().contains("healthy"), "{}", failure.reason);
     assert!(failure.health_log.iter().any(|line| line.contains("no connection")), "{failure:?}");
     assert!(failure.last_logs.iter().any(|line| line == "app speaks red"), "{failure:?}");
     assert!(failure.hint.is_some());
@@ -117,7 +117,8 @@ async fn loops_exits_and_missing_programs_are_told_apart() {
     let failure = fails(site.try_switch(&CancellationToken::new()).await.unwrap_err());
     println!("{failure:?}");
     assert!(
-        failure.reason.contains("keeps restarting") || failure.reason.contains("exited"),
+        failure.reason.to_string().contains("keeps restarting")
+            || failure.reason.to_string().contains("exited"),
         "{}",
         failure.reason
     );
@@ -129,14 +130,14 @@ async fn loops_exits_and_missing_programs_are_told_apart() {
     site.add("web", shell("exit 127"));
     let failure = fails(site.try_switch(&CancellationToken::new()).await.unwrap_err());
     assert_eq!(failure.exit_code, Some(127));
-    assert!(failure.reason.contains("exited with code 127"), "{}", failure.reason);
+    assert!(failure.reason.to_string().contains("exited with code 127"), "{}", failure.reason);
     assert!(failure.hint.is_some());
     site.undo().await;
 
     site.service("web").command = Some(vec!["/no/such/program".to_owned()]);
     let failure = fails(site.try_switch(&CancellationToken::new()).await.unwrap_err());
     println!("{failure:?}");
-    assert!(failure.reason.contains("could not be started"), "{}", failure.reason);
+    assert!(failure.reason.to_string().contains("could not be started"), "{}", failure.reason);
     assert!(failure.hint.is_some());
     site.undo().await;
     assert!(site.containers().await.is_empty());
@@ -182,7 +183,7 @@ async fn services_that_are_no_longer_wanted_go_and_can_come_back() {
     site.project.services.remove(&"drop".parse().unwrap());
     site.project.networks.remove("side");
     let report = site.try_switch(&CancellationToken::new()).await.unwrap();
-    assert_eq!(report.stopped, ["drop"]);
+    assert_eq!(report.stopped, replicas(["drop"]));
     site.undo().await;
     assert_eq!(site.containers().await, before);
     site.install().await;
@@ -247,7 +248,7 @@ async fn unnamed_data_survives_and_shared_namespaces_follow() {
     site.attempt = "second".to_owned();
     site.service("owner").environment.insert("A".to_owned(), "1".to_owned());
     let report = site.install().await;
-    assert_eq!(report.replaced, ["guest", "owner"]);
+    assert_eq!(report.replaced, replicas(["guest", "owner"]));
     assert_ne!(site.id("guest").await, guest);
     assert_eq!(site.run("owner", "cat /data/x").await, "precious");
     site.clear().await;
@@ -263,10 +264,10 @@ async fn a_health_check_of_the_image_is_waited_for() {
     });
     let (bytes, _) = archive("check", &config);
     load(&site.engine, bytes).await.unwrap();
-    site.image = site.engine.inspect_image(&format!("{IMAGE}:check")).await.unwrap().unwrap().id;
+    site.image = site.engine.inspect_image(format!("{IMAGE}:check")).await.unwrap().unwrap().id;
     site.add("web", shell(&format!("sleep 2; touch /tmp/ready; {FOREVER}")));
     let report = site.install().await;
-    assert_eq!(report.outcomes["web"], Outcome::Healthy);
+    assert_eq!(report.outcomes[&replica("web")], Outcome::Healthy);
     site.clear().await;
 }
 

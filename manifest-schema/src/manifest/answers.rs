@@ -124,8 +124,10 @@ impl Given {
     /// A mistake in an answer; `variable` says whether it may be shown.
     fn mistake(&self, name: &str, message: String, variable: Option<&Variable>) -> Diagnostic {
         let origin = self.places.get(name);
-        let file = origin.map_or("variables", |origin| origin.file.as_str());
-        let mistake = Diagnostic::new(file, message);
+        let mistake = match origin {
+            Some(origin) => Diagnostic::new(origin.file.as_str(), message),
+            None => Diagnostic::in_no_file(message),
+        };
         let line = origin.and_then(|origin| match variable {
             None => origin.key.as_ref(),
             Some(_) => origin.value.as_ref(),
@@ -211,7 +213,7 @@ pub fn resolve(
             },
         };
         let Some((value, origin)) = source else {
-            let mistake = Diagnostic::new("variables", format!("`{name}` has no value"));
+            let mistake = Diagnostic::in_no_file(format!("`{name}` has no value"));
             found.push(mistake.hint(asked_for(variable)));
             continue;
         };
@@ -224,7 +226,7 @@ pub fn resolve(
                 let mistake = if origin.is_empty() {
                     given.mistake(name, message, Some(variable))
                 } else {
-                    Diagnostic::new("variables", message)
+                    Diagnostic::in_no_file(message)
                 };
                 found.push(mistake.hint(hint(variable, &value)));
             }

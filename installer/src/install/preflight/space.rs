@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::engine::{EngineFacts, EngineKind, ImageStore};
-use crate::images::import::ImportPlan;
+use crate::images::plan::ImportPlan;
 use ferry_terminal::human;
 use manifest_schema::release::Release;
 use std::path::Path;
@@ -12,12 +12,10 @@ const SPOOL: &str = "/var/tmp";
 
 /// What an install puts onto this host's disks.
 #[derive(Debug, Clone, Copy)]
-pub struct Needed<'a> {
+pub(crate) struct Needed<'a> {
     /// Images, some of them missing.
     pub images: &'a ImportPlan,
-    /// The release.
     pub release: &'a Release,
-    /// Ferry's folder.
     pub root: &'a Path,
     /// Whether its files have to be written.
     pub lay_out: bool,
@@ -65,7 +63,7 @@ fn needs(facts: &EngineFacts, needed: &Needed<'_>) -> Needs {
 /// Free space where the engine keeps images and spools archives, and where Ferry keeps releases. Of
 /// an engine elsewhere nothing is known.
 #[must_use]
-pub fn check_space(facts: &EngineFacts, needed: &Needed<'_>) -> Vec<Finding> {
+pub(crate) fn check_space(facts: &EngineFacts, needed: &Needed<'_>) -> Vec<Finding> {
     let needs = needs(facts, needed);
     let mut wanted = Vec::new();
     if let Some(data_root) = facts.data_root.as_deref().filter(|_| facts.local) {
@@ -128,7 +126,7 @@ mod tests {
         .unwrap();
         let folder = tempfile::tempdir().unwrap();
         let facts = |kind: EngineKind, local: bool| EngineFacts {
-            address: String::new(),
+            address: "unix:///var/run/docker.sock".parse().unwrap(),
             local,
             kind,
             version: (25, 0),

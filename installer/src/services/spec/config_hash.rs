@@ -1,6 +1,7 @@
 //! What tells a container that still is what the release wants from one that is not.
 
 use super::{Placed, text};
+use crate::engine::ImageId;
 use manifest_schema::compose::model::Service;
 
 /// Collects what decides whether a running container still is what the release wants: the service's
@@ -13,8 +14,8 @@ pub(super) struct ConfigHash<'a> {
 }
 
 impl<'a> ConfigHash<'a> {
-    pub(super) fn new(service: &'a Service, image: &str) -> Self {
-        Self { service, extra: vec![("image".to_owned(), image.to_owned())], of_release: false }
+    pub(super) fn new(service: &'a Service, image: ImageId) -> Self {
+        Self { service, extra: vec![("image".to_owned(), image.to_string())], of_release: false }
     }
 
     pub(super) fn add(&mut self, kind: &str, key: &str, value: &str) {

@@ -4,7 +4,8 @@ use super::{SwitchError, SwitchReport, foreign_containers, resources};
 use crate::engine::containers::{ContainerFacts, RunState};
 use crate::engine::label;
 use crate::engine::{Engine, EngineError};
-use crate::services::parking::{self, Standing};
+use crate::services::Replica;
+use crate::services::parking::Standing;
 use crate::services::target::{ServiceTarget, Target};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -30,22 +31,22 @@ pub enum Change {
 /// What a switch will do.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Plan {
-    pub(super) changes: BTreeMap<String, Change>,
+    pub(super) changes: BTreeMap<Replica, Change>,
     /// Unfinished containers of an interrupted attempt.
     pub(super) worthless: Vec<ContainerFacts>,
     /// Containers to be put aside (again).
     pub(super) parked: Vec<ContainerFacts>,
     /// Containers that stay and are stopped before they are started again.
     pub(super) stopped_first: Vec<ContainerFacts>,
-    /// Places that are no longer wanted.
-    orphans: Vec<String>,
+    /// Replicas that are no longer wanted.
+    orphans: Vec<Replica>,
 }
 
 impl Plan {
     /// Services that get a new container, in the order in which they start.
     pub(super) fn made<'a>(&'a self, target: &'a Target) -> impl Iterator<Item = &'a ServiceTarget> {
         target.services.iter().filter(|service| {
-            matches!(self.changes.get(&service.place), Some(Change::Create | Change::Replace))
+            matches!(self.changes.get(&service.replica), Some(Change::Create | Change::Replace))
         })
     }
 
@@ -57,7 +58,7 @@ impl Plan {
 
     pub(super) fn report(&self) -> SwitchReport {
         let mut report = SwitchReport { stopped: self.orphans.clone(), ..Default::default() };
-        for (service, change) in &self.changes {
+        for (replica, change) in &self.changes {
             let list = match change {
                 Change::Unchanged => &mut report.unchanged,
                 Change::Unverified | Change::Start => &mut report.started,
@@ -65,7 +66,7 @@ impl Plan {
                 Change::Create => &mut report.created,
                 Change::Replace => &mut report.replaced,
             };
-            list.push(service.clone());
+            list.push(replica.clone());
         }
         report
     }
@@ -74,10 +75,10 @@ impl Plan {
 /// What a switch would do.
 #[derive(Debug, Clone, Default)]
 pub struct Comparison {
-    /// With each place.
-    pub changes: BTreeMap<String, Change>,
-    /// Services that it would stop for good.
-    pub stopped: Vec<String>,
+    /// With each replica.
+    pub changes: BTreeMap<Replica, Change>,
+    /// Replicas that it would stop for good.
+    pub stopped: Vec<Replica>,
 }
 
 /// What a switch to `target` would do, and what would stand in its way. Changes nothing.
@@ -102,13 +103,13 @@ pub(super) async fn decide(
 ) -> Result<Plan, EngineError> {
     let mut plan = Plan::default();
     for service in &target.services {
-        let place = &service.place;
-        let own = standing.services.get(place).cloned().unwrap_or_default();
+        let replica = &service.replica;
+        let own = standing.replicas.get(replica).cloned().unwrap_or_default();
         plan.worthless.extend(own.new);
         plan.parked.extend(own.others);
         let replaced_again = |other: &String| {
-            let mut places = target.services.iter().filter(|service| service.name.as_str() == other);
-            places.any(|service| plan.changes.get(&service.place) == Some(&Change::Replace))
+            let of_other = |replica: &Replica| replica.service().as_str() == other;
+            plan.changes.iter().any(|(replica, change)| of_other(replica) && *change == Change::Replace)
         };
         let wanted = |container: &&ContainerFacts| {
             container.labels.get(label::CONFIG_HASH).is_some_and(|hash| hash == service.config_hash())
@@ -133,19 +134,19 @@ pub(super) async fn decide(
                     Some(current) => plan.parked.push(current),
                     None => {}
                 }
-                let predecessor =
-                    attempted || plan.parked.iter().any(|old| parking::place(old).as_ref() == Some(place));
+                let predecessor = attempted
+                    || plan.parked.iter().any(|old| Replica::of(&old.labels).as_ref() == Some(replica));
                 if predecessor { Change::Replace } else { Change::Create }
             }
         };
         // Whatever is parked must be stopped and stay so, also when that was interrupted.
         plan.parked.extend(own.parked);
-        plan.changes.insert(place.clone(), change);
+        plan.changes.insert(replica.clone(), change);
     }
-    for (name, own) in &standing.services {
-        if target.place(name).is_none() {
+    for (replica, own) in &standing.replicas {
+        if target.replica(replica).is_none() {
             if own.current.is_some() || !own.others.is_empty() {
-                plan.orphans.push(name.clone());
+                plan.orphans.push(replica.clone());
             }
             plan.worthless.extend(own.new.iter().cloned());
             plan.parked.extend(own.current.iter().chain(&own.others).chain(&own.parked).cloned());

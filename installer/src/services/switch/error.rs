@@ -61,9 +61,8 @@ impl SwitchError {
         let failure = match &self {
             SwitchError::Cancelled => Failure::new(Class::Cancelled, "stopped by Ctrl-C"),
             SwitchError::Service(service) => {
-                let mut fact = format!("service {}: {}", service.service, service.reason);
-                let said = |code: i64| service.reason.contains(&format!("with code {code}"));
-                if let Some(code) = service.exit_code.filter(|code| !said(*code)) {
+                let mut fact = format!("service {}: {}", service.replica, service.reason);
+                if let Some(code) = service.exit_code.filter(|_| !service.reason.has_exit_code()) {
                     fact.push_str(&format!(" (exit code {code})"));
                 }
                 for (title, lines) in [

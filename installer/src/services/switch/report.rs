@@ -1,26 +1,27 @@
-//! The outcome of a switch, by place.
+//! The outcome of a switch, by replica.
 
+use crate::services::Replica;
 use crate::services::health::Outcome;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What a switch did, by place: `web`, `web/2`.
+/// What a switch did, by replica.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SwitchReport {
     /// Untouched.
-    pub unchanged: Vec<String>,
+    pub unchanged: Vec<Replica>,
     /// Made for the first time.
-    pub created: Vec<String>,
+    pub created: Vec<Replica>,
     /// Replaced by a new container.
-    pub replaced: Vec<String>,
+    pub replaced: Vec<Replica>,
     /// Unchanged, but did not run, and were started.
-    pub started: Vec<String>,
+    pub started: Vec<Replica>,
     /// Unchanged, and restarted after a service they depend on was replaced.
-    pub restarted: Vec<String>,
+    pub restarted: Vec<Replica>,
     /// No longer in the project, and stopped.
-    pub stopped: Vec<String>,
+    pub stopped: Vec<Replica>,
     /// How each that was waited for is up.
-    pub outcomes: BTreeMap<String, Outcome>,
+    pub outcomes: BTreeMap<Replica, Outcome>,
 }
 
 impl SwitchReport {

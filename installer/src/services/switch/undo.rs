@@ -6,9 +6,9 @@ use crate::engine::label;
 use crate::engine::{Engine, EngineError};
 use crate::services::failure::ServiceFailure;
 use crate::services::health::Patience;
-use crate::services::hooks;
-use crate::services::parking::{Part, Standing, part, place, restore_policy};
+use crate::services::parking::{Part, Standing, part, restore_policy};
 use crate::services::sequence::{Member, SequenceError, Work, bring_up, dependencies, in_reverse};
+use crate::services::{Replica, hooks};
 use manifest_schema::ProjectName;
 use manifest_schema::progress::Progress;
 use serde::Serialize;
@@ -82,13 +82,13 @@ async fn pass(
     let of_attempt =
         |container: &ContainerFacts| container.labels.get(label::ATTEMPT).is_some_and(|own| own == attempt);
     let doomed: Vec<ContainerFacts> = standing
-        .services
+        .replicas
         .values()
-        .flat_map(|service| {
-            let replaced = !service.parked.is_empty();
-            let successors = service.current.iter().filter(move |current| replaced || of_attempt(current));
-            let others = service.others.iter().filter(move |other| of_attempt(other));
-            service.new.iter().chain(successors).chain(others)
+        .flat_map(|replica| {
+            let replaced = !replica.parked.is_empty();
+            let successors = replica.current.iter().filter(move |current| replaced || of_attempt(current));
+            let others = replica.others.iter().filter(move |other| of_attempt(other));
+            replica.new.iter().chain(successors).chain(others)
         })
         .cloned()
         .collect();
@@ -168,11 +168,12 @@ async fn put_back(
     let mut members: Vec<Member> = parked
         .iter()
         .filter(ran)
-        .map(|container| Member::new(&container.id, &container.labels, Work::Start))
+        .filter_map(|container| Member::new(&container.id, &container.labels, Work::Start))
         .collect();
     // Those that were left alone are part of the order, and some go with what they depend on.
-    for container in standing.in_place() {
-        if parked.iter().any(|other| place(other) == place(container)) {
+    for container in standing.current() {
+        let replica = Replica::of(&container.labels);
+        if parked.iter().any(|other| Replica::of(&other.labels) == replica) {
             continue;
         }
         let mut after = dependencies(&container.labels).into_iter().filter(|(_, _, again)| *again).peekable();
@@ -187,7 +188,7 @@ async fn put_back(
         }
         let work = if restarts || stopped { Work::Start } else { Work::Keep };
         if engine.inspect(&container.id).await?.is_some() {
-            members.push(Member::new(&container.id, &container.labels, work));
+            members.extend(Member::new(&container.id, &container.labels, work));
         }
     }
     start_all(engine, project.as_str(), members, patience, progress, report).await?;
@@ -218,7 +219,7 @@ async fn start_all(
             Err(SequenceError::Service(failure)) => {
                 progress.warn(&format!("{failure} (put back from before)"));
                 let before = members.len();
-                members.retain(|member| member.place != failure.service);
+                members.retain(|member| member.replica != failure.replica);
                 report.failures.push(*failure);
                 if members.len() == before {
                     return Ok(());

@@ -1,4 +1,5 @@
 use super::*;
+use bollard::models::RestartPolicyNameEnum;
 
 fn bind(path: &str, create: bool, read_only: bool) -> MountSpec {
     MountSpec {

@@ -1,0 +1,48 @@
+//! Where a release lies on this host, and what the engine calls its images and networks: all that the Compose model
+//! leaves open.
+
+use crate::engine::ImageId;
+use manifest_schema::{Digest, ReleaseId, ServiceName};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A file or folder of the release as it lies on the engine's host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Digest of the content. `None`: the content is the site's own (a data folder), which no release
+    /// brings and no release replaces.
+    pub digest: Option<Digest>,
+}
+
+/// Where the release lies on this host: all that a service's definition leaves open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// The release.
+    pub release: ReleaseId,
+    /// Names this attempt to install. A resumed attempt has to use the same name.
+    pub attempt: String,
+    /// The name of the release's folder on this host.
+    pub folder: String,
+    /// For Compose's label `project.working_dir`.
+    pub working_dir: String,
+    /// For Compose's label `project.config_files`.
+    pub config_files: String,
+    /// For Compose's label `version`.
+    pub version: String,
+    /// The image's ID in the engine, for each service.
+    pub images: BTreeMap<ServiceName, ImageId>,
+    /// The IDs of images whose files are mounted, by reference as the model has it.
+    pub mounted_images: BTreeMap<String, ImageId>,
+    /// Files of `configs`, by key.
+    pub configs: BTreeMap<String, Placed>,
+    /// Files of `secrets`, by key.
+    pub secrets: BTreeMap<String, Placed>,
+    /// Relative bind mounts, by their path as the model has it.
+    pub binds: BTreeMap<String, Placed>,
+    /// Names of the project's networks in the engine, by key.
+    pub networks: BTreeMap<String, String>,
+    /// Whether the engine knows `start_interval`.
+    pub start_interval: bool,
+}
