@@ -99,6 +99,9 @@ pub const MAX_LAYERS: usize = 128;
 /// memory.
 pub const MAX_ARCHIVE_ENTRIES: usize = 1 << 20;
 
+/// Longest image reference, written in full. Docker's own limit is 255 for the repository and 128 for the tag.
+pub(crate) const MAX_REFERENCE_BYTES: usize = 512;
+
 /// Longest path inside a bundle in bytes (`PATH_MAX` less the release folder's own path).
 pub const MAX_PATH_BYTES: usize = 3072;
 

@@ -294,9 +294,6 @@ impl ImageRef {
     }
 }
 
-/// Longest image reference, written in full. Docker's own limit is 255 for the repository and 128 for the tag.
-const MAX_REFERENCE_BYTES: usize = 512;
-
 /// Whether the first part of a name, before a `/`, is a registry's host.
 fn is_domain(part: &str) -> bool {
     part.contains(['.', ':']) || part == "localhost"
@@ -307,7 +304,7 @@ impl FromStr for ImageRef {
 
     fn from_str(text: &str) -> Result<Self, BadName> {
         let bad = |why| BadName { kind: "image reference", text: text.chars().take(200).collect(), why };
-        if text.is_empty() || text.len() > MAX_REFERENCE_BYTES {
+        if text.is_empty() || text.len() > limits::MAX_REFERENCE_BYTES {
             return Err(bad("it must have 1 to 512 characters"));
         }
         let (rest, digest) = match text.split_once('@') {
@@ -356,7 +353,7 @@ impl FromStr for ImageRef {
         let tag = if tag.is_none() && digest.is_none() { Some("latest".to_owned()) } else { tag };
         let reference = Self { domain, path, tag, digest };
         // What is written into a bundle has to be read again there.
-        if reference.canonical().len() > MAX_REFERENCE_BYTES {
+        if reference.canonical().len() > limits::MAX_REFERENCE_BYTES {
             return Err(bad("with its registry and tag it has more than 512 characters"));
         }
         Ok(reference)

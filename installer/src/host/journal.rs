@@ -110,6 +110,7 @@ impl Journal {
 
 /// Whether the file begins with a header. One that a power cut has torn does not count.
 fn has_header(path: &Path) -> Result<bool> {
+    /// A header has some fifty bytes; a first line that is longer is none.
     const MAX_HEADER_BYTES: u64 = 4096;
     let file = match File::open(path) {
         Ok(file) => file,

@@ -323,3 +323,56 @@ fn a_first_install_that_0_1_0_was_killed_in_is_finished() {
         assert!(site.shows("web", "/etc/site.conf").starts_with("site North-7\n"), "{stage} {text}");
     }
 }
+
+#[test]
+fn the_program_of_0_1_changes_nothing_once_a_newer_one_has() {
+    let site = Site::installed("golden-newer");
+    let resident = site.host.root.join("bin/fz");
+    assert!(site.old(&["status"]).succeeds().stdout.starts_with("plain 1.0.0"));
+    let before = std::fs::read(&resident).unwrap();
+    // A look changes nothing: 0.1.0 still manages the product.
+    let _ = site.run(&["status"]).succeeds();
+    let _ = site.run(&["--no-input", "--dry-run", &site.bundle("plain-2.fz")]).succeeds();
+    assert!(site.host.root.join("plain/state.json").is_file());
+    assert_eq!(std::fs::read(&resident).unwrap(), before);
+
+    let upgraded = site.install("plain-2.fz");
+    let _ = upgraded.says("is an older Ferry that cannot read what this one records");
+    let program = std::fs::read(programs::install()).unwrap();
+    assert!(std::fs::read(&resident).unwrap() == program, "the resident program is this one");
+    assert!(Outcome::of(&mut site.command(&resident)).stdout.is_empty());
+    let _ = Outcome::of(site.command(&resident).arg("status")).succeeds().says("plain 2.0.0");
+
+    let whole = site.host.snapshot();
+    let refused = site.old(&["--no-input", &site.bundle("plain.fz")]);
+    assert_ne!(refused.code, 0);
+    let _ = refused.says("state.json is a folder");
+    for command in [&["status"][..], &["stop"], &["reconfigure", "--yes", "--set", "level=1"]] {
+        let refused = site.old(command);
+        assert_ne!(refused.code, 0, "{command:?}\n{refused}");
+    }
+    let refused = site.old(&["uninstall", "--yes", "--volumes", "--product", "plain"]);
+    assert_ne!(refused.code, 0, "{refused}");
+    tests::snapshot::assert_unchanged(&whole, &site.host.snapshot(), "the program of 0.1.0");
+}
+
+#[test]
+fn a_record_of_a_newer_format_is_refused_and_stays() {
+    let site = Site::installed("golden-future");
+    let _ = site.install("plain-2.fz");
+    let product = site.host.root.join("plain");
+    for name in ["installed.json", "answers.json", "steps.jsonl"] {
+        let path = product.join(name);
+        let kept = std::fs::read_to_string(&path).unwrap();
+        let newer =
+            kept.replacen("\"format\": 2", "\"format\": 3", 1).replacen("\"format\":2", "\"format\":3", 1);
+        assert_ne!(newer, kept, "{name}");
+        std::fs::write(&path, &newer).unwrap();
+        let before = site.host.snapshot();
+        let refused = site.run(&["reconfigure", "--yes", "--set", "level=2"]).exits(7);
+        let _ = refused.says("in format 3; this program reads formats up to 2").says(name);
+        tests::snapshot::assert_unchanged(&before, &site.host.snapshot(), name);
+        std::fs::write(&path, &kept).unwrap();
+    }
+    let _ = site.run(&["reconfigure", "--yes", "--set", "level=2"]).succeeds();
+}
