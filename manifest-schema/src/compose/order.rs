@@ -11,27 +11,34 @@ use std::fmt::Write as _;
 /// which [`super::parse`] refuses, come last, together.
 #[must_use]
 pub fn start_order(project: &Project) -> Vec<Vec<ServiceName>> {
+    // Of each service that has not started: how many it still waits for, and who waits for it.
+    let mut waiting: BTreeMap<&ServiceName, usize> = BTreeMap::new();
+    let mut dependents: BTreeMap<&ServiceName, Vec<&ServiceName>> = BTreeMap::new();
+    for (name, service) in &project.services {
+        let needs = service.depends_on.keys().filter(|need| project.services.contains_key(*need));
+        let count = needs.map(|need| dependents.entry(need).or_default().push(name)).count();
+        waiting.insert(name, count);
+    }
     let mut waves = Vec::new();
-    let mut started: BTreeSet<&ServiceName> = BTreeSet::new();
-    let mut waiting: BTreeMap<&ServiceName, &Service> = project.services.iter().collect();
-    while !waiting.is_empty() {
-        let ready: Vec<&ServiceName> = waiting
-            .iter()
-            .filter(|(_, service)| {
-                let mut needs = service.depends_on.keys().filter(|name| project.services.contains_key(*name));
-                needs.all(|name| started.contains(name))
-            })
-            .map(|(name, _)| *name)
-            .collect();
-        if ready.is_empty() {
-            waves.push(waiting.into_keys().cloned().collect());
-            break;
-        }
+    let mut ready: Vec<&ServiceName> =
+        waiting.iter().filter(|(_, left)| **left == 0).map(|(name, _)| *name).collect();
+    while !ready.is_empty() {
+        let mut next = Vec::new();
         for name in &ready {
             waiting.remove(name);
+            for dependent in dependents.remove(name).unwrap_or_default() {
+                let Some(left) = waiting.get_mut(dependent) else { continue };
+                *left -= 1;
+                if *left == 0 {
+                    next.push(dependent);
+                }
+            }
         }
-        waves.push(ready.iter().map(|name| (*name).clone()).collect());
-        started.extend(ready);
+        next.sort_unstable();
+        waves.push(std::mem::replace(&mut ready, next).into_iter().cloned().collect());
+    }
+    if !waiting.is_empty() {
+        waves.push(waiting.into_keys().cloned().collect());
     }
     waves
 }
