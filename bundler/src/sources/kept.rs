@@ -82,7 +82,7 @@ pub(super) fn put_there_by_people(images: &Path) -> anyhow::Result<Vec<PathBuf>>
 pub(super) fn read_images(path: &Path, cancel: &Cancel) -> anyhow::Result<Vec<Candidate>> {
     let store = Store::open(path, cancel)?;
     let layout = oci_layout::read(&store)?;
-    let archive = if matches!(store, Store::Archive(_)) { docker_archive::read(&store)? } else { None };
+    let archive = if matches!(store, Store::Archive(..)) { docker_archive::read(&store)? } else { None };
     if layout.is_none() && archive.is_none() {
         bail!(
             "{} is not an image archive: it has neither manifest.json nor index.json{}",

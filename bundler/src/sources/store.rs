@@ -11,12 +11,18 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// An archive or a folder.
+/// Documents read from one archive or layout in total, each counted as often as it is named: a list can name one
+/// of 8 MiB a hundred thousand times, and each image keeps its own. 4096 manifests and configurations of 16 KiB
+/// fit.
+const MAX_DOCUMENTS_BYTES: u64 = 128 << 20;
+
+/// An archive or a folder, and the bytes of documents that were read from it.
 #[derive(Clone)]
 pub(super) enum Store {
-    Archive(Arc<Archive>),
-    Folder(Arc<PathBuf>),
+    Archive(Arc<Archive>, Arc<AtomicU64>),
+    Folder(Arc<PathBuf>, Arc<AtomicU64>),
 }
 
 /// Bytes at rest: how many, how compressed, and where.
@@ -38,55 +44,52 @@ impl Store {
     pub(super) fn open(path: &Path, cancel: &Cancel) -> anyhow::Result<Self> {
         let metadata = path.metadata().with_context(|| format!("{} cannot be opened", path.display()))?;
         if !metadata.is_dir() {
-            return Ok(Self::Archive(Arc::new(Archive::open(path, cancel)?)));
+            return Ok(Self::Archive(Arc::new(Archive::open(path, cancel)?), Arc::default()));
         }
         if !path.join("index.json").is_file() {
             bail!("folder {} is not an OCI image layout: it has no index.json", path.display());
         }
-        Ok(Self::Folder(Arc::new(path.to_owned())))
+        Ok(Self::Folder(Arc::new(path.to_owned()), Arc::default()))
     }
 
     /// The path, for messages.
     pub(super) fn label(&self) -> String {
         match self {
-            Self::Archive(archive) => archive.path().display().to_string(),
-            Self::Folder(folder) => folder.display().to_string(),
+            Self::Archive(archive, _) => archive.path().display().to_string(),
+            Self::Folder(folder, _) => folder.display().to_string(),
         }
     }
 
     /// The words behind "X is absent" where the reason is plain.
     pub(super) fn why_absent(&self) -> &'static str {
         match self {
-            Self::Archive(archive) => archive.why_absent(),
-            Self::Folder(_) => "",
+            Self::Archive(archive, _) => archive.why_absent(),
+            Self::Folder(..) => "",
         }
     }
 
     /// A small document, whole; `None` where it is absent.
     pub(super) fn document(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
-        match self {
-            Self::Archive(archive) => archive.document(name),
-            Self::Folder(folder) => {
-                let path = folder.join(name);
-                let Some((file, _)) = open_file(&path)? else { return Ok(None) };
-                let mut content = Vec::new();
-                file.take(MAX_IMAGE_JSON_BYTES + 1).read_to_end(&mut content)?;
-                if content.len() as u64 > MAX_IMAGE_JSON_BYTES {
-                    bail!(
-                        "{} has more than {MAX_IMAGE_JSON_BYTES} bytes, too many for a document",
-                        path.display()
-                    );
-                }
-                Ok(Some(content))
-            }
+        let (Self::Archive(_, spent) | Self::Folder(_, spent)) = self;
+        if spent.load(Ordering::Relaxed) > MAX_DOCUMENTS_BYTES {
+            bail!(
+                "the documents that {} names have more than {MAX_DOCUMENTS_BYTES} bytes together",
+                self.label()
+            );
         }
+        let content = match self {
+            Self::Archive(archive, _) => archive.document(name),
+            Self::Folder(folder, _) => document_in(folder, name),
+        }?;
+        spent.fetch_add(content.as_ref().map_or(0, |content| content.len() as u64), Ordering::Relaxed);
+        Ok(content)
     }
 
     /// Where a blob lies; `None` where it is absent.
     pub(super) fn stored(&self, name: &str) -> anyhow::Result<Option<Stored>> {
         let what = || format!("layer `{name}` of {}", self.label());
         match self {
-            Self::Archive(archive) => {
+            Self::Archive(archive, _) => {
                 let Some(member) = archive.find(name)? else { return Ok(None) };
                 Ok(Some(Stored {
                     bytes: member.size,
@@ -98,7 +101,7 @@ impl Store {
                     },
                 }))
             }
-            Self::Folder(folder) => {
+            Self::Folder(folder, _) => {
                 let path = folder.join(name);
                 let Some((file, bytes)) = open_file(&path)? else { return Ok(None) };
                 let mut head = Vec::new();
@@ -130,6 +133,18 @@ impl Stored {
             Place::File(path) => format!("layer {}", path.display()),
         }
     }
+}
+
+/// A document of a layout in a folder.
+fn document_in(folder: &Path, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
+    let path = folder.join(name);
+    let Some((file, _)) = open_file(&path)? else { return Ok(None) };
+    let mut content = Vec::new();
+    file.take(MAX_IMAGE_JSON_BYTES + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_IMAGE_JSON_BYTES {
+        bail!("{} has more than {MAX_IMAGE_JSON_BYTES} bytes, too many for a document", path.display());
+    }
+    Ok(Some(content))
 }
 
 /// A regular file and its size, or `None` where there is none. A pipe is not opened: that would wait.

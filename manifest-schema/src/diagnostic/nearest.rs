@@ -10,16 +10,24 @@ pub(crate) fn shown(text: &str) -> String {
     short
 }
 
+/// Most names of about the same length that a word is compared with: a `.env` may hold a hundred thousand, and each
+/// of a hundred mistakes looks for its neighbour.
+const NEIGHBOURS: usize = 1000;
+
 /// The one of `known` that `word` was probably meant to be: at most a third of it differs.
 pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if word.len() > 64 {
         return None;
     }
+    let length = word.chars().count();
+    let near = |edits: usize, candidate: &str| edits * 3 <= candidate.chars().count().max(3);
     known
         .into_iter()
-        .filter(|candidate| candidate.len() <= 64)
+        // As many edits are needed as the lengths differ.
+        .filter(|candidate| candidate.len() <= 64 && near(candidate.chars().count().abs_diff(length), candidate))
+        .take(NEIGHBOURS)
         .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance > 0 && *distance * 3 <= candidate.chars().count().max(3))
+        .filter(|(distance, candidate)| *distance > 0 && near(*distance, candidate))
         .min()
         .map(|(_, candidate)| candidate)
 }

@@ -18,6 +18,9 @@ pub fn write(node: &Node, text: &dyn Fn(&str) -> String) -> String {
     out.trim_start_matches(['\n', ' ']).to_owned()
 }
 
+/// Longest key that stands before its `:` on one line (YAML 1.2.2, section 7.4.2: 1024 characters).
+const MAX_IMPLICIT_KEY: usize = 1000;
+
 type Text<'t> = &'t dyn Fn(&str) -> String;
 
 /// Writes a value behind `key:` or `-`, with what separates them.
@@ -28,7 +31,15 @@ fn value(out: &mut String, node: &Node, depth: usize, text: Text<'_>) {
             out.push('\n');
             for (key, node) in entries {
                 indent(out, depth);
-                out.push_str(&one_line(&key.text));
+                let name = one_line(&key.text);
+                if name.len() > MAX_IMPLICIT_KEY {
+                    out.push_str("? ");
+                    out.push_str(&name);
+                    out.push('\n');
+                    indent(out, depth);
+                } else {
+                    out.push_str(&name);
+                }
                 out.push(':');
                 value(out, node, depth + 1, text);
             }
@@ -138,6 +149,9 @@ mod tests {
         let expected = text.replace("      - -c\n", "      - \"-c\"\n").replace("\"yes\"", "yes");
         assert_eq!(again(text), expected);
         assert_eq!(again("[!!float 2, !!float 2.5, !!int '3']"), "- !!float 2\n- 2.5\n- 3\n");
+        let long = "k".repeat(1500);
+        let explicit = format!("a:\n  ? {long}\n  :\n    b: 1\n");
+        assert_eq!(again(&explicit), explicit);
         assert_eq!(again("a"), "a\n");
         assert_eq!(again("[a, [b, {c: d}]]"), "- a\n-\n  - b\n  -\n    c: d\n");
     }

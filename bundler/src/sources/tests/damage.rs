@@ -180,6 +180,25 @@ fn documents_that_contradict_themselves_are_refused() {
 }
 
 #[test]
+fn a_document_that_is_named_again_and_again_does_not_fill_the_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = layer("x", 10);
+    let mut large = config("linux/amd64", std::slice::from_ref(&one));
+    large.resize(7 << 20, b' ');
+    let image = |tags: &[&str]| json!({"Config": "c.json", "RepoTags": tags, "Layers": ["l"]});
+    let archive = |times: usize| {
+        let images: Vec<_> = (1..times).map(|_| image(&[])).chain([image(&["a:1"])]).collect();
+        Tar::new()
+            .file("l", &one)
+            .file("c.json", &large)
+            .file("manifest.json", json!(images).to_string().as_bytes())
+            .bytes()
+    };
+    open(folder.path(), &archive(3)).unwrap();
+    error(folder.path(), &archive(25), &["the documents that", "have more than 134217728 bytes"]);
+}
+
+#[test]
 fn layouts_that_lie_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let layers = vec![layer("x", 10)];
