@@ -60,7 +60,7 @@ pub(crate) enum Source {
     Host,
 }
 
-/// What to install, checked.
+/// A checked request to install.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub bundle: PathBuf,
@@ -77,7 +77,7 @@ pub(crate) struct Request {
     pub values: Given,
     /// How long to wait for services.
     pub patience: Patience,
-    /// Whether this program replaces another build of it that is resident on the host.
+    /// This program replaces another build of it that is resident on the host.
     pub replace_fz: bool,
 }
 
@@ -105,7 +105,7 @@ impl Request {
 pub(crate) enum Ending {
     /// `--dry-run`: nothing was changed.
     Planned {
-        /// What would be done.
+        /// The changes that an install would make.
         plan: Box<Plan>,
     },
     /// Everything was as it should be.
@@ -113,9 +113,9 @@ pub(crate) enum Ending {
     /// The release runs and is healthy.
     Installed {
         release: ReleaseId,
-        /// What was done.
+        /// The changes that were planned.
         plan: Box<Plan>,
-        /// What happened to the services.
+        /// The changes of the services.
         report: Box<SwitchReport>,
         /// Addresses on which services are published.
         published: Vec<String>,
@@ -127,7 +127,7 @@ pub(crate) enum Ending {
 /// Installs a bundle. Where there is somebody to `ask`, answers that are missing come from them.
 ///
 /// # Errors
-/// What stood in the way; the release that ran before runs again.
+/// The obstacle; the release that ran before runs again.
 pub(crate) async fn install(
     request: &Request,
     confirm: trust::Confirm<'_>,
@@ -181,12 +181,12 @@ async fn carry_out(
     let release = attempt.release;
     let tidied = tidy::tidy(&mut installation).await;
     tidied.and_then(|()| journal.done(Step::Commit)).with_context(|| {
-        format!("{release} is installed and runs, but tidying up failed: run the same command again")
+        format!("{release} is installed and runs, but the clean-up failed: run the same command again")
     })?;
     let Installation { name, engine, progress, .. } = &installation;
     let resident = resident::make_resident(root, request.replace_fz, progress.as_ref());
     if let Err(error) = &resident {
-        progress.warn(&format!("the program was not kept on this host: {error:#}"));
+        progress.warn(&format!("the program could not be made resident on this host: {error:#}"));
     }
     let published = published::published(engine, name).await?;
     let (plan, report) = (Box::new(plan), Box::new(report));

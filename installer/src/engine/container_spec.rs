@@ -89,14 +89,14 @@ pub struct ContainerSpec {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountSpec {
-    /// What is mounted.
+    /// The source of a mount.
     pub source: MountFrom,
     /// Absolute path in the container.
     pub target: String,
     pub read_only: bool,
 }
 
-/// What is mounted.
+/// The source of a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MountFrom {
     /// A named volume; with `nocopy`, an empty one is not filled from the image.
@@ -124,7 +124,7 @@ pub enum MountFrom {
         create: bool,
         /// `rprivate`, `rshared`, …
         propagation: Option<String>,
-        /// What happens to mounts below it: `enabled`, `disabled`, `writable`, `readonly`.
+        /// Treatment of mounts below it: `enabled`, `disabled`, `writable`, `readonly`.
         recursive: Option<String>,
     },
     Tmpfs {

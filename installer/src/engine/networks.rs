@@ -15,7 +15,7 @@ pub struct NetworkSpec {
     pub name: String,
     /// Key in the Compose file.
     pub key: String,
-    /// Whether it must exist already and is never made or removed.
+    /// It must exist already, and is never created or removed.
     pub external: bool,
     /// Driver; `None`: bridge.
     pub driver: Option<String>,
@@ -23,7 +23,7 @@ pub struct NetworkSpec {
     pub options: BTreeMap<String, String>,
     /// No route out.
     pub internal: bool,
-    /// Whether containers outside the project may attach.
+    /// Containers outside the project may attach.
     pub attachable: bool,
     pub ipv6: bool,
     pub labels: BTreeMap<String, String>,

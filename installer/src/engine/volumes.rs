@@ -18,7 +18,7 @@ pub struct VolumeSpec {
     pub name: String,
     /// Key in the Compose file.
     pub key: String,
-    /// Whether it must exist already and is never made or removed.
+    /// It must exist already, and is never created or removed.
     pub external: bool,
     /// Driver; `None`: local.
     pub driver: Option<String>,
@@ -96,7 +96,7 @@ impl Engine {
             .create_volume(request)
             .await
             .map(drop)
-            .map_err(|e| failure(format!("make volume {}", spec.name), e))
+            .map_err(|e| failure(format!("create volume {}", spec.name), e))
     }
 
     /// Removes a volume with its data; `false` where there was none.
@@ -135,8 +135,7 @@ impl Engine {
             .map_err(|e| failure(format!("unpack files into {path}"), e))
     }
 
-    /// Whether the folder `path` of a container, running or not, is empty. Only as much is read as
-    /// that takes.
+    /// The folder `path` of a container, running or not, is empty. Reads no more than that takes.
     ///
     /// # Errors
     /// When there is no such path, or the engine fails.

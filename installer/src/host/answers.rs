@@ -1,7 +1,7 @@
 //! The answers that a host remembers: those of what runs, those of an attempt that is under way, and those of one
 //! that failed.
 //!
-//! What must stay true: no answer of an earlier release is ever dropped, since its data may still be there;
+//! Invariant: no answer of an earlier release is ever dropped, since its data may still be there;
 //! files are root's alone.
 
 use super::{ProductDir, files, versioned};
@@ -87,7 +87,7 @@ pub(crate) fn remember(product: &ProductDir, answers: &Values) -> Result<()> {
     CURRENT.write(product, &after)
 }
 
-/// What becomes of the answers of an attempt that has ended.
+/// The fate of the answers of an attempt that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answers {
     /// They are those of what runs now.

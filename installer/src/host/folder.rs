@@ -181,7 +181,7 @@ impl ProductDir {
         self.path.join(name)
     }
 
-    /// Whether anything of this product is recorded here, by this program or by 0.1.0.
+    /// The product is recorded here, by this program or by 0.1.0.
     #[must_use]
     pub(crate) fn has_state(&self) -> bool {
         [state::NAME, versioned::STATE_1, versioned::STATE_1_ASIDE]
@@ -243,11 +243,11 @@ impl ProductDir {
             return Ok(Lock { file, path, made });
         }
         Err(Failure::new(Class::Preflight, "another install is changing this product right now")
-            .hint("wait for it to end; the lock goes with its process, also after a crash")
+            .hint("wait for it to end; the lock ends with its process, also after a crash")
             .into())
     }
 
-    /// Whether somebody holds the lock now.
+    /// Another process holds the lock now.
     #[must_use]
     pub(crate) fn is_locked(&self) -> bool {
         File::open(self.file("lock")).is_ok_and(|file| {

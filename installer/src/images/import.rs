@@ -28,9 +28,9 @@ const PULLS_AT_ONCE: usize = 4;
 pub(crate) struct Import<'a, S> {
     pub engine: &'a Engine,
     pub bundle: &'a Arc<Bundle<S>>,
-    /// What has to be brought.
+    /// The images to import.
     pub plan: &'a ImportPlan,
-    /// What the engine had when the plan was made.
+    /// The engine's images when the plan was made.
     pub inventory: &'a Inventory,
     /// Where it is shown.
     pub progress: &'a Arc<dyn Progress>,
@@ -60,7 +60,7 @@ impl<S: ReadAt + 'static> Import<'_, S> {
             let (usual, name) = (ImageName::usual(&image.reference), plan.name_of(image));
             if name != usual {
                 progress
-                    .warn(&format!("{usual} is the name of another image here: this one is kept as {name}"));
+                    .warn(&format!("{usual} names another image in this engine: this one is named {name}"));
             }
         }
         progress.begin("importing", Some(plan.bytes));
@@ -138,6 +138,8 @@ pub(super) fn not_taken(error: EngineError, broken: Option<Failure>) -> anyhow::
     let hint = error.hint();
     let failure = Failure::new(Class::Engine, "the engine did not take the images").because(error);
     failure
-        .hint(hint.unwrap_or_else(|| "run the same command again: what is there already is kept".to_owned()))
+        .hint(hint.unwrap_or_else(|| {
+            "run the same command again: images that came in are not sent again".to_owned()
+        }))
         .into()
 }

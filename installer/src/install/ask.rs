@@ -1,6 +1,6 @@
 //! The questions of a bundle, put to a person before anything is judged by their answers.
 //!
-//! What must stay true: they come from a bundle that was verified and is trusted, and nothing is changed
+//! Invariant: they come from a bundle that was verified and is trusted, and nothing is changed
 //! while they are asked.
 
 use crate::host::ProductDir;
@@ -11,7 +11,7 @@ use bundle_format::Bundle;
 use manifest_schema::manifest::{Given, Manifest};
 use std::fs::File;
 
-/// What there is to be asked about.
+/// The variables to ask about, and their known answers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Questions<'a> {
     /// The manifest of the verified bundle, with its variables.
@@ -30,7 +30,7 @@ pub(crate) type Ask<'a> = &'a dyn Fn(&Questions<'_>) -> Result<Values>;
 /// The answers `given`, and over them those that a person gives.
 ///
 /// # Errors
-/// What `ask` says: somebody wants to stop, or cannot answer.
+/// The error of `ask`: the person stops, or cannot answer.
 pub(super) fn with_answers(
     given: &Given,
     bundle: &Bundle<File>,

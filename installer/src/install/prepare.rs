@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Prepared {
     pub(super) installation: Installation,
     pub(super) attempt: Attempt,
-    /// What becomes of the volumes it makes when it fails.
+    /// The fate of the volumes it has made when it fails.
     pub(super) volumes: Volumes,
     pub(super) site: Site,
     pub(super) images: ImportPlan,
@@ -49,8 +49,7 @@ struct Connected {
 }
 
 const GIVE: &str = "give it with --set NAME=VALUE, --values FILE or FERRY_VAR_NAME in the environment";
-const GIVE_LATER: &str =
-    "you are asked for it once the rest is mended; or give it with --set NAME=VALUE or --values FILE";
+const GIVE_LATER: &str = "you are asked for it once the other findings are fixed; or give it with --set NAME=VALUE or --values FILE";
 
 /// Looks at everything. An install of another release that was interrupted is brought to its end once nothing
 /// stands in the way.
@@ -149,7 +148,7 @@ fn answers(
         names.retain(|name| !values.values().contains_key(name));
         if !names.is_empty() {
             let names = names.join(", ");
-            progress.warn(&format!("answers of the change that was interrupted are taken over: {names}"));
+            progress.warn(&format!("answers of the interrupted change are used again: {names}"));
         }
     }
     Ok(values)
@@ -160,7 +159,7 @@ fn warn_of_an_older_version(request: &Request, release: &Release, state: &State,
         && request.source == Source::Stick
         && is_older(&release.version, &current.version)
     {
-        progress.warn(&format!("version {} is older than {}, which runs", release.version, current.version));
+        progress.warn(&format!("version {} is older than the running {}", release.version, current.version));
     }
 }
 
@@ -209,7 +208,7 @@ async fn broken_places(
     Ok(preflight::check_bundle(&request.bundle, &broken))
 }
 
-/// Whether `new` is a lower version than `old`, by the numbers that both begin with; what cannot be told is not.
+/// `new` is a lower version than `old`, by the numbers that both begin with. Versions without numbers are not compared.
 fn is_older(new: &str, old: &str) -> bool {
     let numbers = |text: &str| -> Vec<u64> {
         let core = text.trim_start_matches('v').split(['-', '+', ' ']).next().unwrap_or_default();

@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-/// What a survey looks at.
+/// The inputs of a survey.
 pub(super) struct Survey<'a> {
     pub(super) request: &'a Request,
     pub(super) root: &'a Root,
@@ -30,7 +30,7 @@ pub(super) struct Survey<'a> {
     pub(super) give: &'static str,
 }
 
-/// What a survey found where all variables have good answers.
+/// The result of a survey where all variables have good answers.
 pub(super) struct Known {
     pub(super) attempt: Attempt,
     pub(super) site: Site,

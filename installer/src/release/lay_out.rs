@@ -70,7 +70,7 @@ pub(crate) fn folder_name(site: &Site, id: &ReleaseId) -> String {
     format!("{id}-{answers}")
 }
 
-/// Whether the release's folder is there and whole.
+/// The release's folder exists and is whole.
 #[must_use]
 pub(crate) fn is_laid_out(site: &Site, product: &ProductDir, id: &ReleaseId) -> bool {
     let found = fs::read(product.release(&folder_name(site, id)).join(STAMP));
@@ -247,7 +247,7 @@ fn unpack(entries: impl std::io::Read, folder: &Path, progress: &dyn Progress) -
     Ok(count)
 }
 
-/// Whether a relative link at `path` stays below `artifacts/`.
+/// A relative link at `path` stays below `artifacts/`.
 fn stays_inside(path: &str, link: &str) -> bool {
     if link.starts_with('/') || link.is_empty() {
         return false;

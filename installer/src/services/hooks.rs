@@ -30,7 +30,7 @@ fn of(labels: &Labels, key: &str) -> Vec<Hook> {
     labels.get(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
-/// Whether the container has hooks to run after its start.
+/// The hooks to run after the container's start.
 #[must_use]
 pub(crate) fn after_start(labels: &Labels) -> Vec<Hook> {
     of(labels, label::POST_START)
@@ -94,7 +94,7 @@ pub(crate) async fn stop(
         };
         if let Some(why) = why {
             let service = container.labels.get(label::SERVICE).map_or("", String::as_str);
-            progress.warn(&format!("service {service}: before its stop {why}"));
+            progress.warn(&format!("service {service}, before its stop: {why}"));
         }
     }
     engine.stop(&container.id).await

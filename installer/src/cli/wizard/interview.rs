@@ -16,7 +16,7 @@ pub(super) struct Interview<'a> {
     given: &'a Values,
     remembered: &'a Values,
     tried: &'a Values,
-    /// Whether what is remembered is asked again, as what Enter takes.
+    /// Remembered answers are asked again, as what Enter takes.
     anew: bool,
     answers: Values,
 }
@@ -51,7 +51,7 @@ pub(super) enum Standing {
 }
 
 impl Standing {
-    /// What Enter takes.
+    /// The answer that Enter takes.
     pub(super) fn current(&self) -> Option<&Value> {
         match self {
             Self::Answered(value) | Self::Tried(value) | Self::Default(value) => Some(value),
@@ -61,7 +61,7 @@ impl Standing {
 }
 
 impl Entry<'_> {
-    /// Whether it is put to a person without being asked for.
+    /// A person is asked it without choosing it.
     fn is_question(&self) -> bool {
         match self.standing {
             Standing::Answered(_) | Standing::Missing | Standing::Unfit(_) => true,
@@ -71,8 +71,7 @@ impl Entry<'_> {
         }
     }
 
-    /// Whether the person may change it: what was given or remembered is not theirs, and a map cannot be
-    /// typed.
+    /// The person may change it: given and remembered answers are not theirs, and a map cannot be typed.
     pub(super) fn can_change(&self) -> bool {
         !matches!(self.standing, Standing::Given(_) | Standing::Remembered(_))
             && self.variable.kind != VariableKind::Map
@@ -143,7 +142,7 @@ impl<'a> Interview<'a> {
         }
     }
 
-    /// Whether answers of an install that failed are offered again.
+    /// Answers of a failed install are offered again.
     pub(super) fn is_second_try(&self) -> bool {
         self.entries().iter().any(|entry| matches!(entry.standing, Standing::Tried(_)))
     }

@@ -1,6 +1,6 @@
 //! The person at the terminal. Lines go to standard error, as all that is no result.
 //!
-//! What must stay true: the first Ctrl-C ends a question, though a read cannot be interrupted; and the
+//! Invariant: the first Ctrl-C ends a question, though a read cannot be interrupted; and the
 //! terminal shows again what is typed, however a hidden question ends. After Ctrl-Z and `fg` the question
 //! stands there again, and what was hidden stays hidden.
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 /// Most looks at the engine: the second one usually finds nothing.
 const PASSES: usize = 3;
 
-/// What an undo did.
+/// The outcome of an undo.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct UndoReport {
     /// Containers of the attempt that were removed.
@@ -33,7 +33,7 @@ pub struct UndoReport {
     pub failures: Vec<ServiceFailure>,
 }
 
-/// What becomes of the volumes that an attempt has made.
+/// The fate of the volumes that an attempt has made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Volumes {
     /// They are removed: they hold nothing but what the attempt put there.
@@ -217,7 +217,7 @@ async fn start_all(
             Ok(_) | Err(SequenceError::Cancelled) => return Ok(()),
             Err(SequenceError::Engine(error)) => return Err(error),
             Err(SequenceError::Service(failure)) => {
-                progress.warn(&format!("{failure} (put back from before)"));
+                progress.warn(&format!("{failure} (restored)"));
                 let before = members.len();
                 members.retain(|member| member.replica != failure.replica);
                 report.failures.push(*failure);
