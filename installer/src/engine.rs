@@ -57,7 +57,7 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// Which engine answers.
+/// The kind of engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
@@ -67,7 +67,7 @@ pub enum EngineKind {
     Podman,
 }
 
-/// How the engine keeps images.
+/// The kind of image store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ImageStore {
@@ -94,9 +94,9 @@ pub struct EngineFacts {
     pub api: (u32, u32),
     /// Operating system and architecture.
     pub platform: Platform,
-    /// How it keeps images.
+    /// Its image store.
     pub store: ImageStore,
-    /// Where images and volumes lie on the engine's host.
+    /// The folder of images and volumes on the engine's host.
     pub data_root: Option<PathBuf>,
     /// Memory of the engine's host in bytes.
     pub memory_bytes: Option<u64>,

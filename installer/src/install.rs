@@ -51,12 +51,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Where a bundle comes from.
+/// The origin of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A stick, or any file with everything in it.
     Stick,
-    /// This host, which retains the bundle of what runs without its layers.
+    /// This host, which retains the bundle of the running release without its layers.
     Host,
 }
 
@@ -64,7 +64,7 @@ pub(crate) enum Source {
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub bundle: PathBuf,
-    /// Where it comes from.
+    /// Its origin.
     pub source: Source,
     /// Ferry's folder on this host.
     pub root: PathBuf,
@@ -72,7 +72,7 @@ pub(crate) struct Request {
     pub engine: Option<EngineAddress>,
     /// Fingerprints from the delivery note.
     pub trust: Vec<String>,
-    /// Only say what would be done.
+    /// Plan only, and change nothing.
     pub dry_run: bool,
     pub values: Given,
     /// How long to wait for services.
@@ -99,7 +99,7 @@ impl Request {
     }
 }
 
-/// How it ended.
+/// The result of an install.
 #[derive(Debug, Serialize)]
 #[serde(tag = "result", rename_all = "kebab-case")]
 pub(crate) enum Ending {
@@ -193,7 +193,7 @@ async fn carry_out(
     Ok(Ending::Installed { release, plan, report, published, resident: resident.is_ok() })
 }
 
-/// All that is undone when it fails.
+/// The steps that a failure undoes.
 async fn stage_switch_commit(
     request: &Request,
     bundle: &Arc<Bundle<File>>,

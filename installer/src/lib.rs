@@ -2,7 +2,7 @@
 //! its health and keeps it running.
 //!
 //! The modules here are the procedure's verbs and nouns. Only [`engine`] talks to Docker or Podman;
-//! everything else works on plain values, so that plans can be printed and compared.
+//! plans and specifications are plain values, so that they can be printed and compared.
 
 mod bundle_errors;
 pub mod cli;

@@ -37,7 +37,7 @@ pub(crate) struct Decision {
 /// Decides whom to trust for `bundle`, which lies at `path`.
 ///
 /// # Errors
-/// When nobody who signed is trusted, and nobody vouches for them.
+/// When no signer is trusted, and no person vouches for one.
 pub(crate) fn decide(
     root: &Root,
     bundle: &UnverifiedBundle,

@@ -1,4 +1,4 @@
-//! `fz reconfigure` and `fz secret`: other answers for what runs, without the stick.
+//! `fz reconfigure` and `fz secret`: new answers for the running release, without the stick.
 
 use super::services::product_of;
 use super::{Common, Session, Which, answers, confirm, ending, wizard};
@@ -112,7 +112,7 @@ async fn carry_out(task: Task, session: &Session<'_>) -> Result<()> {
     let Session { common, output, progress, cancel } = *session;
     let mut task = task;
     if !task.request.dry_run {
-        // Whoever changes it right now changes what would be shown.
+        // A change under way would make the plan that is shown wrong.
         drop(task.product.lock()?);
     }
     let look = Request { dry_run: true, ..task.request.clone() };

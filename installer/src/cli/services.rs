@@ -321,8 +321,8 @@ pub(super) async fn uninstall(which: &Which, volumes: bool, yes: bool, session: 
     })
 }
 
-/// Removes the product's folder, but for what belongs to data that stays: the answers (with the passwords
-/// that open it) and the folders of the site's own. What the site has put there by hand stays in any case. Gives what is left.
+/// Removes the product's folder, but for what belongs to data that stays: the answers (with the passwords that open
+/// it) and the folders of the site's own. Files that the site put there by hand stay in any case. Returns what is left.
 fn remove_files(product: &ProductDir, data_too: bool) -> Result<Vec<PathBuf>> {
     let mut spared = vec![product.external(), product.file(site::OVERRIDE)];
     if !data_too {

@@ -58,7 +58,7 @@ pub(super) fn is_possible(output: Output) -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !output.json
 }
 
-/// Asks on the terminal; `anew`: also what is remembered. `again` gets the options that give the same answers without a question, also
+/// Asks on the terminal, with `anew` also for remembered answers. `again` gets the options that repeat the answers, also
 /// where this fails.
 ///
 /// # Errors
@@ -78,7 +78,7 @@ pub(super) fn ask(
     result.map(|()| interview.answers())
 }
 
-/// Asks for the value of one variable, whatever stands in its place.
+/// Asks for the value of one variable, also where it has one.
 ///
 /// # Errors
 /// When somebody stops, or goes back.
@@ -145,7 +145,7 @@ fn converse(
             continue;
         };
         if let Next::Back = question(interview, &name, person)? {
-            // Whoever came from the review goes back to it.
+            // A person who came from the review goes back to it.
             if chosen.take().is_some_and(|chosen| chosen == name) {
                 continue;
             }

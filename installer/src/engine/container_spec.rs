@@ -1,4 +1,4 @@
-//! A container to be made, in plain values: what [`crate::services::spec`] computes, tests compare and
+//! A container to be created, in plain values: [`crate::services::spec`] computes them, tests compare them and
 //! `--dry-run` can print. [`request`] turns it into the engine's own words.
 
 mod request;
@@ -10,7 +10,7 @@ pub(super) use request::restart_policy;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A container to be made.
+/// A container to be created.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ContainerSpec {
     pub name: String,

@@ -8,7 +8,7 @@ use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptionsBuilde
 use manifest_schema::compose::model::Subnet;
 use std::collections::{BTreeMap, HashMap};
 
-/// A network to be made.
+/// A network to be created.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkSpec {
     /// Name in the engine, `shop_default`.

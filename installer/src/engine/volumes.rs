@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt as _};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
-/// A volume to be made.
+/// A volume to be created.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VolumeSpec {
     /// Name in the engine, `shop_data`.

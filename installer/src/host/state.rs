@@ -26,7 +26,7 @@ pub(crate) struct State {
     /// Volumes whose seeding began and did not end.
     #[serde(default)]
     pub seeding: BTreeSet<String>,
-    /// Address of the engine it runs on: what every later command talks to unless told otherwise.
+    /// Address of the engine it runs on: the default of every later command.
     #[serde(default)]
     pub engine: Option<EngineAddress>,
     /// Names and IDs of images that attempts have brought, until a commit records them.
@@ -47,7 +47,7 @@ pub(crate) struct State {
 pub(crate) struct Attempt {
     /// The release that is being installed.
     pub release: ReleaseId,
-    /// Its own name, on the containers that it makes.
+    /// Its own name, which its containers carry.
     pub name: String,
     /// How far it came.
     pub phase: Phase,

@@ -113,7 +113,7 @@ pub(super) fn write<T: Serialize>(product: &ProductDir, name: &str, content: &T)
     whole_file::write(&product.file(name), &text, 0o600)
 }
 
-/// Reads state of 0.1.0 under each of the names that it may stand under.
+/// Reads state of 0.1.0 under each of the names that it may have.
 ///
 /// # Errors
 /// When it is damaged or cannot be read.

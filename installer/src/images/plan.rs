@@ -80,7 +80,7 @@ fn find<'a, S: ReadAt>(
     if let Some(same) = alike.clone().find(|facts| ids.contains(&facts.id)) {
         return Some(same);
     }
-    // Who wants the very bytes of a manifest gets them.
+    // A preserved manifest is imported byte for byte.
     if alike.clone().next().is_none() || matches!(image.manifests, Manifests::Preserved { .. }) {
         return None;
     }

@@ -24,10 +24,10 @@ pub(crate) struct Questions<'a> {
     pub tried: &'a Values,
 }
 
-/// Asks a person for the answers that are missing; gives those that were typed.
+/// Asks a person for missing answers; returns the typed ones.
 pub(crate) type Ask<'a> = &'a dyn Fn(&Questions<'_>) -> Result<Values>;
 
-/// The answers `given`, and over them those that a person gives.
+/// The answers `given`, and over them those that a person types.
 ///
 /// # Errors
 /// The error of `ask`: the person stops, or cannot answer.
@@ -39,9 +39,9 @@ pub(super) fn with_answers(
     ask: Ask<'_>,
 ) -> Result<Given> {
     let mut given = given.clone();
-    // What cannot be read is told with all other broken places of the bundle.
+    // An unreadable manifest is listed with all other damaged spots of the bundle.
     let Ok(manifest) = site::manifest(bundle) else { return Ok(given) };
-    // A mistake on the command line is told before twenty questions, not after.
+    // A mistake on the command line is shown before twenty questions, not after.
     if !given.fits(&manifest.variables) {
         return Ok(given);
     }

@@ -81,7 +81,7 @@ pub(super) struct Stopped {
     pub(super) error: anyhow::Error,
 }
 
-/// Puts things back after a failure and gives the error, with how things stand now where that is not as
+/// Rolls back after a failure and returns the error, with the present state where that is not as
 /// before.
 pub(super) async fn step_back(
     mut prepared: Prepared,

@@ -1,4 +1,4 @@
-//! All that stands in the way of an install, as one failure.
+//! All findings of an install, as one failure.
 
 use super::preflight::{About, Finding};
 use ferry_terminal::{Class, Failure};

@@ -38,7 +38,7 @@ pub(crate) struct Plan {
     pub stopped: Vec<Replica>,
     /// The install resumes an interrupted one.
     pub resumes: bool,
-    /// Files of the release that will be other than those of what runs.
+    /// Files that differ from those of the running release.
     pub files: Vec<FileChange>,
 }
 

@@ -26,7 +26,7 @@ pub(crate) use space::{Needed, check_space};
 /// The oldest engine that is supported.
 pub(crate) const OLDEST_ENGINE: (u32, u32) = (20, 10);
 
-/// Something that stands in the way.
+/// An obstacle to an install.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
     pub fact: String,
@@ -117,7 +117,7 @@ pub(crate) fn check_same_engine(facts: &EngineFacts, state: &State) -> Option<Fi
     })
 }
 
-/// A product that was installed from another folder is that folder's: with it stand its state and its files.
+/// A product that was installed from another folder belongs to that folder, which holds its state and files.
 /// `there` are the project's containers, `current` the link that this folder has or would have.
 #[must_use]
 pub(crate) fn check_same_root(there: &[ContainerFacts], current: &Path, state: &State) -> Option<Finding> {

@@ -1,4 +1,4 @@
-//! Preflight and plan: open → connect → ask → survey → judge. Nothing is changed while anything stands in the way.
+//! Preflight and plan: open → connect → ask → survey → judge. Nothing is changed while there is a finding.
 
 use super::ask::{self, Ask};
 use super::judge::refusal;
@@ -82,7 +82,7 @@ pub(super) async fn prepare(
     let name = release.name.clone();
     let mut installation = Installation { name, product, engine, state, progress: Arc::clone(progress) };
     let known = survey.look(&installation, &mut findings).await;
-    // What cannot be read may be one of many broken places: then all are told.
+    // An unreadable file may be one of many damaged spots: then all are listed.
     let reads = !matches!(&known, Ok(Some(known)) if !known.plan.reads_payload());
     if reads || !findings.is_empty() {
         findings.extend(broken_places(request, bundle, progress, cancel).await?);
@@ -126,7 +126,7 @@ async fn connect(request: &Request, root: &Root, bundle: &Bundle<File>) -> Resul
     Ok(Connected { id, product, state, lock, engine, findings })
 }
 
-/// The answers for this run: those given, and those that a person gives now.
+/// The answers for this run: given ones, and those that a person types now.
 fn answers(
     request: &Request,
     bundle: &Bundle<File>,
@@ -163,9 +163,9 @@ fn warn_of_an_older_version(request: &Request, release: &Release, state: &State,
     }
 }
 
-/// A secret on the command line is no secret for whoever else is on this host.
+/// A secret on the command line is no secret to other users of this host.
 fn warn_of_shown_secrets(given: &Given, bundle: &Bundle<File>, progress: &dyn Progress) {
-    // What cannot be read is told with all other broken places of the bundle.
+    // An unreadable manifest is listed with all other damaged spots of the bundle.
     let Ok(manifest) = site::manifest(bundle) else { return };
     let is_secret = |name: &str| {
         manifest.variables.get(name).is_some_and(|variable| variable.kind == VariableKind::Secret)

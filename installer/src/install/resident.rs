@@ -2,7 +2,7 @@
 //!
 //! Invariant: a resident program stays unless its replacement was asked for, since it verified the
 //! bundles before this one, and this program came on the same stick. The exception is a resident program that
-//! cannot read what this one is about to write: it could no longer manage what runs.
+//! cannot read what this one is about to write: it could no longer manage the running release.
 
 use crate::host::versioned::FORMAT;
 use crate::host::{Root, files};

@@ -44,7 +44,7 @@ const OTHERWISE: &str = "correct it there, or give other answers";
 
 /// The attempt that an install of `id` goes on with.
 pub(super) fn own_attempt<'a>(state: &'a State, id: &ReleaseId) -> Option<&'a Attempt> {
-    // A committed attempt only has to be tidied up; its answers are those of what runs.
+    // A committed attempt only has to be tidied up; its answers are those of the running release.
     let own = |attempt: &&Attempt| attempt.release == *id || attempt.phase == Phase::Committed;
     state.attempt.as_ref().filter(own)
 }
@@ -83,7 +83,7 @@ impl Survey<'_> {
                 };
                 findings.extend(mistakes.0.into_iter().map(|mut mistake| {
                     let (fact, fix) = match (about, mistake.hint.take()) {
-                        // What a value must be like is no hint on how to give one.
+                        // The form of a value is no hint on how to give one.
                         (About::Answers, Some(hint)) if mistake.in_no_file => {
                             (format!("{mistake} ({hint})"), self.give.to_owned())
                         }

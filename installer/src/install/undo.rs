@@ -22,7 +22,7 @@ pub(super) enum UndoError {
     Record(anyhow::Error),
 }
 
-/// Removes what the recorded attempt has made, puts back what ran before it, and records that. Can be repeated at
+/// Removes what the recorded attempt has created, restores the release before it, and records that. Can be repeated at
 /// any point.
 ///
 /// # Errors

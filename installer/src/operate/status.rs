@@ -31,7 +31,7 @@ pub struct ServiceStatus {
     pub restarts: u64,
     /// The image's ID.
     pub image_id: String,
-    /// The release that made the container.
+    /// The release that created the container.
     pub release: Option<String>,
     /// `0.0.0.0:80->80/tcp`.
     pub ports: Vec<String>,

@@ -37,12 +37,12 @@ pub enum Seeded {
 /// [`crate::services::switch::prepare_networks_volumes`]). `image` is the ID of any image in the engine.
 ///
 /// `must_reseed` says that an earlier filling may have been interrupted: then the volume is removed with
-/// its content and made again, where it is certain that this attempt made it. Without it that happens
+/// its content and recreated, where this attempt certainly created it. Without it that happens
 /// only where the engine itself still shows an interrupted filling.
 ///
 /// # Errors
 /// When the tar cannot be read or is none, the volume belongs to somebody else or is in use although
-/// it has to be made anew, or the engine fails.
+/// it has to be recreated, or the engine fails.
 pub async fn seed<S>(
     engine: &Engine,
     project: &str,
@@ -93,7 +93,7 @@ where
     Ok(seeded)
 }
 
-/// Makes a volume anew whose filling was interrupted.
+/// Recreates a volume whose seeding was interrupted.
 async fn remake(
     engine: &Engine,
     project: &str,

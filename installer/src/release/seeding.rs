@@ -43,8 +43,8 @@ pub(crate) async fn needed(
     Ok(keys)
 }
 
-/// Fills the volumes `keys`, where they are empty. What is under way stands in the state file, so that
-/// a half-filled volume is made anew by the next run.
+/// Fills the volumes `keys`, where they are empty. The state file records the volume under way, so that
+/// the next run recreates a half-filled one.
 ///
 /// # Errors
 /// When the bundle cannot be read or the engine fails.

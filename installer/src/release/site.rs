@@ -50,7 +50,7 @@ pub(crate) struct Site {
     pub secrets: BTreeMap<String, Vec<u8>>,
 }
 
-/// A config or secret that whoever runs the host provides.
+/// A config or secret that the sysop provides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct External {
     /// Where it has to lie.
@@ -235,7 +235,7 @@ fn images_beyond(project: &Project, release: Option<&Project>) -> BTreeSet<Strin
     images.filter(|image| !own.contains(image)).map(str::to_owned).collect()
 }
 
-/// Secrets that the site's own Compose file, `file`, puts where everyone who may ask the engine reads them.
+/// Secrets that the site's own Compose file, `file`, puts where every user of the engine reads them.
 /// `ferry build` has looked at all other files. `project` is made with marks in the places of secrets.
 fn shown_secrets(
     file: &str,

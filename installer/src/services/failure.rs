@@ -1,4 +1,4 @@
-//! Why a service failed, told to someone without a network: exit code, last probes, last log lines,
+//! A failed service, explained without a network: exit code, last probes, last log lines,
 //! and a hint for the causes that are common.
 //!
 //! Output of a service is hostile text: it is cut to length and cleaned before it can reach a
@@ -117,7 +117,7 @@ pub fn clean(text: &str) -> String {
     }
 }
 
-/// The last lines of a long output as one line: what went wrong stands there.
+/// The last lines of a long output as one line: they say what went wrong.
 fn clean_end(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines.split_off(lines.len().saturating_sub(PROBE_LINES));

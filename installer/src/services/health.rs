@@ -337,7 +337,7 @@ impl<'a> Prober<'a> {
     async fn until_passed(mut self) {
         let mut passes = 0;
         loop {
-            // A container that does not run cannot be probed; whoever watches it decides on that.
+            // A container that does not run cannot be probed; the loop that watches it decides on that.
             if let Ok(probe) = self.engine.probe(self.container, &self.test, self.timeout).await {
                 passes = if probe.passed() { passes + 1 } else { 0 };
                 if passes >= self.passes {

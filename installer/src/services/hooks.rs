@@ -1,9 +1,9 @@
 //! Commands that a service has run in its container after each start and before each stop (Compose
 //! Specification, "Using lifecycle hooks").
 //!
-//! They stand in the container's labels, as everything does that is needed to start and stop it. A process
+//! The container's labels hold them, as all that starting and stopping it needs. A process
 //! can be killed between a start and its hook, so a hook may run more than once. What fails after a start
-//! fails the service; what fails before a stop is told, and the service is stopped all the same.
+//! fails the service; what fails before a stop is a warning, and the service is stopped all the same.
 
 use crate::engine::containers::ContainerFacts;
 use crate::engine::exec::Command;

@@ -1,4 +1,4 @@
-//! Which variables are asked, in which order, and how each stands. Pure data: no terminal.
+//! The variables to ask, their order, and the source of each value. Pure data: no terminal.
 //!
 //! Everything follows from the answers at hand: when one changes, the variables whose condition hangs on
 //! it come and go. What was answered before it went is kept, and counts again when it comes back.
@@ -29,7 +29,7 @@ pub(super) struct Entry<'a> {
     pub(super) standing: Standing,
 }
 
-/// Where the value of a variable comes from, as things stand.
+/// The present source of a variable's value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Standing {
     /// `--set`, `--values`, the environment.
@@ -42,7 +42,7 @@ pub(super) enum Standing {
     Tried(Value),
     /// The manifest.
     Default(Value),
-    /// It will be made.
+    /// It will be generated.
     Generated,
     /// An earlier install, and it does not fit this bundle: why.
     Unfit(String),
@@ -91,7 +91,7 @@ impl<'a> Interview<'a> {
         }
     }
 
-    /// All variables whose condition holds, as things stand. What is not answered yet counts with its
+    /// All variables whose condition holds at present. An open question counts with its
     /// default.
     pub(super) fn entries(&self) -> Vec<Entry<'a>> {
         let mut values = Values::new();
@@ -184,7 +184,7 @@ impl<'a> Interview<'a> {
         self.answers.insert(name.to_owned(), value);
     }
 
-    /// The answers that count as things stand.
+    /// The answers that count at present.
     pub(super) fn answers(&self) -> Values {
         let answered = |entry: Entry<'_>| match entry.standing {
             Standing::Answered(value) => Some((entry.name.to_owned(), value)),
@@ -193,7 +193,7 @@ impl<'a> Interview<'a> {
         self.entries().into_iter().filter_map(answered).collect()
     }
 
-    /// The options that give these answers again: without secrets, and without what no option can say.
+    /// The options that repeat these answers: without secrets, and without values that no option can hold.
     pub(super) fn options(&self) -> Vec<String> {
         let mut options = Vec::new();
         for entry in self.entries() {

@@ -1,4 +1,4 @@
-//! The networks and volumes of a project: made where they are missing, used as they are otherwise.
+//! The networks and volumes of a project: created where they are missing, used as they are otherwise.
 
 use super::SwitchError;
 use crate::engine::{Engine, EngineError, label};
@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 /// The networks and volumes that [`prepare_networks_volumes`] created.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Prepared {
-    /// Networks that were made, by their names in the engine.
+    /// Created networks, by their names in the engine.
     pub networks: Vec<String>,
-    /// Volumes that were made, by their names in the engine.
+    /// Created volumes, by their names in the engine.
     pub volumes: Vec<String>,
 }
 

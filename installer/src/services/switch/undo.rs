@@ -1,4 +1,4 @@
-//! Back to what ran before a switch.
+//! The rollback of a switch.
 
 use super::SwitchError;
 use crate::engine::containers::{ContainerFacts, RunState};
@@ -202,7 +202,7 @@ async fn put_back(
 }
 
 /// Brings all up that can be brought up: after a failure the failed service no longer counts, and
-/// whoever depended on it is started without it.
+/// its dependents start without it.
 async fn start_all(
     engine: &Engine,
     project: &str,
