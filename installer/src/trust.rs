@@ -84,7 +84,7 @@ fn choose(
                 "{shown} is signed by {by}, which is not pinned on this host; pinned is {}",
                 keys.join(" and ")
             ),
-            "for a new product, name the key of its delivery note with --trust SHA256:…; for one that runs here, ask the sender by phone first whether the key has changed",
+            "for a new product, name the key of its delivery note with --trust SHA256:…; for one that runs here, do not install it before the sender confirms the new key by phone",
         ));
     } else {
         match confirm(&found)? {

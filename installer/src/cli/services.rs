@@ -100,7 +100,7 @@ pub(super) async fn status(which: &Which, check: bool, session: &Session<'_>) ->
     }
     if let Some(attempt) = &state.attempt {
         output.line(&if changing {
-            format!("an install of {} is going on", attempt.release)
+            format!("an install of {} is under way", attempt.release)
         } else {
             format!("{}: {}", interrupted(&state, attempt), to_finish(&state, attempt))
         });

@@ -124,7 +124,7 @@ impl<S: ReadAt + 'static> Import<'_, S> {
         let image = self.inventory.images.iter().find(|facts| facts.id == id);
         let names = image.into_iter().flat_map(|facts| &facts.repo_digests);
         for name in names.filter(|name| name.starts_with("127.0.0.1:")) {
-            self.engine.untag(name).await.with_context(|| format!("taking the name {name} away"))?;
+            self.engine.untag(name).await.with_context(|| format!("removing the name {name}"))?;
         }
         Ok(())
     }

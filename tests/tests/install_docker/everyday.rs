@@ -33,7 +33,7 @@ fn status_tells_an_install_that_goes_on_from_one_that_was_cut_off() {
     let [trust, fingerprint] = built.trust();
     let mut running = host.start(&[trust, fingerprint, built.path()]);
     assert!(running.wait_for(|line| line.contains("waiting for sick")));
-    let _ = host.run(&["status"]).succeeds().says("is going on").does_not_say("was interrupted");
+    let _ = host.run(&["status"]).succeeds().says("is under way").does_not_say("was interrupted");
     running.signal(Signal::KILL);
     let _ = running.end();
     let _ = host.run(&["status"]).succeeds().says("was interrupted");
