@@ -17,7 +17,7 @@ const EXCLUSIVE: [&str; 2] = ["com.docker.network.bridge.name", "parent"];
 
 /// The hash of a network's definition, as the label [`label::DEFINITION`] keeps it.
 #[must_use]
-pub fn definition(network: &Network) -> String {
+pub(crate) fn definition(network: &Network) -> String {
     Digest::of(&serde_json::to_vec(network).unwrap_or_default()).short()
 }
 

@@ -10,7 +10,7 @@
 //! old one is touched. Each of the four can be killed at any instant and run again, with the same
 //! [`Target::attempt`]: it reads from the engine how far it came. After a failure the caller decides to
 //! run `undo`; before a switch to another release, `undo` or `commit_cleanup` of the last one must
-//! have ended, which [`crate::install`] sees to.
+//! have ended, which `install` sees to.
 
 mod decide;
 mod error;
