@@ -1,5 +1,4 @@
-//! What a technician or sysop types. Every sentence that the program says to them is written here or
-//! in the errors themselves.
+//! The command line. Every sentence that the program prints is written here or in the errors themselves.
 
 mod answers;
 mod confirm;
@@ -36,14 +35,14 @@ use tokio_util::sync::CancellationToken;
     after_help = "Examples:
   ./install site.fz                          verify, import, start, wait until healthy
   ./install --trust SHA256:… site.fz         the first time, with the fingerprint of the delivery note
-  ./install --dry-run site.fz                only say what would be done
+  ./install --dry-run site.fz                show the plan, change nothing
   ./install --no-input --set a=b site.fz     from a script: asks nothing
   ./install verify site.fz                   check every byte, change nothing
   ./install status                           how the services are doing
 
 Exit codes: 0 done, 1 other, 2 command line, 3 mistake in a value, 4 bundle damaged,
 5 not trusted, 6 engine, 7 this host is not ready (nothing was changed), 8 a service did not
-become healthy (what ran before runs again), 9 files, 130 stopped by Ctrl-C"
+become healthy (the release before it runs again), 9 files, 130 stopped by Ctrl-C"
 )]
 struct Cli {
     #[command(flatten)]
@@ -56,7 +55,7 @@ struct Cli {
 
 #[derive(Args, Clone)]
 struct Common {
-    /// Ferry's folder on this host [default: /var/lib/ferry, or where this program is kept as bin/fz]
+    /// Ferry's folder on this host [default: /var/lib/ferry, or the folder whose bin/fz this program is]
     #[arg(long, global = true, env = "FERRY_ROOT", value_name = "DIR")]
     root: Option<PathBuf>,
     /// The engine: unix:///path or tcp://127.0.0.1:2375 [default: Docker's socket; where there is none, Podman's]
@@ -91,7 +90,7 @@ impl Common {
     }
 }
 
-/// What every command is given beside its own arguments.
+/// The inputs of every command beside its own arguments.
 #[derive(Clone, Copy)]
 struct Session<'a> {
     common: &'a Common,
@@ -107,7 +106,7 @@ struct InstallArgs {
     /// Trust the key with this fingerprint, from the delivery note, and pin it (may be repeated)
     #[arg(long, value_name = "SHA256:…", value_parser = fingerprint)]
     trust: Vec<String>,
-    /// Say what would be done, and change nothing
+    /// Show the plan, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Answer to a variable of the site (may be repeated)
@@ -119,16 +118,16 @@ struct InstallArgs {
     /// Never ask: fail, and list what is missing
     #[arg(long)]
     no_input: bool,
-    /// Wait this long for each service, instead of what its health check gives
+    /// Deadline of each service, instead of the one that its health check gives
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
-    /// Keep this program on the host as fz also where another build of it is kept
+    /// Make this program the resident fz, also where another build of it is resident
     #[arg(long)]
     replace_fz: bool,
 }
 
 impl InstallArgs {
-    /// What was given that only an install understands: no command may ignore a `--dry-run`.
+    /// The first argument that only an install understands: no command may ignore a `--dry-run`.
     fn given(&self) -> Option<String> {
         let Self { bundle, trust, dry_run, set, values, no_input, timeout, replace_fz } = self;
         let flags = [
@@ -146,7 +145,7 @@ impl InstallArgs {
 }
 
 impl InstallArgs {
-    /// What they ask for, checked.
+    /// The checked request.
     fn request(self, common: &Common) -> Result<Request> {
         let Some(bundle) = self.bundle else {
             return Err(Failure::new(Class::Usage, "no bundle was named")
@@ -203,25 +202,25 @@ enum Command {
         service: Option<String>,
         #[command(flatten)]
         which: Which,
-        /// Go on as new lines come
+        /// Follow new lines
         #[arg(long, short)]
         follow: bool,
-        /// Lines of each service to begin with, or `all`
+        /// Last lines to show of each service, or `all`
         #[arg(long, default_value = "100", value_parser = tail)]
         tail: Tail,
     },
-    /// Give what runs other answers: shows what will change, and restarts only what it touches
+    /// Change the answers of the running release: shows the changes, restarts only the services they touch
     #[command(after_help = "Examples:
   fz reconfigure                                 asks, with the present answers in brackets
   fz reconfigure --set web_port=8081 --dry-run
   fz reconfigure --values site.yaml --yes
 
-What does not come up with the new answers is put back.")]
+Where a service does not come up with the new answers, the old ones come back.")]
     Reconfigure(reconfigure::ReconfigureArgs),
-    /// List secrets, and give them other values
+    /// List and rotate secrets
     #[command(subcommand)]
     Secret(reconfigure::SecretCommand),
-    /// Remove the services, networks, images and files; data volumes stay unless asked
+    /// Remove the services, networks, images and files; data volumes stay unless --volumes is given
     #[command(after_help = "Examples:\n  fz uninstall\n  fz uninstall --volumes --yes")]
     Uninstall {
         #[command(flatten)]
@@ -281,7 +280,7 @@ async fn run_with(cli: Cli, output: Output, progress: &Arc<dyn Progress>) -> Res
     let cancel = signals::cancel_on_signal()?;
     let session = Session { common: &cli.common, output, progress, cancel: &cancel };
     if let (Some(given), Some(_)) = (cli.install.given(), &cli.command) {
-        return Err(Failure::new(Class::Usage, format!("{given} stands before a command"))
+        return Err(Failure::new(Class::Usage, format!("{given} precedes a command"))
             .hint("either install a bundle or give one command; see `--help`")
             .into());
     }

@@ -1,6 +1,6 @@
 //! The engine, Docker or Podman, behind one type. Only this folder names bollard.
 //!
-//! What must stay true here: an answer of 200 is never taken for success where the engine can hide
+//! Invariant: an answer of 200 is never taken for success where the engine can hide
 //! an error behind it (pull, load), every call has an end in time, and every name that goes into a
 //! request path is checked first. API: Docker Engine API 1.41 (Engine 20.10) and later; paths carry
 //! no version, so the engine answers in its newest.
@@ -57,7 +57,7 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// Which engine answers.
+/// The kind of engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
@@ -67,7 +67,7 @@ pub enum EngineKind {
     Podman,
 }
 
-/// How the engine keeps images.
+/// The kind of image store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ImageStore {
@@ -77,12 +77,12 @@ pub enum ImageStore {
     Containerd,
 }
 
-/// What the engine says about itself, asked once when connecting.
+/// The engine's facts about itself, asked once when connecting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EngineFacts {
     /// `unix:///var/run/docker.sock`.
     pub address: EngineAddress,
-    /// Whether it is reached through a socket file, and so runs on this host.
+    /// It is reached through a socket file, and so runs on this host.
     pub local: bool,
     /// Docker or Podman.
     pub kind: EngineKind,
@@ -94,29 +94,29 @@ pub struct EngineFacts {
     pub api: (u32, u32),
     /// Operating system and architecture.
     pub platform: Platform,
-    /// How it keeps images.
+    /// Its image store.
     pub store: ImageStore,
-    /// Where images and volumes lie on the engine's host.
+    /// The folder of images and volumes on the engine's host.
     pub data_root: Option<PathBuf>,
     /// Memory of the engine's host in bytes.
     pub memory_bytes: Option<u64>,
 }
 
 impl EngineFacts {
-    /// Whether the engine itself can probe faster while a container starts (`start_interval`).
+    /// The engine itself can probe faster while a container starts (`start_interval`).
     #[must_use]
     pub fn has_start_interval(&self) -> bool {
         self.kind == EngineKind::Docker && self.api >= (1, 44)
     }
 
-    /// Whether the engine runs health checks by itself. Podman leaves it to systemd timers, which
+    /// The engine runs health checks by itself. Podman leaves it to systemd timers, which
     /// are missing on many hosts.
     #[must_use]
     pub fn runs_health_checks(&self) -> bool {
         self.kind == EngineKind::Docker
     }
 
-    /// Whether the engine reads layers compressed with zstd (moby from 23.0).
+    /// The engine reads layers compressed with zstd (moby from 23.0).
     #[must_use]
     pub fn reads_zstd_layers(&self) -> bool {
         self.kind == EngineKind::Podman || self.version >= (23, 0)
@@ -146,7 +146,7 @@ impl Engine {
         synced.await?.context("syncing what the engine has written")
     }
 
-    /// What the engine said about itself when the connection was made.
+    /// The engine's facts about itself when the connection was made.
     #[must_use]
     pub fn facts(&self) -> &EngineFacts {
         &self.facts

@@ -52,20 +52,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Where a bundle comes from.
+/// The origin of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A stick, or any file with everything in it.
     Stick,
-    /// This host, which retains the bundle of what runs without its layers.
+    /// This host, which retains the bundle of the running release without its layers.
     Host,
 }
 
-/// What to install, checked.
+/// A checked request to install.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub bundle: PathBuf,
-    /// Where it comes from.
+    /// Its origin.
     pub source: Source,
     /// Ferry's folder on this host.
     pub root: PathBuf,
@@ -73,12 +73,12 @@ pub(crate) struct Request {
     pub engine: Option<EngineAddress>,
     /// Fingerprints from the delivery note.
     pub trust: Vec<String>,
-    /// Only say what would be done.
+    /// Plan only, and change nothing.
     pub dry_run: bool,
     pub values: Given,
     /// How long to wait for services.
     pub patience: Patience,
-    /// Whether this program replaces another build of it that is resident on the host.
+    /// This program replaces another build of it that is resident on the host.
     pub replace_fz: bool,
     /// Renders templates.
     pub renderer: &'static dyn Renderer,
@@ -109,13 +109,13 @@ impl Request {
     }
 }
 
-/// How it ended.
+/// The result of an install.
 #[derive(Debug, Serialize)]
 #[serde(tag = "result", rename_all = "kebab-case")]
 pub(crate) enum Ending {
     /// `--dry-run`: nothing was changed.
     Planned {
-        /// What would be done.
+        /// The changes that an install would make.
         plan: Box<Plan>,
     },
     /// Everything was as it should be.
@@ -123,9 +123,9 @@ pub(crate) enum Ending {
     /// The release runs and is healthy.
     Installed {
         release: ReleaseId,
-        /// What was done.
+        /// The changes that were planned.
         plan: Box<Plan>,
-        /// What happened to the services.
+        /// The changes of the services.
         report: Box<SwitchReport>,
         /// Addresses on which services are published.
         published: Vec<String>,
@@ -137,7 +137,7 @@ pub(crate) enum Ending {
 /// Installs a bundle. Where there is somebody to `ask`, answers that are missing come from them.
 ///
 /// # Errors
-/// What stood in the way; the release that ran before runs again.
+/// The obstacle; the release that ran before runs again.
 pub(crate) async fn install(
     request: &Request,
     confirm: trust::Confirm<'_>,
@@ -191,19 +191,19 @@ async fn carry_out(
     let release = attempt.release;
     let tidied = tidy::tidy(&mut installation).await;
     tidied.and_then(|()| journal.done(Step::Commit)).with_context(|| {
-        format!("{release} is installed and runs, but tidying up failed: run the same command again")
+        format!("{release} is installed and runs, but the clean-up failed: run the same command again")
     })?;
     let Installation { name, engine, progress, .. } = &installation;
     let resident = resident::make_resident(root, request.replace_fz, progress.as_ref());
     if let Err(error) = &resident {
-        progress.warn(&format!("the program was not kept on this host: {error:#}"));
+        progress.warn(&format!("the program could not be made resident on this host: {error:#}"));
     }
     let published = published::published(engine, name).await?;
     let (plan, report) = (Box::new(plan), Box::new(report));
     Ok(Ending::Installed { release, plan, report, published, resident: resident.is_ok() })
 }
 
-/// All that is undone when it fails.
+/// The steps that a failure undoes.
 async fn stage_switch_commit(
     request: &Request,
     bundle: &Arc<Bundle<File>>,

@@ -1,6 +1,6 @@
-//! Who is trusted on this host: keys pinned before, a fingerprint from the delivery note, or a
-//! person who compares and types. A key that lies only on the stick is never trusted silently, and
-//! once a key is pinned nobody is asked about another: it has to be named.
+//! Trusted keys of this host: pinned before, named by a fingerprint from the delivery note, or confirmed by a
+//! person who compares and types. A key that lies only on the stick is never trusted silently. Once a key is
+//! pinned, another has to be named with `--trust`.
 
 use crate::host::{Root, files};
 use anyhow::{Context, Result};
@@ -30,14 +30,14 @@ pub(crate) type Confirm<'a> = &'a dyn Fn(&[String]) -> Result<Option<String>>;
 pub(crate) struct Decision {
     trust: Trust,
     pins: Vec<AllowedSigner>,
-    /// Whether a person vouched for the key just now.
+    /// A person vouched for the key just now.
     vouched: bool,
 }
 
 /// Decides whom to trust for `bundle`, which lies at `path`.
 ///
 /// # Errors
-/// When nobody who signed is trusted, and nobody vouches for them.
+/// When no signer is trusted, and no person vouches for one.
 pub(crate) fn decide(
     root: &Root,
     bundle: &UnverifiedBundle,
@@ -84,7 +84,7 @@ fn choose(
                 "{shown} is signed by {by}, which is not pinned on this host; pinned is {}",
                 keys.join(" and ")
             ),
-            "a product that is new here: name the key that its delivery note names, with --trust SHA256:…; one that runs here: do not install it before the sender has told you by phone that the key has changed",
+            "for a new product, name the key of its delivery note with --trust SHA256:…; for one that runs here, do not install it before the sender confirms the new key by phone",
         ));
     } else {
         match confirm(&found)? {
@@ -119,8 +119,8 @@ impl Decision {
         &self.trust
     }
 
-    /// Whether `signers`, who were found trusted, count for `product`, which the bundle at `path`
-    /// holds: a key that is pinned for one product says nothing about another.
+    /// Checks that the trusted `signers` count for `product`, which the bundle at `path` holds: a key that is
+    /// pinned for one product says nothing about another.
     ///
     /// # Errors
     /// When their keys are pinned for other products only, and nobody vouched for them now.
@@ -167,7 +167,7 @@ pub(crate) fn ending_with(found: &[String], typed: &str) -> Option<String> {
     found.iter().find(|fingerprint| enough && fingerprint.ends_with(typed)).cloned()
 }
 
-/// Whether a typed or given text is this fingerprint. `SHA256:` may be left out.
+/// A typed or given text is this fingerprint. `SHA256:` may be left out.
 fn same(text: &str, fingerprint: &str) -> bool {
     let text = text.trim();
     text == fingerprint || fingerprint.strip_prefix("SHA256:") == Some(text)
@@ -186,7 +186,7 @@ pub(crate) fn pinned(root: &Root) -> Result<Vec<AllowedSigner>> {
         let reasons: Vec<String> = bad.iter().map(ToString::to_string).collect();
         let fact = format!("no key in {} can be used: {}", path.display(), reasons.join("; "));
         return Err(Failure::new(Class::Trust, fact)
-            .hint("mend the file, or restore it from a backup")
+            .hint("correct the file, or restore it from a backup")
             .into());
     }
     Ok(signers)

@@ -1,5 +1,5 @@
-//! What a person has to say yes to: a key that is met for the first time, whose fingerprint is compared with the
-//! delivery note, and what cannot be taken back.
+//! Confirmations: of a key that this host meets for the first time, by its fingerprint on the delivery note, and of
+//! work that cannot be undone.
 
 use super::wizard::{Person, Terminal, Tone};
 use crate::trust::{self, TYPED_CHARS};
@@ -35,7 +35,7 @@ pub(super) fn confirm(
             Some(fingerprint) => return Ok(Some(fingerprint)),
             None if typed.trim().is_empty() || left == 0 => break,
             None => {
-                terminal.say(Tone::Wrong, "That is not how it ends. It is");
+                terminal.say(Tone::Wrong, "Those are not its last characters. It is");
                 for fingerprint in found {
                     terminal.say(Tone::Title, &format!("  {fingerprint}"));
                 }
@@ -45,7 +45,7 @@ pub(super) fn confirm(
     Ok(Some(String::new()))
 }
 
-/// What a person types behind `prompt`; nothing at Ctrl-C.
+/// The line that a person types behind `prompt`; nothing at Ctrl-C.
 ///
 /// # Errors
 /// When the terminal cannot be read.

@@ -1,4 +1,4 @@
-//! How an install ended, told to a person or a program.
+//! The result of an install, for a person or a program.
 
 use super::Common;
 use crate::install::Ending;

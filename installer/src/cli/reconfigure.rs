@@ -1,4 +1,4 @@
-//! `fz reconfigure` and `fz secret`: other answers for what runs, without the stick.
+//! `fz reconfigure` and `fz secret`: new answers for the running release, without the stick.
 
 use super::services::product_of;
 use super::{Common, Session, Which, answers, confirm, ending, wizard};
@@ -40,16 +40,16 @@ pub(super) struct ReconfigureArgs {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
-    /// Wait this long for each service, instead of what its health check gives
+    /// Deadline of each service, instead of the one that its health check gives
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
 }
 
 #[derive(Subcommand)]
 pub(super) enum SecretCommand {
-    /// List the secrets of what runs, without their values
+    /// List the secrets of the running release, without their values
     List(Which),
-    /// Give a secret another value, and restart what uses it
+    /// Rotate a secret, and restart the services that use it
     #[command(
         after_help = "Examples:\n  fz secret rotate db_password                        a new generated one\n  fz secret rotate api_key --stdin --yes < key.txt    one that is given"
     )]
@@ -67,13 +67,13 @@ pub(super) enum SecretCommand {
     },
 }
 
-/// What is to be done with which answers.
+/// A change of the answers of the running release.
 struct Task {
     product: ProductDir,
     request: Request,
     yes: bool,
     asks: bool,
-    /// Whether it gives one secret another value.
+    /// It rotates one secret.
     rotates: bool,
 }
 
@@ -99,7 +99,7 @@ fn task(which: &Which, values: Given, common: &Common) -> Result<Task> {
     };
     let bundle = product.retained_bundle(&current.release);
     if !bundle.is_file() {
-        let fact = format!("the bundle of {} is not kept on this host", current.release);
+        let fact = format!("the bundle of {} is not retained on this host", current.release);
         return Err(Failure::new(Class::Preflight, fact)
             .hint("install the bundle itself with the new answers: `./install --set NAME=VALUE site.fz`")
             .into());
@@ -114,7 +114,7 @@ async fn carry_out(task: Task, session: &Session<'_>) -> Result<()> {
     let Session { common, output, progress, cancel } = *session;
     let mut task = task;
     if !task.request.dry_run {
-        // Whoever changes it right now changes what would be shown.
+        // A change under way would make the plan that is shown wrong.
         drop(task.product.lock()?);
     }
     let look = Request { dry_run: true, ..task.request.clone() };
@@ -169,12 +169,12 @@ fn show(plan: &Plan, output: Output) {
 async fn agrees(task: &Task, output: Output, cancel: &CancellationToken) -> Result<bool> {
     if !std::io::stdin().is_terminal() || output.json {
         let hint = match task.rotates {
-            true => "what it changes stands above; run it again with --yes",
-            false => "look with --dry-run, then run it again with --yes",
+            true => "the changes are listed above; run it again with --yes",
+            false => "check with --dry-run, then run it again with --yes",
         };
-        return Err(Failure::new(Class::Usage, "other answers need a yes").hint(hint).into());
+        return Err(Failure::new(Class::Usage, "new answers need a confirmation").hint(hint).into());
     }
-    let typed = confirm::typed("Go on? [y/N] ", cancel).await?;
+    let typed = confirm::typed("Continue? [y/N] ", cancel).await?;
     Ok(matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
@@ -182,7 +182,7 @@ async fn agrees(task: &Task, output: Output, cancel: &CancellationToken) -> Resu
 #[derive(Serialize)]
 struct Secret {
     name: String,
-    /// Whether there is a value.
+    /// It has a value.
     set: bool,
     /// Characters of a generated one.
     generated: Option<usize>,
@@ -212,7 +212,7 @@ pub(super) async fn secret(command: SecretCommand, session: &Session<'_>) -> Res
                     asked.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
                 }
                 None => {
-                    let fact = format!("{name} is not generated: it has to be given");
+                    let fact = format!("{name} is not generated: give its value");
                     let hint = format!("`fz secret rotate {name} --stdin --yes < FILE`");
                     return Err(Failure::new(Class::Usage, fact).hint(hint).into());
                 }

@@ -100,7 +100,7 @@ pub(super) async fn status(which: &Which, check: bool, session: &Session<'_>) ->
     }
     if let Some(attempt) = &state.attempt {
         output.line(&if changing {
-            format!("an install of {} is going on", attempt.release)
+            format!("an install of {} is under way", attempt.release)
         } else {
             format!("{}: {}", interrupted(&state, attempt), to_finish(&state, attempt))
         });
@@ -153,12 +153,12 @@ fn is_well(name: &ProjectName, state: &State, services: &[ServiceStatus], missin
     let fact = if ill.is_empty() {
         "a change is not finished".to_owned()
     } else {
-        format!("not as they should be: {}", listed(ill))
+        format!("not running or not healthy: {}", listed(ill))
     };
     Err(Failure::new(Class::Health, format!("{name}: {fact}")).hint("`fz logs` shows what they print").into())
 }
 
-/// Whether only the answers to what runs are being changed, which needs no stick.
+/// The attempt changes only the answers of the running release, which needs no stick.
 fn of_answers(state: &State, attempt: &Attempt) -> bool {
     state.current.as_ref().is_some_and(|current| current.release == attempt.release)
 }
@@ -220,11 +220,11 @@ pub(super) async fn start(which: &Which, session: &Session<'_>) -> Result<()> {
     let up = up.map_err(of_sequence)?;
     let missing = missing(&current.replicas, &operate::status(&engine, &name).await?);
     if !missing.is_empty() {
-        let fact = format!("{name} does not run whole: {} removed by somebody", were(&missing));
+        let fact = format!("{name} is incomplete: {} removed by somebody", were(&missing));
         return Err(Failure::new(Class::Preflight, fact).hint("install its bundle again").into());
     }
     let started = human::count(up.len(), "service");
-    progress.end(if up.is_empty() { "all run already" } else { &started });
+    progress.end(if up.is_empty() { "all services run already" } else { &started });
     report(output, &serde_json::json!({ "started": up }), || format!("{name} runs"))
 }
 
@@ -268,13 +268,13 @@ pub(super) async fn uninstall(which: &Which, volumes: bool, yes: bool, session: 
     // What was recorded before the lock was held may be out of date.
     let state = State::load(&product)?;
     if !yes {
-        let what = if volumes { "All its data goes, too" } else { "Its data volumes stay" };
+        let what = if volumes { "All its data is deleted, too" } else { "Its data volumes stay" };
         if !std::io::stdin().is_terminal() || output.json {
-            return Err(Failure::new(Class::Usage, format!("uninstalling {name} needs a yes"))
+            return Err(Failure::new(Class::Usage, format!("uninstalling {name} needs a confirmation"))
                 .hint("run it again with --yes")
                 .into());
         }
-        let prompt = format!("{name} is removed. {what}. Type its name to go on: ");
+        let prompt = format!("This removes {name}. {what}. Type its name to continue: ");
         let typed = confirm::typed(&prompt, cancel).await?;
         if typed.trim() != name.as_str() {
             return Err(Failure::new(Class::Cancelled, "nothing was removed").into());
@@ -321,8 +321,8 @@ pub(super) async fn uninstall(which: &Which, volumes: bool, yes: bool, session: 
     })
 }
 
-/// Removes the product's folder, but for what belongs to data that stays: the answers (with the passwords
-/// that open it) and the folders of the site's own. What the site has put there by hand stays in any case. Gives what is left.
+/// Removes the product's folder, but for what belongs to data that stays: the answers (with the passwords that open
+/// it) and the folders of the site's own. Files that the site put there by hand stay in any case. Returns what is left.
 fn remove_files(product: &ProductDir, data_too: bool) -> Result<Vec<PathBuf>> {
     let mut spared = vec![product.external(), product.file(site::OVERRIDE)];
     if !data_too {

@@ -32,7 +32,7 @@ fn cancel_on(hears_hangup: bool) -> std::io::Result<CancellationToken> {
             if again {
                 let _ = writeln!(
                     std::io::stderr(),
-                    "\nstopped midway: run the same command again, or install the bundle that ran before, to put things right"
+                    "\nstopped midway: run the same command again to finish, or install the bundle that ran before"
                 );
                 std::process::exit(i32::from(Class::Cancelled.code()));
             }
@@ -57,7 +57,7 @@ async fn received(signal: Option<&mut Signal>) {
     }
 }
 
-/// Whether this process was started with HUP ignored (proc(5), `SigIgn`: bit 0 is signal 1).
+/// This process was started with HUP ignored (proc(5), `SigIgn`: bit 0 is signal 1).
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

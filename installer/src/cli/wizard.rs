@@ -1,8 +1,8 @@
 //! The wizard: asks a person at the terminal for the answers that are missing, and shows them all before
 //! anything is done.
 //!
-//! What must stay true: nothing is changed on the host while it asks; a secret is never shown; and what
-//! comes from the bundle (prompts, help, choices, patterns, defaults) is made printable before it is said.
+//! Invariant: nothing is changed on the host while it asks; a secret is never shown; text of the bundle
+//! (prompts, help, choices, patterns, defaults) is made printable before it is shown.
 
 mod interview;
 mod reply;
@@ -27,9 +27,9 @@ const INDENT: &str = "     ";
 /// How a line is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// What is asked.
+    /// The question.
     Title,
-    /// What belongs to it.
+    /// A part of the question.
     Plain,
     /// Good to know.
     Note,
@@ -53,12 +53,12 @@ pub(super) trait Person {
     fn read(&mut self, prompt: &str, hidden: bool) -> Result<Option<String>>;
 }
 
-/// Whether there is somebody to ask.
+/// A person can be asked.
 pub(super) fn is_possible(output: Output) -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !output.json
 }
 
-/// Asks on the terminal; `anew`: also what is remembered. `again` gets the options that give the same answers without a question, also
+/// Asks on the terminal, with `anew` also for remembered answers. `again` gets the options that repeat the answers, also
 /// where this fails.
 ///
 /// # Errors
@@ -78,7 +78,7 @@ pub(super) fn ask(
     result.map(|()| interview.answers())
 }
 
-/// Asks for the value of one variable, whatever stands in its place.
+/// Asks for the value of one variable, also where it has one.
 ///
 /// # Errors
 /// When somebody stops, or goes back.
@@ -101,13 +101,13 @@ pub(super) fn ask_one(
     }
 }
 
-/// What comes after a question.
+/// The next step after a question.
 enum Next {
     Onward,
     Back,
 }
 
-/// What comes after the review.
+/// The next step after the review.
 enum Verdict {
     Install,
     Change(String),
@@ -129,9 +129,9 @@ fn converse(
         Tone::Title,
         &format!("{} has {} about this site", one_line(product), human::count(total, "question")),
     );
-    person.say(Tone::Note, "Enter takes what stands in [brackets], ? explains, < goes back, Ctrl-C stops");
+    person.say(Tone::Note, "Enter takes the answer in [brackets], ? explains, < goes back, Ctrl-C stops");
     if interview.is_second_try() {
-        person.say(Tone::Note, "the answers of the install that failed stand there, too");
+        person.say(Tone::Note, "the answers of the failed install are offered there, too");
     }
     let mut wanted = Some(first);
     let mut chosen = None;
@@ -145,7 +145,7 @@ fn converse(
             continue;
         };
         if let Next::Back = question(interview, &name, person)? {
-            // Whoever came from the review goes back to it.
+            // A person who came from the review goes back to it.
             if chosen.take().is_some_and(|chosen| chosen == name) {
                 continue;
             }
@@ -172,7 +172,7 @@ fn refuse_maps(interview: &Interview<'_>) -> Result<()> {
         maps => {
             let fact = format!("{MAP}, and {} has none that fits; nothing was changed", maps.join(", "));
             Err(Failure::new(Class::Input, fact)
-                .hint("write it into a YAML file and give that with --values FILE; the rest is asked then")
+                .hint("write it into a YAML file and give that with --values FILE; the other questions follow then")
                 .into())
         }
     }
@@ -187,7 +187,7 @@ fn question(interview: &mut Interview<'_>, name: &str, person: &mut dyn Person) 
     let number = interview.position(name).map(|(at, total)| format!("{at}/{total}  ")).unwrap_or_default();
     person.say(Tone::Title, &format!("{number}{}", label(&entry)));
     if let Standing::Unfit(why) = &entry.standing {
-        let text = format!("{INDENT}the answer remembered on this host does not fit any more: {why}");
+        let text = format!("{INDENT}the answer remembered on this host is no longer valid: {why}");
         person.say(Tone::Wrong, &human::printable(&text));
     }
     if variable.prompt.is_none() {
@@ -227,7 +227,7 @@ fn question(interview: &mut Interview<'_>, name: &str, person: &mut dyn Person) 
                     let prompt = format!("{INDENT}once more, to be sure\n{INDENT}> ");
                     let Some(second) = person.read(&prompt, true)? else { return Err(ended()) };
                     if second != line {
-                        wrong(person, "the two are not the same: type it again");
+                        wrong(person, "the two differ: type it again");
                         continue;
                     }
                 }

@@ -1,4 +1,4 @@
-//! A container to be made, in plain values: what [`crate::services::spec`] computes, tests compare and
+//! A container to be created, in plain values: [`crate::services::spec`] computes them, tests compare them and
 //! `--dry-run` can print. [`request`] turns it into the engine's own words.
 
 mod request;
@@ -10,7 +10,7 @@ pub(super) use request::restart_policy;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A container to be made.
+/// A container to be created.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ContainerSpec {
     pub name: String,
@@ -89,14 +89,14 @@ pub struct ContainerSpec {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountSpec {
-    /// What is mounted.
+    /// The source of a mount.
     pub source: MountFrom,
     /// Absolute path in the container.
     pub target: String,
     pub read_only: bool,
 }
 
-/// What is mounted.
+/// The source of a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MountFrom {
     /// A named volume; with `nocopy`, an empty one is not filled from the image.
@@ -124,7 +124,7 @@ pub enum MountFrom {
         create: bool,
         /// `rprivate`, `rshared`, …
         propagation: Option<String>,
-        /// What happens to mounts below it: `enabled`, `disabled`, `writable`, `readonly`.
+        /// Treatment of mounts below it: `enabled`, `disabled`, `writable`, `readonly`.
         recursive: Option<String>,
     },
     Tmpfs {

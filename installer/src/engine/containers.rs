@@ -27,21 +27,21 @@ pub struct ContainerFacts {
     pub labels: BTreeMap<String, String>,
     /// The image's ID.
     pub image_id: String,
-    /// What it does.
+    /// Its run state.
     pub state: RunState,
     /// `0.0.0.0:80->80/tcp`.
     pub ports: Vec<String>,
 }
 
 impl ContainerFacts {
-    /// Whether it runs, or will in a moment.
+    /// It runs, or will in a moment.
     #[must_use]
     pub fn runs(&self) -> bool {
         matches!(self.state, RunState::Running | RunState::Restarting | RunState::Paused)
     }
 }
 
-/// What a container does.
+/// The run state of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
@@ -85,7 +85,7 @@ impl std::fmt::Display for RunState {
     }
 }
 
-/// What the engine's own health check says.
+/// The result of the engine's own health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
@@ -104,11 +104,11 @@ pub struct ContainerState {
     pub id: String,
     /// Name without the leading slash.
     pub name: String,
-    /// What it does.
+    /// Its run state.
     pub state: RunState,
     /// Exit code of the last run; 0 before the first.
     pub exit_code: i64,
-    /// Whether the kernel killed it for want of memory.
+    /// The kernel killed it for want of memory.
     pub oom_killed: bool,
     /// How often the engine has restarted it by itself.
     pub restarts: u64,
@@ -209,7 +209,7 @@ impl Engine {
             .docker
             .create_container(Some(options), spec.request())
             .await
-            .map_err(|e| failure(format!("make container {name}"), e))?;
+            .map_err(|e| failure(format!("create container {name}"), e))?;
         for attachment in spec.networks.iter().skip(1) {
             if let Err(error) = self.attach(&made.id, attachment).await {
                 self.remove_container(&made.id, false).await?;

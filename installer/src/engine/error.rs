@@ -13,7 +13,7 @@ pub enum EngineError {
         tried: String,
     },
     /// An engine is here and does not answer; that another one might is no reason to use that.
-    #[error("{source}; the engine at {other} was not tried instead: what runs here may be on the first")]
+    #[error("{source}; the engine at {other} was not tried instead: the running release may be on the first")]
     NotTheOther {
         /// The address of the next engine.
         other: EngineAddress,
@@ -43,7 +43,7 @@ pub enum EngineError {
     Unreachable {
         /// The address as given.
         address: EngineAddress,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// An address of a kind that is not spoken here.
@@ -59,19 +59,19 @@ pub enum EngineError {
     NotAnEngine {
         /// The address as given.
         address: EngineAddress,
-        /// What came back.
+        /// The answer.
         message: String,
     },
     /// The engine did not answer in time.
     #[error("the engine did not answer in time when asked to {action}")]
     TimedOut {
-        /// What it was asked to do.
+        /// The request.
         action: String,
     },
     /// The engine answered with an error.
     #[error("the engine could not {action}: {message}")]
     Refused {
-        /// What it was asked to do.
+        /// The request.
         action: String,
         /// HTTP status.
         status: u16,
@@ -81,7 +81,7 @@ pub enum EngineError {
     /// The engine reported an error after it had begun to answer.
     #[error("the engine failed to {action}: {message}")]
     Failed {
-        /// What it was asked to do.
+        /// The request.
         action: String,
         /// The engine's own words.
         message: String,
@@ -95,7 +95,7 @@ pub enum EngineError {
     /// A name that must not go into a request.
     #[error("`{name}` cannot be used as the name of a {kind}")]
     BadName {
-        /// What the name is for.
+        /// The kind of thing that is named.
         kind: &'static str,
         /// The name.
         name: String,
@@ -103,7 +103,7 @@ pub enum EngineError {
     /// The connection broke, or the answer could not be read.
     #[error("the connection to the engine failed when asked to {action}: {source}")]
     Transport {
-        /// What it was asked to do.
+        /// The request.
         action: String,
         /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -111,7 +111,7 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// What to do about it without a network.
+    /// The way to mend it without a network.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
@@ -163,12 +163,12 @@ impl EngineError {
         }
     }
 
-    /// Whether the engine said that the thing does not exist.
+    /// The engine said that the thing does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
-    /// Whether the engine said that the state does not allow it (a name taken, a container running
+    /// The engine said that the state does not allow it (a name taken, a container running
     /// or already being removed).
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused { status: 409, .. })

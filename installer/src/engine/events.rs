@@ -1,7 +1,7 @@
 //! The engine's events as a signal to look again.
 //!
 //! Events are not trusted to be complete: an engine drops them under load, and a connection can break.
-//! So they carry no data here. Whoever waits looks at the container itself, then waits for the next
+//! So they carry no data here. A waiter looks at the container itself, then waits for the next
 //! signal or for a slow tick, whichever comes first.
 
 use super::Engine;

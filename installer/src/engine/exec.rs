@@ -19,7 +19,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Whether it passed.
+    /// The probe passed.
     #[must_use]
     pub fn passed(&self) -> bool {
         self.exit_code == Some(0)

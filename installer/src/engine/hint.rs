@@ -1,7 +1,7 @@
-//! What usually helps, by what engines and services say. This is the only place that reads words for a cause: they
-//! are an engine's or a program's own, never Ferry's.
+//! Hints for the words of engines and services. Only this module reads a message for its cause: the words are an
+//! engine's or a program's own, never Ferry's.
 
-/// What usually helps when an engine or a service says `text`.
+/// The hint for `text`, which an engine or a service said.
 #[must_use]
 pub(crate) fn for_text(text: &str) -> Option<&'static str> {
     const CAUSES: [(&str, &str); 13] = [
@@ -43,7 +43,7 @@ pub(crate) fn for_text(text: &str) -> Option<&'static str> {
         ("cannot allocate memory", "the host has too little free memory: `free -m` shows how much"),
         (
             "bind source path does not exist",
-            "a bind mount names a path that this host does not have: make it first",
+            "a bind mount names a path that this host does not have: create it first",
         ),
     ];
     let text = text.to_ascii_lowercase();

@@ -19,14 +19,14 @@ use serde_json::Value;
 use std::fmt;
 use std::io;
 
-/// What the engine knows about one image.
+/// The engine's facts about one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ImageFacts {
     /// ID as the engine names it, `sha256:…`. Run services by it.
     pub id: ImageId,
     /// SHA-256 of each uncompressed layer, base first.
     pub diff_ids: Vec<Digest>,
-    /// What it was built for.
+    /// The platform it was built for.
     pub platform: Option<Platform>,
     pub repo_tags: Vec<String>,
     /// `nginx@sha256:…`: names that pulls have left.
@@ -38,8 +38,8 @@ pub struct ImageFacts {
 }
 
 impl ImageFacts {
-    /// Whether an image configuration (OCI image specification, config.md) says the same of how the image
-    /// runs. When and by which steps it was made does not count.
+    /// An image configuration (OCI image specification, config.md) says the same of how the image runs. Its
+    /// date and history do not count.
     #[must_use]
     pub fn has_config(&self, configuration: &[u8]) -> bool {
         #[derive(Deserialize)]
@@ -51,7 +51,7 @@ impl ImageFacts {
     }
 }
 
-/// What is empty or missing means the same, and sets have no order.
+/// Empty and missing members mean the same, and sets have no order.
 fn in_one_spelling(mut config: ImageConfig) -> Value {
     for set in [&mut config.exposed_ports, &mut config.volumes] {
         set.iter_mut().for_each(|set| set.sort());
@@ -91,8 +91,7 @@ impl PullEvent {
 }
 
 impl Engine {
-    /// What the engine knows about the image `name` (a reference or an ID), or `None` where it has
-    /// no such image.
+    /// The engine's facts about the image `name` (a reference or an ID), or `None` where it has no such image.
     ///
     /// # Errors
     /// When the engine fails, or reports something that is not an image of layers.
@@ -181,8 +180,8 @@ impl Engine {
             .map_err(|e| failure(format!("name image {id} {name}"), e))
     }
 
-    /// Takes the name `name` away. The image itself goes when that was its last name and nothing
-    /// uses it. Whether there was such a name is the answer.
+    /// Removes the name `name`; `true` where there was such a name. The image itself goes when that was its last
+    /// name and nothing uses it.
     ///
     /// # Errors
     /// When the engine fails, or refuses because a container still uses the image under this name.
@@ -191,7 +190,7 @@ impl Engine {
     }
 
     /// Removes an image by ID or name with all its names, unless a running container uses it.
-    /// Whether there was one is the answer.
+    /// `true` where there was one.
     ///
     /// # Errors
     /// When the engine fails or refuses.

@@ -1,4 +1,4 @@
-//! What the engine already has, in few calls: one list, then an inspect for each image, eight at
+//! The images that the engine has, in few calls: one list, then an inspect for each image, eight at
 //! once. Milliseconds for the tens of images a host holds.
 
 use super::images::{ImageFacts, facts};

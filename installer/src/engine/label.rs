@@ -15,12 +15,12 @@ pub(crate) const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
 pub(crate) const NETWORK: &str = "com.docker.compose.network";
 /// The volume's key.
 pub(crate) const VOLUME: &str = "com.docker.compose.volume";
-/// The release that made the container.
+/// The release that created the container.
 pub(crate) const RELEASE: &str = "io.ferry.release";
 /// The name of the release folder that some of its mounts lie in, which must be kept as long as the
 /// container exists.
 pub(crate) const FOLDER: &str = "io.ferry.folder";
-/// The attempt that made the thing, so that undoing it removes what it made and no more.
+/// The attempt that created the thing, so that undoing it removes no more than that.
 pub(crate) const ATTEMPT: &str = "io.ferry.attempt";
 /// The restart policy, which is taken away from containers that have been replaced.
 pub(crate) const RESTART: &str = "io.ferry.restart";

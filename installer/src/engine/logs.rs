@@ -9,7 +9,7 @@ use futures_util::{Stream, StreamExt as _};
 /// One line or chunk of a container's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogChunk {
-    /// Whether it came from standard error.
+    /// It came from standard error.
     pub stderr: bool,
     /// The bytes as the container wrote them: not fit for a terminal without cleaning.
     pub bytes: Bytes,

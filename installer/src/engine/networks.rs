@@ -8,14 +8,14 @@ use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptionsBuilde
 use manifest_schema::compose::model::Subnet;
 use std::collections::{BTreeMap, HashMap};
 
-/// A network to be made.
+/// A network to be created.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkSpec {
     /// Name in the engine, `shop_default`.
     pub name: String,
     /// Key in the Compose file.
     pub key: String,
-    /// Whether it must exist already and is never made or removed.
+    /// It must exist already, and is never created or removed.
     pub external: bool,
     /// Driver; `None`: bridge.
     pub driver: Option<String>,
@@ -23,7 +23,7 @@ pub struct NetworkSpec {
     pub options: BTreeMap<String, String>,
     /// No route out.
     pub internal: bool,
-    /// Whether containers outside the project may attach.
+    /// Containers outside the project may attach.
     pub attachable: bool,
     pub ipv6: bool,
     pub labels: BTreeMap<String, String>,

@@ -11,14 +11,14 @@ use futures_util::{Stream, StreamExt as _};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
-/// A volume to be made.
+/// A volume to be created.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VolumeSpec {
     /// Name in the engine, `shop_data`.
     pub name: String,
     /// Key in the Compose file.
     pub key: String,
-    /// Whether it must exist already and is never made or removed.
+    /// It must exist already, and is never created or removed.
     pub external: bool,
     /// Driver; `None`: local.
     pub driver: Option<String>,
@@ -96,7 +96,7 @@ impl Engine {
             .create_volume(request)
             .await
             .map(drop)
-            .map_err(|e| failure(format!("make volume {}", spec.name), e))
+            .map_err(|e| failure(format!("create volume {}", spec.name), e))
     }
 
     /// Removes a volume with its data; `false` where there was none.
@@ -135,8 +135,7 @@ impl Engine {
             .map_err(|e| failure(format!("unpack files into {path}"), e))
     }
 
-    /// Whether the folder `path` of a container, running or not, is empty. Only as much is read as
-    /// that takes.
+    /// The folder `path` of a container, running or not, is empty. Reads no more than that takes.
     ///
     /// # Errors
     /// When there is no such path, or the engine fails.

@@ -1,7 +1,7 @@
-//! The answers that a host remembers: those of what runs, those of an attempt that is under way, and those of one
+//! The answers that a host remembers: those of the running release, of an attempt under way, and of one
 //! that failed.
 //!
-//! What must stay true: no answer of an earlier release is ever dropped, since its data may still be there;
+//! Invariant: no answer of an earlier release is ever dropped, since its data may still be there;
 //! files are root's alone.
 
 use super::{ProductDir, files, versioned};
@@ -35,7 +35,7 @@ pub(crate) fn tried(product: &ProductDir) -> Result<Values> {
     TRIED.read(product)
 }
 
-/// Names of answers that an interrupted attempt had, and that are not those of what runs.
+/// Names of answers that an interrupted attempt had, and the running release has not.
 ///
 /// # Errors
 /// When a file is damaged.
@@ -65,7 +65,7 @@ pub(crate) fn files(product: &ProductDir) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Records the answers of an attempt, apart from those of what runs.
+/// Records the answers of an attempt, apart from those of the running release.
 ///
 /// # Errors
 /// When they cannot be written.
@@ -87,14 +87,14 @@ pub(crate) fn remember(product: &ProductDir, answers: &Values) -> Result<()> {
     CURRENT.write(product, &after)
 }
 
-/// What becomes of the answers of an attempt that has ended.
+/// The fate of the answers of an attempt that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answers {
-    /// They are those of what runs now.
+    /// They are those of the running release.
     Adopt,
-    /// They go, but for those that nothing else answers: data that was made with them was kept.
+    /// They are dropped, but for those of variables that have no other answer: kept data depends on them.
     KeepNew,
-    /// Nothing was made with them: they are only what a person is offered the next time.
+    /// No data depends on them: a person is offered them the next time.
     SetAside,
 }
 
@@ -129,7 +129,7 @@ struct Stored {
     name_1: &'static str,
 }
 
-/// Answers of what runs.
+/// Answers of the running release.
 const CURRENT: Stored = Stored { name: "answers.json", name_1: "values.json" };
 /// Answers of the attempt under way.
 const ATTEMPTED: Stored = Stored { name: "answers.new.json", name_1: "values.new.json" };

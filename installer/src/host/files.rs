@@ -19,7 +19,8 @@ pub(crate) fn make_private_dir(path: &Path) -> Result<()> {
         .map_err(|error| {
             let read_only = error.kind() == std::io::ErrorKind::ReadOnlyFilesystem;
             let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
-            let failure = Failure::new(Class::Files, format!("the folder {} cannot be made", path.display()));
+            let failure =
+                Failure::new(Class::Files, format!("the folder {} cannot be created", path.display()));
             let failure = failure.because(error);
             match (read_only, denied) {
                 (true, _) => failure.hint("name a writable folder with --root"),
@@ -49,7 +50,7 @@ pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(_) if path.is_dir() => {
             return Err(
-                Failure::new(Class::Files, format!("{} is a folder, and no file", path.display())).into()
+                Failure::new(Class::Files, format!("{} is a folder, not a file", path.display())).into()
             );
         }
         Ok(file) => file,

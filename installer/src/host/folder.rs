@@ -5,9 +5,9 @@
 //! ROOT/<product>/lock                 held while something changes the product
 //! ROOT/<product>/installed.json       what is installed
 //! ROOT/<product>/steps.jsonl          every step, before and after
-//! ROOT/<product>/answers.json         answers and generated secrets of what runs, root only
+//! ROOT/<product>/answers.json         answers and generated secrets of the running release, root only
 //! ROOT/<product>/override.yaml         a Compose file of the site's own, over those of every release
-//! ROOT/<product>/external/           configs and secrets that whoever runs the host provides
+//! ROOT/<product>/external/           configs and secrets that the sysop provides
 //! ROOT/<product>/answers.new.json     answers of an install under way
 //! ROOT/<product>/answers.tried.json   answers of an install that failed
 //! ROOT/<product>/state.json/          an empty place, see [`super::versioned`]
@@ -31,7 +31,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// Where Ferry keeps its folder unless told otherwise.
+/// The default of Ferry's folder.
 pub(crate) const DEFAULT_ROOT: &str = "/var/lib/ferry";
 
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if !self.made.is_empty() {
-            // Only what is empty goes; whoever else opened the file sees that it is no longer the one.
+            // Only what is empty goes; another process that opened the file sees that it is no longer the one.
             let _ = fs::remove_file(&self.path);
             let _ = self.made.iter().try_for_each(fs::remove_dir);
         }
@@ -87,7 +87,7 @@ impl Root {
     /// The folder at `path`, made absolute. It need not exist yet.
     ///
     /// # Errors
-    /// When the current folder cannot be told.
+    /// When the current folder is unknown.
     pub(crate) fn new(path: &Path) -> Result<Self> {
         Ok(Self(std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))?))
     }
@@ -151,7 +151,7 @@ impl ProductDir {
         self.path.join("data")
     }
 
-    /// Where whoever runs the host puts external configs and secrets.
+    /// The folder of external configs and secrets, which the sysop provides.
     #[must_use]
     pub(crate) fn external(&self) -> PathBuf {
         self.path.join("external")
@@ -181,7 +181,7 @@ impl ProductDir {
         self.path.join(name)
     }
 
-    /// Whether anything of this product is recorded here, by this program or by 0.1.0.
+    /// The product is recorded here, by this program or by 0.1.0.
     #[must_use]
     pub(crate) fn has_state(&self) -> bool {
         [state::NAME, versioned::STATE_1, versioned::STATE_1_ASIDE]
@@ -243,11 +243,11 @@ impl ProductDir {
             return Ok(Lock { file, path, made });
         }
         Err(Failure::new(Class::Preflight, "another install is changing this product right now")
-            .hint("wait for it to end; the lock goes with its process, also after a crash")
+            .hint("wait for it to end; the lock ends with its process, also after a crash")
             .into())
     }
 
-    /// Whether somebody holds the lock now.
+    /// Another process holds the lock now.
     #[must_use]
     pub(crate) fn is_locked(&self) -> bool {
         File::open(self.file("lock")).is_ok_and(|file| {

@@ -30,7 +30,7 @@ pub(crate) enum Step {
     Switch,
     /// The release is recorded as the one that runs.
     Commit,
-    /// What the attempt has made is removed, and what ran before is put back.
+    /// The attempt's containers, networks and volumes are removed, and the release before it is put back.
     Undo,
 }
 
@@ -108,7 +108,7 @@ impl Journal {
     }
 }
 
-/// Whether the file begins with a header. One that a power cut has torn does not count.
+/// The file begins with a header. One that a power cut has torn does not count.
 fn has_header(path: &Path) -> Result<bool> {
     /// A header has some fifty bytes; a first line that is longer is none.
     const MAX_HEADER_BYTES: u64 = 4096;

@@ -1,4 +1,4 @@
-//! The bundle of what runs, retained on the host without its layers: what other answers need, without the stick.
+//! The bundle of the running release, retained on the host without its layers, for new answers without the stick.
 //!
 //! It has the bundle's own signature and index, so it is opened and checked as the stick was. The images
 //! themselves are in the engine.

@@ -1,4 +1,4 @@
-//! What is installed of a product, in `installed.json`.
+//! The state of a product, in `installed.json`.
 //!
 //! The file is replaced whole, and decides: with what the engine shows (names and labels of containers) it
 //! tells the next run how far an interrupted one came.
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What is installed of one product.
+/// The state of one product.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct State {
@@ -26,7 +26,7 @@ pub(crate) struct State {
     /// Volumes whose seeding began and did not end.
     #[serde(default)]
     pub seeding: BTreeSet<String>,
-    /// Address of the engine it runs on: what every later command talks to unless told otherwise.
+    /// Address of the engine it runs on: the default of every later command.
     #[serde(default)]
     pub engine: Option<EngineAddress>,
     /// Names and IDs of images that attempts have brought, until a commit records them.
@@ -45,9 +45,9 @@ pub(crate) struct State {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Attempt {
-    /// What is being installed.
+    /// The release that is being installed.
     pub release: ReleaseId,
-    /// Its own name, on the containers that it makes.
+    /// Its own name, which its containers carry.
     pub name: String,
     /// How far it came.
     pub phase: Phase,
@@ -94,7 +94,7 @@ pub(crate) struct Installed {
     pub version: String,
     /// The bundle's identity.
     pub bundle: Digest,
-    /// Who signed it.
+    /// Fingerprints of its signers.
     pub signed_by: Vec<String>,
     /// Seconds since 1970, by this host's clock.
     pub installed_at: u64,
@@ -138,7 +138,7 @@ impl State {
         self.releases().flat_map(Installed::own_images).chain(brought)
     }
 
-    /// Whether this product gave the image with this ID this name.
+    /// This product gave the image `id` this name.
     #[must_use]
     pub(crate) fn owns(&self, name: &ImageName, id: ImageId) -> bool {
         self.own_images().any(|(own, of)| own == name && of == id)
@@ -173,8 +173,7 @@ impl State {
 /// The name of the state file.
 pub(super) const NAME: &str = "installed.json";
 
-/// What the kernel calls the time since the host was started (proc(5), `random/boot_id`). Empty where
-/// it does not say.
+/// The kernel's name of the time since the host was started (proc(5), `random/boot_id`); empty where it has none.
 #[must_use]
 pub(crate) fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()

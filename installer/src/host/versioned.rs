@@ -4,8 +4,8 @@
 //! { "format": 2, "written_by": "0.2.0", "content": … }
 //! ```
 //!
-//! What must stay true: a file of a newer format is refused and stays as it is, and an unknown member is a
-//! mistake, so that no program drops what it does not know. Whoever adds a member raises [`FORMAT`].
+//! Invariant: a file of a newer format is refused and stays as it is, and an unknown member is a mistake, so that
+//! no program drops what it does not know. A new member raises [`FORMAT`].
 //!
 //! Ferry 0.1.0 wrote files without a number, under names that are not used any more. It reads `state.json`
 //! and takes a product without that file for a new one. So before anything is written, a *folder* takes the
@@ -113,7 +113,7 @@ pub(super) fn write<T: Serialize>(product: &ProductDir, name: &str, content: &T)
     whole_file::write(&product.file(name), &text, 0o600)
 }
 
-/// Reads state of 0.1.0 under each of the names that it may stand under.
+/// Reads state of 0.1.0 under each of the names that it may have.
 ///
 /// # Errors
 /// When it is damaged or cannot be read.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use ferry_terminal::{Class, Failure};
 use manifest_schema::release::Image;
 
-/// What the engine now has must be what was signed.
+/// The engine's facts about `image`, whose layers are those that were signed.
 pub(super) async fn confirm(engine: &Engine, image: &Image, plan: &ImportPlan) -> Result<ImageFacts> {
     let wrong = |fact: String| {
         Failure::new(Class::Engine, fact)

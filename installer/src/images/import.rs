@@ -28,9 +28,9 @@ const PULLS_AT_ONCE: usize = 4;
 pub(crate) struct Import<'a, S> {
     pub engine: &'a Engine,
     pub bundle: &'a Arc<Bundle<S>>,
-    /// What has to be brought.
+    /// The images to import.
     pub plan: &'a ImportPlan,
-    /// What the engine had when the plan was made.
+    /// The engine's images when the plan was made.
     pub inventory: &'a Inventory,
     /// Where it is shown.
     pub progress: &'a Arc<dyn Progress>,
@@ -60,7 +60,7 @@ impl<S: ReadAt + 'static> Import<'_, S> {
             let (usual, name) = (ImageName::usual(&image.reference), plan.name_of(image));
             if name != usual {
                 progress
-                    .warn(&format!("{usual} is the name of another image here: this one is kept as {name}"));
+                    .warn(&format!("{usual} names another image in this engine: this one is named {name}"));
             }
         }
         progress.begin("importing", Some(plan.bytes));
@@ -124,7 +124,7 @@ impl<S: ReadAt + 'static> Import<'_, S> {
         let image = self.inventory.images.iter().find(|facts| facts.id == id);
         let names = image.into_iter().flat_map(|facts| &facts.repo_digests);
         for name in names.filter(|name| name.starts_with("127.0.0.1:")) {
-            self.engine.untag(name).await.with_context(|| format!("taking the name {name} away"))?;
+            self.engine.untag(name).await.with_context(|| format!("removing the name {name}"))?;
         }
         Ok(())
     }
@@ -138,6 +138,8 @@ pub(super) fn not_taken(error: EngineError, broken: Option<Failure>) -> anyhow::
     let hint = error.hint();
     let failure = Failure::new(Class::Engine, "the engine did not take the images").because(error);
     failure
-        .hint(hint.unwrap_or_else(|| "run the same command again: what is there already is kept".to_owned()))
+        .hint(hint.unwrap_or_else(|| {
+            "run the same command again: images that came in are not sent again".to_owned()
+        }))
         .into()
 }

@@ -1,9 +1,9 @@
-//! Under which names images stand in the engine.
+//! The names of images in the engine.
 //!
 //! Services run by ID. A name is for people, and against the next `docker image prune`, to which an image
 //! without one falls. What must stay true: a name that somebody else has given to another image is never taken
-//! away from it. Ours then stands aside, as `REPOSITORY:ferry-DIGEST`. So does an image of ours whose name
-//! goes to its successor, until the way back gives it its name again or nobody needs it any more.
+//! away from it. Ours is then named `REPOSITORY:ferry-DIGEST`. So is an image of ours whose name
+//! goes to its successor, until a rollback restores its name or no release needs it.
 
 use crate::engine::inventory::Inventory;
 use crate::engine::{Engine, EngineError, ImageId, ImageName};
@@ -85,8 +85,8 @@ async fn give_back(engine: &Engine, release: &Installed) -> Result<(), EngineErr
     Ok(())
 }
 
-/// Takes the names of an image of ours away, wherever it stands; it goes with the last of them. Whether there
-/// was any is the answer.
+/// Removes the names of an image of ours, and with the last of them the image; `true` where there was
+/// any.
 ///
 /// # Errors
 /// When the engine fails, or a container still uses the image.
@@ -97,7 +97,7 @@ pub(crate) async fn forget(engine: &Engine, name: &ImageName, id: ImageId) -> Re
             gone |= engine.untag(name).await?;
         }
     }
-    // Whoever names an image of ours wants to keep it; one that lost its last name otherwise is nobody's.
+    // An image of ours with another name is in use; one without any name is nobody's.
     let nameless = engine.inspect_image(id).await?.is_some_and(|image| image.repo_tags.is_empty());
     Ok(gone || (nameless && engine.untag(id).await?))
 }

@@ -1,4 +1,4 @@
-//! What of a release's images the engine has, and what has to be brought. Pure data.
+//! The import plan: images of a release that the engine has, and those that it lacks. Pure data.
 
 use super::names;
 use super::registry;
@@ -10,7 +10,7 @@ use manifest_schema::release::{Image, Manifests};
 use manifest_schema::{Digest, limits};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What to bring.
+/// The images to import.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ImportPlan {
     /// Images that the engine has, with its ID for them.
@@ -19,7 +19,7 @@ pub(crate) struct ImportPlan {
     pub missing: Vec<Image>,
     /// The name of each in the engine, by reference.
     pub names: BTreeMap<String, ImageName>,
-    /// Whether layers go as zstd.
+    /// Layers go as zstd.
     pub zstd: bool,
     /// Bytes that will be sent, at most.
     pub bytes: u64,
@@ -27,7 +27,7 @@ pub(crate) struct ImportPlan {
     pub unpacked_bytes: u64,
 }
 
-/// Whether the engine is given zstd layers.
+/// The engine is given zstd layers.
 #[must_use]
 pub(crate) fn takes_zstd(engine: &Engine) -> bool {
     engine.facts().kind == EngineKind::Docker && engine.facts().reads_zstd_layers()
@@ -80,7 +80,7 @@ fn find<'a, S: ReadAt>(
     if let Some(same) = alike.clone().find(|facts| ids.contains(&facts.id)) {
         return Some(same);
     }
-    // Who wants the very bytes of a manifest gets them.
+    // A preserved manifest is imported byte for byte.
     if alike.clone().next().is_none() || matches!(image.manifests, Manifests::Preserved { .. }) {
         return None;
     }

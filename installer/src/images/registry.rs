@@ -32,7 +32,7 @@ type Body = BoxBody<Bytes, std::io::Error>;
 /// Frames of one layer that are decompressed at once.
 const THREADS_PER_LAYER: usize = 2;
 
-/// Layers that are sent at once. Engines fetch three unless told otherwise; each takes up to 50 MiB here.
+/// Layers that are sent at once. Engines fetch three by default; each takes up to 50 MiB here.
 const STREAMS: usize = 3;
 
 /// A registry that serves until it is dropped.

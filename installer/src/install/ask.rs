@@ -1,6 +1,6 @@
 //! The questions of a bundle, put to a person before anything is judged by their answers.
 //!
-//! What must stay true: they come from a bundle that was verified and is trusted, and nothing is changed
+//! Invariant: they come from a bundle that was verified and is trusted, and nothing is changed
 //! while they are asked.
 
 use crate::host::ProductDir;
@@ -11,7 +11,7 @@ use bundle_format::Bundle;
 use manifest_schema::manifest::{Given, Manifest};
 use std::fs::File;
 
-/// What there is to be asked about.
+/// The variables to ask about, and their known answers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Questions<'a> {
     /// The manifest of the verified bundle, with its variables.
@@ -24,13 +24,13 @@ pub(crate) struct Questions<'a> {
     pub tried: &'a Values,
 }
 
-/// Asks a person for the answers that are missing; gives those that were typed.
+/// Asks a person for missing answers; returns the typed ones.
 pub(crate) type Ask<'a> = &'a dyn Fn(&Questions<'_>) -> Result<Values>;
 
-/// The answers `given`, and over them those that a person gives.
+/// The answers `given`, and over them those that a person types.
 ///
 /// # Errors
-/// What `ask` says: somebody wants to stop, or cannot answer.
+/// The error of `ask`: the person stops, or cannot answer.
 pub(super) fn with_answers(
     given: &Given,
     bundle: &Bundle<File>,
@@ -39,9 +39,9 @@ pub(super) fn with_answers(
     ask: Ask<'_>,
 ) -> Result<Given> {
     let mut given = given.clone();
-    // What cannot be read is told with all other broken places of the bundle.
+    // An unreadable manifest is listed with all other damaged spots of the bundle.
     let Ok(manifest) = site::manifest(bundle) else { return Ok(given) };
-    // A mistake on the command line is told before twenty questions, not after.
+    // A mistake on the command line is shown before twenty questions, not after.
     if !given.fits(&manifest.variables) {
         return Ok(given);
     }

@@ -81,7 +81,7 @@ pub(super) struct Stopped {
     pub(super) error: anyhow::Error,
 }
 
-/// Puts things back after a failure and gives the error, with how things stand now where that is not as
+/// Rolls back after a failure and returns the error, with the present state where that is not as
 /// before.
 pub(super) async fn step_back(
     mut prepared: Prepared,
@@ -97,30 +97,30 @@ pub(super) async fn step_back(
     };
     let Prepared { installation, attempt, volumes, .. } = &mut prepared;
     // The stage that failed ends before putting things back begins.
-    installation.progress.fail("did not succeed");
-    installation.progress.begin("undoing", None);
+    installation.progress.fail("failed");
+    installation.progress.begin("rollback", None);
     let undone = undo::undo(installation, &attempt.name, *volumes, patience, journal).await;
     let progress = installation.progress.as_ref();
     let report = match undone {
         Ok(report) => report,
         Err(UndoError::Switch(undo)) => {
-            progress.fail("putting things back failed");
+            progress.fail("the rollback failed");
             return error.context(format!(
-                "putting things back failed ({undo}), after the failure below: run the same command again"
+                "the rollback failed ({undo}), after the failure below: run the same command again"
             ));
         }
         Err(UndoError::Record(unrecorded)) => {
-            progress.fail("what was put back could not be recorded");
+            progress.fail("the rollback could not be recorded");
             return error.context(format!(
-                "things were put back, but that could not be recorded ({unrecorded:#}): run the same command again"
+                "the rollback succeeded, but could not be recorded ({unrecorded:#}): run the same command again"
             ));
         }
     };
     if !report.failures.is_empty() {
         let services = report.failures.iter().map(|failure| &failure.replica);
-        progress.fail("not everything came up again");
+        progress.fail("not every service came up again");
         return error.context(format!(
-            "the old release was put back, but {} did not come up, after the failure below",
+            "the old release was restored, but {} did not come up, after the failure below",
             listed(services)
         ));
     }

@@ -1,4 +1,4 @@
-//! What becomes of an install that was interrupted, when the next one begins.
+//! The fate of an interrupted install, when the next one begins.
 //!
 //! ```text
 //! the same release     goes on under the same name
@@ -35,7 +35,7 @@ pub(super) async fn end(
         return forget_images_of_a_power_cut(installation).await;
     }
     let warn = |text: &str| installation.progress.warn(text);
-    warn(&format!("the install of {} was interrupted: putting things back first", attempt.release));
+    warn(&format!("the install of {} was interrupted: it is rolled back first", attempt.release));
     let mut journal = Journal::open(&installation.product, &attempt.name)?;
     journal.begin(Step::Undo)?;
     let volumes = volumes_of(attempt.phase);
@@ -45,13 +45,13 @@ pub(super) async fn end(
         UndoError::Record(error) => error,
     })?;
     for failure in &report.failures {
-        let fact = format!("{} was put back and does not come up: {}", failure.replica, failure.reason);
+        let fact = format!("{} was restored and does not come up: {}", failure.replica, failure.reason);
         installation.progress.warn(&fact);
     }
     Ok(true)
 }
 
-/// Whether an attempt that came so far, in an earlier process, may have left data in its volumes.
+/// The fate of the volumes of an earlier process's attempt, by how far it came: they may hold data.
 pub(super) const fn volumes_of(phase: Phase) -> Volumes {
     match phase {
         Phase::Staging => Volumes::Remove,
@@ -67,7 +67,7 @@ async fn forget_images_of_a_power_cut(installation: &mut Installation) -> Result
     if attempt.importing.is_empty() || attempt.boot == state::boot() {
         return Ok(false);
     }
-    progress.warn("this host was restarted while images came in: they are brought in again");
+    progress.warn("this host was restarted during an import: its images are imported again");
     for id in &attempt.importing {
         match engine.remove_image(id).await {
             Ok(_) => {}

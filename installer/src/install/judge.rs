@@ -1,4 +1,4 @@
-//! All that stands in the way of an install, as one failure.
+//! All findings of an install, as one failure.
 
 use super::preflight::{About, Finding};
 use ferry_terminal::{Class, Failure};
@@ -9,9 +9,9 @@ pub(super) fn refusal(findings: &[Finding]) -> anyhow::Error {
     let (class, what) = if only(About::Bundle) {
         (Class::Bundle, "the bundle is damaged")
     } else if only(About::Answers) {
-        (Class::Input, "some variables have no good answer")
+        (Class::Input, "some variables have no valid answer")
     } else if only(About::Files) {
-        (Class::Input, "the release does not come out with what lies on this host and these answers")
+        (Class::Input, "the release cannot be rendered with this host's files and these answers")
     } else if findings.iter().any(|finding| finding.about == About::Bundle) {
         (Class::Bundle, "the bundle is damaged, and this host is not ready")
     } else {

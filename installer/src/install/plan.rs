@@ -1,4 +1,4 @@
-//! What an install will do. Pure data: `--dry-run` prints it, the install follows it, tests compare it.
+//! The plan of an install. Pure data: `--dry-run` prints it, the install follows it, tests compare it.
 
 use crate::host::state::State;
 use crate::images::plan::ImportPlan;
@@ -28,17 +28,17 @@ pub(crate) struct Plan {
     pub send_bytes: u64,
     /// Bytes the new layers take in the engine.
     pub unpacked_bytes: u64,
-    /// Whether the release folder has to be written.
+    /// The release folder has to be written.
     pub lay_out: bool,
     /// Volumes to be filled if they are empty.
     pub seeds: Vec<String>,
-    /// What happens to each service.
+    /// The change of each replica.
     pub services: BTreeMap<Replica, Change>,
     /// Services that are no longer in the project.
     pub stopped: Vec<Replica>,
-    /// Whether an interrupted install is being finished.
+    /// The install resumes an interrupted one.
     pub resumes: bool,
-    /// Files of the release that will be other than those of what runs.
+    /// Files that differ from those of the running release.
     pub files: Vec<FileChange>,
 }
 
@@ -65,7 +65,7 @@ impl Plan {
         }
     }
 
-    /// Whether everything is as it should be already.
+    /// The actual state is the desired one already.
     #[must_use]
     pub(crate) fn is_empty(&self, state: &State) -> bool {
         !self.reads_payload()
@@ -76,7 +76,7 @@ impl Plan {
             && state.current.as_ref().is_some_and(|current| current.release == self.release)
     }
 
-    /// Whether anything large has to be read from the bundle.
+    /// Layers, artifacts or seeds have to be read from the bundle.
     #[must_use]
     pub(crate) fn reads_payload(&self) -> bool {
         !self.images_missing.is_empty() || self.lay_out || !self.seeds.is_empty()

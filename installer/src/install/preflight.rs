@@ -26,17 +26,17 @@ pub(crate) use space::{Needed, check_space};
 /// The oldest engine that is supported.
 pub(crate) const OLDEST_ENGINE: (u32, u32) = (20, 10);
 
-/// Something that stands in the way.
+/// An obstacle to an install.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
     pub fact: String,
-    /// What to do about it on site.
+    /// The way to mend it on site.
     pub fix: String,
-    /// What is at fault.
+    /// The side that is at fault.
     pub about: About,
 }
 
-/// What a finding is about.
+/// The subject of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum About {
@@ -112,12 +112,12 @@ pub(crate) fn check_same_engine(facts: &EngineFacts, state: &State) -> Option<Fi
     (!known.is_same(&facts.address)).then(|| {
         Finding::new(
             format!("it is installed on the engine at {known}, and not on the one at {}", facts.address),
-            "leave --engine and DOCKER_HOST away; to move it, uninstall it there first",
+            "name no other engine with --engine or DOCKER_HOST; to move it, uninstall it there first",
         )
     })
 }
 
-/// A product that was installed from another folder is that folder's: with it stand its state and its files.
+/// A product that was installed from another folder belongs to that folder, which holds its state and files.
 /// `there` are the project's containers, `current` the link that this folder has or would have.
 #[must_use]
 pub(crate) fn check_same_root(there: &[ContainerFacts], current: &Path, state: &State) -> Option<Finding> {
@@ -158,7 +158,7 @@ pub(crate) fn check_images(facts: &EngineFacts, plan: &ImportPlan) -> Vec<Findin
         .map(|image| {
             Finding::new(
                 format!(
-                    "image {} is carried byte for byte with zstd layers, which this engine cannot read",
+                    "image {} is preserved with zstd layers, which this engine cannot read",
                     image.reference
                 ),
                 "build the bundle without `preserve` for this image, or upgrade the engine to 23 or later",
@@ -202,7 +202,7 @@ pub(crate) fn check_retained(images: &ImportPlan) -> Vec<Finding> {
         .map(|image| {
             Finding::new(
                 format!("the image {} is no longer in the engine", image.reference),
-                "install the bundle itself, which brings it",
+                "install from the bundle itself, which holds it",
             )
         })
         .collect()
@@ -228,7 +228,7 @@ pub(crate) fn check_paths(project: &Project) -> Vec<Finding> {
                 let path = human::printable(path);
                 findings.push(Finding::new(
                     format!("service {name} mounts {path}, which is not there"),
-                    format!("make it as the service needs it, for example with `mkdir -p {path}`"),
+                    format!("create it as the service needs it, for example with `mkdir -p {path}`"),
                 ));
             }
         }
@@ -264,7 +264,7 @@ pub(crate) fn check_ports(project: &Project, own: &[ContainerFacts]) -> Vec<Find
             match tried.map_err(|error| error.kind()) {
                 Err(ErrorKind::AddrInUse) => findings.push(Finding::new(
                     format!("port {number}/{} of service {name} is taken on {host}", port.protocol),
-                    format!("see who has it with `ss -lnp | grep :{number}` and stop that, or publish another port: with another answer where the bundle asks for it, or in override.yaml"),
+                    format!("`ss -lnp | grep :{number}` shows the program that uses it: stop it, or publish another port, with another answer or in override.yaml"),
                 )),
                 Err(ErrorKind::AddrNotAvailable) => findings.push(Finding::new(
                     format!("service {name} publishes on {host}, which is no address of this machine"),
@@ -316,7 +316,7 @@ pub(crate) fn check_bundle(shown: &Path, broken: &[Broken]) -> Vec<Finding> {
     findings
 }
 
-/// Whether the release can be kept below `root`.
+/// Findings where Ferry cannot write below `root`.
 #[must_use]
 pub(crate) fn check_root(root: &Path) -> Vec<Finding> {
     use rustix::fs::{Access, access};

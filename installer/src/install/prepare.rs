@@ -1,4 +1,4 @@
-//! Preflight and plan: open → connect → ask → survey → judge. Nothing is changed while anything stands in the way.
+//! Preflight and plan: open → connect → ask → survey → judge. Nothing is changed while there is a finding.
 
 use super::ask::{self, Ask};
 use super::judge::refusal;
@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Prepared {
     pub(super) installation: Installation,
     pub(super) attempt: Attempt,
-    /// What becomes of the volumes it makes when it fails.
+    /// The fate of the volumes it has made when it fails.
     pub(super) volumes: Volumes,
     pub(super) site: Site,
     pub(super) images: ImportPlan,
@@ -49,8 +49,7 @@ struct Connected {
 }
 
 const GIVE: &str = "give it with --set NAME=VALUE, --values FILE or FERRY_VAR_NAME in the environment";
-const GIVE_LATER: &str =
-    "you are asked for it once the rest is mended; or give it with --set NAME=VALUE or --values FILE";
+const GIVE_LATER: &str = "you are asked for it once the other findings are fixed; or give it with --set NAME=VALUE or --values FILE";
 
 /// Looks at everything. An install of another release that was interrupted is brought to its end once nothing
 /// stands in the way.
@@ -83,7 +82,7 @@ pub(super) async fn prepare(
     let name = release.name.clone();
     let mut installation = Installation { name, product, engine, state, progress: Arc::clone(progress) };
     let known = survey.look(&installation, &mut findings).await;
-    // What cannot be read may be one of many broken places: then all are told.
+    // An unreadable file may be one of many damaged spots: then all are listed.
     let reads = !matches!(&known, Ok(Some(known)) if !known.plan.reads_payload());
     if reads || !findings.is_empty() {
         findings.extend(broken_places(request, bundle, progress, cancel).await?);
@@ -127,7 +126,7 @@ async fn connect(request: &Request, root: &Root, bundle: &Bundle<File>) -> Resul
     Ok(Connected { id, product, state, lock, engine, findings })
 }
 
-/// The answers for this run: those given, and those that a person gives now.
+/// The answers for this run: given ones, and those that a person types now.
 fn answers(
     request: &Request,
     bundle: &Bundle<File>,
@@ -149,7 +148,7 @@ fn answers(
         names.retain(|name| !values.values().contains_key(name));
         if !names.is_empty() {
             let names = names.join(", ");
-            progress.warn(&format!("answers of the change that was interrupted are taken over: {names}"));
+            progress.warn(&format!("answers of the interrupted change are used again: {names}"));
         }
     }
     Ok(values)
@@ -160,13 +159,13 @@ fn warn_of_an_older_version(request: &Request, release: &Release, state: &State,
         && request.source == Source::Stick
         && is_older(&release.version, &current.version)
     {
-        progress.warn(&format!("version {} is older than {}, which runs", release.version, current.version));
+        progress.warn(&format!("version {} is older than the running {}", release.version, current.version));
     }
 }
 
-/// A secret on the command line is no secret for whoever else is on this host.
+/// A secret on the command line is no secret to other users of this host.
 fn warn_of_shown_secrets(given: &Given, bundle: &Bundle<File>, progress: &dyn Progress) {
-    // What cannot be read is told with all other broken places of the bundle.
+    // An unreadable manifest is listed with all other damaged spots of the bundle.
     let Ok(manifest) = site::manifest(bundle) else { return };
     let is_secret = |name: &str| {
         manifest.variables.get(name).is_some_and(|variable| variable.kind == VariableKind::Secret)
@@ -209,7 +208,7 @@ async fn broken_places(
     Ok(preflight::check_bundle(&request.bundle, &broken))
 }
 
-/// Whether `new` is a lower version than `old`, by the numbers that both begin with; what cannot be told is not.
+/// `new` is a lower version than `old`, by the numbers that both begin with. Versions without numbers are not compared.
 fn is_older(new: &str, old: &str) -> bool {
     let numbers = |text: &str| -> Vec<u64> {
         let core = text.trim_start_matches('v').split(['-', '+', ' ']).next().unwrap_or_default();

@@ -1,8 +1,8 @@
 //! This program, resident on the host as `fz` for when the stick is gone.
 //!
-//! What must stay true: a resident program stays unless its replacement was asked for, since it verified the
+//! Invariant: a resident program stays unless its replacement was asked for, since it verified the
 //! bundles before this one, and this program came on the same stick. The exception is a resident program that
-//! cannot read what this one is about to write: it could no longer manage what runs.
+//! cannot read what this one is about to write: it could no longer manage the running release.
 
 use crate::host::versioned::FORMAT;
 use crate::host::{Root, files};
@@ -47,7 +47,7 @@ pub(super) async fn succeed(root: &Root, progress: &dyn Progress) -> Result<()> 
     }
     let Some(content) = own_content(&target)? else { return Ok(()) };
     progress.warn(&format!(
-        "{} is an older Ferry that cannot read what this one records: it is replaced by this program",
+        "{} is an older Ferry that cannot read what this one records: this program replaces it",
         target.display()
     ));
     write(&target, &content)
@@ -69,8 +69,8 @@ fn write(target: &Path, content: &[u8]) -> Result<()> {
     whole_file::write(target, content, 0o755)
 }
 
-/// Whether the resident program is a version that reads older formats only. One that does not answer is no
-/// known version, and stays.
+/// The resident program is a version that reads older formats only. One that does not answer is no known
+/// version, and stays.
 async fn is_outdated(program: &Path) -> bool {
     let Some(version) = version_of(program).await else { return false };
     READS.iter().any(|(known, format)| *known == version && *format < FORMAT)

@@ -19,7 +19,7 @@ use std::fs::File;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// What a switch needs.
+/// The inputs of a switch.
 pub(super) struct Staged {
     pub(super) target: Target,
     /// The engine's ID of each image, by reference.

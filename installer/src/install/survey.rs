@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-/// What a survey looks at.
+/// The inputs of a survey.
 pub(super) struct Survey<'a> {
     pub(super) request: &'a Request,
     pub(super) root: &'a Root,
@@ -30,7 +30,7 @@ pub(super) struct Survey<'a> {
     pub(super) give: &'static str,
 }
 
-/// What a survey found where all variables have good answers.
+/// The result of a survey where all variables have good answers.
 pub(super) struct Known {
     pub(super) attempt: Attempt,
     pub(super) site: Site,
@@ -44,7 +44,7 @@ const OTHERWISE: &str = "correct it there, or give other answers";
 
 /// The attempt that an install of `id` goes on with.
 pub(super) fn own_attempt<'a>(state: &'a State, id: &ReleaseId) -> Option<&'a Attempt> {
-    // A committed attempt only has to be tidied up; its answers are those of what runs.
+    // A committed attempt only has to be tidied up; its answers are those of the running release.
     let own = |attempt: &&Attempt| attempt.release == *id || attempt.phase == Phase::Committed;
     state.attempt.as_ref().filter(own)
 }
@@ -87,7 +87,7 @@ impl Survey<'_> {
                 };
                 findings.extend(mistakes.0.into_iter().map(|mut mistake| {
                     let (fact, fix) = match (about, mistake.hint.take()) {
-                        // What a value must be like is no hint on how to give one.
+                        // The form of a value is no hint on how to give one.
                         (About::Answers, Some(hint)) if mistake.in_no_file => {
                             (format!("{mistake} ({hint})"), self.give.to_owned())
                         }

@@ -1,4 +1,4 @@
-//! What is left to do after the commit.
+//! The clean-up after the commit.
 
 use crate::engine::{EngineError, ImageId, label};
 use crate::host::answers::{self, Answers};
@@ -14,8 +14,7 @@ use std::path::PathBuf;
 /// Releases that are retained beside the one that runs.
 const RETAINED_RELEASES: usize = 2;
 
-/// What is left to do after the commit. Can be repeated at any point: whoever finds a committed attempt
-/// does it.
+/// Cleans up after the commit. Can be repeated at any point: a run that finds a committed attempt does it.
 ///
 /// # Errors
 /// When the engine or the files cannot be used.

@@ -1,6 +1,6 @@
 //! The way back of an attempt: the one of this process that failed, and the one that an earlier process left.
 //!
-//! What must stay true: afterwards no release folder, rendered secret or bundle of the attempt is left, and its
+//! Invariant: afterwards no release folder, rendered secret or bundle of the attempt is left, and its
 //! answers are kept only where data may have been made with them.
 
 use super::tidy;
@@ -22,7 +22,7 @@ pub(super) enum UndoError {
     Record(anyhow::Error),
 }
 
-/// Removes what the recorded attempt has made, puts back what ran before it, and records that. Can be repeated at
+/// Removes what the recorded attempt has created, restores the release before it, and records that. Can be repeated at
 /// any point.
 ///
 /// # Errors
@@ -41,10 +41,10 @@ pub(super) async fn undo(
     names::restore(engine, state, progress).await;
     // With the folders go the secrets that were written for it.
     if let Err(error) = tidy::remove_files(installation).await {
-        progress.warn(&format!("files of what was undone are left: {error:#}"));
+        progress.warn(&format!("files of the undone attempt are left: {error:#}"));
     }
     if !report.kept_volumes.is_empty() {
-        progress.warn(&format!("kept, since they may hold data: {}", report.kept_volumes.join(", ")));
+        progress.warn(&format!("volumes kept, since they may hold data: {}", report.kept_volumes.join(", ")));
     }
     answers::end_attempted(product, answers_after(volumes), state)
         .and_then(|()| installation.end_attempt())

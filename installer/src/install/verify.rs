@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
-/// What was checked.
+/// The checked bundle.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub name: String,
@@ -21,9 +21,9 @@ pub(crate) struct Report {
     /// SHA-256 of the signed index.
     pub id: manifest_schema::Digest,
     pub file_bytes: u64,
-    /// Who signed it.
+    /// Fingerprints of its signers.
     pub signed_by: Vec<String>,
-    /// Whether the signer was pinned on this host before.
+    /// The signer was pinned on this host before.
     pub pinned: bool,
 }
 

@@ -15,7 +15,7 @@ const MAX_LOG_LINE: usize = 64 << 10;
 pub struct LogLine {
     /// The service.
     pub service: String,
-    /// Whether it came from standard error.
+    /// It came from standard error.
     pub stderr: bool,
     /// The line as the service wrote it, without its end; see [`crate::services::failure::clean`] before it goes
     /// to a terminal.

@@ -18,9 +18,9 @@ pub struct ServiceStatus {
     pub service: ServiceName,
     /// Its container.
     pub container: String,
-    /// What it does.
+    /// Its run state.
     pub state: RunState,
-    /// What its health check says, where it has one that the engine runs.
+    /// The result of its health check, where it has one that the engine runs.
     pub health: Option<Health>,
     /// The service, and which of its containers.
     #[serde(rename = "place")]
@@ -31,7 +31,7 @@ pub struct ServiceStatus {
     pub restarts: u64,
     /// The image's ID.
     pub image_id: String,
-    /// The release that made the container.
+    /// The release that created the container.
     pub release: Option<String>,
     /// `0.0.0.0:80->80/tcp`.
     pub ports: Vec<String>,

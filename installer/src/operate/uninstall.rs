@@ -9,7 +9,7 @@ use manifest_schema::progress::Progress;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// What an uninstall removes beside containers and networks.
+/// Options of an uninstall beside containers and networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Uninstall {
     /// Also the volumes, with all data.
@@ -18,7 +18,7 @@ pub struct Uninstall {
     pub images: BTreeSet<(ImageName, ImageId)>,
 }
 
-/// What an uninstall removed.
+/// The outcome of an uninstall.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Uninstalled {
     /// Containers.
@@ -31,7 +31,7 @@ pub struct Uninstalled {
     pub kept_volumes: Vec<String>,
     /// Image names.
     pub images: Vec<ImageName>,
-    /// What was kept because something else uses it.
+    /// Networks, volumes and images that something else uses.
     pub in_use: Vec<String>,
 }
 

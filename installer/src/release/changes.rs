@@ -1,4 +1,4 @@
-//! What becomes other in the files of a release, told before anything is changed. Secrets are never shown.
+//! File changes between two releases, shown before anything is changed. Secrets are never shown.
 
 use crate::host::files;
 use crate::release::site::Site;
@@ -7,10 +7,10 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
 
-/// What stands for a secret.
+/// The text that stands for a secret.
 const HIDDEN: &str = "••••••••";
 
-/// A file that will be other than it is.
+/// A file that will change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct FileChange {
     /// Path in the release's folder.
@@ -25,7 +25,7 @@ const MAX_DIFF_BYTES: usize = 256 << 10;
 /// How long one comparison may take.
 const MAX_DIFF_TIME: Duration = Duration::from_secs(1);
 
-/// What differs between the files that lie in `current` and those of `site`; `diffs`: also in which lines.
+/// The changes between the files in `current` and those of `site`, with `diffs` line by line.
 #[must_use]
 pub(crate) fn files(site: &Site, current: &Path, diffs: bool) -> Vec<FileChange> {
     let compose = ("compose.yaml".to_owned(), site.compose.as_bytes());

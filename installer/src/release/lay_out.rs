@@ -63,14 +63,14 @@ const CONFIGS: &str = ".configs";
 const SECRETS: &str = ".secrets";
 
 /// The name of the folder for a release with the answers of this site. Other answers get another
-/// folder: what runs mounts files from its own by path, and must not see them change.
+/// folder: the running release mounts files from its own by path, and must not see them change.
 #[must_use]
 pub(crate) fn folder_name(site: &Site, id: &ReleaseId) -> String {
     let answers: String = stamp(site).hex().chars().take(8).collect();
     format!("{id}-{answers}")
 }
 
-/// Whether the release's folder is there and whole.
+/// The release's folder exists and is whole.
 #[must_use]
 pub(crate) fn is_laid_out(site: &Site, product: &ProductDir, id: &ReleaseId) -> bool {
     let found = fs::read(product.release(&folder_name(site, id)).join(STAMP));
@@ -128,7 +128,7 @@ pub(crate) fn lay_out<S: ReadAt>(
     Ok(target)
 }
 
-/// Makes the folders of the site's own data, as Compose makes the source of a bind mount that is missing.
+/// Creates the folders of the site's own data, as Compose creates the missing source of a bind mount.
 fn make_data_folders(release: &Release, site: &Site, product: &ProductDir) -> Result<()> {
     let data = product.data();
     for placed in host_paths(site, release, Path::new("/"), &data).binds.into_values() {
@@ -139,7 +139,7 @@ fn make_data_folders(release: &Release, site: &Site, product: &ProductDir) -> Re
     Ok(())
 }
 
-/// Present when the folder is whole, and tells which answers it was made with.
+/// Present when the folder is whole; its content identifies the answers.
 const STAMP: &str = ".ferry-complete";
 
 /// Digest of all that depends on the answers of the site.
@@ -247,7 +247,7 @@ fn unpack(entries: impl std::io::Read, folder: &Path, progress: &dyn Progress) -
     Ok(count)
 }
 
-/// Whether a relative link at `path` stays below `artifacts/`.
+/// A relative link at `path` stays below `artifacts/`.
 fn stays_inside(path: &str, link: &str) -> bool {
     if link.starts_with('/') || link.is_empty() {
         return false;

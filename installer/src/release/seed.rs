@@ -1,10 +1,9 @@
 //! The first content of a named volume.
 //!
-//! What must stay true: data is never overwritten. A volume is filled only when it is empty. One whose
-//! filling was interrupted is made anew, and only when it is certain that its content is ours: the
-//! helper's name says that filling had begun in an empty volume, or the volume was made by this very
-//! attempt, before any service ran. A journal alone does not suffice, since it is written before it is
-//! known whether the volume is empty.
+//! Invariant: data is never overwritten. A volume is seeded only when it is empty. One whose seeding was
+//! interrupted is recreated only when its content is certainly ours: the helper's name says that seeding had
+//! begun in an empty volume, or this very attempt created the volume, before any service ran. A journal alone
+//! does not suffice, since it is written before the volume was looked into.
 //!
 //! The engine does the unpacking, into a helper container that is never started, so it works for
 //! engines and volumes that this process cannot reach as files.
@@ -25,7 +24,7 @@ const TARGET: &str = "/ferry-seed";
 /// The end of a helper's name once it is certain that the volume was empty.
 const FILLING: &str = ".filling";
 
-/// What came of seeding.
+/// The outcome of seeding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seeded {
     /// The volume was empty and is filled now.
@@ -38,12 +37,12 @@ pub enum Seeded {
 /// [`crate::services::switch::prepare_networks_volumes`]). `image` is the ID of any image in the engine.
 ///
 /// `must_reseed` says that an earlier filling may have been interrupted: then the volume is removed with
-/// its content and made again, where it is certain that this attempt made it. Without it that happens
+/// its content and recreated, where this attempt certainly created it. Without it that happens
 /// only where the engine itself still shows an interrupted filling.
 ///
 /// # Errors
 /// When the tar cannot be read or is none, the volume belongs to somebody else or is in use although
-/// it has to be made anew, or the engine fails.
+/// it has to be recreated, or the engine fails.
 pub async fn seed<S>(
     engine: &Engine,
     project: &str,
@@ -94,7 +93,7 @@ where
     Ok(seeded)
 }
 
-/// Makes a volume anew whose filling was interrupted.
+/// Recreates a volume whose seeding was interrupted.
 async fn remake(
     engine: &Engine,
     project: &str,
@@ -127,7 +126,7 @@ async fn remake(
     Ok(())
 }
 
-/// Whether it failed before or after the first byte could have been written.
+/// A failure before or after the first byte could have been written.
 enum Failed {
     Before(EngineError),
     Filling(EngineError),

@@ -43,8 +43,8 @@ pub(crate) async fn needed(
     Ok(keys)
 }
 
-/// Fills the volumes `keys`, where they are empty. What is under way stands in the state file, so that
-/// a half-filled volume is made anew by the next run.
+/// Fills the volumes `keys`, where they are empty. The state file records the volume under way, so that
+/// the next run recreates a half-filled one.
 ///
 /// # Errors
 /// When the bundle cannot be read or the engine fails.
@@ -75,7 +75,7 @@ pub(crate) async fn fill<S: ReadAt + 'static>(
             seed::seed(&installation.engine, target.project.as_str(), volume, image, open, must_reseed)
                 .await
                 .map_err(|error| broken.failure().map_or_else(|| error.into_failure(), Into::into))
-                .with_context(|| format!("filling the volume {}", seed.volume))?;
+                .with_context(|| format!("seeding the volume {}", seed.volume))?;
         // After a power cut, what is recorded as filled must be.
         installation.engine.sync_data().await?;
         installation.state.seeding.remove(&seed.volume);

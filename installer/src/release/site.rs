@@ -44,14 +44,14 @@ pub(crate) struct Site {
     pub files: BTreeMap<BundlePath, RenderedFile>,
     /// Images that only the site's own Compose file names.
     pub images_of_override: BTreeSet<String>,
-    /// What only this host knows: see [`crate::host::state::State::salt`].
+    /// A secret of this host: see [`crate::host::state::State::salt`].
     pub salt: String,
     /// Content of Compose `configs` and `secrets` by key.
     pub configs: BTreeMap<String, Vec<u8>>,
     pub secrets: BTreeMap<String, Vec<u8>>,
 }
 
-/// A config or secret that whoever runs the host provides.
+/// A config or secret that the sysop provides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct External {
     /// Where it has to lie.
@@ -76,7 +76,7 @@ pub(crate) fn external(product: &ProductDir, kind: &str, name: &str) -> Result<E
 /// The name of the Compose file that goes over those of every release.
 pub(crate) const OVERRIDE: &str = "override.yaml";
 
-/// What the host brings to a release, beside answers.
+/// The host's part of a release, beside answers.
 pub(crate) struct HostProvides<'a> {
     /// Looks up external configs and secrets.
     pub external: &'a dyn Fn(&str, &str) -> Result<External>,
@@ -107,7 +107,7 @@ pub(crate) enum Unfit {
     /// Answers are missing or do not fit.
     #[error(transparent)]
     Answers(Diagnostics),
-    /// What lies on this host does not fit the release, or it does not come out with these answers.
+    /// Files on this host do not fit the release, or it cannot be rendered with these answers.
     #[error(transparent)]
     Host(Diagnostics),
 }
@@ -239,7 +239,7 @@ fn images_beyond(project: &Project, release: Option<&Project>) -> BTreeSet<Strin
     images.filter(|image| !own.contains(image)).map(str::to_owned).collect()
 }
 
-/// Secrets that the site's own Compose file, `file`, puts where everyone who may ask the engine reads them.
+/// Secrets that the site's own Compose file, `file`, puts where every user of the engine reads them.
 /// `ferry build` has looked at all other files. `project` is made with marks in the places of secrets.
 fn shown_secrets(
     file: &str,
@@ -327,7 +327,7 @@ fn objects(
             FileObject::External(name) => {
                 let External { path, content } = external(kind, name)?;
                 if content.is_none() {
-                    let what = if path.exists() { "is no file" } else { "is not on this host" };
+                    let what = if path.exists() { "is not a file" } else { "is not on this host" };
                     let message = format!("the external {kind} `{key}` {what}");
                     let hint = format!("put it into {} as root, with mode 0600", path.display());
                     missing.push(Diagnostic::new("compose.yaml", message).hint(hint));

@@ -1,7 +1,7 @@
-//! Why a service failed, told to someone without a network: exit code, last probes, last log lines,
+//! A failed service, explained without a network: exit code, last probes, last log lines,
 //! and a hint for the causes that are common.
 //!
-//! What a service printed is hostile text: it is cut to length and cleaned before it can reach a
+//! Output of a service is hostile text: it is cut to length and cleaned before it can reach a
 //! terminal.
 
 use crate::engine::Engine;
@@ -44,7 +44,7 @@ pub struct ServiceFailure {
     pub health_log: Vec<String>,
     /// The last lines it printed.
     pub last_logs: Vec<String>,
-    /// What to do.
+    /// The way to mend it.
     pub hint: Option<String>,
 }
 
@@ -117,7 +117,7 @@ pub fn clean(text: &str) -> String {
     }
 }
 
-/// The last lines of a long output as one line: what went wrong stands there.
+/// The last lines of a long output as one line: they say what went wrong.
 fn clean_end(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines.split_off(lines.len().saturating_sub(PROBE_LINES));

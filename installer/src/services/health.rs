@@ -60,7 +60,7 @@ impl Patience {
     }
 }
 
-/// What is waited for.
+/// The state that counts as up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
     /// Healthy, or running, or done.
@@ -105,13 +105,13 @@ pub struct Waiting<'a> {
     pub container: &'a str,
     /// `start_interval`, where the service has one.
     pub start_interval: Option<Duration>,
-    /// What is waited for.
+    /// The state that counts as up.
     pub goal: Goal,
     /// How long.
     pub patience: &'a Patience,
 }
 
-/// What has been seen of a container since waiting began.
+/// Observations of a container since waiting began.
 #[derive(Debug, Clone)]
 struct Seen {
     since: Instant,
@@ -264,7 +264,7 @@ fn verdict(
     Verdict::Wait(deadline.saturating_sub(waited))
 }
 
-/// Whether the engine will start it again by itself after exiting with `code`.
+/// The engine restarts the container by itself after an exit with `code`.
 fn restarts_after(state: &ContainerState, code: i64) -> bool {
     let (policy, count) = state.restart.split_once(':').unwrap_or((&state.restart, ""));
     match policy {
@@ -337,7 +337,7 @@ impl<'a> Prober<'a> {
     async fn until_passed(mut self) {
         let mut passes = 0;
         loop {
-            // A container that does not run cannot be probed; whoever watches it decides on that.
+            // A container that does not run cannot be probed; the loop that watches it decides on that.
             if let Ok(probe) = self.engine.probe(self.container, &self.test, self.timeout).await {
                 passes = if probe.passed() { passes + 1 } else { 0 };
                 if passes >= self.passes {

@@ -1,9 +1,9 @@
 //! Commands that a service has run in its container after each start and before each stop (Compose
 //! Specification, "Using lifecycle hooks").
 //!
-//! They stand in the container's labels, as everything does that is needed to start and stop it. A process
+//! The container's labels hold them, as all that starting and stopping it needs. A process
 //! can be killed between a start and its hook, so a hook may run more than once. What fails after a start
-//! fails the service; what fails before a stop is told, and the service is stopped all the same.
+//! fails the service; what fails before a stop is a warning, and the service is stopped all the same.
 
 use crate::engine::containers::ContainerFacts;
 use crate::engine::exec::Command;
@@ -30,7 +30,7 @@ fn of(labels: &Labels, key: &str) -> Vec<Hook> {
     labels.get(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
-/// Whether the container has hooks to run after its start.
+/// The hooks to run after the container's start.
 #[must_use]
 pub(crate) fn after_start(labels: &Labels) -> Vec<Hook> {
     of(labels, label::POST_START)
@@ -94,7 +94,7 @@ pub(crate) async fn stop(
         };
         if let Some(why) = why {
             let service = container.labels.get(label::SERVICE).map_or("", String::as_str);
-            progress.warn(&format!("service {service}: before its stop {why}"));
+            progress.warn(&format!("service {service}, before its stop: {why}"));
         }
     }
     engine.stop(&container.id).await

@@ -1,6 +1,6 @@
-//! Under which name each network of a project stands in the engine.
+//! The name of each network of a project in the engine.
 //!
-//! Engines cannot change a network. One whose definition has changed is therefore made anew, beside the old
+//! Engines cannot change a network. One whose definition has changed is therefore created again, beside the old
 //! one and under a name of its own, and the services move over to it as they move to a new image: the way
 //! back leads to the old network, and the commit removes it. What two networks cannot share, and a name that
 //! the Compose file gives itself, keep the old one in use.
@@ -17,11 +17,12 @@ const EXCLUSIVE: [&str; 2] = ["com.docker.network.bridge.name", "parent"];
 
 /// The hash of a network's definition, as the label [`label::DEFINITION`] keeps it.
 #[must_use]
-pub fn definition(network: &Network) -> String {
+pub(crate) fn definition(network: &Network) -> String {
     Digest::of(&serde_json::to_vec(network).unwrap_or_default()).short()
 }
 
-/// The name of each network of `project`, by its key in the Compose file, where the engine has those that are `there` of the same project.
+/// The name of each network of `project`, by its key in the Compose file. `there` are the project's networks that the
+/// engine has.
 #[must_use]
 pub fn network_names(
     name: &ProjectName,
@@ -121,7 +122,7 @@ mod tests {
         let mut foreign = made("shop_back", &first);
         foreign.labels.remove(label::DEFINITION);
         assert_eq!(name_of(&network(None), &[foreign]), "shop_back");
-        // Who names it means this name.
+        // A name in the Compose file means this very network.
         let named = Network { name: Some("plant".to_owned()), ..Network::default() };
         assert_eq!(name_of(&named, &there), "plant");
     }

@@ -1,6 +1,6 @@
 //! Replaced containers are parked, not removed, until the whole release is healthy.
 //!
-//! What must stay true: at every instant the containers alone (their names and labels) tell what has
+//! Invariant: at every instant the containers alone (their names and labels) tell what has
 //! to be done to finish or to go back, since the process can be killed between any two calls.
 //!
 //! - A service's container has the service's name.
@@ -8,7 +8,7 @@
 //! - A replaced one is called `NAME.old-ID` when it ran before, `NAME.idle-ID` when it did not. It is
 //!   renamed before it is stopped, so that a stopped one under its own name was stopped by a person.
 //! - A parked container's restart policy is taken away before its successor starts: after a power cut
-//!   both would start otherwise, on the same data. The label [`label::RESTART`] keeps the policy.
+//!   both would start otherwise, on the same data. The label `io.ferry.restart` keeps the policy.
 
 use crate::engine::containers::{ContainerFacts, RunState};
 use crate::engine::label;
@@ -17,7 +17,7 @@ use crate::services::{Replica, hooks};
 use manifest_schema::progress::Progress;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a container's name says about its part.
+/// The part of a container, as its name tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// Serves, or served until somebody stopped it.
@@ -105,9 +105,8 @@ impl Standing {
         Self { replicas }
     }
 
-    /// Whether a container has done its work, and is not a service that was stopped, which can also end
-    /// with 0. `done` names services that had ended well when they were installed; those that others
-    /// wait for to complete are known by their label.
+    /// The container is a job that has done its work, and no stopped service, which can also end with 0. `done`
+    /// names services that had ended well when they were installed; a label marks jobs that others wait for.
     ///
     /// # Errors
     /// When the engine fails.
@@ -133,8 +132,8 @@ impl Standing {
         self.replicas.values().flat_map(|replica| &replica.parked)
     }
 
-    /// What people see: the current container and, where a change was cut off before there was one, the one
-    /// that was replaced.
+    /// The containers that people see: the current one or, where a change was cut off before there was one, the
+    /// replaced one.
     pub fn visible(&self) -> impl Iterator<Item = &ContainerFacts> {
         self.replicas.values().flat_map(|replica| {
             let empty = replica.current.is_none() && replica.others.is_empty();

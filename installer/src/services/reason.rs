@@ -3,7 +3,7 @@
 use serde::Serialize;
 use std::fmt;
 
-/// What happened to a service that did not come up.
+/// The cause that kept a service from coming up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// Its container does not exist any more.

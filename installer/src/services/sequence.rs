@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 /// Starts at once: four were measured to be 2.7 times as fast as one after another.
 const STARTS_AT_ONCE: usize = 4;
 
-/// What has to be done with a container.
+/// The work on a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
     /// Start it and wait until it is up.
@@ -44,9 +44,9 @@ pub(crate) struct Member {
     pub after: BTreeMap<String, Condition>,
     /// Between probes while it starts, where the service says so.
     pub start_interval: Option<Duration>,
-    /// What is run in it once it has started.
+    /// Commands to run in it after its start.
     pub post_start: Vec<Hook>,
-    /// What has to be done.
+    /// The work on it.
     pub work: Work,
 }
 
@@ -68,8 +68,7 @@ impl Member {
     }
 }
 
-/// What a container's label says of its dependencies: service, condition, whether it is restarted
-/// with it.
+/// The dependencies in a container's label: service, condition, and `true` where it restarts with that service.
 #[must_use]
 pub(crate) fn dependencies(labels: &BTreeMap<String, String>) -> Vec<(String, Condition, bool)> {
     let text = labels.get(label::DEPENDS_ON).map_or("", String::as_str);
@@ -97,7 +96,7 @@ pub enum SequenceError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// It was called off.
-    #[error("called off")]
+    #[error("cancelled")]
     Cancelled,
 }
 
@@ -278,7 +277,7 @@ impl One<'_> {
         if self.member.work == Work::Keep || hooks.is_empty() {
             return Ok(());
         }
-        self.progress.detail(&format!("running what {} does after its start", self.member.replica));
+        self.progress.detail(&format!("running the commands of {} after its start", self.member.replica));
         let Some(why) = hooks::run(engine, container, hooks).await? else { return Ok(()) };
         let state = engine.inspect(container).await?;
         let reason = Reason::PostStart(why);

@@ -1,4 +1,4 @@
-//! A Compose service becomes a container to be made. Pure: equal inputs give equal specifications, so
+//! The container specification of a Compose service. Pure: equal inputs give equal specifications, so
 //! plans can be printed and compared, and the config hash tells whether a service has to be replaced.
 //!
 //! Follows the Compose Specification for the members of a service, and Docker Compose's labels, so
@@ -24,7 +24,7 @@ use std::time::Duration;
 /// Compose's default time for a graceful stop.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
-/// Why a project cannot be put onto this host. `ferry build` finds these too; here they stand
+/// A project that cannot be installed on this host. `ferry build` finds these mistakes too; here they stand
 /// against a bundle that was made by something else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {

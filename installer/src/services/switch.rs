@@ -5,12 +5,12 @@
 //!                                       └ on failure or call-off: undo
 //! ```
 //!
-//! What must stay true: until `commit_cleanup`, every replaced container still exists, parked (see
+//! Invariant: until `commit_cleanup`, every replaced container still exists, parked (see
 //! [`crate::services::parking`]), so that `undo` can put it back. All new containers are made before the first
 //! old one is touched. Each of the four can be killed at any instant and run again, with the same
 //! [`Target::attempt`]: it reads from the engine how far it came. After a failure the caller decides to
 //! run `undo`; before a switch to another release, `undo` or `commit_cleanup` of the last one must
-//! have ended, which [`crate::install`] sees to.
+//! have ended, which `install` sees to.
 
 mod decide;
 mod error;
@@ -160,7 +160,7 @@ async fn make(
     progress: &dyn Progress,
 ) -> Result<String, SwitchError> {
     let mut spec = service.container.clone();
-    progress.detail(&format!("making {}", spec.name));
+    progress.detail(&format!("creating {}", spec.name));
     let own = standing.replicas.get(&service.replica);
     let old = own.and_then(|own| own.parked.first().or(own.current.as_ref()));
     if let Some(old) = old

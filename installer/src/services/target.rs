@@ -1,5 +1,5 @@
-//! What a host shall look like once a release runs: containers, networks and volumes, in the order
-//! in which they start. Pure data, made from the Compose project and the folder where the release lies.
+//! The desired state of a host: containers in their start order, networks and volumes. Pure data, computed
+//! from the Compose project and the folder of the release.
 
 use crate::engine::container_spec::ContainerSpec;
 use crate::engine::label;

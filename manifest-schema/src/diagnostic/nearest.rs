@@ -24,7 +24,9 @@ pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
     known
         .into_iter()
         // As many edits are needed as the lengths differ.
-        .filter(|candidate| candidate.len() <= 64 && near(candidate.chars().count().abs_diff(length), candidate))
+        .filter(|candidate| {
+            candidate.len() <= 64 && near(candidate.chars().count().abs_diff(length), candidate)
+        })
         .take(NEIGHBOURS)
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance > 0 && near(*distance, candidate))

@@ -16,7 +16,7 @@ fn start_says_that_all_run_and_status_that_one_is_gone() {
     let built = bundle::small(folder.path(), &SmallSite::default());
     let host = Host::docker("everyday");
     let _ = host.install(&built);
-    let _ = host.run(&["start"]).succeeds().says("all run already").says("small runs");
+    let _ = host.run(&["start"]).succeeds().says("all services run already").says("small runs");
     let _ = host.docker_text(&["rm", "--force", "small-ticker-1"]);
     let _ = host.run(&["status"]).succeeds().says("ticker           missing");
     assert_eq!(host.run(&["status", "--json"]).succeeds().json()["missing"], serde_json::json!(["ticker"]));
@@ -33,7 +33,7 @@ fn status_tells_an_install_that_goes_on_from_one_that_was_cut_off() {
     let [trust, fingerprint] = built.trust();
     let mut running = host.start(&[trust, fingerprint, built.path()]);
     assert!(running.wait_for(|line| line.contains("waiting for sick")));
-    let _ = host.run(&["status"]).succeeds().says("is going on").does_not_say("was interrupted");
+    let _ = host.run(&["status"]).succeeds().says("is under way").does_not_say("was interrupted");
     running.signal(Signal::KILL);
     let _ = running.end();
     let _ = host.run(&["status"]).succeeds().says("was interrupted");
@@ -87,7 +87,7 @@ fn a_name_that_somebody_gave_to_another_image_stays_theirs() {
     let before = id();
     let [trust, fingerprint] = built.trust();
     let installed = host.run(&[trust, fingerprint, built.path()]).succeeds();
-    let _ = installed.says("small/front:1.0.0 is the name of another image here: this one is kept as ");
+    let _ = installed.says("small/front:1.0.0 names another image in this engine: this one is named ");
     assert_eq!(host.page(PORT), "hello from the small site");
     assert_eq!(id(), before);
     let _ = host.run(&[built.path()]).succeeds().says("unchanged");

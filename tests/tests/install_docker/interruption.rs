@@ -209,7 +209,7 @@ fn what_serves_after_a_change_was_cut_off_is_seen_and_can_be_stopped() {
     let _ = host.run(&["stop"]).succeeds().says("small is stopped");
     assert!(!host.containers().iter().any(|name| name.contains("running")), "{:?}", host.containers());
     let finished = host.run(&["reconfigure", "--yes"]).succeeds();
-    let _ = finished.says("answers of the change that was interrupted are taken over: site_name");
+    let _ = finished.says("answers of the interrupted change are used again: site_name");
     assert_whole(&host, 1, "after a stop in between");
     let _ = host.run(&["status", "--check"]).succeeds();
 }
@@ -257,7 +257,7 @@ fn killed_in_the_middle_of_an_upgrade_the_old_version_can_be_asked_for_instead()
         let back = host.run(&[one.path()]).succeeds();
         let _ = back
             .says(&format!("the install of {number}.0.0-"))
-            .says("was interrupted: putting things back first");
+            .says("was interrupted: it is rolled back first");
         assert_whole(&host, 1, text);
     }
 }
@@ -304,7 +304,7 @@ fn nothing_of_an_attempt_that_was_undone_is_left() {
             assert_ne!(not_of_version_1(&host, "releases"), [""; 0], "the attempt has laid out its files");
             running.signal(Signal::KILL);
             let _ = running.end().exits(137);
-            let _ = host.run(&[one.path()]).succeeds().says("was interrupted: putting things back first");
+            let _ = host.run(&[one.path()]).succeeds().says("was interrupted: it is rolled back first");
         }
         assert_whole(&host, 1, way);
         for kind in ["releases", "bundles"] {

@@ -54,7 +54,7 @@ fn a_first_install_that_was_cut_off_and_ran_on_keeps_its_data_when_another_versi
     let _ = host.run(&["--set", "nobody=knows", two.path()]).exits(3);
     assert_unchanged(&snapshot, &host.snapshot(), "a refused install");
 
-    let _ = host.run(&[two.path()]).succeeds().says("was interrupted: putting things back first");
+    let _ = host.run(&[two.path()]).succeeds().says("was interrupted: it is rolled back first");
     assert_eq!(inside(&host, "cat /data/precious"), "precious");
     assert_eq!(banner(&host), before, "the password that the data was made with");
     assert_eq!(host.state("small")["current"]["version"], "2.0.0");
@@ -204,7 +204,9 @@ fn a_product_stays_on_its_engine_and_others_are_left_alone() {
     let before = other.snapshot();
     let elsewhere = other.engine.host();
     let refused = host.run(&["--engine", &elsewhere, two.path()]).exits(7);
-    let _ = refused.says("it is installed on the engine at ").says("leave --engine and DOCKER_HOST away");
+    let _ = refused
+        .says("it is installed on the engine at ")
+        .says("name no other engine with --engine or DOCKER_HOST");
     assert_unchanged(&before, &other.snapshot(), "an install for another engine");
 
     // A project that Ferry knows nothing of.
@@ -295,7 +297,7 @@ fn images_that_came_in_before_a_power_cut_are_not_believed() {
     let boot = host.state("small")["attempt"]["boot"].as_str().unwrap().to_owned();
     bundle::replace(&state, &boot, "of-another-day");
     let again = host.run(&["--json", built.path()]).succeeds();
-    let again = again.says("this host was restarted while images came in");
+    let again = again.says("this host was restarted during an import");
     assert_eq!(again.json()["plan"]["images_missing"].as_array().unwrap().len(), 2);
     assert_eq!(host.page(PORT), "page 1");
 }

@@ -49,7 +49,7 @@ fn a_taken_port_too_little_memory_and_too_little_disk_are_listed_together() {
     let refused = host.run(&[trust, fingerprint, built.path()]).exits(7);
     let refused = refused.says("this host is not ready: 3 findings; nothing was changed");
     let refused = refused.says(&format!(
-        "  - port {PORT}/tcp of service front is taken on 127.0.0.1\n    fix: see who has it with `ss "
+        "  - port {PORT}/tcp of service front is taken on 127.0.0.1\n    fix: `ss -lnp | grep :"
     ));
     let refused = refused
         .says("the release needs 4.00 TiB\n    fix: ")

@@ -83,7 +83,7 @@ fn only_what_the_answers_touch_is_restarted_and_the_old_ones_come_back_on_failur
     fs::write(&own, "services:\n  ticker: { environment: { KEY: \"${licence}\" } }\n").unwrap();
     let shown =
         host.run(&["reconfigure", "--yes"]).exits(3).says("has the secret `licence` in its definition");
-    let _ = shown.says("does not come out with what lies on this host").does_not_say("L-1");
+    let _ = shown.says("cannot be rendered with this host's files").does_not_say("L-1");
     fs::write(&own, "services:\n  ticker: { image: foo/bar:1 }\n").unwrap();
     let _ = host.run(&["reconfigure", "--yes"]).exits(7).says("take it out of override.yaml");
     fs::write(&own, "services:\n  tikcer: { labels: { a: b } }\n").unwrap();
@@ -100,7 +100,7 @@ fn only_what_the_answers_touch_is_restarted_and_the_old_ones_come_back_on_failur
     let _ = host.run(&["reconfigure", "--set", "site_name=south", "--yes"]).exits(5);
     fs::remove_file(&kept).unwrap();
     let gone = host.run(&["reconfigure", "--set", "site_name=south", "--yes"]).exits(7);
-    let _ = gone.says("is not kept on this host").says("install the bundle itself");
+    let _ = gone.says("is not retained on this host").says("install the bundle itself");
 }
 
 /// Names and subnets of the project's networks.
@@ -156,7 +156,7 @@ fn a_network_that_is_defined_otherwise_is_made_anew_and_the_old_one_comes_back_o
     let _ = host
         .run(&["reconfigure", "--yes", "--set", "internal=true"])
         .succeeds()
-        .says("was made with another definition and is used as it is");
+        .says("was created with another definition and stays as it is");
     assert_eq!(networks(&host), moved);
 
     let back = ["reconfigure", "--yes", "--set", "subnet=10.213.7.0/24", "--set", "internal=false"];
@@ -181,7 +181,8 @@ fn secrets_are_listed_and_rotated_and_never_shown() {
         .says("licence              set      Licence");
     let _ =
         host.run(&["secret", "rotate", "site_name", "--yes"]).exits(2).says("is no secret of this product");
-    let _ = host.run(&["secret", "rotate", "licence", "--yes"]).exits(2).says("has to be given");
+    let _ =
+        host.run(&["secret", "rotate", "licence", "--yes"]).exits(2).says("is not generated: give its value");
     let rotated = host.run(&["secret", "rotate", "password", "--yes"]).succeeds();
     let second = banner(&host);
     assert_ne!(password(&first), password(&second));

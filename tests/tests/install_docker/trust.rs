@@ -82,7 +82,7 @@ fn asked(host: &Host, built: &Built, answer: &str) -> Outcome {
         running.end()
     );
     running.type_line(answer);
-    if running.wait_for_output(|line| line.contains("That is not how it ends")) {
+    if running.wait_for_output(|line| line.contains("Those are not its last characters")) {
         running.type_line("");
     }
     running.end()

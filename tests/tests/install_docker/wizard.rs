@@ -85,7 +85,7 @@ fn answers_of_an_install_that_failed_are_offered_again_and_its_generated_secret_
     let lines = [(NAME, "GOO-1"), (SIDE, ""), (SECRET, ""), (BACKUP, ""), (REVIEW, "")];
     let second = types(host.on_terminal(&arguments), &lines).succeeds().does_not_say("hunter2");
     let _ = second
-        .says("the answers of the install that failed stand there, too")
+        .says("the answers of the failed install are offered there, too")
         .says("[BAD-1]")
         .says("[south]")
         .says("[••••]");
@@ -118,7 +118,7 @@ fn the_questions_of_a_bundle_are_asked_once_and_reach_its_files() {
             (SIDE, "2"),
             (SECRET, "hunter2"),
             (AGAIN, "hunter3"),
-            ("     the two are not the same", "hunter2"),
+            ("     the two differ", "hunter2"),
             (AGAIN, "hunter2"),
             (BACKUP, "<"),
             (SECRET, "<"),

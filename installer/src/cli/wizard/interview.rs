@@ -1,4 +1,4 @@
-//! Which variables are asked, in which order, and how each stands. Pure data: no terminal.
+//! The variables to ask, their order, and the source of each value. Pure data: no terminal.
 //!
 //! Everything follows from the answers at hand: when one changes, the variables whose condition hangs on
 //! it come and go. What was answered before it went is kept, and counts again when it comes back.
@@ -16,7 +16,7 @@ pub(super) struct Interview<'a> {
     given: &'a Values,
     remembered: &'a Values,
     tried: &'a Values,
-    /// Whether what is remembered is asked again, as what Enter takes.
+    /// Remembered answers are asked again, as what Enter takes.
     anew: bool,
     answers: Values,
 }
@@ -29,7 +29,7 @@ pub(super) struct Entry<'a> {
     pub(super) standing: Standing,
 }
 
-/// Where the value of a variable comes from, as things stand.
+/// The present source of a variable's value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Standing {
     /// `--set`, `--values`, the environment.
@@ -42,7 +42,7 @@ pub(super) enum Standing {
     Tried(Value),
     /// The manifest.
     Default(Value),
-    /// It will be made.
+    /// It will be generated.
     Generated,
     /// An earlier install, and it does not fit this bundle: why.
     Unfit(String),
@@ -51,7 +51,7 @@ pub(super) enum Standing {
 }
 
 impl Standing {
-    /// What Enter takes.
+    /// The answer that Enter takes.
     pub(super) fn current(&self) -> Option<&Value> {
         match self {
             Self::Answered(value) | Self::Tried(value) | Self::Default(value) => Some(value),
@@ -61,7 +61,7 @@ impl Standing {
 }
 
 impl Entry<'_> {
-    /// Whether it is put to a person without being asked for.
+    /// A person is asked it without choosing it.
     fn is_question(&self) -> bool {
         match self.standing {
             Standing::Answered(_) | Standing::Missing | Standing::Unfit(_) => true,
@@ -71,8 +71,7 @@ impl Entry<'_> {
         }
     }
 
-    /// Whether the person may change it: what was given or remembered is not theirs, and a map cannot be
-    /// typed.
+    /// The person may change it: given and remembered answers are not theirs, and a map cannot be typed.
     pub(super) fn can_change(&self) -> bool {
         !matches!(self.standing, Standing::Given(_) | Standing::Remembered(_))
             && self.variable.kind != VariableKind::Map
@@ -92,7 +91,7 @@ impl<'a> Interview<'a> {
         }
     }
 
-    /// All variables whose condition holds, as things stand. What is not answered yet counts with its
+    /// All variables whose condition holds at present. An open question counts with its
     /// default.
     pub(super) fn entries(&self) -> Vec<Entry<'a>> {
         let mut values = Values::new();
@@ -143,7 +142,7 @@ impl<'a> Interview<'a> {
         }
     }
 
-    /// Whether answers of an install that failed are offered again.
+    /// Answers of a failed install are offered again.
     pub(super) fn is_second_try(&self) -> bool {
         self.entries().iter().any(|entry| matches!(entry.standing, Standing::Tried(_)))
     }
@@ -185,7 +184,7 @@ impl<'a> Interview<'a> {
         self.answers.insert(name.to_owned(), value);
     }
 
-    /// The answers that count as things stand.
+    /// The answers that count at present.
     pub(super) fn answers(&self) -> Values {
         let answered = |entry: Entry<'_>| match entry.standing {
             Standing::Answered(value) => Some((entry.name.to_owned(), value)),
@@ -194,7 +193,7 @@ impl<'a> Interview<'a> {
         self.entries().into_iter().filter_map(answered).collect()
     }
 
-    /// The options that give these answers again: without secrets, and without what no option can say.
+    /// The options that repeat these answers: without secrets, and without values that no option can hold.
     pub(super) fn options(&self) -> Vec<String> {
         let mut options = Vec::new();
         for entry in self.entries() {

@@ -1,4 +1,4 @@
-//! What a typed line means as an answer to a variable, and how values are shown.
+//! The meaning of a typed line as an answer to a variable, and how values are shown.
 
 use ferry_terminal::human;
 use manifest_schema::manifest::{Variable, VariableKind};
@@ -12,7 +12,7 @@ pub(super) const MAP: &str = "a map cannot be typed at a prompt";
 pub(super) enum Reply {
     /// To the question before.
     Back,
-    /// What is meant by it?
+    /// The person asks for an explanation.
     Help,
     /// Only Enter.
     Nothing,
@@ -39,7 +39,8 @@ pub(super) fn of(variable: &Variable, line: &str) -> Reply {
     }
     // There is no line editing here, and in a file such a character would be found much later.
     if text.chars().any(char::is_control) {
-        let why = "that holds a control character, as arrow keys type one: correct a line with Backspace";
+        let why =
+            "that contains a control character, such as arrow keys type: correct the line with Backspace";
         return Reply::Wrong(why.to_owned());
     }
     if variable.kind == VariableKind::Map {
@@ -58,7 +59,7 @@ fn numbered(variable: &Variable, text: &str) -> Option<Value> {
     variable.choices.get(index).map(|choice| Value::from(choice.as_str()))
 }
 
-/// Whether Enter is an answer where there is no default: an empty list that is long enough.
+/// Enter is an answer where there is no default: an empty list that is long enough.
 pub(super) fn may_be_none(variable: &Variable) -> bool {
     variable.kind == VariableKind::List && variable.check(&Value::from("")).is_ok()
 }

@@ -1,8 +1,8 @@
 //! The person at the terminal. Lines go to standard error, as all that is no result.
 //!
-//! What must stay true: the first Ctrl-C ends a question, though a read cannot be interrupted; and the
+//! Invariant: the first Ctrl-C ends a question, though a read cannot be interrupted; and the
 //! terminal shows again what is typed, however a hidden question ends. After Ctrl-Z and `fg` the question
-//! stands there again, and what was hidden stays hidden.
+//! is shown again, and hidden input stays hidden.
 
 use super::{Person, Tone};
 use anyhow::{Context as _, Result};
@@ -86,7 +86,7 @@ impl Person for Terminal<'_> {
     }
 
     fn read(&mut self, prompt: &str, hidden: bool) -> Result<Option<String>> {
-        // Before the prompt: what is typed as soon as it stands there is hidden, too.
+        // Before the prompt: input that follows it at once is hidden, too.
         match (hidden, &self.hiding) {
             (true, None) => self.hiding = Some(Hidden::begin().context("hiding what is typed")?),
             (false, Some(_)) => self.hiding = None,

@@ -118,7 +118,7 @@ fn a_whole_conversation_as_it_is_seen() {
     assert_eq!(
         person.text(),
         "plant 2.4.0 has 3 questions about this site
-Enter takes what stands in [brackets], ? explains, < goes back, Ctrl-C stops
+Enter takes the answer in [brackets], ? explains, < goes back, Ctrl-C stops
 
 1/3  Name of this plant
      string, matching ^[A-Z]{3}-[0-9]+$
@@ -316,7 +316,7 @@ fn secrets_are_typed_twice_and_never_shown() {
     assert_eq!(answers["s"], json!("hunter2"));
     assert!(!person.saw("unter"), "{}", person.text());
     assert!(person.saw("the given value does not match the pattern ^h"));
-    assert!(person.saw("the two are not the same: type it again"));
+    assert!(person.saw("the two differ: type it again"));
     assert!(person.saw("     [••••] > "), "Enter keeps it: {}", person.text());
     // Spaces belong to it, `<` and `?` do not.
     let spaced = reply::of(&site.manifest.variables["s"], "h  2 ");
@@ -372,7 +372,7 @@ fn the_answers_of_an_install_that_failed_are_offered_again() {
     let (answers, person) = site.answers(&["", "", "80", ""]);
     assert_eq!(answers, values(&[("a", json!("1")), ("s", json!("hunter2")), ("p", json!(80))]));
     assert!(person.saw("[1] > ") && person.saw("[••••] > ") && !person.saw("hunter2"), "{}", person.text());
-    assert!(person.saw("the answers of the install that failed stand there, too"));
+    assert!(person.saw("the answers of the failed install are offered there, too"));
 }
 
 #[test]
@@ -394,7 +394,7 @@ fn a_remembered_answer_that_does_not_fit_any_more_is_asked_for() {
         .remembered(&[("a", json!("eighty")), ("s", json!("hunter2"))])
         .answers(&["81", "long enough", "long enough", ""]);
     assert_eq!(answers, values(&[("a", json!(81)), ("s", json!("long enough"))]));
-    let why = "the answer remembered on this host does not fit any more: expected a port between 1 and 65535";
+    let why = "the answer remembered on this host is no longer valid: expected a port between 1 and 65535";
     assert!(person.saw(why) && !person.saw("hunter2"), "{}", person.text());
 }
 
@@ -418,7 +418,7 @@ fn what_the_bundle_says_cannot_steer_the_terminal() {
     }
     let (_, person) =
         site.answers(&["?", "\u{1b}[1m", "z", "", "?", "\u{1b}[2m", "1", "?", "\u{1b}[3m", "", ""]);
-    assert_eq!(person.text().matches("that holds a control character").count(), 3, "{}", person.text());
+    assert_eq!(person.text().matches("that contains a control character").count(), 3, "{}", person.text());
     assert!(person.saw("`z` does not match the pattern E"));
     let typed = |line: &&String| !line.contains("> ");
     for line in person.seen.iter().filter(typed) {

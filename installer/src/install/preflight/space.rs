@@ -10,16 +10,16 @@ use std::path::Path;
 /// Where an engine's load call puts what it is sent, unless its own configuration says otherwise.
 const SPOOL: &str = "/var/tmp";
 
-/// What an install puts onto this host's disks.
+/// The disk space that an install takes on this host.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Needed<'a> {
     /// Images, some of them missing.
     pub images: &'a ImportPlan,
     pub release: &'a Release,
     pub root: &'a Path,
-    /// Whether its files have to be written.
+    /// Its files have to be written.
     pub lay_out: bool,
-    /// Whether volumes have to be filled.
+    /// Volumes have to be seeded.
     pub seeds: bool,
     /// Bytes of the retained bundle and of this program, where they have to be written.
     pub own_bytes: u64,

@@ -1,4 +1,4 @@
-//! What tells a container that still is what the release wants from one that is not.
+//! The hash that tells a changed container from an unchanged one.
 
 use super::{Placed, text};
 use crate::engine::ImageId;
@@ -9,7 +9,7 @@ use manifest_schema::compose::model::Service;
 pub(super) struct ConfigHash<'a> {
     service: &'a Service,
     extra: Vec<(String, String)>,
-    /// Whether anything is mounted from the release's folder.
+    /// A file or folder of the release's folder is mounted.
     pub(super) of_release: bool,
 }
 

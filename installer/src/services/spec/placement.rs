@@ -43,6 +43,6 @@ pub struct Placement {
     pub binds: BTreeMap<String, Placed>,
     /// Names of the project's networks in the engine, by key.
     pub networks: BTreeMap<String, String>,
-    /// Whether the engine knows `start_interval`.
+    /// The engine knows `start_interval`.
     pub start_interval: bool,
 }

@@ -1,4 +1,4 @@
-//! What a switch has to do with each service, from what the engine has and what is wanted.
+//! The work of a switch on each replica, from the actual and the desired state.
 
 use super::{SwitchError, SwitchReport, foreign_containers, resources};
 use crate::engine::containers::{ContainerFacts, RunState};
@@ -10,7 +10,7 @@ use crate::services::target::{ServiceTarget, Target};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What happens to a service.
+/// The change of a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
@@ -28,7 +28,7 @@ pub enum Change {
     Replace,
 }
 
-/// What a switch will do.
+/// The work of a switch.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Plan {
     pub(super) changes: BTreeMap<Replica, Change>,
@@ -72,16 +72,16 @@ impl Plan {
     }
 }
 
-/// What a switch would do.
+/// The changes that a switch would make.
 #[derive(Debug, Clone, Default)]
 pub struct Comparison {
-    /// With each replica.
+    /// By replica.
     pub changes: BTreeMap<Replica, Change>,
     /// Replicas that it would stop for good.
     pub stopped: Vec<Replica>,
 }
 
-/// What a switch to `target` would do, and what would stand in its way. Changes nothing.
+/// Compares the actual state with `target`: the changes, and the obstacles to them. Changes nothing.
 ///
 /// # Errors
 /// When the engine fails.
@@ -155,7 +155,7 @@ pub(super) async fn decide(
     Ok(plan)
 }
 
-/// What to do with a container whose definition is the wanted one.
+/// The change of a container whose definition is the desired one.
 async fn unchanged(
     engine: &Engine,
     target: &Target,

@@ -33,12 +33,12 @@ pub enum SwitchError {
         name: String,
     },
     /// It was called off.
-    #[error("called off")]
+    #[error("cancelled")]
     Cancelled,
 }
 
 impl SwitchError {
-    /// What to do about it without a network.
+    /// The way to mend it without a network.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -48,7 +48,7 @@ impl SwitchError {
                 "look at it with `docker {kind} inspect {name}`; rename or remove it if nobody needs it"
             )),
             Self::MissingExternal { kind, name } => {
-                Some(format!("whoever runs this host has to make it first: `docker {kind} create {name}`"))
+                Some(format!("create it first: `docker {kind} create {name}`"))
             }
             Self::Cancelled => None,
         }

@@ -5,7 +5,7 @@ use crate::services::health::Outcome;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What a switch did, by replica.
+/// The changes that a switch made, by replica.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SwitchReport {
     /// Untouched.
@@ -25,7 +25,7 @@ pub struct SwitchReport {
 }
 
 impl SwitchReport {
-    /// Whether anything was done.
+    /// At least one replica was changed.
     #[must_use]
     pub fn changed(&self) -> bool {
         let Self { unchanged: _, created, replaced, started, restarted, stopped, outcomes: _ } = self;

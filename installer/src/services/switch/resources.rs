@@ -1,4 +1,4 @@
-//! The networks and volumes of a project: made where they are missing, used as they are otherwise.
+//! The networks and volumes of a project: created where they are missing, used as they are otherwise.
 
 use super::SwitchError;
 use crate::engine::{Engine, EngineError, label};
@@ -7,12 +7,12 @@ use manifest_schema::progress::Progress;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What [`prepare_networks_volumes`] made.
+/// The networks and volumes that [`prepare_networks_volumes`] created.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Prepared {
-    /// Networks that were made, by their names in the engine.
+    /// Created networks, by their names in the engine.
     pub networks: Vec<String>,
-    /// Volumes that were made, by their names in the engine.
+    /// Created volumes, by their names in the engine.
     pub volumes: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ pub async fn prepare_networks_volumes(
     for spec in &target.networks {
         let found = engine.network(&spec.name).await?.map(|network| network.labels);
         if missing("network", &spec.name, spec.external, project, found.as_ref())? {
-            progress.detail(&format!("making network {}", spec.name));
+            progress.detail(&format!("creating network {}", spec.name));
             engine.create_network(spec).await?;
             prepared.networks.push(spec.name.clone());
         }
@@ -41,7 +41,7 @@ pub async fn prepare_networks_volumes(
     for spec in &target.volumes {
         let found = engine.volume(&spec.name).await?.map(|volume| volume.labels);
         if missing("volume", &spec.name, spec.external, project, found.as_ref())? {
-            progress.detail(&format!("making volume {}", spec.name));
+            progress.detail(&format!("creating volume {}", spec.name));
             engine.create_volume(spec).await?;
             prepared.volumes.push(spec.name.clone());
         }
@@ -67,7 +67,7 @@ pub(super) async fn obstacles(engine: &Engine, target: &Target) -> Result<Vec<Sw
 
 type Labels = BTreeMap<String, String>;
 
-/// Whether it has to be made.
+/// It has to be created.
 fn missing(
     kind: &'static str,
     name: &str,
@@ -92,7 +92,7 @@ fn warn_of_change(kind: &str, name: &str, found: Option<&Labels>, wanted: &Label
     let definition = found.and_then(|labels| labels.get(label::DEFINITION));
     if definition.is_some() && definition != wanted.get(label::DEFINITION) {
         progress.warn(&format!(
-            "{kind} {name} was made with another definition and is used as it is; to apply the new one, uninstall and install again"
+            "{kind} {name} was created with another definition and stays as it is; to apply the new one, uninstall and install again"
         ));
     }
 }
