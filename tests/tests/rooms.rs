@@ -17,24 +17,107 @@ struct House {
     table: &'static str,
 }
 
-const HOUSES: [House; 1] = [House {
-    folder: "installer/src",
-    module: &[],
-    table: "
-        main:
-        cli:            engine host install installation operate release services trust
-        install:        bundle_errors engine host images installation release services trust
-        release:        bundle_errors engine host images installation services
-        operate:        engine images services
-        installation:   engine host
-        images:         bundle_errors engine host
-        services:       engine
-        engine:         host
-        trust:          host
-        host:
-        bundle_errors:
-    ",
-}];
+const HOUSES: [House; 6] = [
+    House {
+        folder: "installer/src",
+        module: &[],
+        table: "
+            main:
+            cli:            engine host install installation operate release services trust
+            install:        bundle_errors engine host images installation release services trust
+            release:        bundle_errors engine host images installation services
+            operate:        engine images services
+            installation:   engine host
+            images:         bundle_errors engine host
+            trust:          host
+            host:           engine services
+            services:       engine
+            engine:
+            bundle_errors:
+        ",
+    },
+    House {
+        folder: "bundler/src",
+        module: &[],
+        table: "
+            main:
+            cli:            artifacts cancel inputs read signing sources verbs
+            verbs:          artifacts cancel inputs pack read signing sources
+            pack:           artifacts cancel inputs signing sources
+            artifacts:      cancel inputs read
+            inputs:         read sources
+            sources:        cancel read
+            signing:
+            read:
+            cancel:
+        ",
+    },
+    House {
+        folder: "bundle-format/src",
+        module: &[],
+        table: "
+            allowed_signers: signature
+            check:          bundle error frame read_at seek_table
+            pack:           error frame head index seek_table tarball
+            read_ahead:     bundle error frame read_at
+            slim:           bundle error read_at seek_table
+            bundle:         error frame head index read_at seek_table signature tarball
+            head:           error frame
+            seek_table:     error frame index
+            index:          error frame
+            signature:      error
+            tarball:        error
+            frame:          error
+            read_at:
+            error:
+        ",
+    },
+    House {
+        folder: "manifest-schema/src",
+        module: &[],
+        table: "
+            schema:         manifest
+            site:           compose encoding manifest render yaml
+            compose:        diagnostic encoding limits order paths quantity yaml
+            manifest:       diagnostic limits names quantity release render yaml
+            render:         diagnostic limits paths
+            yaml:           diagnostic limits names
+            release:        limits
+            names:          limits
+            diagnostic:
+            quantity:
+            digest:
+            encoding:
+            oci:
+            order:
+            paths:
+            progress:
+            limits:
+        ",
+    },
+    House {
+        folder: "manifest-schema/src/compose",
+        module: &["compose"],
+        table: "
+            project:        decode load model
+            decode:         load model
+            load:           model
+            model:
+        ",
+    },
+    House {
+        folder: "terminal/src",
+        module: &[],
+        table: "
+            confined:
+            failure:        human output
+            progress:       human output
+            whole_file:
+            human:
+            output:
+        ",
+    },
+];
 
 /// The table of a house: each room with those that it may name, in the order in which they stand.
 fn allowed(table: &str) -> Vec<(String, BTreeSet<String>)> {
@@ -160,6 +243,7 @@ fn arrows<'a>(names: impl IntoIterator<Item = (&'a String, &'a BTreeSet<String>)
 
 #[test]
 fn rooms_name_those_below_them_as_the_table_says() {
+    let mut wrong = Vec::new();
     for house in HOUSES {
         let (table, drawn) = (allowed(house.table), drawn(&house));
         let mut above = BTreeSet::new();
@@ -177,10 +261,11 @@ fn rooms_name_those_below_them_as_the_table_says() {
         let (drawn, table) = (arrows(&drawn), arrows(table.iter().map(|(room, names)| (room, names))));
         let (new, gone): (Vec<_>, Vec<_>) =
             (drawn.difference(&table).collect(), table.difference(&drawn).collect());
-        assert!(new.is_empty(), "{}: not in the table: {new:?}", house.folder);
-        assert!(gone.is_empty(), "{}: in the table, and not drawn any more: {gone:?}", house.folder);
+        wrong.extend(new.iter().map(|arrow| format!("{}: not in the table: {arrow}", house.folder)));
+        wrong.extend(gone.iter().map(|arrow| format!("{}: not drawn any more: {arrow}", house.folder)));
         println!("{}: {} rooms, {} arrows", house.folder, rooms.len(), drawn.len());
     }
+    assert_eq!(wrong, [""; 0]);
 }
 
 #[test]
