@@ -225,7 +225,7 @@ fn open(text: &str, above: &[String], found: &mut Vec<Vec<String>>) {
         }
         return;
     }
-    let path = [above, &[word.clone()]].concat();
+    let path = [above, std::slice::from_ref(&word)].concat();
     match text[word.len()..].strip_prefix("::") {
         Some(rest) if !word.is_empty() => open(rest, &path, found),
         _ => found.push(path),

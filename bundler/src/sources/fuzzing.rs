@@ -16,7 +16,7 @@ pub struct Member {
     pub offset: u64,
     /// Bytes of its data.
     pub size: u64,
-    /// Its first bytes, at most [`HEAD_BYTES`].
+    /// Its first bytes, at most [`MAX_HEAD_BYTES`].
     pub head: Vec<u8>,
     /// Its whole content, where the scan kept it.
     pub kept: Option<Vec<u8>>,
