@@ -222,7 +222,7 @@ fn signature_over(index: &[u8]) -> Option<Vec<u8>> {
     Some(signature.to_pem(LineEnding::LF).ok()?.into_bytes())
 }
 
-/// Checks a signature that nobody vouches for. The seeds hold true ones over [`SIGNED`].
+/// Checks a signature that nobody vouches for. The seeds hold true ones over `SIGNED`.
 pub fn signature(data: &[u8]) -> bool {
     let signers = valid_signers(SIGNED, &[data.to_vec(), data.to_vec()]);
     assert!(signers.len() <= 1, "one key counts twice");
