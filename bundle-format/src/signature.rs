@@ -2,8 +2,9 @@
 //! hash SHA-512. Stored armoured, so that an exported one is what `ssh-keygen -Y verify` takes.
 
 use crate::error::{FormatError, Result};
+pub use ssh_key::Fingerprint;
 use ssh_key::public::KeyData;
-use ssh_key::{Fingerprint, HashAlg, PublicKey, SshSig};
+use ssh_key::{HashAlg, PublicKey, SshSig};
 
 /// The namespace that keeps a signature made for another purpose from counting here.
 pub const NAMESPACE: &str = "ferry";
@@ -23,15 +24,31 @@ impl Signer {
 
     /// `SHA256:…`, as `ssh-keygen -l` shows it.
     #[must_use]
-    pub fn fingerprint(&self) -> String {
+    pub fn fingerprint(&self) -> Fingerprint {
         fingerprint(self.key.key_data())
     }
 }
 
 /// `SHA256:…` of a public key.
 #[must_use]
-pub fn fingerprint(key: &KeyData) -> String {
-    Fingerprint::new(HashAlg::Sha256, key).to_string()
+pub fn fingerprint(key: &KeyData) -> Fingerprint {
+    Fingerprint::new(HashAlg::Sha256, key)
+}
+
+/// Bytes of a SHA-256 in base64 without padding.
+const FINGERPRINT_CHARS: usize = 43;
+
+/// Reads a fingerprint as ssh-keygen writes it; `SHA256:` may be left out. One that was cut short is a slip, and no
+/// other key.
+///
+/// # Errors
+/// The mistake, for a command line.
+pub fn parse_fingerprint(text: &str) -> std::result::Result<Fingerprint, String> {
+    let digest = text.trim().strip_prefix("SHA256:").unwrap_or(text.trim());
+    format!("SHA256:{digest}").parse().map_err(|_| {
+        let found = digest.chars().count();
+        format!("a fingerprint has {FINGERPRINT_CHARS} characters after SHA256:, this has {found}")
+    })
 }
 
 /// Whose signature is enough.
@@ -42,7 +59,7 @@ pub enum Trust {
     /// One of these keys.
     Keys(Vec<KeyData>),
     /// A key with one of these fingerprints, `SHA256:…`.
-    Fingerprints(Vec<String>),
+    Fingerprints(Vec<Fingerprint>),
 }
 
 impl Trust {
@@ -73,7 +90,7 @@ pub(crate) fn verify(index: &[u8], signatures: &[Vec<u8>], trust: &Trust) -> Res
     let trusted: Vec<Signer> =
         signers.iter().filter(|signer| trust.covers(signer.key.key_data())).cloned().collect();
     if trusted.is_empty() {
-        let found: Vec<String> = signers.iter().map(Signer::fingerprint).collect();
+        let found: Vec<String> = signers.iter().map(|signer| signer.fingerprint().to_string()).collect();
         return Err(FormatError::Untrusted(format!(
             "the bundle is signed by {}, which is not trusted here",
             found.join(" and ")

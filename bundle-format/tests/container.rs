@@ -204,7 +204,7 @@ fn signatures_by_others_or_for_other_purposes_do_not_count() {
     let Built { bytes, key: signer } = build(&[noise(100, 1)], 1);
     assert!(matches!(Bundle::open(bytes.clone(), &trusting(&key(2))), Err(FormatError::Untrusted(_))));
     assert!(Bundle::open(bytes.clone(), &Trust::AnyValid).is_ok());
-    let fingerprint = signer.public_key().fingerprint(HashAlg::Sha256).to_string();
+    let fingerprint = signer.public_key().fingerprint(HashAlg::Sha256);
     assert!(Bundle::open(bytes.clone(), &Trust::Fingerprints(vec![fingerprint])).is_ok());
 
     let head = bundle_format::head::Head::read(&mut bytes.as_slice()).unwrap();

@@ -143,8 +143,8 @@ local engine (DOCKER_HOST), the registry.")]
         /// The bundle
         bundle: PathBuf,
         /// Accept only a signature by the key with this fingerprint (repeatable)
-        #[arg(long, value_name = "SHA256:…")]
-        trust: Vec<String>,
+        #[arg(long, value_name = "SHA256:…", value_parser = bundle_format::signature::parse_fingerprint)]
+        trust: Vec<bundle_format::signature::Fingerprint>,
         /// Accept only a signature by a key in this OpenSSH allowed_signers file
         #[arg(long, value_name = "FILE", conflicts_with = "trust")]
         allowed_signers: Option<PathBuf>,

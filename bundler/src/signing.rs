@@ -7,7 +7,7 @@ pub(crate) mod agent;
 
 use self::agent::Agent;
 use anyhow::{Context, Result};
-use bundle_format::signature::{self, NAMESPACE, fingerprint};
+use bundle_format::signature::{self, Fingerprint, NAMESPACE, fingerprint};
 use ferry_terminal::{Class, Failure};
 use ssh_key::{Algorithm, EcdsaCurve, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 use std::path::{Path, PathBuf};
@@ -80,7 +80,7 @@ impl SigningKey {
 
     /// `SHA256:…`.
     #[must_use]
-    pub fn fingerprint(&self) -> String {
+    pub fn fingerprint(&self) -> Fingerprint {
         fingerprint(self.public().key_data())
     }
 
@@ -176,7 +176,7 @@ pub(crate) fn keygen(path: &Path, comment: &str, passphrase: Option<&str>) -> Re
     Ok(Generated {
         private_key: path.to_path_buf(),
         public_key: public_path,
-        fingerprint: fingerprint(public.key_data()),
+        fingerprint: fingerprint(public.key_data()).to_string(),
     })
 }
 
@@ -220,7 +220,7 @@ mod tests {
         let bytes = signed(&other, b"index").signature().clone();
         let forged = SshSig::new(public.key_data().clone(), NAMESPACE, HashAlg::Sha512, bytes).unwrap();
         let error = format!("{:#}", checked(forged, public, b"index").unwrap_err());
-        assert!(error.contains(&fingerprint(public.key_data())), "{error}");
+        assert!(error.contains(&fingerprint(public.key_data()).to_string()), "{error}");
     }
 
     #[cfg(unix)]

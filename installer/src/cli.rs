@@ -13,7 +13,9 @@ use crate::host::{DEFAULT_ROOT, Root};
 use crate::install::verify;
 use crate::install::{self, Ask, Questions, Request, Source};
 use crate::services::health::Patience;
+use crate::trust::Confirmation;
 use anyhow::Result;
+use bundle_format::signature::{Fingerprint, parse_fingerprint};
 use clap::{Args, Parser, Subcommand};
 use confirm::confirm;
 use ferry_terminal::confined::{self, CONFINED};
@@ -104,8 +106,8 @@ struct InstallArgs {
     /// The bundle
     bundle: Option<PathBuf>,
     /// Trust the key with this fingerprint, from the delivery note, and pin it (may be repeated)
-    #[arg(long, value_name = "SHA256:…", value_parser = fingerprint)]
-    trust: Vec<String>,
+    #[arg(long, value_name = "SHA256:…", value_parser = parse_fingerprint)]
+    trust: Vec<Fingerprint>,
     /// Show the plan, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -176,8 +178,8 @@ enum Command {
         /// The bundle
         bundle: PathBuf,
         /// Trust the key with this fingerprint
-        #[arg(long, value_name = "SHA256:…", value_parser = fingerprint)]
-        trust: Vec<String>,
+        #[arg(long, value_name = "SHA256:…", value_parser = parse_fingerprint)]
+        trust: Vec<Fingerprint>,
     },
     /// Show how the services are doing
     #[command(
@@ -314,27 +316,13 @@ fn tail(text: &str) -> Result<Tail, String> {
     }
 }
 
-/// A fingerprint as ssh-keygen writes it; what is cut short is a slip, and no other key.
-fn fingerprint(text: &str) -> Result<String, String> {
-    let digest = text.trim().strip_prefix("SHA256:").unwrap_or(text.trim());
-    let base64 = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
-    if digest.len() == FINGERPRINT_CHARS && digest.chars().all(base64) {
-        return Ok(format!("SHA256:{digest}"));
-    }
-    Err(format!(
-        "a fingerprint has {FINGERPRINT_CHARS} characters after SHA256:, this has {}",
-        digest.chars().count()
-    ))
-}
-
-/// 32 bytes in base64 without padding.
-const FINGERPRINT_CHARS: usize = 43;
-
 async fn run_install(args: InstallArgs, session: &Session<'_>) -> Result<()> {
     let Session { common, output, progress, cancel } = *session;
     let possible = wizard::is_possible(output) && !args.no_input;
     let request = args.request(common)?;
-    let confirm = |found: &[String]| if possible { confirm(found, output, cancel) } else { Ok(None) };
+    let confirm = |found: &[Fingerprint]| {
+        if possible { confirm(found, output, cancel) } else { Ok(Confirmation::NobodyThere) }
+    };
     let again = RefCell::new(Vec::new());
     let ask = |questions: &Questions<'_>| wizard::ask(questions, output, cancel, false, &again);
     // A dry run changes nothing, and so remembers nothing: answers would be typed for no use.
@@ -348,14 +336,16 @@ async fn run_install(args: InstallArgs, session: &Session<'_>) -> Result<()> {
     ending::report(ending, common, output)
 }
 
-async fn run_verify(bundle: PathBuf, trust: Vec<String>, session: &Session<'_>) -> Result<()> {
+async fn run_verify(bundle: PathBuf, trust: Vec<Fingerprint>, session: &Session<'_>) -> Result<()> {
     let Session { common, output, progress, cancel } = *session;
     let root = Root::new(&common.root())?;
     let token = cancel.clone();
     let progress = Arc::clone(progress);
     let report = tokio::task::spawn_blocking(move || {
         let possible = wizard::is_possible(output);
-        let confirm = |found: &[String]| if possible { confirm(found, output, &token) } else { Ok(None) };
+        let confirm = |found: &[Fingerprint]| {
+            if possible { confirm(found, output, &token) } else { Ok(Confirmation::NobodyThere) }
+        };
         verify::verify(&bundle, &trust, &root, &confirm, progress.as_ref(), &token)
     })
     .await??;

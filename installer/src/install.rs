@@ -38,6 +38,7 @@ use crate::trust::{self, Origin};
 use anyhow::{Context, Result};
 pub(crate) use ask::{Ask, Questions};
 use bundle_format::Bundle;
+use bundle_format::signature::Fingerprint;
 use finish::Stopped;
 use manifest_schema::ReleaseId;
 use manifest_schema::manifest::Given;
@@ -72,7 +73,7 @@ pub(crate) struct Request {
     /// The engine, where one is named.
     pub engine: Option<EngineAddress>,
     /// Fingerprints from the delivery note.
-    pub trust: Vec<String>,
+    pub trust: Vec<Fingerprint>,
     /// Plan only, and change nothing.
     pub dry_run: bool,
     pub values: Given,

@@ -5,7 +5,7 @@
 use crate::host::{Root, files};
 use anyhow::{Context, Result};
 use bundle_format::allowed_signers::AllowedSigner;
-use bundle_format::signature::{Trust, fingerprint};
+use bundle_format::signature::{Fingerprint, Trust, fingerprint};
 use bundle_format::{Signer, UnverifiedBundle, allowed_signers};
 use ferry_terminal::{Class, Failure, human, whole_file};
 use manifest_schema::limits;
@@ -22,7 +22,18 @@ pub(crate) enum Origin {
 
 /// Asks a person to confirm a fingerprint; gives its fingerprint, an empty text where
 /// it was not confirmed, or `None` where nobody can be asked.
-pub(crate) type Confirm<'a> = &'a dyn Fn(&[String]) -> Result<Option<String>>;
+pub(crate) type Confirm<'a> = &'a dyn Fn(&[Fingerprint]) -> Result<Confirmation>;
+
+/// The answer of a person to a fingerprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Confirmation {
+    /// This is the one of the delivery note.
+    Confirmed(Fingerprint),
+    /// None of them was confirmed.
+    Refused,
+    /// Nobody can be asked.
+    NobodyThere,
+}
 
 /// Whose signature counts. Whether it counts for the product is only known when the bundle's own
 /// word for it has been verified: [`Decision::for_product`].
@@ -42,7 +53,7 @@ pub(crate) fn decide(
     root: &Root,
     bundle: &UnverifiedBundle,
     path: &Path,
-    named: &[String],
+    named: &[Fingerprint],
     confirm: Confirm<'_>,
 ) -> Result<Decision> {
     choose(pinned(root)?, &bundle.signers(), path, named, confirm)
@@ -52,7 +63,7 @@ fn choose(
     pins: Vec<AllowedSigner>,
     signers: &[Signer],
     path: &Path,
-    named: &[String],
+    named: &[Fingerprint],
     confirm: Confirm<'_>,
 ) -> Result<Decision> {
     let shown = path.display();
@@ -61,8 +72,8 @@ fn choose(
             .hint("it was damaged or changed on its way: fetch it again from where it was built")
             .into());
     }
-    let found: Vec<String> = signers.iter().map(Signer::fingerprint).collect();
-    let by = found.join(" and ");
+    let found: Vec<Fingerprint> = signers.iter().map(Signer::fingerprint).collect();
+    let by = listed(&found);
     let refused = |fact: String, hint: &str| anyhow::Error::from(Failure::new(Class::Trust, fact).hint(hint));
     // A key that is named counts even where others are pinned: what was asked for is never ignored.
     let chosen = if !named.is_empty() {
@@ -88,8 +99,9 @@ fn choose(
         ));
     } else {
         match confirm(&found)? {
-            Some(typed) => vec![typed],
-            None => {
+            Confirmation::Confirmed(fingerprint) => vec![fingerprint],
+            Confirmation::Refused => Vec::new(),
+            Confirmation::NobodyThere => {
                 return Err(refused(
                     format!("no key is pinned on this host yet, and {shown} is signed by {by}"),
                     "compare the fingerprint with the delivery note; if it is the same, run again with --trust SHA256:…",
@@ -97,9 +109,9 @@ fn choose(
             }
         }
     };
-    match found.iter().find(|fingerprint| chosen.iter().any(|text| same(text, fingerprint))) {
+    match found.iter().find(|fingerprint| chosen.contains(fingerprint)) {
         Some(fingerprint) => {
-            Ok(Decision { trust: Trust::Fingerprints(vec![fingerprint.clone()]), pins, vouched: true })
+            Ok(Decision { trust: Trust::Fingerprints(vec![*fingerprint]), pins, vouched: true })
         }
         None => {
             let fact = if named.is_empty() {
@@ -132,13 +144,13 @@ impl Decision {
         match signers.first() {
             Some(signer) if self.vouched => Ok(Origin::New(Box::new(signer.clone()))),
             _ => {
-                let keys: Vec<String> = signers.iter().map(Signer::fingerprint).collect();
+                let keys: Vec<Fingerprint> = signers.iter().map(Signer::fingerprint).collect();
                 let others: Vec<&str> =
                     signers.iter().flat_map(pins).map(|pin| pin.principals.as_str()).collect();
                 let fact = format!(
                     "{} holds the product {product}; its key {} is pinned on this host for {} only",
                     path.display(),
-                    keys.join(" and "),
+                    listed(&keys),
                     human::printable(&others.join(" and "))
                 );
                 Err(Failure::new(Class::Trust, fact)
@@ -161,16 +173,14 @@ pub(crate) const TYPED_CHARS: usize = 12;
 
 /// The one of `found` that ends with what was typed, where enough was typed.
 #[must_use]
-pub(crate) fn ending_with(found: &[String], typed: &str) -> Option<String> {
+pub(crate) fn ending_with(found: &[Fingerprint], typed: &str) -> Option<Fingerprint> {
     let typed = typed.trim();
     let enough = typed.chars().count() >= TYPED_CHARS;
-    found.iter().find(|fingerprint| enough && fingerprint.ends_with(typed)).cloned()
+    found.iter().find(|fingerprint| enough && fingerprint.to_string().ends_with(typed)).copied()
 }
 
-/// A typed or given text is this fingerprint. `SHA256:` may be left out.
-fn same(text: &str, fingerprint: &str) -> bool {
-    let text = text.trim();
-    text == fingerprint || fingerprint.strip_prefix("SHA256:") == Some(text)
+fn listed(fingerprints: &[Fingerprint]) -> String {
+    fingerprints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 /// The keys pinned on this host.
@@ -227,7 +237,7 @@ mod tests {
         AllowedSigner { principals: principals.to_owned(), key: signer(seed).key().clone() }
     }
 
-    fn never_asked(_: &[String]) -> Result<Option<String>> {
+    fn never_asked(_: &[Fingerprint]) -> Result<Confirmation> {
         panic!("somebody was asked")
     }
 
@@ -239,7 +249,8 @@ mod tests {
         let error = choose(vec![pin("shop", 1)], &stranger, Path::new(PATH), &[], &never_asked).unwrap_err();
         let (text, failure) = (error.to_string(), error.downcast_ref::<Failure>());
         assert!(
-            text.contains(&stranger[0].fingerprint()) && text.contains(&signer(1).fingerprint()),
+            text.contains(&stranger[0].fingerprint().to_string())
+                && text.contains(&signer(1).fingerprint().to_string()),
             "{text}"
         );
         assert!(failure.is_some());
@@ -254,7 +265,7 @@ mod tests {
     #[test]
     fn a_key_pinned_for_one_product_installs_no_other() {
         let signers = [signer(1)];
-        let decide = |principals: &str, named: &[String]| {
+        let decide = |principals: &str, named: &[Fingerprint]| {
             choose(vec![pin(principals, 1)], &signers, Path::new(PATH), named, &never_asked).unwrap()
         };
         let origin = |decision: Decision| decision.for_product(&signers, "plant", Path::new(PATH));
@@ -272,10 +283,11 @@ mod tests {
     #[test]
     fn enough_of_a_fingerprint_has_to_be_typed() {
         let found = [signer(1).fingerprint(), signer(2).fingerprint()];
-        let end = |chars: usize| found[1][found[1].len() - chars..].to_owned();
-        assert_eq!(ending_with(&found, &format!(" {}\n", end(TYPED_CHARS))), Some(found[1].clone()));
-        assert_eq!(ending_with(&found, &found[1]), Some(found[1].clone()));
-        for wrong in ["", "y", &end(6), &end(TYPED_CHARS - 1), &found[1][..TYPED_CHARS]] {
+        let second = found[1].to_string();
+        let end = |chars: usize| second[second.len() - chars..].to_owned();
+        assert_eq!(ending_with(&found, &format!(" {}\n", end(TYPED_CHARS))), Some(found[1]));
+        assert_eq!(ending_with(&found, &second), Some(found[1]));
+        for wrong in ["", "y", &end(6), &end(TYPED_CHARS - 1), &second[..TYPED_CHARS]] {
             assert_eq!(ending_with(&found, wrong), None, "{wrong}");
         }
     }

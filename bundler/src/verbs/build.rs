@@ -134,6 +134,6 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
         layer_references: references,
         shared_bytes,
         artifacts: release.artifacts.len(),
-        signed_by: request.keys.iter().map(SigningKey::fingerprint).collect(),
+        signed_by: request.keys.iter().map(|key| key.fingerprint().to_string()).collect(),
     })
 }

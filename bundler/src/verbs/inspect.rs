@@ -53,7 +53,7 @@ pub(crate) fn to_json(beginning: &Beginning) -> serde_json::Value {
         "content_bytes": bundle.index().content_bytes(),
         "frames": bundle.index().frames().len(),
         "signed_by": bundle.signers().iter().map(|signer| json!({
-            "fingerprint": signer.fingerprint(),
+            "fingerprint": signer.fingerprint().to_string(),
             "comment": signer.key().comment(),
         })).collect::<Vec<_>>(),
         "release": bundle.release(),

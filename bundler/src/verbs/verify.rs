@@ -3,6 +3,7 @@
 use crate::cancel::Cancel;
 use anyhow::{Context, Result};
 use bundle_format::check::{self, Broken};
+use bundle_format::signature::Fingerprint;
 use bundle_format::{Bundle, Trust, allowed_signers};
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
@@ -28,7 +29,7 @@ pub(crate) struct Report {
 ///
 /// # Errors
 /// When the file cannot be read or holds no usable key.
-pub(crate) fn trust(fingerprints: &[String], allowed: Option<&Path>) -> Result<Trust> {
+pub(crate) fn trust(fingerprints: &[Fingerprint], allowed: Option<&Path>) -> Result<Trust> {
     if let Some(path) = allowed {
         let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         let (signers, bad) = allowed_signers::parse(&text);
@@ -81,7 +82,7 @@ pub(crate) fn verify(
         version: bundle.release().version.clone(),
         file_bytes: verified.file_bytes(),
         frames: verified.index().frames().len(),
-        signed_by: verified.signers().iter().map(bundle_format::Signer::fingerprint).collect(),
+        signed_by: verified.signers().iter().map(|signer| signer.fingerprint().to_string()).collect(),
         signer_was_named: !matches!(trust, Trust::AnyValid),
     })
 }

@@ -2,8 +2,9 @@
 //! work that cannot be undone.
 
 use super::wizard::{Person, Terminal, Tone};
-use crate::trust::{self, TYPED_CHARS};
+use crate::trust::{self, Confirmation, TYPED_CHARS};
 use anyhow::{Context, Result};
+use bundle_format::signature::Fingerprint;
 use ferry_terminal::Output;
 use std::io::{BufRead, Write};
 use tokio_util::sync::CancellationToken;
@@ -11,16 +12,15 @@ use tokio_util::sync::CancellationToken;
 /// How often a slip of the finger is forgiven.
 const TRIES: usize = 3;
 
-/// Shows the fingerprints and takes one only when it is typed: a `y` is typed too easily. Empty where nothing
-/// that fits was typed.
+/// Shows the fingerprints and takes one only when it is typed: a `y` is typed too easily.
 ///
 /// # Errors
 /// At Ctrl-C, or when the terminal cannot be read.
 pub(super) fn confirm(
-    found: &[String],
+    found: &[Fingerprint],
     output: Output,
     cancel: &CancellationToken,
-) -> Result<Option<String>> {
+) -> Result<Confirmation> {
     let mut terminal = Terminal::new(output, cancel);
     terminal.say(Tone::Plain, "No key is pinned on this host yet. The bundle is signed by");
     for fingerprint in found {
@@ -32,7 +32,7 @@ pub(super) fn confirm(
         let prompt = format!("last {TYPED_CHARS} characters (empty: stop): ");
         let typed = terminal.read(&prompt, false)?.unwrap_or_default();
         match trust::ending_with(found, &typed) {
-            Some(fingerprint) => return Ok(Some(fingerprint)),
+            Some(fingerprint) => return Ok(Confirmation::Confirmed(fingerprint)),
             None if typed.trim().is_empty() || left == 0 => break,
             None => {
                 terminal.say(Tone::Wrong, "Those are not its last characters. It is");
@@ -42,7 +42,7 @@ pub(super) fn confirm(
             }
         }
     }
-    Ok(Some(String::new()))
+    Ok(Confirmation::Refused)
 }
 
 /// The line that a person types behind `prompt`; nothing at Ctrl-C.

@@ -8,7 +8,9 @@ use crate::host::state::State;
 use crate::host::{ProductDir, Root};
 use crate::install::plan::Plan;
 use crate::install::{self, Ask, Ending, Questions, Request, Source};
+use crate::trust::Confirmation;
 use anyhow::{Context, Result};
+use bundle_format::signature::Fingerprint;
 use clap::{Args, Subcommand};
 use ferry_terminal::confined::CONFINED;
 use ferry_terminal::{Class, Failure, Output, human};
@@ -118,7 +120,7 @@ async fn carry_out(task: Task, session: &Session<'_>) -> Result<()> {
         drop(task.product.lock()?);
     }
     let look = Request { dry_run: true, ..task.request.clone() };
-    let nobody = |_: &[String]| Ok(None);
+    let nobody = |_: &[Fingerprint]| Ok(Confirmation::NobodyThere);
     let answers = RefCell::new(Values::new());
     let again = RefCell::new(Vec::new());
     let ask = |questions: &Questions<'_>| {
@@ -244,7 +246,8 @@ fn given_secret() -> Result<String> {
 
 fn manifest(task: &Task) -> Result<Manifest> {
     let root = Root::new(&task.request.root)?;
-    let opened = install::open(&task.request.bundle, &task.request.trust, &root, &|_| Ok(None))?;
+    let opened =
+        install::open(&task.request.bundle, &task.request.trust, &root, &|_| Ok(Confirmation::NobodyThere))?;
     let release = opened.bundle.release();
     let bytes = opened.bundle.small_file(&release.manifest, limits::MAX_YAML_BYTES as u64)?;
     Ok(Manifest::parse("ferry.yaml", &String::from_utf8(bytes).context("ferry.yaml is not UTF-8 text")?)?)

@@ -11,7 +11,7 @@ use crate::services::health::{Outcome, Patience};
 use crate::services::replica::listed;
 use crate::services::switch::SwitchReport;
 use anyhow::Result;
-use bundle_format::{Bundle, Signer};
+use bundle_format::Bundle;
 use std::collections::BTreeSet;
 use std::fs::File;
 
@@ -40,7 +40,12 @@ pub(super) async fn commit(
         release: prepared.attempt.release.clone(),
         version: release.version.clone(),
         bundle: bundle.verified().id(),
-        signed_by: bundle.verified().signers().iter().map(Signer::fingerprint).collect(),
+        signed_by: bundle
+            .verified()
+            .signers()
+            .iter()
+            .map(|signer| signer.fingerprint().to_string())
+            .collect(),
         installed_at: state::now(),
         images: images.collect(),
         folder: target.folder.clone(),

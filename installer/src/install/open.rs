@@ -4,6 +4,7 @@ use crate::bundle_errors;
 use crate::host::Root;
 use crate::trust::{self, Origin};
 use anyhow::Result;
+use bundle_format::signature::Fingerprint;
 use bundle_format::{Bundle, UnverifiedBundle};
 use ferry_terminal::{Class, Failure};
 use std::fs::File;
@@ -24,7 +25,7 @@ pub(crate) struct Opened {
 /// When it is no bundle, damaged in its head, cut short, or not trusted.
 pub(crate) fn open(
     path: &Path,
-    named: &[String],
+    named: &[Fingerprint],
     root: &Root,
     confirm: trust::Confirm<'_>,
 ) -> Result<Opened> {

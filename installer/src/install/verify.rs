@@ -6,7 +6,8 @@ use crate::host::Root;
 use crate::install::open;
 use crate::trust::{Confirm, Origin};
 use anyhow::Result;
-use bundle_format::{Signer, check};
+use bundle_format::check;
+use bundle_format::signature::Fingerprint;
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
 use serde::Serialize;
@@ -33,7 +34,7 @@ pub(crate) struct Report {
 /// When it is not trusted, or any byte is not the one that was signed.
 pub(crate) fn verify(
     path: &Path,
-    named: &[String],
+    named: &[Fingerprint],
     root: &Root,
     confirm: Confirm<'_>,
     progress: &dyn Progress,
@@ -63,7 +64,12 @@ pub(crate) fn verify(
         version: bundle.release().version.clone(),
         id: bundle.verified().id(),
         file_bytes: bundle.verified().file_bytes(),
-        signed_by: bundle.verified().signers().iter().map(Signer::fingerprint).collect(),
+        signed_by: bundle
+            .verified()
+            .signers()
+            .iter()
+            .map(|signer| signer.fingerprint().to_string())
+            .collect(),
         pinned: opened.origin == Origin::Pinned,
     })
 }
