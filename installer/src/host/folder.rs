@@ -21,7 +21,6 @@
 //! ```
 
 use super::files::{self, make_private_dir};
-use super::{state, versioned};
 use anyhow::{Context, Result};
 use ferry_terminal::whole_file::sync_folder;
 use ferry_terminal::{Class, Failure};
@@ -33,6 +32,15 @@ use std::path::{Path, PathBuf};
 
 /// The default of Ferry's folder.
 pub(crate) const DEFAULT_ROOT: &str = "/var/lib/ferry";
+
+/// The record of a product.
+pub(super) const STATE: &str = "installed.json";
+/// State of Ferry 0.1.0, which now is a folder.
+pub(super) const STATE_1: &str = "state.json";
+/// Where state of 0.1.0 waits until its successor is written.
+pub(super) const STATE_1_ASIDE: &str = "state.v1.json";
+/// The folder before it takes its place; between two renames, state of 0.1.0.
+pub(super) const GUARD: &str = ".state-guard";
 
 #[derive(Debug, Clone)]
 pub(crate) struct Root(PathBuf);
@@ -184,9 +192,7 @@ impl ProductDir {
     /// The product is recorded here, by this program or by 0.1.0.
     #[must_use]
     pub(crate) fn has_state(&self) -> bool {
-        [state::NAME, versioned::STATE_1, versioned::STATE_1_ASIDE]
-            .iter()
-            .any(|name| self.file(name).is_file())
+        [STATE, STATE_1, STATE_1_ASIDE].iter().any(|name| self.file(name).is_file())
     }
 
     /// Removes the folder but for `spared`, the state last, so that a removal that was cut off can be repeated. What
@@ -197,12 +203,12 @@ impl ProductDir {
     pub(crate) fn remove_but(&self, spared: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let (mut left, mut last) = (Vec::new(), Vec::new());
         let doing = |path: &Path| format!("removing {}", path.display());
-        let shut_out = self.file(versioned::STATE_1);
+        let shut_out = self.file(STATE_1);
         for entry in fs::read_dir(&self.path).with_context(|| doing(&self.path))? {
             let path = entry?.path();
             if spared.contains(&path) {
                 left.push(path);
-            } else if path == self.file(state::NAME) || path == shut_out {
+            } else if path == self.file(STATE) || path == shut_out {
                 last.push(path);
             } else if path.is_dir() && !path.is_symlink() {
                 fs::remove_dir_all(&path).with_context(|| doing(&path))?;

@@ -3,7 +3,7 @@
 //! The file is replaced whole, and decides: with what the engine shows (names and labels of containers) it
 //! tells the next run how far an interrupted one came.
 
-use super::folder::ProductDir;
+use super::folder::{ProductDir, STATE, STATE_1_ASIDE};
 use super::{files, random, versioned};
 use crate::engine::{EngineAddress, ImageId, ImageName};
 use crate::services::Replica;
@@ -149,7 +149,7 @@ impl State {
     /// # Errors
     /// When the file is of a newer format, or damaged: nothing is guessed.
     pub(crate) fn load(product: &ProductDir) -> Result<Self> {
-        let state = match versioned::read(&product.file(NAME))? {
+        let state = match versioned::read(&product.file(STATE))? {
             Some(state) => Some(state),
             None => versioned::read_state_1(product)?,
         };
@@ -165,13 +165,10 @@ impl State {
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn save(&self, product: &ProductDir) -> Result<()> {
-        versioned::write(product, NAME, self)?;
-        files::remove(&product.file(versioned::STATE_1_ASIDE))
+        versioned::write(product, STATE, self)?;
+        files::remove(&product.file(STATE_1_ASIDE))
     }
 }
-
-/// The name of the state file.
-pub(super) const NAME: &str = "installed.json";
 
 /// The kernel's name of the time since the host was started (proc(5), `random/boot_id`); empty where it has none.
 #[must_use]
@@ -202,7 +199,7 @@ mod tests {
         let state = State { seeding: BTreeSet::from(["v".to_owned()]), salt, ..State::default() };
         state.save(&product).unwrap();
         assert_eq!(State::load(&product).unwrap(), state);
-        std::fs::write(product.file(NAME), b"{\"current\":").unwrap();
+        std::fs::write(product.file(STATE), b"{\"current\":").unwrap();
         assert!(State::load(&product).unwrap_err().to_string().contains("damaged"));
     }
 

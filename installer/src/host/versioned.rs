@@ -12,7 +12,7 @@
 //! place of `state.json`: 0.1.0 refuses it, and changes nothing.
 
 use super::files::{make_private_dir, read_bounded};
-use super::folder::ProductDir;
+use super::folder::{GUARD, ProductDir, STATE_1, STATE_1_ASIDE};
 use anyhow::{Context, Result};
 use ferry_terminal::whole_file::{self, sync_folder};
 use ferry_terminal::{Class, Failure, human};
@@ -25,13 +25,6 @@ use std::path::Path;
 
 /// The newest format of state, answers and journal that this program reads, and the one that it writes.
 pub(crate) const FORMAT: u32 = 2;
-
-/// State of Ferry 0.1.0, which now is a folder.
-pub(super) const STATE_1: &str = "state.json";
-/// Where state of 0.1.0 waits until its successor is written.
-pub(super) const STATE_1_ASIDE: &str = "state.v1.json";
-/// The folder before it takes its place; between two renames, state of 0.1.0.
-const GUARD: &str = ".state-guard";
 
 /// All that a reader of any format looks at first.
 #[derive(Debug, Serialize, Deserialize)]

@@ -5,16 +5,13 @@
 use super::confirm::confirm;
 use super::load::load_all;
 use super::names;
-use super::plan::{ImportPlan, pulled_manifest};
-use super::registry::Registry;
+use super::plan::{Import, pulled_manifest};
+use super::registry::{Registry, not_taken};
 use crate::engine::images::{PullEvent, PullPhase};
-use crate::engine::inventory::Inventory;
-use crate::engine::{Engine, EngineError, EngineKind, ImageId, ImageName, ImageStore};
+use crate::engine::{EngineError, EngineKind, ImageId, ImageName, ImageStore};
 use anyhow::{Context, Result};
-use bundle_format::{Bundle, ReadAt};
-use ferry_terminal::{Class, Failure};
+use bundle_format::ReadAt;
 use futures_util::StreamExt;
-use manifest_schema::progress::Progress;
 use manifest_schema::release::Image;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,19 +19,6 @@ use std::sync::Arc;
 /// Images pulled at once where the store shares layers between concurrent pulls. The containerd store
 /// does not: there one at a time is faster.
 const PULLS_AT_ONCE: usize = 4;
-
-/// Brings a release's images into an engine.
-#[derive(Clone, Copy)]
-pub(crate) struct Import<'a, S> {
-    pub engine: &'a Engine,
-    pub bundle: &'a Arc<Bundle<S>>,
-    /// The images to import.
-    pub plan: &'a ImportPlan,
-    /// The engine's images when the plan was made.
-    pub inventory: &'a Inventory,
-    /// Where it is shown.
-    pub progress: &'a Arc<dyn Progress>,
-}
 
 impl<S: ReadAt + 'static> Import<'_, S> {
     /// Brings all missing images in, names all images, and returns the engine's ID of each by its reference.
@@ -128,18 +112,4 @@ impl<S: ReadAt + 'static> Import<'_, S> {
         }
         Ok(())
     }
-}
-
-/// The engine did not take the images: because the bundle could not be read, or for a reason of its own.
-pub(super) fn not_taken(error: EngineError, broken: Option<Failure>) -> anyhow::Error {
-    if let Some(broken) = broken {
-        return broken.into();
-    }
-    let hint = error.hint();
-    let failure = Failure::new(Class::Engine, "the engine did not take the images").because(error);
-    failure
-        .hint(hint.unwrap_or_else(|| {
-            "run the same command again: images that came in are not sent again".to_owned()
-        }))
-        .into()
 }

@@ -2,9 +2,9 @@
 //! a Docker image archive and an OCI layout in one.
 
 use super::confirm::confirm_all;
-use super::import::{Import, not_taken};
-use super::plan::ImportPlan;
-use super::registry::ReadFailure;
+
+use super::plan::{Import, ImportPlan};
+use super::registry::{ReadFailure, not_taken};
 use crate::engine::ImageStore;
 use crate::engine::inventory::Inventory;
 use anyhow::Result;

@@ -6,9 +6,11 @@ use crate::engine::images::ImageFacts;
 use crate::engine::inventory::Inventory;
 use crate::engine::{Engine, EngineKind, ImageId, ImageName, ImageStore};
 use bundle_format::{Bundle, ReadAt};
+use manifest_schema::progress::Progress;
 use manifest_schema::release::{Image, Manifests};
 use manifest_schema::{Digest, limits};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The images to import.
 #[derive(Debug, Clone, Default)]
@@ -100,6 +102,19 @@ pub(super) fn ids(image: &Image) -> Vec<ImageId> {
         }
     }
     ids.into_iter().map(ImageId::from).collect()
+}
+
+/// Brings a release's images into an engine.
+#[derive(Clone, Copy)]
+pub(crate) struct Import<'a, S> {
+    pub engine: &'a Engine,
+    pub bundle: &'a Arc<Bundle<S>>,
+    /// The images to import.
+    pub plan: &'a ImportPlan,
+    /// The engine's images when the plan was made.
+    pub inventory: &'a Inventory,
+    /// Where it is shown.
+    pub progress: &'a Arc<dyn Progress>,
 }
 
 impl ImportPlan {

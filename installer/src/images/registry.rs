@@ -6,11 +6,12 @@
 //! an install runs. Each frame is hashed against the signed index as it is read.
 
 use crate::bundle_errors;
+use crate::engine::EngineError;
 use anyhow::{Context, Result};
 use bundle_format::read_ahead::ReadAhead;
 use bundle_format::{Bundle, FormatError, ReadAt};
 use bytes::Bytes;
-use ferry_terminal::{Failure, failure};
+use ferry_terminal::{Class, Failure, failure};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::Frame;
 use hyper::service::service_fn;
@@ -286,4 +287,18 @@ fn error(status: StatusCode, code: &str) -> Response<Body> {
 #[must_use]
 pub(crate) const fn served_bytes(layer: &Layer, zstd: bool) -> u64 {
     if zstd && layer.zstd.size > 0 { layer.zstd.size } else { layer.span.size }
+}
+
+/// The engine did not take the images: because the bundle could not be read, or for a reason of its own.
+pub(super) fn not_taken(error: EngineError, broken: Option<Failure>) -> anyhow::Error {
+    if let Some(broken) = broken {
+        return broken.into();
+    }
+    let hint = error.hint();
+    let failure = Failure::new(Class::Engine, "the engine did not take the images").because(error);
+    failure
+        .hint(hint.unwrap_or_else(|| {
+            "run the same command again: images that came in are not sent again".to_owned()
+        }))
+        .into()
 }

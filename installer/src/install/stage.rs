@@ -6,7 +6,7 @@ use super::target::target;
 use super::{Request, Source};
 use crate::engine::ImageId;
 use crate::host::{answers, retained, state};
-use crate::images::import::Import;
+use crate::images::plan::Import;
 use crate::installation::Installation;
 use crate::release::{lay_out, seeding};
 use crate::services::switch::{self, SwitchError};
