@@ -10,12 +10,11 @@ pub fn state(data: &[u8]) -> bool {
     static PRODUCT: OnceLock<Option<ProductDir>> = OnceLock::new();
     let make = || {
         let root = Root::new(&scratch()?.join("root")).ok()?;
-        let product = root.product(&"plant".parse().ok()?);
-        std::fs::create_dir_all(product.path()).ok()?;
-        Some(product)
+        Some(root.product(&"plant".parse().ok()?))
     };
     let Some(product) = PRODUCT.get_or_init(make) else { unreachable!("there is no temporary folder") };
-    let written = std::fs::write(product.file("state.json"), data);
+    let written = std::fs::create_dir_all(product.path())
+        .and_then(|()| std::fs::write(product.file("state.json"), data));
     assert!(written.is_ok(), "the state could not be written: {written:?}");
     let state = match State::load(product) {
         Ok(state) => state,
