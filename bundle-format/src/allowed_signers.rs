@@ -152,8 +152,9 @@ fn split_options(text: &str) -> impl Iterator<Item = &str> {
 pub fn line(principal: &str, key: &PublicKey) -> Result<String, ssh_key::Error> {
     let principal: String =
         principal.chars().map(|c| if c.is_whitespace() || c == '"' { '_' } else { c }).collect();
-    let principal = if principal.is_empty() { "\"\"" } else { &principal };
-    Ok(format!("{principal} namespaces=\"{NAMESPACE}\" {}\n", key.to_openssh()?))
+    // What is empty would not be there, and what begins with `#` would be a comment.
+    let quote = if principal.is_empty() || principal.starts_with('#') { "\"" } else { "" };
+    Ok(format!("{quote}{principal}{quote} namespaces=\"{NAMESPACE}\" {}\n", key.to_openssh()?))
 }
 
 #[cfg(test)]
@@ -196,7 +197,7 @@ mod tests {
     #[test]
     fn a_written_line_is_read_back() {
         let key = PublicKey::from_openssh(KEY).unwrap();
-        for principal in ["a b", "", "\"", "a,b"] {
+        for principal in ["a b", "", "\"", "a,b", "#a"] {
             let (signers, bad) = parse(&line(principal, &key).unwrap());
             assert_eq!((signers.len(), bad.len()), (1, 0), "{principal}");
             assert_eq!(signers[0].key.key_data(), key.key_data());

@@ -4,17 +4,26 @@ use bundler::fuzzing;
 use manifest_schema::Digest;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use tempfile::TempDir;
 
-/// A folder in memory where the system has one, gone when the process ends.
+/// A folder of this process: in `TMPDIR` where that is set, else in memory where the system has room there.
+/// [`tidy`] removes it.
 pub(crate) fn scratch() -> Option<&'static Path> {
-    static FOLDER: OnceLock<Option<TempDir>> = OnceLock::new();
     let make = || {
         let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        tempfile::Builder::new().prefix("ferry-fuzz-").tempdir_in(parent).ok()
+        let in_memory = std::env::var_os("TMPDIR").is_none() && memory.is_dir();
+        let parent = if in_memory { memory.to_owned() } else { std::env::temp_dir() };
+        Some(tempfile::Builder::new().prefix("ferry-fuzz-").tempdir_in(parent).ok()?.keep())
     };
-    FOLDER.get_or_init(make).as_ref().map(TempDir::path)
+    SCRATCH.get_or_init(make).as_deref()
+}
+
+static SCRATCH: OnceLock<Option<PathBuf>> = OnceLock::new();
+
+/// Removes what the targets of this process have written, while none of them runs.
+pub fn tidy() {
+    if let Some(Some(folder)) = SCRATCH.get() {
+        let _ = std::fs::remove_dir_all(folder);
+    }
 }
 
 /// Scans an image archive, with documents and without.
@@ -52,7 +61,8 @@ pub fn oci_layout(data: &[u8]) -> bool {
     let place = || scratch().map(|folder| folder.join("images.tar"));
     let Some(path) = FILE.get_or_init(place) else { unreachable!("there is no temporary folder") };
     let Some(tar) = tar_of(&members(data)) else { return false };
-    let written = std::fs::write(path, tar);
+    let written =
+        path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(path, tar));
     assert!(written.is_ok(), "the archive could not be written: {written:?}");
     let images = match fuzzing::images(path) {
         Ok(images) => images,

@@ -16,7 +16,7 @@ mod texts;
 
 pub use bundle::{bundle, ferry_json, head, index, seek_table, signature};
 pub use host::state;
-pub use images::{archive, oci_layout};
+pub use images::{archive, oci_layout, tidy};
 pub use keys::{agent, allowed_signers};
 pub use mutate::Mutator;
 pub use table::{TARGETS, Target};

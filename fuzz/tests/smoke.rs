@@ -30,6 +30,28 @@ const THREADS: usize = 2;
 /// does not end.
 const MAX_EXECUTION: Duration = Duration::from_secs(10);
 
+/// Runs of targets under way in this process: the last one that ends tidies up.
+static RUNS: Mutex<usize> = Mutex::new(0);
+
+struct Run;
+
+impl Run {
+    fn begin() -> Self {
+        *RUNS.lock().unwrap() += 1;
+        Self
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let mut runs = RUNS.lock().unwrap();
+        *runs -= 1;
+        if *runs == 0 {
+            fuzz::tidy();
+        }
+    }
+}
+
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
@@ -55,6 +77,7 @@ fn dictionary(target: &Target) -> String {
 
 #[test]
 fn the_seeds_of_every_target_pass() {
+    let _run = Run::begin();
     for target in &TARGETS {
         let seeds = seeds(target);
         assert!(seeds.len() >= 3, "{} has {} seeds", target.name, seeds.len());
@@ -150,6 +173,7 @@ fn keep(name: &str, input: &[u8]) -> PathBuf {
 #[test]
 #[ignore = "takes a minute; scripts/test calls it as a step of its own"]
 fn smoke() {
+    let _run = Run::begin();
     let seconds = std::env::var("FERRY_SMOKE_SECONDS").ok().map_or(SECONDS, |text| text.parse().unwrap());
     let only = std::env::var("FERRY_SMOKE_TARGETS").ok();
     let wanted =
