@@ -1,4 +1,4 @@
-//! What a reader of a bundle meets, in its order: head and signatures before any trust, then index and
+//! The parts of a bundle, in the order in which a reader meets them: head and signatures before any trust, then index and
 //! `ferry.json`.
 
 use bundle_format::fuzzing::{FrameCompressor, SKIPPABLE_HEADER_BYTES, seek_table as seek};

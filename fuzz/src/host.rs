@@ -1,4 +1,4 @@
-//! What a host has on record.
+//! Records of a host.
 
 use crate::images::scratch;
 

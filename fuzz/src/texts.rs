@@ -1,4 +1,4 @@
-//! What people write: manifest, Compose files, `.env`, answers, and the YAML below them.
+//! Texts of people: manifest, Compose files, `.env`, answers, and the YAML below them.
 
 use manifest_schema::compose::model::Project;
 use manifest_schema::compose::{self, Text, config_hash, interpolated, parse_dotenv};

@@ -104,7 +104,7 @@ fn string(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
 }
 
-/// What an ssh-agent says: keys, then a signature.
+/// Answers of an ssh-agent: keys, then a signature.
 fn answers() -> Seeds {
     let identities = |keys: &[Vec<u8>]| {
         let mut answer = vec![12];

@@ -119,7 +119,7 @@ fn every_target_has_its_program_and_every_folder_its_target() {
     }
 }
 
-/// What one target did.
+/// The figures of one target.
 struct Done {
     executions: u64,
     /// Those that the parser accepted.
@@ -132,7 +132,7 @@ struct Done {
 /// An execution under way: its target, its begin and its input.
 type Execution = (&'static str, Instant, Vec<u8>);
 
-/// What each thread works on, so that a target that hangs can be named.
+/// The target that each thread works on, so that a target that hangs can be named.
 static NOW: [Mutex<Option<Execution>>; THREADS] = [const { Mutex::new(None) }; THREADS];
 
 fn run(target: &Target, time: Duration, thread: usize) -> Done {

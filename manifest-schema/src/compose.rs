@@ -17,6 +17,8 @@ pub use project::parse_with_own;
 pub use project::{Parsed, parse};
 
 #[cfg(test)]
+mod large_tests;
+#[cfg(test)]
 mod left_out_tests;
 #[cfg(test)]
 mod load_tests;

@@ -294,7 +294,7 @@ impl ImageRef {
     }
 }
 
-/// Whether the first part of a name, before a `/`, is a registry's host.
+/// The first part of a name, before a `/`, is a registry's host.
 fn is_domain(part: &str) -> bool {
     part.contains(['.', ':']) || part == "localhost"
 }

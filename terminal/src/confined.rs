@@ -23,7 +23,7 @@ const CHILD: &str = "__render-templates";
 /// mimalloc takes 1 GiB of addresses in advance, which the limit would count. This is its own name for that.
 const RESERVED_ADDRESSES: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "0");
 
-/// What a job may take.
+/// The limits of a job.
 #[derive(Debug, Clone, Copy)]
 pub struct Ceilings {
     /// Addresses of the child, in bytes.
@@ -149,7 +149,7 @@ impl Confined {
         Ok((outcomes, stopped))
     }
 
-    /// What is said of the template that was under way.
+    /// The mistake of the template that was under way.
     fn mistake(&self, file: &str, stopped: Stopped) -> Diagnostic {
         let (fact, hint) = match stopped {
             Stopped::Memory => (

@@ -137,7 +137,9 @@ fn places(words: &[&str], allowed: impl Fn(&str) -> bool) -> (Vec<String>, usize
 #[test]
 fn only_two_places_know_how_to_speak_to_an_engine() {
     let allowed = |path: &str| {
-        path.starts_with("installer/src/engine/") || path.starts_with("bundler/src/sources/daemon")
+        path.starts_with("installer/src/engine/")
+            || path == "installer/src/engine.rs"
+            || path.starts_with("bundler/src/sources/daemon")
     };
     let (wrong, right) = places(&["bollard"], allowed);
     assert_eq!(wrong, [""; 0]);
@@ -173,6 +175,25 @@ fn no_file_is_too_long_to_be_one_idea() {
         .map(|source| format!("{} has {} lines", source.path, source.lines))
         .collect();
     assert_eq!(long, [""; 0]);
+}
+
+#[test]
+fn no_doc_comment_of_a_product_opens_with_a_question_word() {
+    let words = ["Who", "What", "Whether", "That"];
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| !source.code.is_empty()) {
+        let text = fs::read_to_string(fixtures::machine::project().join(&source.path)).unwrap();
+        let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+        for (number, line) in lines.iter().enumerate() {
+            let Some(doc) = line.strip_prefix("///").or_else(|| line.strip_prefix("//!")) else { continue };
+            let begins = number == 0 || !lines[number - 1].starts_with("//") || lines[number - 1].len() == 3;
+            let word = doc.split_whitespace().next().unwrap_or_default();
+            if begins && words.contains(&word) && !doc.trim_start().starts_with("What must stay true:") {
+                wrong.push(format!("{}:{}: {line}", source.path, number + 1));
+            }
+        }
+    }
+    assert_eq!(wrong, [""; 0], "subject first");
 }
 
 #[test]

@@ -266,7 +266,7 @@ fn this_host() -> String {
 struct Answered {
     /// Answers as templates see them; those that the installer generates have the same length here.
     all: Values,
-    /// What the installer is given: all but that and what is not asked. Had it only what a person gives, an
+    /// The values for the installer: all but that and what is not asked. Had it only what a person gives, an
     /// answer that is taken out of the values file would be remembered from the build before.
     given: Values,
 }
