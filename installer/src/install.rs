@@ -155,7 +155,6 @@ pub(crate) async fn install(
     if let Origin::New(signer) = &origin {
         trust::pin(&root, bundle.release().name.as_str(), signer)?;
     }
-    resident::succeed(&root, progress.as_ref()).await?;
     let Prepared { installation, attempt, .. } = &prepared;
     if prepared.plan.is_empty(&installation.state) {
         // Nothing that runs depends on it: but the next release may.

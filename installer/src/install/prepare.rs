@@ -5,7 +5,7 @@ use super::judge::refusal;
 use super::plan::Plan;
 use super::preflight::{self, Finding};
 use super::survey::{Known, Survey, own_attempt};
-use super::{Request, Source, interrupted};
+use super::{Request, Source, interrupted, resident};
 use crate::engine::Engine;
 use crate::engine::inventory::Inventory;
 use crate::host::state::{Attempt, State};
@@ -91,8 +91,12 @@ pub(super) async fn prepare(
         return Err(refusal(&findings));
     }
     let mut known = known?;
-    if !request.dry_run && interrupted::end(&mut installation, &id, &request.patience.for_what_ran()).await? {
-        known = survey.look(&installation, &mut findings).await?;
+    if !request.dry_run {
+        // From here on records may be written, which the resident program has to read.
+        resident::succeed(root, progress.as_ref()).await?;
+        if interrupted::end(&mut installation, &id, &request.patience.for_what_ran()).await? {
+            known = survey.look(&installation, &mut findings).await?;
+        }
     }
     match known.filter(|_| findings.is_empty()) {
         Some(Known { attempt, site, images, inventory, plan }) => {

@@ -291,7 +291,12 @@ fn an_upgrade_that_0_1_0_was_killed_in_is_undone() {
         let (before, password) = (site.runs(&UNTOUCHED), site.password());
         let web = site.host.id("plain", "web");
         site.killed(&["--no-input", &site.bundle("plain-2.fz")], "starting", text);
-        let _ = site.install("plain.fz").says("was interrupted: putting things back first");
+        let undone = site.install("plain.fz").says("was interrupted: it is rolled back first");
+        let at = |text: &str| undone.stderr.find(text).unwrap_or_else(|| panic!("`{text}`\n{undone}"));
+        assert!(
+            at("is an older Ferry") < at("it is rolled back first"),
+            "before anything is recorded\n{undone}"
+        );
         site.assert_whole("1.0.0");
         assert_eq!(site.host.id("plain", "web"), web, "{text}: the container that ran before runs again");
         assert_eq!((site.runs(&UNTOUCHED), site.password()), (before, password), "{text}");
@@ -306,7 +311,7 @@ fn a_reconfiguration_that_0_1_0_was_killed_in_is_finished() {
     site.killed(&["reconfigure", "--yes", "--set", "site_name=South-8"], "starting", "starting web");
     let _ = site.run(&["status"]).succeeds().says("`fz reconfigure --yes` finishes it");
     let finished = site.run(&["reconfigure", "--yes"]).succeeds();
-    let _ = finished.says("answers of the change that was interrupted are taken over: site_name");
+    let _ = finished.says("answers of the interrupted change are used again: site_name");
     site.assert_whole("1.0.0");
     assert_eq!((site.runs(&UNTOUCHED), site.password()), (before, password));
     assert!(site.shows("web", "/etc/site.conf").starts_with("site South-8\n"));
