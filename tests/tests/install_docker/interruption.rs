@@ -247,7 +247,7 @@ fn killed_in_the_middle_of_an_upgrade_the_old_version_can_be_asked_for_instead()
     let one = bundle::small(folder.path(), &version(1));
     let host = Host::docker("kill-back");
     let _ = host.install(&one);
-    for (number, text) in [(2, "making small-front-1"), (3, "starting front"), (4, "waiting for front")] {
+    for (number, text) in [(2, "creating small-front-1"), (3, "starting front"), (4, "waiting for front")] {
         let next = bundle::small(folder.path(), &version(number));
         let mut running = host.start(&[next.path()]);
         assert!(running.wait_for(|line| is(line, "detail", "starting", text)), "{text}");

@@ -61,7 +61,7 @@ fn a_trial_runs_beside_the_real_thing_and_leaves_no_trace() {
     let _ = said.says("--project-name NAME").does_not_say("finding");
     let itself = ["try", "--check", "--project-name", "small"];
     let itself = tests::outcome::Outcome::of(&mut ferry(&host, &itself, &site));
-    let _ = itself.exits(2).says("small is the name of the product itself").does_not_say("finding");
+    let _ = itself.exits(2).says("small is the product's own name").does_not_say("finding");
     let arguments = ["try", "--check", "--project-name", "small-two"];
     let second = tests::outcome::Outcome::of(&mut ferry(&host, &arguments, &site));
     let _ = second.succeeds().says("small-two is removed");
@@ -113,7 +113,7 @@ fn a_trial_that_was_killed_is_removed_by_the_next() {
     running.signal(Signal::KILL);
     // What it started goes on until its containers are gone; the outputs stay open with it.
     let next = tests::outcome::Outcome::of(&mut ferry(&host, &["try", "--check"], &site));
-    let said = next.succeeds().says("a trial called small-try was killed before it was removed");
+    let said = next.succeeds().says("a trial called small-try was killed; what it left");
     assert_eq!(said.stdout.matches("small-try is removed").count(), 2, "{said}");
     assert_unchanged(&before, &host.snapshot(), "a trial that was killed, and the next");
     drop(running);
