@@ -19,4 +19,6 @@ pub mod leftovers;
 pub mod outcome;
 pub mod programs;
 pub mod running;
+pub mod sessions;
 pub mod snapshot;
+pub mod transcript;
