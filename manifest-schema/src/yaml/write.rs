@@ -19,7 +19,7 @@ pub fn write(node: &Node, text: &dyn Fn(&str) -> String) -> String {
 }
 
 /// Longest key that stands before its `:` on one line (YAML 1.2.2, section 7.4.2: 1024 characters).
-const MAX_IMPLICIT_KEY: usize = 1000;
+const IMPLICIT_KEY_CHARS: usize = 1000;
 
 type Text<'t> = &'t dyn Fn(&str) -> String;
 
@@ -32,7 +32,7 @@ fn value(out: &mut String, node: &Node, depth: usize, text: Text<'_>) {
             for (key, node) in entries {
                 indent(out, depth);
                 let name = one_line(&key.text);
-                if name.len() > MAX_IMPLICIT_KEY {
+                if name.len() > IMPLICIT_KEY_CHARS {
                     out.push_str("? ");
                     out.push_str(&name);
                     out.push('\n');
