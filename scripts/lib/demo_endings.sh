@@ -35,7 +35,7 @@ ended() {
     wait "$pid" 2>/dev/null || status=$?
     ((status)) || die "the demo succeeded although it was ended by $1"
     # What has ended and waits for process 1 to notice is nothing that runs.
-    left=$(ps -o stat=,pid=,args= --sid "$pid" | awk '$1 !~ /^Z/')
+    left=$({ ps -o stat=,pid=,args= --sid "$pid" || true; } | awk '$1 !~ /^Z/')
     [[ -z $left ]] || die "the demo that was ended by $1 left processes: $left"
     "$ROOT/scripts/lib/check_clean.sh" || die "the demo that was ended by $1 is not clean: $(tail -n 20 "$folder/log")"
     say "  ended by $1 (exit code $status): nothing is left"
