@@ -1,13 +1,13 @@
 //! Whole outputs, compared with what was written down of them.
 //!
-//! What differs from run to run (times, sizes, ids, keys) is masked on both sides; all else must be equal, so
+//! Parts that differ from run to run (times, sizes, ids, keys) are masked on both sides; all else must be equal, so
 //! a word that changes in a program cannot stay as it was on a page.
 
 use regex_lite::Regex;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// What differs from run to run, and the word in its place. A word that ends in `#` gets a number: the same
+/// Patterns of what differs from run to run, and the word in their place. A word that ends in `#` gets a number: the same
 /// value has the same number in one text.
 const MASKS: [(&str, &str); 14] = [
     (r"SHA256:[A-Za-z0-9+/]{43}", "SHA256:#"),

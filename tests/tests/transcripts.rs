@@ -34,7 +34,7 @@ const GROUPS: [(&str, &str, &str); 8] = [
     (SYSOP, "site", NOTHING_YET),
 ];
 
-/// Sessions of a whole release, from build to removal, which nothing runs yet: they were compared by eye.
+/// Sessions of a whole release, from build to removal, which nothing runs yet: a word may have drifted there.
 const NOTHING_YET: &str = "nothing yet";
 
 /// Sessions that no test runs, by their first command, and why.
