@@ -77,6 +77,14 @@ impl Host {
         command
     }
 
+    /// A shell on this host, in a folder, with the built programs and the resident one in its PATH.
+    #[must_use]
+    pub fn shell(&self, folder: &Path) -> Command {
+        let mut shell = self.command(Path::new("/bin/sh"));
+        shell.current_dir(folder).env("PATH", programs::path(Some(&self.root)));
+        shell
+    }
+
     /// Runs `install` with these arguments.
     ///
     /// # Panics

@@ -17,6 +17,7 @@ pub mod bundle;
 pub mod host;
 pub mod leftovers;
 pub mod outcome;
+pub mod port_holder;
 pub mod programs;
 pub mod running;
 pub mod sessions;

@@ -64,6 +64,24 @@ pub fn command(program: impl AsRef<Path>) -> Command {
     command
 }
 
+/// A shell in a folder, with the built programs in its PATH.
+///
+/// # Panics
+/// When they were not built.
+#[must_use]
+pub fn shell(folder: &Path) -> Command {
+    let mut shell = command("/bin/sh");
+    let _ = shell.current_dir(folder).env("PATH", path(None));
+    shell
+}
+
+/// A PATH with the built programs, and with Ferry's `bin` of a host.
+pub(crate) fn path(root: Option<&Path>) -> String {
+    let programs = ferry().parent().unwrap().display().to_string();
+    let resident = root.map(|root| format!(":{}/bin", root.display())).unwrap_or_default();
+    format!("{programs}{resident}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+}
+
 /// See [`command`].
 pub fn plain_environment(command: &mut Command) {
     command.env_clear();

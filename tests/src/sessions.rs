@@ -2,6 +2,7 @@
 //!
 //! A session is a fenced block with lines that begin with `$ `. A comment on the line above, like
 //! `<!-- session: hello build -->`, gives it a group, whose sessions one test runs in one place, and a name.
+//! Where a change is meant, `FERRY_UPDATE_TRANSCRIPTS=1` writes what came into the page.
 
 use crate::outcome::Outcome;
 use crate::transcript;
@@ -149,12 +150,36 @@ impl Page {
     /// When they differ.
     #[track_caller]
     pub fn compare(&self, name: &str, written: &[Step], found: &[Step]) {
+        if std::env::var_os("FERRY_UPDATE_TRANSCRIPTS").is_some() {
+            return self.update(name, written, found);
+        }
         let (written, raw) = (text(written), text(found));
         let difference = transcript::difference(&transcript::masked(&written), &transcript::masked(&raw));
         if let Some(difference) = difference {
             let (path, group) = (&self.path, &self.group);
             panic!("{path}, session {group} {name}: (- written, + found) {difference}--- found\n{raw}---");
         }
+    }
+
+    /// Writes what came into the page, the whole of it: a value that differs from run to run is the same in all
+    /// sessions then.
+    fn update(&self, name: &str, written: &[Step], found: &[Step]) {
+        let file = fixtures::machine::project().join(&self.path);
+        let page = fs::read_to_string(&file).unwrap();
+        let (before, mut rest) =
+            page.split_once(&format!("<!-- session: {} {name} -->\n", self.group)).unwrap();
+        let mut page = page[..page.len() - rest.len()].to_owned();
+        assert!(page.starts_with(before) && written.len() == found.len(), "{}: {name}", self.path);
+        for (written, found) in written.iter().zip(found) {
+            let (between, after) = rest.split_once(text(std::slice::from_ref(written)).trim_end()).unwrap();
+            let step = text(std::slice::from_ref(found));
+            let lines: Vec<&str> = step.trim_end().lines().map(str::trim_end).collect();
+            page.push_str(between);
+            page.push_str(&lines.join("\n"));
+            rest = after;
+        }
+        page.push_str(rest);
+        fs::write(&file, page).unwrap();
     }
 
     /// Demands that every session of the group was checked.

@@ -10,7 +10,6 @@ use fixtures::small_site::SmallSite;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use tests::host::Host;
 use tests::outcome::Outcome;
 use tests::programs;
@@ -27,31 +26,21 @@ const GROUPS: [(&str, &str, &str); 8] = [
     (README, "demo", "the_readme_shows_the_demo"),
     (DEVELOPER, "hello", "the_developers_own_bundle"),
     (ENGINEER, "begin", "the_first_commands"),
-    (ENGINEER, "site", NOTHING_YET),
+    (ENGINEER, "site", "a_release_from_build_to_removal"),
     (TECHNICIAN, "failing", "a_service_that_fails"),
     (TECHNICIAN, "questions", "what_is_not_answered"),
-    (TECHNICIAN, "site", NOTHING_YET),
-    (SYSOP, "site", NOTHING_YET),
+    (TECHNICIAN, "site", "a_release_from_build_to_removal"),
+    (SYSOP, "site", "a_release_from_build_to_removal"),
 ];
 
-/// Sessions of a whole release, from build to removal, which nothing runs yet: a word may have drifted there.
-const NOTHING_YET: &str = "nothing yet";
-
 /// Sessions that no test runs, by their first command, and why.
-const NOT_RUN: [(&str, &str, &str); 5] = [
+const NOT_RUN: [(&str, &str, &str); 2] = [
     (DEVELOPER, "ferry try plant", "it goes on until Ctrl-C, with free ports and a folder of the moment"),
     (
         TECHNICIAN,
         TYPED,
         "it is typed at a terminal: the installer's tests of the questionnaire hold its words",
     ),
-    (SYSOP, "fz status", "the health of the moment"),
-    (
-        SYSOP,
-        "docker ps --format '{{.Names}}  {{.Status}}'",
-        "the words are Docker's, and the health of the moment",
-    ),
-    (SYSOP, "fz logs --tail 3", "the words are those of Redis, with its dates"),
 ];
 const TYPED: &str =
     "./install --trust SHA256:fe85JkIjo8VPe+XqXJGH5Mau1EMFdK1OdKvJUFicyA8 plant-monitor-2.4.0.fz";
@@ -71,9 +60,28 @@ fn every_session_is_run_or_says_why_not() {
     let run: BTreeSet<(&str, String)> =
         GROUPS.iter().map(|(path, group, _)| (*path, (*group).to_owned())).collect();
     assert_eq!(marked, run, "groups of sessions (left), and those that a test runs (right)");
+    let sources = ["transcripts.rs", "site_transcripts.rs"]
+        .map(|file| fs::read_to_string(fixtures::machine::project().join("tests/tests").join(file)).unwrap());
+    for (path, group, test) in GROUPS {
+        let is_there = sources.iter().any(|source| source.contains(&format!("]\nfn {test}() {{\n")));
+        assert!(is_there, "{path}, {group}: no test {test}");
+    }
     let named: BTreeSet<(&str, String)> =
         NOT_RUN.iter().map(|(path, command, _)| (*path, (*command).to_owned())).collect();
     assert_eq!(unmarked, named, "sessions without a mark (left), and those that NOT_RUN names (right)");
+}
+
+#[test]
+fn the_pages_show_the_version_of_this_workspace() {
+    for path in [README, ENGINEER] {
+        let text = fs::read_to_string(fixtures::machine::project().join(path)).unwrap();
+        let shown: BTreeSet<&str> = text
+            .lines()
+            .filter_map(|line| line.split_once("built with "))
+            .map(|(_, program)| program)
+            .collect();
+        assert_eq!(shown, BTreeSet::from([concat!("ferry ", env!("CARGO_PKG_VERSION"))]), "{path}");
+    }
 }
 
 #[test]
@@ -129,7 +137,7 @@ fn the_developers_own_bundle() {
         fs::write(folder.join(file), format!("{}\n", step.output)).unwrap();
     }
     fs::copy(programs::install(), folder.join("install")).unwrap();
-    let run = |line: &str| sessions::shell(shell_in(&host, &folder), line);
+    let run = |line: &str| sessions::shell(host.shell(&folder), line);
     page.check("key", run);
     page.check("build", run);
     page.check("install", run);
@@ -137,7 +145,7 @@ fn the_developers_own_bundle() {
     page.check("page", run);
     change(&folder, "ferry.yaml", "version: 0.1.0", "version: 0.2.0");
     change(&folder, "compose.yaml", "interval: 1s", "interval: 2s");
-    Outcome::of(shell_in(&host, &folder).args(["-c", "ferry build --key mine -o hello.fz"])).succeeds();
+    Outcome::of(host.shell(&folder).args(["-c", "ferry build --key mine -o hello.fz"])).succeeds();
     page.check("plan", run);
     page.check("again", run);
     page.check("remove", run);
@@ -149,7 +157,7 @@ fn the_first_commands() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("compose.yaml"), "services:\n  web:\n    image: acme/web:2.4.0\n").unwrap();
     let mut page = Page::of(ENGINEER, "begin");
-    let run = |line: &str| sessions::shell(shell(folder.path()), line);
+    let run = |line: &str| sessions::shell(programs::shell(folder.path()), line);
     page.check("init", run);
     page.check("key", run);
     page.finish();
@@ -172,7 +180,7 @@ fn what_is_not_answered() {
     let mut page = Page::of(TECHNICIAN, "questions");
     let run = |line: &str| {
         let line = sessions::with_fingerprint(line, &built.key.fingerprint);
-        sessions::shell(shell_in(&host, &folder), &line)
+        sessions::shell(host.shell(&folder), &line)
     };
     for name in ["missing", "wrong"] {
         page.check(name, run);
@@ -191,26 +199,9 @@ fn a_service_that_fails() {
     let mut page = Page::of(TECHNICIAN, "failing");
     page.check("install", |line| {
         let line = sessions::with_fingerprint(line, &built.key.fingerprint);
-        sessions::shell(shell_in(&host, &folder), &line)
+        sessions::shell(host.shell(&folder), &line)
     });
     page.finish();
-}
-
-/// A shell in a folder that finds the programs.
-fn shell(folder: &Path) -> Command {
-    let mut shell = programs::command("/bin/sh");
-    let programs = programs::ferry().parent().unwrap().display().to_string();
-    shell.current_dir(folder).env("PATH", format!("{programs}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"));
-    shell
-}
-
-/// A shell on the host, in a folder, that finds the programs.
-fn shell_in(host: &Host, folder: &Path) -> Command {
-    let mut shell = host.command(Path::new("/bin/sh"));
-    let programs = programs::ferry().parent().unwrap().display().to_string();
-    let path = format!("{programs}:{}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", host.root.display());
-    shell.current_dir(folder).env("PATH", path);
-    shell
 }
 
 /// Loads the images of the small site under the names of the page.

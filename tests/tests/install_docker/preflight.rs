@@ -3,33 +3,10 @@
 use crate::PORT;
 use fixtures::small_site::SmallSite;
 use std::fs;
-use std::process::{Child, Stdio};
 use tests::bundle;
 use tests::host::Host;
+use tests::port_holder::PortHolder;
 use tests::snapshot::assert_unchanged;
-
-/// Something that holds a port in the host's namespace.
-struct Holder(Child);
-
-impl Holder {
-    fn of(host: &Host, port: u16) -> Self {
-        let folder = host.engine.folder().join("other");
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("index.html"), "taken\n").unwrap();
-        let mut command = host.command(&fixtures::machine::busybox().unwrap());
-        command.args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}"), "-h"]).arg(&folder);
-        let holder = Self(command.stdout(Stdio::null()).spawn().unwrap());
-        assert_eq!(host.page(port), "taken");
-        holder
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn a_taken_port_too_little_memory_and_too_little_disk_are_listed_together() {
@@ -43,7 +20,7 @@ fn a_taken_port_too_little_memory_and_too_little_disk_are_listed_together() {
         );
     });
     let host = Host::docker("preflight");
-    let _holder = Holder::of(&host, PORT);
+    let _holder = PortHolder::start(&host, PORT);
     let before = host.snapshot();
     let [trust, fingerprint] = built.trust();
     let refused = host.run(&[trust, fingerprint, built.path()]).exits(7);
