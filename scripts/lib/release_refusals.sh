@@ -42,19 +42,33 @@ refused "is no version" 1.0.00
 refused "there are two versions" 1.0.0 1.0.1
 refused "exclude each other" 1.0.0 --commit --dry-run
 refused "does not know" 1.0.0 --force
-refused "not above 0.9.0" 0.9.0
-refused "not above 0.9.0" 0.8.12
+refused "below 0.9.0" 0.8.12
+refused "below 0.9.0" 0.1.0
 unchanged "a refusal"
 
 said=$(scripts/release 0.10.0 --dry-run)
 [[ $said == *"0.9.0 → 0.10.0"* && $said == *"- A new line."* && $said != *"old"* ]] || die "the dry run says: $said"
 unchanged "a dry run"
 
+# The present version counts as made once it has a tag, or notes of its own.
+said=$(scripts/release 0.9.0 --dry-run)
+[[ $said == *"0.9.0, as Cargo.toml says already"* && $said == *"- A new line."* ]] || die "the dry run says: $said"
+unchanged "a dry run of the present version"
+git tag v0.9.0
+refused "the tag v0.9.0 exists" 0.9.0
+git tag --delete v0.9.0 >/dev/null
+sed -i 's/^## 0\.1\.0$/## 0.9.0 (2026-01-01)/' CHANGELOG.md
+git commit --quiet --all --message "notes of the present version"
+refused "has notes of 0.9.0 already" 0.9.0
+git reset --quiet --hard "$before"
+unchanged "a refusal"
+
 # A build that fails: there is no such crate.
 sed -i 's/--package bundler/--package nothing-of-this-name/' scripts/build
 git commit --quiet --all --message "a build that fails"
 before=$(git rev-parse HEAD)
 refused "nothing-of-this-name" 0.10.0 --commit
+refused "nothing-of-this-name" 0.9.0 --commit
 unchanged "a build that failed"
 
 touch new
