@@ -58,6 +58,17 @@ impl Outcome {
         self
     }
 
+    /// Demands `text` once in what it wrote, both outputs together.
+    ///
+    /// # Panics
+    /// When it is not there, or repeated.
+    #[track_caller]
+    pub fn says_once(self, text: &str) -> Self {
+        let times = self.stdout.matches(text).count() + self.stderr.matches(text).count();
+        assert!(times == 1, "`{text}` stands {times} times, not once, in\n{self}");
+        self
+    }
+
     /// Demands that `text` is nowhere in what it wrote.
     ///
     /// # Panics

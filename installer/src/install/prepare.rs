@@ -147,7 +147,9 @@ fn answers(
     if !request.dry_run {
         warn_of_shown_secrets(&values, bundle, progress);
     }
-    if resumes {
+    // Other answers from the host are planned first, which has said so.
+    let was_said = request.source == Source::Host && !request.dry_run;
+    if resumes && !was_said {
         let mut names = answers::attempted(product)?;
         names.retain(|name| !values.values().contains_key(name));
         if !names.is_empty() {

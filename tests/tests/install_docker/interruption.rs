@@ -209,7 +209,7 @@ fn what_serves_after_a_change_was_cut_off_is_seen_and_can_be_stopped() {
     let _ = host.run(&["stop"]).succeeds().says("small is stopped");
     assert!(!host.containers().iter().any(|name| name.contains("running")), "{:?}", host.containers());
     let finished = host.run(&["reconfigure", "--yes"]).succeeds();
-    let _ = finished.says("answers of the interrupted change are used again: site_name");
+    let _ = finished.says_once("answers of the interrupted change are used again: site_name");
     assert_whole(&host, 1, "after a stop in between");
     let _ = host.run(&["status", "--check"]).succeeds();
 }
