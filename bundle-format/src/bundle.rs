@@ -206,6 +206,12 @@ impl Verified {
         &self.signers
     }
 
+    /// Fingerprints of the trusted signers, each `SHA256:…`.
+    #[must_use]
+    pub fn signed_by(&self) -> Vec<String> {
+        self.signers.iter().map(|signer| signer.fingerprint().to_string()).collect()
+    }
+
     /// The frames that hold `span`, and how many content bytes of the first come before it.
     ///
     /// # Errors

@@ -82,7 +82,7 @@ pub(crate) fn verify(
         version: bundle.release().version.clone(),
         file_bytes: verified.file_bytes(),
         frames: verified.index().frames().len(),
-        signed_by: verified.signers().iter().map(|signer| signer.fingerprint().to_string()).collect(),
+        signed_by: verified.signed_by(),
         signer_was_named: !matches!(trust, Trust::AnyValid),
     })
 }

@@ -40,12 +40,7 @@ pub(super) async fn commit(
         release: prepared.attempt.release.clone(),
         version: release.version.clone(),
         bundle: bundle.verified().id(),
-        signed_by: bundle
-            .verified()
-            .signers()
-            .iter()
-            .map(|signer| signer.fingerprint().to_string())
-            .collect(),
+        signed_by: bundle.verified().signed_by(),
         installed_at: state::now(),
         images: images.collect(),
         folder: target.folder.clone(),

@@ -64,12 +64,7 @@ pub(crate) fn verify(
         version: bundle.release().version.clone(),
         id: bundle.verified().id(),
         file_bytes: bundle.verified().file_bytes(),
-        signed_by: bundle
-            .verified()
-            .signers()
-            .iter()
-            .map(|signer| signer.fingerprint().to_string())
-            .collect(),
+        signed_by: bundle.verified().signed_by(),
         pinned: opened.origin == Origin::Pinned,
     })
 }
