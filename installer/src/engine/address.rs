@@ -84,20 +84,6 @@ impl FromStr for EngineAddress {
     }
 }
 
-impl TryFrom<String> for EngineAddress {
-    type Error = EngineError;
-
-    fn try_from(text: String) -> Result<Self, EngineError> {
-        text.parse()
-    }
-}
-
-impl From<EngineAddress> for String {
-    fn from(address: EngineAddress) -> Self {
-        address.to_string()
-    }
-}
-
 impl fmt::Display for EngineAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -107,11 +93,7 @@ impl fmt::Display for EngineAddress {
     }
 }
 
-impl fmt::Debug for EngineAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
+manifest_schema::text_form!(EngineAddress);
 
 #[cfg(test)]
 mod tests {

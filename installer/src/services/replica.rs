@@ -74,20 +74,6 @@ impl FromStr for Replica {
     }
 }
 
-impl TryFrom<String> for Replica {
-    type Error = BadReplica;
-
-    fn try_from(text: String) -> Result<Self, BadReplica> {
-        text.parse()
-    }
-}
-
-impl From<Replica> for String {
-    fn from(replica: Replica) -> Self {
-        replica.to_string()
-    }
-}
-
 impl fmt::Display for Replica {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.number == NonZeroU16::MIN {
@@ -98,11 +84,7 @@ impl fmt::Display for Replica {
     }
 }
 
-impl fmt::Debug for Replica {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+manifest_schema::text_form!(Replica);
 
 /// Replicas as a list for people: `web, web/2`.
 pub(crate) fn listed<'a>(replicas: impl IntoIterator<Item = &'a Replica>) -> String {
