@@ -41,7 +41,7 @@ impl<'a> Mutator<'a> {
         Self { state: number, seeds, words: dictionary.lines().filter_map(word).collect() }
     }
 
-    /// How many words the dictionary has.
+    /// Number of words in the dictionary.
     #[must_use]
     pub fn words(&self) -> usize {
         self.words.len()

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Crates that read what comes from outside.
 const CRATES: [&str; 4] = ["manifest-schema", "bundle-format", "bundler", "installer"];
 
-/// Why a place needs no target of its own.
+/// The reason that a place needs no target of its own.
 #[derive(Debug, Clone, Copy)]
 enum By {
     /// This target reaches it.

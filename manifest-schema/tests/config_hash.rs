@@ -69,7 +69,7 @@ fn print() {
     fs::write(out, format!("{}\n", serde_json::to_string_pretty(&cases).unwrap())).unwrap();
 }
 
-/// What the installer adds: the image's ID, and what is mounted.
+/// Parts that the installer adds: the image's ID, and what is mounted.
 const EXTRA: [(&str, &str); 3] = [
     ("bind:config/site.conf", "sha256:6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"),
     ("image", "sha256:d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"),

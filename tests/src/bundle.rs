@@ -66,7 +66,7 @@ pub fn build(site: &Path, key: &Path, file: &Path) -> Command {
 }
 
 impl Built {
-    /// What `ferry inspect --json` says.
+    /// Output of `ferry inspect --json`.
     ///
     /// # Panics
     /// When it fails.

@@ -1,4 +1,4 @@
-//! What is left of an engine's namespace once it has ended: nothing, or the test fails.
+//! Leftovers of an engine's namespace once it has ended: none, or the test fails.
 
 use fixtures::machine;
 use std::collections::BTreeSet;
@@ -38,7 +38,7 @@ pub fn of(name: &str) -> Vec<String> {
     left
 }
 
-/// What is left of a namespace after a moment: a process that is ending keeps its control group a
+/// Leftovers of a namespace after a moment: a process that is ending keeps its control group a
 /// little longer than its command line.
 #[must_use]
 pub fn after_a_moment(name: &str) -> Vec<String> {
@@ -52,13 +52,13 @@ pub fn after_a_moment(name: &str) -> Vec<String> {
     }
 }
 
-/// What is left of runs (tests or scripts) that have ended: each a leak.
+/// Leftovers of runs (tests or scripts) that have ended: each a leak.
 #[must_use]
 pub fn of_ended_runs() -> Vec<String> {
     of_runs(|pid| !Path::new("/proc").join(pid.to_string()).exists())
 }
 
-/// What is left of the runs whose process id is chosen. The name of a namespace, and of its folder, is
+/// Leftovers of the runs whose process id is chosen. The name of a namespace, and of its folder, is
 /// `ferry-<pid>-<name>`.
 pub fn of_runs(chosen: impl Fn(u32) -> bool) -> Vec<String> {
     let mut names = BTreeSet::new();

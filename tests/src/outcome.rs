@@ -1,4 +1,4 @@
-//! What a program did, as a person sees it: exit code and both outputs.
+//! The result of a program, as a person sees it: exit code and both outputs.
 
 use crate::running::Running;
 use serde_json::Value;

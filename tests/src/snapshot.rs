@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-/// What the engine holds and what lies in Ferry's folder, each thing with what it is.
+/// Things that the engine holds or that lie in Ferry's folder, each with what it is.
 pub type Snapshot = BTreeMap<String, String>;
 
 /// Takes the picture.

@@ -36,7 +36,7 @@ impl Site {
         self.folder.path().join("site")
     }
 
-    /// Where `small/front` lies: another source than the site has, or none at all.
+    /// Gives `small/front` another source than the site has, or none at all.
     fn front_from(&self, source: Option<&str>) -> &Self {
         let line = source.map_or_else(String::new, |source| format!("  small/front:1.0.0: {source}\n"));
         self.edit("ferry.yaml", "  small/front:1.0.0: docker-archive:dist/front.tar\n", &line);

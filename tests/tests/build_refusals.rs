@@ -1,4 +1,4 @@
-//! What `lint` and `build` refuse, warn of and leave at once: files that are none, links out of the folder, names
+//! Refusals and warnings of `lint` and `build`, before any work: files that are none, links out of the folder, names
 //! that differ, and Ctrl-C.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]

@@ -20,7 +20,7 @@ const DAMAGED: i32 = 4;
 const UNTRUSTED: i32 = 5;
 const FILES: i32 = 9;
 
-/// Where things lie in a good bundle.
+/// Places in a good bundle.
 struct Places {
     head: u64,
     /// Offset and size of each frame of PAYLOAD.

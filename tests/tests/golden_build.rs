@@ -1,4 +1,4 @@
-//! What needs nothing new is written as 0.1.0 wrote it: the golden sites, built by this program, give the golden
+//! A bundle that needs nothing new is written as 0.1.0 wrote it: the golden sites, built by this program, give the golden
 //! bundles' bytes. Only `ferry.json` says another builder, and with it what the metadata and the head hold.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]

@@ -20,7 +20,7 @@ const DOWNWARDS: [(&str, &[&str]); 6] = [
     ("fuzz", &["bundler", "installer", "bundle-format", "manifest-schema"]),
 ];
 
-/// What any of them may also use in tests.
+/// Crates that any of them may also use in tests.
 const FOR_TESTS: [&str; 2] = ["fixtures", "tests"];
 
 /// All packages of the workspace as cargo reads them from every Cargo.toml.
@@ -178,17 +178,20 @@ fn no_file_is_too_long_to_be_one_idea() {
 }
 
 #[test]
-fn no_doc_comment_of_a_product_opens_with_a_question_word() {
-    let words = ["Who", "What", "Whether", "That"];
+fn no_doc_comment_opens_with_a_question_word() {
+    let everywhere = ["Who", "What", "Whether", "That"];
+    let in_tests = ["Which", "How", "Why", "Where", "When"];
     let mut wrong = Vec::new();
-    for source in sources().iter().filter(|source| !source.code.is_empty()) {
+    for source in sources() {
+        let is_test = source.code.is_empty();
         let text = fs::read_to_string(fixtures::machine::project().join(&source.path)).unwrap();
         let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
         for (number, line) in lines.iter().enumerate() {
             let Some(doc) = line.strip_prefix("///").or_else(|| line.strip_prefix("//!")) else { continue };
             let begins = number == 0 || !lines[number - 1].starts_with("//") || lines[number - 1].len() == 3;
             let word = doc.split_whitespace().next().unwrap_or_default();
-            if begins && words.contains(&word) && !doc.trim_start().starts_with("What must stay true:") {
+            let opens = everywhere.contains(&word) || (is_test && in_tests.contains(&word));
+            if begins && opens && !doc.trim_start().starts_with("What must stay true:") {
                 wrong.push(format!("{}:{}: {line}", source.path, number + 1));
             }
         }

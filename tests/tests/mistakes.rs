@@ -1,4 +1,4 @@
-//! What a release engineer reads after a mistake: the exact words, before any work is done.
+//! Messages after mistakes of a release engineer: the exact words, before any work is done.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 

@@ -34,7 +34,7 @@ pub(crate) struct Frame {
 
 pub(crate) struct Book {
     pub(crate) head: Vec<u8>,
-    /// Where the zeros of HEAD begin.
+    /// Offset of the zeros of HEAD.
     pub(crate) head_used: usize,
     pub(crate) index: Vec<u8>,
     pub(crate) signatures: Vec<Vec<u8>>,

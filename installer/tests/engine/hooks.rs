@@ -15,7 +15,7 @@ fn hook(script: &str) -> Hook {
     }
 }
 
-/// What the hooks have written, oldest first.
+/// Lines that the hooks have written, oldest first.
 fn written(site: &Site) -> Vec<String> {
     let text = std::fs::read_to_string(site.folder.path().join("log/hooks")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()

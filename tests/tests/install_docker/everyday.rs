@@ -1,4 +1,4 @@
-//! What a sysop does on an ordinary day, and what the commands say of it.
+//! A sysop's ordinary day, and what the commands say of it.
 
 use crate::PORT;
 use fixtures::small_site::SmallSite;

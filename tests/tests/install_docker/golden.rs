@@ -1,4 +1,4 @@
-//! What 0.1.0 built, installed, or left half done, in the hands of this program: `fixtures/golden/v1`. Results
+//! Bundles and hosts of 0.1.0, also half done, in the hands of this program: `fixtures/golden/v1`. Results
 //! are looked at as users and services see them, since files of the host's own may get other names.
 
 mod folders;
@@ -26,7 +26,7 @@ const ANSWERS: [&str; 8] = [
     "level=5",
 ];
 
-/// Where Docker listens unless told otherwise: the engine that the golden folders were made on.
+/// The socket of Docker unless told otherwise: the engine that the golden folders were made on.
 const USUAL_SOCKET: &str = "unix:///var/run/docker.sock";
 
 /// Containers of the site but `web`: neither 2.0.0 nor another name of the site changes them.
@@ -45,7 +45,7 @@ struct Site {
     host: Host,
     old: PathBuf,
     folder: TempDir,
-    /// Whether programs find the engine where Docker usually listens.
+    /// Programs find the engine where Docker usually listens.
     usual_socket: bool,
 }
 
@@ -116,7 +116,7 @@ impl Site {
         let _ = running.end().exits(137);
     }
 
-    /// What a file in a container of the site says.
+    /// Text of a file in a container of the site.
     #[track_caller]
     fn shows(&self, service: &str, file: &str) -> String {
         self.host.docker_text(&["exec", &format!("plain-{service}-1"), "/tiny", "show", file])

@@ -1,4 +1,4 @@
-//! What lies on the host afterwards, and who may read it.
+//! Files on the host afterwards, and who may read them.
 
 use fixtures::small_site::SmallSite;
 use std::fs;
