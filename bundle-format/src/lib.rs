@@ -26,6 +26,7 @@ pub mod seek_table;
 pub mod signature;
 pub mod slim;
 pub mod tarball;
+pub mod texts;
 
 /// Parts of the format, reachable for the fuzz targets.
 #[doc(hidden)]

@@ -361,10 +361,10 @@ fn report_build(summary: &Summary, output: Output) -> Result<()> {
 
 fn run_inspect(path: &std::path::Path, export: Option<PathBuf>, output: Output) -> Result<()> {
     let bundle = if path.as_os_str() == "-" {
-        inspect::read(&mut std::io::stdin().lock())
+        inspect::read(&mut std::io::stdin().lock(), &CONFINED)
     } else {
         let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-        inspect::read(&mut file)
+        inspect::read(&mut file, &CONFINED)
     };
     let beginning = bundle.map_err(|error| match error.downcast() {
         Ok(error) => verify::classified(error, path),

@@ -67,6 +67,7 @@ const HOUSES: [House; 6] = [
             index:          error frame
             signature:      error
             tarball:        error
+            texts:          bundle error read_at
             frame:          error
             read_at:
             error:

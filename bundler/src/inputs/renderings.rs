@@ -108,7 +108,8 @@ pub(crate) fn answers(manifest: &Manifest, given: &Given) -> Result<Values, Diag
 }
 
 /// The values a template sees with no answers at all.
-fn stand_ins(manifest: &Manifest) -> Values {
+#[must_use]
+pub(crate) fn stand_ins(manifest: &Manifest) -> Values {
     answers(manifest, &Given::default()).unwrap_or_else(|_| {
         let value = |name: &String, variable: &Variable| {
             variable.default.clone().unwrap_or_else(|| stand_in(name, variable))

@@ -1,12 +1,16 @@
-//! `ferry inspect`: what a bundle holds, from its head and manifest alone — from a pipe, too.
+//! `ferry inspect`: what a bundle holds, from its head and its texts alone — from a pipe, too.
 
+use crate::inputs::renderings;
 use anyhow::Result;
 use bundle_format::bundle::Verified;
+use bundle_format::texts::{self, Texts};
 use bundle_format::{Bundle, Part, Trust, UnverifiedBundle};
 use ferry_terminal::{Output, human};
-use manifest_schema::limits;
+use manifest_schema::compose::model::{Permission, permissions};
 use manifest_schema::manifest::{Manifest, in_order};
-use manifest_schema::release::{ArtifactKind, Image, Manifests, Release};
+use manifest_schema::release::{ArtifactKind, FileEntry, Image, Manifests, Release};
+use manifest_schema::render::Renderer;
+use manifest_schema::site;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::io::Read;
@@ -17,35 +21,53 @@ pub(crate) struct Beginning {
     pub bundle: Verified,
     /// `ferry.yaml`, unless the bundle ends before it.
     pub manifest: Option<Manifest>,
+    /// Access to the host with the defaults, unless the bundle ends before its texts, or they make no release.
+    pub permissions: Option<Vec<Permission>>,
 }
 
-/// No more than this is read for `ferry.yaml`, which Ferry writes into the first data frame.
+/// No more than this is read for the texts, which Ferry writes into the first data frames.
 const MAX_AHEAD: u64 = 32 << 20;
 
-/// Reads the head and the manifest; the signature must be valid, by whomever it was made.
+/// Reads the head and the texts; the signature must be valid, by whomever it was made.
 ///
 /// # Errors
 /// When it is not a bundle, or its head is damaged or not signed.
-pub(crate) fn read(reader: &mut dyn Read) -> Result<Beginning> {
+pub(crate) fn read(reader: &mut dyn Read, renderer: &dyn Renderer) -> Result<Beginning> {
     let verified = UnverifiedBundle::read(reader)?.verify(&Trust::AnyValid, reader)?;
-    let file = verified.release().manifest.clone();
-    let (frames, _) = verified.frames_of(file.span)?;
+    let mut last = 0;
+    for file in texts_of(verified.release()) {
+        last = verified.frames_of(file.span)?.0.end.max(last);
+    }
     let index = verified.index();
     let offset = |number| index.file_offset(number).unwrap_or_default();
-    let (start, end) = (offset(index.metadata_frames as usize), offset(frames.end));
+    let (start, end) = (offset(index.metadata_frames as usize), offset(last));
     let length = end.saturating_sub(start).min(MAX_AHEAD);
     let part = Part::read(reader, start, length, verified.file_bytes());
     let bundle = Bundle::with_source(verified, part)?;
-    let text = bundle.small_file(&file, limits::MAX_YAML_BYTES as u64).ok();
-    let text = text.and_then(|bytes| String::from_utf8(bytes).ok());
-    let manifest = text.and_then(|text| Manifest::parse("ferry.yaml", &text).ok());
-    Ok(Beginning { bundle: bundle.into_verified(), manifest })
+    let manifest = texts::manifest(&bundle).ok();
+    let permissions = Texts::read(&bundle).ok().and_then(|texts| by_default(&texts, renderer));
+    Ok(Beginning { bundle: bundle.into_verified(), manifest, permissions })
+}
+
+/// The files that make a release with its answers.
+fn texts_of(release: &Release) -> impl Iterator<Item = &FileEntry> {
+    let alone = [&release.manifest, &release.compose].into_iter().chain(&release.env_file);
+    let named = release.compose_files.iter().map(|named| &named.file);
+    alone.chain(named).chain(&release.templates).chain(release.configs.iter().map(|config| &config.file))
+}
+
+/// The access that the release asks for with its defaults, and with stand-ins for answers that only a site knows.
+fn by_default(texts: &Texts, renderer: &dyn Renderer) -> Option<Vec<Permission>> {
+    let values = renderings::stand_ins(&texts.manifest);
+    let names = site::names(&texts.manifest, &values, renderings::HOSTNAME);
+    let made = texts.written(None, renderer, |written| written.make(&names)).ok()?;
+    Some(permissions(&made.parsed.project))
 }
 
 /// The bundle as JSON.
 #[must_use]
 pub(crate) fn to_json(beginning: &Beginning) -> serde_json::Value {
-    let Beginning { bundle, manifest } = beginning;
+    let Beginning { bundle, manifest, permissions } = beginning;
     json!({
         "id": bundle.id(),
         "format": bundle_format::index::VERSION,
@@ -66,6 +88,7 @@ pub(crate) fn to_json(beginning: &Beginning) -> serde_json::Value {
             "generate": variable.generate,
             "when": variable.when,
         })).collect::<Vec<_>>()),
+        "permissions": permissions,
     })
 }
 
@@ -94,6 +117,7 @@ pub(crate) fn to_tree(beginning: &Beginning, output: Output) -> String {
     images(&mut text, release);
     others(&mut text, release);
     variables(&mut text, beginning.manifest.as_ref());
+    access(&mut text, beginning.permissions.as_deref());
     origin(&mut text, release);
     text.truncate(text.trim_end().len());
     text
@@ -218,6 +242,27 @@ fn variables(text: &mut String, manifest: Option<&Manifest>) {
     }
 }
 
+/// Access to the host, by default: other answers may ask for other things.
+fn access(text: &mut String, permissions: Option<&[Permission]>) {
+    let Some(permissions) = permissions else {
+        let _ =
+            writeln!(text, "├─ access to the host: not known without answers, or the bundle is not whole");
+        return;
+    };
+    let _ = writeln!(text, "├─ access to the host, by default: {}", permissions.len());
+    for (number, permission) in permissions.iter().enumerate() {
+        let branch = if number + 1 == permissions.len() { "└─" } else { "├─" };
+        let services: Vec<&str> = permission.services.iter().map(|name| name.as_str()).collect();
+        let _ = writeln!(
+            text,
+            "│  {branch} {:<16} {}  {}",
+            permission.kind.word(),
+            human::printable(&permission.value),
+            services.join(", ")
+        );
+    }
+}
+
 fn origin(text: &mut String, release: &Release) {
     let _ = writeln!(text, "└─ built with {}", human::printable(&release.built_with));
 }
@@ -225,6 +270,7 @@ fn origin(text: &mut String, release: &Release) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use manifest_schema::compose::model::PermissionKind;
 
     #[test]
     fn what_a_bundle_says_cannot_forge_a_line_or_steer_the_terminal() {
@@ -255,8 +301,10 @@ mod tests {
         assert!(manifest("prompt", hostile).is_err() && manifest("default", hostile).is_err());
         let pattern = "2\n  signed by  SHA256:GOOD\x1b\u{202e}";
         variables(&mut text, Some(&manifest("pattern", pattern).unwrap()));
+        let (kind, services) = (PermissionKind::HostPath, Vec::new());
+        access(&mut text, Some(&[Permission { kind, value: format!("/{hostile}"), services }]));
         origin(&mut text, &release);
-        assert_eq!(text.matches("SHA256:GOOD").count(), 6, "{text}");
+        assert_eq!(text.matches("SHA256:GOOD").count(), 7, "{text}");
         assert!(!text.lines().any(|line| line.starts_with("  signed by")), "{text}");
         assert!(!text.contains(['\x1b', '\u{202e}']), "{text:?}");
     }

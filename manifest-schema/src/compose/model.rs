@@ -4,11 +4,13 @@
 mod config_hash;
 mod named_file;
 mod needs;
+mod permissions;
 mod resources;
 
 pub use config_hash::config_hash;
 pub use named_file::{FileUse, NamedFile};
 pub use needs::{Need, needs};
+pub use permissions::{Permission, PermissionKind, permissions, plain};
 pub use resources::{Blkio, DeviceRequest, Resources};
 
 use crate::yaml::Place;
