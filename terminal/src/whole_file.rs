@@ -63,17 +63,31 @@ impl WholeFile {
     /// # Errors
     /// When writing fails; the older file is then still there.
     pub fn finish(self, mode: u32) -> Result<File> {
+        self.named(mode, true)
+    }
+
+    /// As [`WholeFile::finish`], but an older file of that name stays.
+    ///
+    /// # Errors
+    /// When writing fails, or there is one; the cause then is an [`io::Error`] that says so.
+    pub fn finish_new(self, mode: u32) -> Result<File> {
+        self.named(mode, false)
+    }
+
+    fn named(self, mode: u32, replaces: bool) -> Result<File> {
         let Self { file, temporary, path } = self;
         let doing = || writing(&path);
         set_mode(&file, mode).with_context(doing)?;
         file.sync_all().with_context(doing)?;
         let temporary = match temporary {
             Some(temporary) => Some(temporary),
-            None => link(&file, &path).with_context(doing)?,
+            None => link(&file, &path, replaces).with_context(doing)?,
         };
         if let Some(temporary) = temporary {
+            let persisted =
+                if replaces { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
             // The error of `persist` holds the file, which would stay as long as it.
-            temporary.persist(&path).map_err(|failed| failed.error).with_context(doing)?;
+            persisted.map_err(|failed| failed.error).with_context(doing)?;
         }
         sync_folder(folder_of(&path))?;
         Ok(file)
@@ -99,13 +113,13 @@ fn unnamed(_: &Path) -> Option<File> {
     None
 }
 
-/// Names a file that has none: at once where the name is free, else beside it, to be renamed.
+/// Names a file that has none: at once where the name is free, else beside it, to be renamed where it `replaces`.
 #[cfg(target_os = "linux")]
-fn link(file: &File, path: &Path) -> io::Result<Option<TempPath>> {
+fn link(file: &File, path: &Path, replaces: bool) -> io::Result<Option<TempPath>> {
     use rustix::fs::{AtFlags, CWD, linkat};
     let to = |path: &Path| Ok(linkat(CWD, by_number(file), CWD, path, AtFlags::SYMLINK_FOLLOW)?);
     match to(path) {
-        Err(error) if io::Error::kind(&error) == io::ErrorKind::AlreadyExists => {
+        Err(error) if replaces && io::Error::kind(&error) == io::ErrorKind::AlreadyExists => {
             let beside = tempfile::Builder::new().prefix(&prefix(path)).make_in(folder_of(path), to)?;
             Ok(Some(beside.into_temp_path()))
         }
@@ -114,7 +128,7 @@ fn link(file: &File, path: &Path) -> io::Result<Option<TempPath>> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn link(_: &File, _: &Path) -> io::Result<Option<TempPath>> {
+fn link(_: &File, _: &Path, _: bool) -> io::Result<Option<TempPath>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -158,6 +172,23 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let mut file = WholeFile::begin(path)?;
     file.as_file_mut().write_all(content).with_context(|| writing(path))?;
     file.finish(mode).map(|_| ())
+}
+
+/// Writes the new file `path` with the permission bits `mode`.
+///
+/// # Errors
+/// When writing fails, or there is a file of that name, which stays: see [`is_taken`].
+pub fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let mut file = WholeFile::begin(path)?;
+    file.as_file_mut().write_all(content).with_context(|| writing(path))?;
+    file.finish_new(mode).map(|_| ())
+}
+
+/// True where the name of a new file was taken.
+#[must_use]
+pub fn is_taken(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::AlreadyExists)
 }
 
 /// Gives `file`, which was written as `from` so that a later run continues it, its name `to` in the same folder.
@@ -233,6 +264,21 @@ mod tests {
         write(&path, b"newer", 0o644).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"newer");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o644);
+        assert_eq!(names(folder.path()), ["x"]);
+    }
+
+    #[test]
+    fn a_new_file_replaces_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        write_new(&path, b"first", 0o600).unwrap();
+        let (file, temporary) = named(&path).unwrap().into_parts();
+        file.try_lock().unwrap();
+        let named = WholeFile { file, temporary: Some(temporary), path: path.clone() };
+        for error in [write_new(&path, b"second", 0o600).unwrap_err(), named.finish_new(0o600).unwrap_err()] {
+            assert!(is_taken(&error), "{error:#}");
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
         assert_eq!(names(folder.path()), ["x"]);
     }
 
