@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use bundle_format::PackOptions;
 use clap::{Args, Parser, Subcommand};
 use ferry_terminal::confined::{self, CONFINED};
-use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
+use ferry_terminal::{Class, Failure, Output, TerminalProgress, human, whole_file};
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -374,7 +374,7 @@ fn run_inspect(path: &std::path::Path, export: Option<PathBuf>, output: Output) 
         let bundle = &beginning.bundle;
         let write = |suffix: String, content: &[u8]| {
             let file = PathBuf::from(format!("{}{suffix}", prefix.display()));
-            std::fs::write(&file, content).with_context(|| format!("writing {}", file.display()))
+            whole_file::write(&file, content, 0o644)
         };
         write(".index".to_owned(), bundle.index_bytes())?;
         for (number, signature) in bundle.signatures().iter().enumerate() {

@@ -7,6 +7,7 @@ pub(crate) mod describe;
 mod failed;
 mod layers;
 mod output;
+pub(crate) mod owners;
 mod small_files;
 mod watched;
 
@@ -15,7 +16,8 @@ pub(crate) use self::output::overwrites_a_bundle_only;
 use self::describe::Pieces;
 use self::layers::{PlannedLayer, unique_layers};
 use self::watched::Watched;
-use crate::artifacts::{ArtifactPlan, EntryKind, seed};
+use crate::artifacts::seed::SeedPlan;
+use crate::artifacts::{ArtifactPlan, EntryKind};
 use crate::cancel::Cancel;
 use crate::inputs::Inputs;
 use crate::signing::SigningKey;
@@ -45,6 +47,8 @@ pub(crate) struct Job<'a> {
     pub images: &'a [FoundImage],
     /// The artifacts, with all their entries.
     pub artifacts: &'a [ArtifactPlan],
+    /// The seeds of volumes, each with its owner.
+    pub seeds: &'a [SeedPlan],
     pub keys: &'a [SigningKey],
     pub options: PackOptions,
     pub progress: &'a dyn Progress,
@@ -123,8 +127,8 @@ impl Packing<'_> {
         for (config, content) in &inputs.configs {
             reserve.add_file(content.len() as u64, config.to.as_str().len());
         }
-        for (_, place) in &inputs.seeds {
-            reserve.add_own(seed::seed_bytes(place, self.job.cancel)?);
+        for seed in self.job.seeds {
+            reserve.add_own(seed.bytes(self.job.cancel)?);
         }
         for image in self.job.images {
             reserve.add_file(image.config.len() as u64, 80);
@@ -156,7 +160,7 @@ impl Packing<'_> {
     }
 
     fn seed_bytes(&self) -> Result<u64> {
-        self.job.inputs.seeds.iter().map(|(_, place)| seed::seed_bytes(place, self.job.cancel)).sum()
+        self.job.seeds.iter().map(|seed| seed.bytes(self.job.cancel)).sum()
     }
 
     fn pack(&self, file: File, reserve: Reserve) -> Result<Attempt> {
@@ -202,9 +206,10 @@ impl Packing<'_> {
             layers.push(self.pack_layer(packer, layer)?);
         }
         let mut seeds = Vec::new();
-        for (seed, place) in &inputs.seeds {
+        for plan in self.job.seeds {
+            let seed = &plan.spec;
             self.job.progress.detail(&format!("seed of volume {}", seed.volume));
-            let mut content = self.watched(seed::open_seed(place, self.job.cancel)?);
+            let mut content = self.watched(plan.open(self.job.cancel)?);
             let blob = packer.own(&describe::seed_path(&seed.volume)?, None, false, &mut content)?;
             let path = describe::seed_path(&seed.volume)?;
             let file = manifest_schema::release::FileEntry { path, digest: blob.digest, span: blob.span };

@@ -8,7 +8,7 @@ pub(crate) mod agent;
 use self::agent::Agent;
 use anyhow::{Context, Result};
 use bundle_format::signature::{self, Fingerprint, NAMESPACE, fingerprint};
-use ferry_terminal::{Class, Failure};
+use ferry_terminal::{Class, Failure, whole_file};
 use ssh_key::{Algorithm, EcdsaCurve, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 use std::path::{Path, PathBuf};
 
@@ -171,26 +171,13 @@ pub(crate) fn keygen(path: &Path, comment: &str, passphrase: Option<&str>) -> Re
     if let Some(passphrase) = passphrase {
         key = key.encrypt(&mut random, passphrase)?;
     }
-    write_new(path, key.to_openssh(LineEnding::LF)?.as_bytes(), 0o600)?;
-    write_new(&public_path, format!("{}\n", public.to_openssh()?).as_bytes(), 0o644)?;
+    whole_file::write_new(path, key.to_openssh(LineEnding::LF)?.as_bytes(), 0o600)?;
+    whole_file::write_new(&public_path, format!("{}\n", public.to_openssh()?).as_bytes(), 0o644)?;
     Ok(Generated {
         private_key: path.to_path_buf(),
         public_key: public_path,
         fingerprint: fingerprint(public.key_data()).to_string(),
     })
-}
-
-fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<()> {
-    use std::io::Write;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    #[cfg(not(unix))]
-    let _ = mode;
-    let writing = || format!("writing {}", path.display());
-    let mut file = options.open(path).with_context(writing)?;
-    file.write_all(content).and_then(|()| file.sync_all()).with_context(writing)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod candidate;
 mod credentials;
 mod daemon;
 mod docker_archive;
+mod files;
 mod find;
 pub(crate) mod fuzzing;
 mod kept;
@@ -22,6 +23,7 @@ mod tar_scan;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use files::FileFacts;
 pub(crate) use find::resolve;
 
 use crate::cancel::Cancel;

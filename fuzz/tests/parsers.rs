@@ -54,6 +54,10 @@ const PLACES: &[(&str, By)] = &[
         Without("Docker's own config.json of whoever builds: serde, into four strings"),
     ),
     ("bundler docker_archive::read", Target("oci_layout")),
+    (
+        "bundler files::look",
+        Without("a layer of whoever builds: the `tar` crate, into numbers and a mebibyte of content each"),
+    ),
     ("bundler fuzzing::scan", Target("archive")),
     ("bundler held::read", Inside("a file of ours that names the process of a trial")),
     ("bundler inputs::from_texts", Passes("what `texts::read` read, to the parsers")),
@@ -68,6 +72,14 @@ const PLACES: &[(&str, By)] = &[
     (
         "bundler registry::walk",
         Without("the same documents as in a layout, in the same types; the digest is compared first"),
+    ),
+    (
+        "bundler owners::user_of",
+        Without("the configuration of an image that was read before: serde, for one text of it"),
+    ),
+    (
+        "bundler scan::scan",
+        Without("a seed of whoever builds: the `tar` crate, into names and numbers that are compared"),
     ),
     ("bundler signing::open", Without("the signing key of whoever builds: `ssh-key` reads it, or refuses")),
     ("bundler site::read", Passes("options of the command line")),

@@ -1,58 +1,166 @@
 //! The first content of a named volume, as a tar.
 //!
-//! A tar file is carried as it is, so that owners and modes are kept (a database wants its own); a
-//! compressed one is unpacked to the tar. A folder becomes a tar that says the same on every
-//! machine: sorted, owned by root, modes 0755 and 0644, no times.
+//! A tar file is carried as it is, so that owners and modes are kept (a database wants its own); a compressed one is
+//! unpacked to the tar. A folder becomes a tar that says the same on every machine: sorted, modes 0755 and 0644, no
+//! times, and one owner. The volume's own root is the entry `./`. It is added where a tar has none and the root does
+//! not simply belong to root with 0755.
+
+mod scan;
 
 use super::{EntryKind, PlannedEntry, folder};
 use crate::cancel::Cancel;
+use crate::inputs::Inputs;
+use crate::inputs::mentions::Mentions;
 use crate::read::compression::{Compression, decompress, sniff};
 use crate::read::exactly::Exactly;
 use anyhow::{Context, bail};
-use manifest_schema::BundlePath;
+use ferry_terminal::human;
+use manifest_schema::manifest::SeedSpec;
+use manifest_schema::{BundlePath, Diagnostics};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The end of a tar: two blocks of zeros.
 const END_BYTES: u64 = 1024;
 
-/// Bytes that [`open_seed`] will deliver.
-///
-/// # Errors
-/// As [`open_seed`].
-pub(crate) fn seed_bytes(place: &Path, cancel: &Cancel) -> anyhow::Result<u64> {
-    if !place.is_dir() {
-        let (file, compression) = open_file(place)?;
-        if compression == Compression::None {
-            return Ok(file.metadata()?.len());
-        }
-        return Ok(io::copy(&mut open_seed(place, cancel)?, &mut io::sink())?);
-    }
-    let mut bytes = END_BYTES;
-    for entry in entries(place, cancel)? {
-        let size = if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
-        bytes = bytes
-            .checked_add(header(&entry)?.len() as u64)
-            .and_then(|bytes| bytes.checked_add(size)?.checked_add(padding(size)))
-            .context("the seed is too large")?;
-    }
-    Ok(bytes)
+/// Owner and mode of a volume's root, and owner of a folder's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) uid: u64,
+    pub(crate) gid: u64,
+    /// Permission bits, `0o7777` at most.
+    pub(crate) mode: u32,
 }
 
-/// The tar of the seed at `place`: a tar file, or a folder.
+impl Default for Owner {
+    /// A new volume's.
+    fn default() -> Self {
+        Self { uid: 0, gid: 0, mode: 0o755 }
+    }
+}
+
+/// A seed as it will be packed.
+#[derive(Debug)]
+pub(crate) struct SeedPlan {
+    pub(crate) spec: SeedSpec,
+    place: PathBuf,
+    /// The root's, where the tar itself names it.
+    named: Option<Owner>,
+    /// The root's otherwise, and that of a folder's files.
+    owner: Owner,
+}
+
+/// Plans the seeds of `inputs`, which are read once for it.
 ///
 /// # Errors
-/// When it is neither, or holds what a tar cannot carry; reading fails where it changes meanwhile.
-pub(crate) fn open_seed(place: &Path, cancel: &Cancel) -> anyhow::Result<Box<dyn Read + Send>> {
-    if place.is_dir() {
-        return Ok(Box::new(FolderTar {
-            waiting: entries(place, cancel)?,
-            current: Box::new(io::empty()),
-            ended: false,
-        }));
+/// Lists every seed that is no tar, or that an engine would not unpack.
+pub(crate) fn plan(inputs: &Inputs, cancel: &Cancel) -> anyhow::Result<Vec<SeedPlan>> {
+    let mentions = Mentions::read(&inputs.manifest_shown, &inputs.manifest_text);
+    let mut plans = Vec::new();
+    let mut wrong = Diagnostics::default();
+    for (spec, place) in &inputs.seeds {
+        let planned = SeedPlan::new(spec, place, cancel);
+        // What was not looked at is not wrong.
+        cancel.check()?;
+        match planned {
+            Ok(plan) => plans.push(plan),
+            Err(error) => {
+                let message = human::printable(&format!("{error:#}"));
+                wrong.push(mentions.mistake("volumes", &spec.from, spec.line, message));
+            }
+        }
     }
+    Ok(wrong.or_ok(plans)?)
+}
+
+impl SeedPlan {
+    pub(super) fn new(spec: &SeedSpec, place: &Path, cancel: &Cancel) -> anyhow::Result<Self> {
+        let named = if place.is_dir() {
+            // Its links and names are judged here.
+            let _ = entries(place, cancel).with_context(|| format!("seed {}", place.display()))?;
+            None
+        } else {
+            let tar = open_tar(place, cancel)?;
+            scan::scan(tar).with_context(|| format!("seed {}", place.display()))?
+        };
+        Ok(Self { spec: spec.clone(), place: place.to_owned(), named, owner: Owner::default() })
+    }
+
+    /// The owner where the seed names none.
+    pub(crate) fn give_owner(&mut self, owner: Owner) {
+        self.owner = owner;
+    }
+
+    /// Owner and mode of the volume's root.
+    #[must_use]
+    pub(crate) fn root(&self) -> Owner {
+        self.named.unwrap_or(self.owner)
+    }
+
+    /// The entry of the root, where one is added.
+    fn root_header(&self) -> io::Result<Vec<u8>> {
+        let root = self.owner;
+        if self.named.is_some() || root == Owner::default() {
+            return Ok(Vec::new());
+        }
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_path(".")?;
+        owned(&mut header, root);
+        header.set_mode(root.mode);
+        header.set_size(0);
+        header.set_cksum();
+        Ok(header.as_bytes().to_vec())
+    }
+
+    /// Bytes that [`SeedPlan::open`] will deliver.
+    ///
+    /// # Errors
+    /// As [`SeedPlan::open`].
+    pub(crate) fn bytes(&self, cancel: &Cancel) -> anyhow::Result<u64> {
+        let root = self.root_header()?.len() as u64;
+        if !self.place.is_dir() {
+            let (file, compression) = open_file(&self.place)?;
+            if compression == Compression::None {
+                return Ok(root + file.metadata()?.len());
+            }
+            return Ok(root + io::copy(&mut open_tar(&self.place, cancel)?, &mut io::sink())?);
+        }
+        let mut bytes = root + END_BYTES;
+        for entry in entries(&self.place, cancel)? {
+            let size = if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
+            bytes = bytes
+                .checked_add(header(&entry, self.owner)?.len() as u64)
+                .and_then(|bytes| bytes.checked_add(size)?.checked_add(padding(size)))
+                .context("the seed is too large")?;
+        }
+        Ok(bytes)
+    }
+
+    /// The tar.
+    ///
+    /// # Errors
+    /// When the seed is neither a tar file nor a folder, or holds what a tar cannot carry; reading fails where it
+    /// changes meanwhile.
+    pub(crate) fn open(&self, cancel: &Cancel) -> anyhow::Result<Box<dyn Read + Send>> {
+        let root = io::Cursor::new(self.root_header()?);
+        if self.place.is_dir() {
+            let tar = FolderTar {
+                waiting: entries(&self.place, cancel)?,
+                owner: self.owner,
+                current: Box::new(io::empty()),
+                ended: false,
+            };
+            return Ok(Box::new(root.chain(tar)));
+        }
+        Ok(Box::new(root.chain(open_tar(&self.place, cancel)?)))
+    }
+}
+
+/// The tar of a file.
+fn open_tar(place: &Path, cancel: &Cancel) -> anyhow::Result<Box<dyn Read + Send>> {
     let (file, compression) = open_file(place)?;
     let bytes = file.metadata()?.len();
     let what = format!("seed {}", place.display());
@@ -70,8 +178,7 @@ fn open_file(place: &Path) -> anyhow::Result<(File, Compression)> {
     (&mut file).take(512).read_to_end(&mut head)?;
     file.seek(SeekFrom::Start(0))?;
     let compression = sniff(&head).with_context(|| format!("seed {shown}"))?;
-    let tar = head.get(257..262) == Some(b"ustar") || head.len() == 512 && head.iter().all(|byte| *byte == 0);
-    if compression == Compression::None && !tar {
+    if compression == Compression::None && !scan::is_tar(&head) {
         bail!("seed {shown} is not a tar file");
     }
     Ok((file, compression))
@@ -87,12 +194,16 @@ const fn padding(size: u64) -> u64 {
     (512 - size % 512) % 512
 }
 
-/// The header blocks of an entry, those of a long name included.
-fn header(entry: &PlannedEntry) -> io::Result<Vec<u8>> {
-    let mut header = tar::Header::new_gnu();
-    header.set_uid(0);
-    header.set_gid(0);
+fn owned(header: &mut tar::Header, owner: Owner) {
+    header.set_uid(owner.uid);
+    header.set_gid(owner.gid);
     header.set_mtime(0);
+}
+
+/// The header blocks of an entry, those of a long name included.
+fn header(entry: &PlannedEntry, owner: Owner) -> io::Result<Vec<u8>> {
+    let mut header = tar::Header::new_gnu();
+    owned(&mut header, owner);
     let path = |path: &BundlePath, slash: &str| format!("{path}{slash}");
     let mut builder = tar::Builder::new(Vec::new());
     match &entry.kind {
@@ -125,6 +236,7 @@ fn header(entry: &PlannedEntry) -> io::Result<Vec<u8>> {
 /// A folder's tar, made while it is read.
 struct FolderTar {
     waiting: VecDeque<PlannedEntry>,
+    owner: Owner,
     current: Box<dyn Read + Send>,
     ended: bool,
 }
@@ -147,7 +259,9 @@ impl Read for FolderTar {
             let size = if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
             let content = entry.open().map_err(io::Error::other)?;
             self.current = Box::new(
-                io::Cursor::new(header(&entry)?).chain(content).chain(io::repeat(0).take(padding(size))),
+                io::Cursor::new(header(&entry, self.owner)?)
+                    .chain(content)
+                    .chain(io::repeat(0).take(padding(size))),
             );
         }
     }

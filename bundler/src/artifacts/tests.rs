@@ -1,7 +1,8 @@
 //! Plans of real folders and repositories, and of those that must be refused.
 
-use super::seed::{open_seed, seed_bytes};
+use super::seed::{Owner, SeedPlan};
 use super::*;
+use manifest_schema::manifest::SeedSpec;
 use std::process::{Command, Stdio};
 
 fn spec(text: &str, to: Option<&str>) -> ArtifactSpec {
@@ -314,6 +315,18 @@ fn content_that_is_elsewhere_is_refused() {
     assert!(!witness.exists());
 }
 
+fn seed_plan(place: &Path) -> anyhow::Result<SeedPlan> {
+    let spec = SeedSpec { volume: "data".to_owned(), from: "seed".to_owned(), line: 3 };
+    SeedPlan::new(&spec, place, &Cancel::default())
+}
+
+fn seed_tar(plan: &SeedPlan) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    plan.open(&Cancel::default()).unwrap().read_to_end(&mut bytes).unwrap();
+    assert_eq!(plan.bytes(&Cancel::default()).unwrap(), bytes.len() as u64);
+    bytes
+}
+
 #[test]
 #[cfg(unix)]
 fn seeds_are_tars_that_say_the_same_everywhere() {
@@ -323,12 +336,7 @@ fn seeds_are_tars_that_say_the_same_everywhere() {
     write(root, &[("seed/b", &"x".repeat(700)), ("seed/a/c", ""), (&long, "deep")]);
     make_executable(&root.join("seed/a/c"));
     std::os::unix::fs::symlink("a/c", root.join("seed/l")).unwrap();
-    let read = |place: &Path| {
-        let mut bytes = Vec::new();
-        open_seed(place, &Cancel::default()).unwrap().read_to_end(&mut bytes).unwrap();
-        assert_eq!(seed_bytes(place, &Cancel::default()).unwrap(), bytes.len() as u64);
-        bytes
-    };
+    let read = |place: &Path| seed_tar(&seed_plan(place).unwrap());
     let bytes = read(&root.join("seed"));
     let mut archive = tar::Archive::new(&bytes[..]);
     let entries: Vec<String> = archive
@@ -359,6 +367,117 @@ fn seeds_are_tars_that_say_the_same_everywhere() {
         assert_eq!(read(&root.join(name)), bytes);
     }
     std::fs::write(root.join("no.tar"), "no tar at all").unwrap();
-    assert!(open_seed(&root.join("no.tar"), &Cancel::default()).is_err());
-    assert!(open_seed(&root.join("gone"), &Cancel::default()).is_err());
+    assert!(seed_plan(&root.join("no.tar")).is_err());
+    assert!(seed_plan(&root.join("gone")).is_err());
+}
+
+/// `path uid:gid mode` of every entry of a tar.
+fn owners(tar: &[u8]) -> Vec<String> {
+    let mut archive = tar::Archive::new(tar);
+    let entries = archive.entries().unwrap().map(Result::unwrap);
+    let one = |entry: tar::Entry<'_, &[u8]>| {
+        let header = entry.header();
+        let path = entry.path().unwrap().display().to_string();
+        format!("{path} {}:{} {:o}", header.uid().unwrap(), header.gid().unwrap(), header.mode().unwrap())
+    };
+    entries.map(one).collect()
+}
+
+#[test]
+fn the_owner_of_a_seed_stands_in_its_tar() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    write(root, &[("seed/sub/row", "x")]);
+    let mine = Owner { uid: 1000, gid: 1001, mode: 0o2750 };
+    let mut plan = seed_plan(&root.join("seed")).unwrap();
+    let plain = seed_tar(&plan);
+    assert_eq!(owners(&plain), ["sub/ 0:0 755", "sub/row 0:0 644"]);
+    plan.give_owner(mine);
+    assert_eq!(owners(&seed_tar(&plan)), [". 1000:1001 2750", "sub/ 1000:1001 755", "sub/row 1000:1001 644"]);
+
+    // A tar keeps what it says, and is told only what it does not say.
+    let entry = |name: &str, kind| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_path(name).unwrap();
+        header.set_uid(70);
+        header.set_gid(71);
+        header.set_mode(0o700);
+        header.set_size(0);
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    };
+    let (dot, row) = (entry(".", tar::EntryType::Directory), entry("row", tar::EntryType::Regular));
+    let bare = [&row[..], &[0; 1024]].concat();
+    std::fs::write(root.join("bare.tar"), &bare).unwrap();
+    let mut plan = seed_plan(&root.join("bare.tar")).unwrap();
+    assert_eq!((seed_tar(&plan), plan.root()), (bare, Owner::default()));
+    plan.give_owner(mine);
+    assert_eq!(owners(&seed_tar(&plan)), [". 1000:1001 2750", "row 70:71 700"]);
+    let named = [&row[..], &dot, &[0; 1024]].concat();
+    std::fs::write(root.join("named.tar"), &named).unwrap();
+    let mut plan = seed_plan(&root.join("named.tar")).unwrap();
+    plan.give_owner(mine);
+    assert_eq!((seed_tar(&plan), plan.root()), (named, Owner { uid: 70, gid: 71, mode: 0o700 }));
+}
+
+#[test]
+fn a_seed_of_tars_oldest_format_is_read_and_a_damaged_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("v7.tar");
+    let mut header = tar::Header::new_old();
+    header.set_path("row").unwrap();
+    header.set_uid(70);
+    header.set_gid(71);
+    header.set_mode(0o600);
+    header.set_size(1);
+    header.set_cksum();
+    let tar = [&header.as_bytes()[..], &[b'x'; 1], &[0; 511 + 1024]].concat();
+    std::fs::write(&path, &tar).unwrap();
+    assert_eq!(owners(&seed_tar(&seed_plan(&path).unwrap())), ["row 70:71 600"]);
+    assert_eq!(std::fs::read(&path).unwrap(), tar);
+    for damaged in [&tar[..513], &[&tar[..512], &[7; 512], &tar[..512], b"no header"].concat()] {
+        std::fs::write(&path, damaged).unwrap();
+        let error = format!("{:#}", seed_plan(&path).unwrap_err());
+        assert!(error.contains("v7.tar"), "{error}");
+    }
+}
+
+#[test]
+fn what_leads_out_of_a_seed_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("seed.tar");
+    let plan = |name: &str, kind, link: &str| {
+        let mut header = tar::Header::new_gnu();
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.as_mut_bytes()[157..157 + link.len()].copy_from_slice(link.as_bytes());
+        header.set_entry_type(kind);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mode(0o777);
+        header.set_size(0);
+        header.set_cksum();
+        std::fs::write(&path, [&header.as_bytes()[..], &[0; 1024]].concat()).unwrap();
+        seed_plan(&path)
+    };
+    let (soft, hard, file) = (tar::EntryType::Symlink, tar::EntryType::Link, tar::EntryType::Regular);
+    for (name, kind, link) in [
+        ("conf/out", soft, "../../etc/localtime"),
+        ("out", soft, ".."),
+        ("./conf/out", hard, "../x"),
+        ("../out", file, ""),
+        ("a/../../out", file, ""),
+    ] {
+        let error = format!("{:#}", plan(name, kind, link).unwrap_err());
+        assert!(error.contains(&format!("`{name}` leads")) && error.contains(link), "{error}");
+    }
+    for (name, kind, link) in [
+        ("conf/up", soft, "../x"),
+        ("conf/zone", soft, "/usr/share/zoneinfo/UTC"),
+        ("./conf/deep/up", soft, "../../x"),
+        ("conf/hard", hard, "./conf/x"),
+        ("/row", file, ""),
+    ] {
+        assert!(plan(name, kind, link).is_ok(), "{name} -> {link}");
+    }
 }

@@ -133,8 +133,10 @@ fn shown(path: &Path) -> String {
 }
 
 pub(super) fn run_lint(args: &LintArgs, output: Output) -> Result<()> {
-    let inputs = inputs::read(&args.manifest, &CONFINED)?;
+    let mut inputs = inputs::read(&args.manifest, &CONFINED)?;
     let _ = artifacts::of(&inputs, &Cancel::default())?;
+    let of_seeds = lint::seeds(&inputs, &Cancel::default())?;
+    inputs.warnings.extend(of_seeds);
     let advice = lint::advice(&inputs);
     if output.json {
         let report = serde_json::json!({ "warnings": inputs.warnings, "advice": advice });

@@ -42,6 +42,7 @@ fn what_cannot_be_described_is_not_written() {
             inputs: &inputs,
             images: &[image],
             artifacts: &[],
+            seeds: &[],
             keys: &[],
             options: PackOptions { level: 1, threads: 1 },
             progress: &Silent,

@@ -2,11 +2,11 @@
 //!
 //! Read and check everything that people wrote, find every image, plan every artifact, and only then pack.
 
-use crate::artifacts;
+use crate::artifacts::{self, seed};
 use crate::cancel::Cancel;
 use crate::inputs;
 use crate::inputs::texts::Texts;
-use crate::pack::{self, Job};
+use crate::pack::{self, Job, owners};
 use crate::signing::SigningKey;
 use crate::sources::{self, ResolveOptions};
 use anyhow::Result;
@@ -99,6 +99,10 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
     )
     .map_err(|mistakes| inputs.shown_in(mistakes))?;
     let artifacts = artifacts::of(&inputs, cancel)?;
+    let mut seeds = seed::plan(&inputs, cancel)?;
+    for warning in owners::settle(&mut seeds, &inputs, &images, cancel)? {
+        progress.warn(&warning.to_string());
+    }
     progress.end(&format!(
         "{}, {}",
         human::count(images.len(), "image"),
@@ -109,6 +113,7 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
         inputs: &inputs,
         images: &images,
         artifacts: &artifacts,
+        seeds: &seeds,
         keys: &request.keys,
         options: request.pack,
         progress,

@@ -1,11 +1,10 @@
 //! `ferry init`: a commented `ferry.yaml` for a folder that has a Compose file.
 
 use anyhow::{Context, Result};
-use ferry_terminal::{Class, Failure};
+use ferry_terminal::{Class, Failure, whole_file};
 use manifest_schema::compose::{self, Text};
 use manifest_schema::schema;
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Names Compose itself looks for, in its order (Compose Specification, "Compose file").
@@ -44,20 +43,17 @@ pub(crate) fn init(folder: &Path) -> Result<(PathBuf, Option<manifest_schema::Di
         Err(mistakes) => (BTreeSet::new(), Vec::new(), Some(mistakes)),
     };
     let content = write(&product_name(folder), name, &images, &volumes);
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&target);
-    let mut file = match file {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let fact = format!("{} exists already", target.display());
-            return Err(Failure::new(Class::Files, fact).hint("edit it, or move it away first").into());
-        }
-        Err(error) => return Err(error).with_context(|| format!("writing {}", target.display())),
-    };
-    file.write_all(content.as_bytes())?;
+    let written = whole_file::write_new(&target, content.as_bytes(), 0o644);
+    if written.as_ref().is_err_and(whole_file::is_taken) {
+        let fact = format!("{} exists already", target.display());
+        return Err(Failure::new(Class::Files, fact).hint("edit it, or move it away first").into());
+    }
+    written?;
     // For editors; whoever has one already keeps it.
-    let described = std::fs::OpenOptions::new().write(true).create_new(true).open(folder.join(SCHEMA));
-    if let Ok(mut described) = described {
-        described.write_all(&serde_json::to_vec_pretty(&schema::manifest())?)?;
+    let schema = serde_json::to_vec_pretty(&schema::manifest())?;
+    let described = whole_file::write_new(&folder.join(SCHEMA), &schema, 0o644);
+    if described.as_ref().is_err_and(|error| !whole_file::is_taken(error)) {
+        described?;
     }
     Ok((target, mistakes))
 }

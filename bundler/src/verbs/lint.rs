@@ -1,7 +1,11 @@
 //! `ferry lint`: everything that `ferry build` would refuse or warn of, and advice on what runs badly in a
 //! server room although nothing forbids it.
 
+use crate::artifacts::seed;
+use crate::cancel::Cancel;
 use crate::inputs::Inputs;
+use crate::pack::owners;
+use anyhow::Result;
 use manifest_schema::compose::model::{Condition, HealthCheck, MountSource, Restart, Service};
 use manifest_schema::yaml::{Place, Sources};
 use manifest_schema::{Diagnostic, ImageRef, ServiceName};
@@ -49,6 +53,14 @@ pub(crate) fn advice(inputs: &Inputs) -> Vec<Diagnostic> {
     found.extend(variables(inputs));
     found.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     found
+}
+
+/// Services that cannot write into the volumes that are seeded for them, as far as is known without their images.
+///
+/// # Errors
+/// When a seed cannot be packed.
+pub(crate) fn seeds(inputs: &Inputs, cancel: &Cancel) -> Result<Vec<Diagnostic>> {
+    owners::settle(&mut seed::plan(inputs, cancel)?, inputs, &[], cancel)
 }
 
 struct About<'a> {

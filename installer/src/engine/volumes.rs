@@ -1,6 +1,6 @@
 //! Named volumes of a project.
 
-use super::{BULK_TIMEOUT, Engine, Result, checked, failure};
+use super::{BULK_TIMEOUT, Engine, EngineKind, Result, checked, failure};
 use bollard::models::VolumeCreateRequest;
 use bollard::query_parameters::{
     DownloadFromContainerOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder,
@@ -37,6 +37,26 @@ pub struct VolumeFacts {
     pub labels: BTreeMap<String, String>,
     /// Where it lies on the engine's host; empty for some drivers.
     pub mountpoint: String,
+}
+
+/// Owner and mode of a folder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FolderOwner {
+    /// User, as containers see it.
+    pub uid: u64,
+    /// Group, as containers see it.
+    pub gid: u64,
+    /// Permission bits, `0o7777` at most.
+    pub mode: u32,
+}
+
+/// A look into a folder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FolderFacts {
+    /// It holds nothing.
+    pub empty: bool,
+    /// Its own owner and mode, as the engine tells them: Podman 4.3 calls every owner 0.
+    pub owner: FolderOwner,
 }
 
 impl From<bollard::models::Volume> for VolumeFacts {
@@ -135,11 +155,11 @@ impl Engine {
             .map_err(|e| failure(format!("unpack files into {path}"), e))
     }
 
-    /// The folder `path` of a container, running or not, is empty. Reads no more than that takes.
+    /// Looks into the folder `path` of a container, running or not. Reads no more than that takes.
     ///
     /// # Errors
     /// When there is no such path, or the engine fails.
-    pub async fn is_empty_folder(&self, container: &str, path: &str) -> Result<bool> {
+    pub async fn look_into(&self, container: &str, path: &str) -> Result<FolderFacts> {
         let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
         let action = || format!("look into {path}");
         let mut chunks =
@@ -147,11 +167,41 @@ impl Engine {
         let mut entries = EntryCount::default();
         while let Some(chunk) = chunks.next().await {
             if entries.read(&chunk.map_err(|e| failure(action(), e))?) {
-                return Ok(false);
+                return Ok(FolderFacts { empty: false, owner: entries.first });
             }
         }
-        Ok(true)
+        Ok(FolderFacts { empty: true, owner: entries.first })
     }
+
+    /// Gives the folder `/NAME` of a container, running or not, where a volume is mounted, an owner and a mode.
+    ///
+    /// # Errors
+    /// When the engine fails, or the volume's file system has no owners and modes.
+    pub async fn set_owner_of_mount(&self, container: &str, name: &str, owner: FolderOwner) -> Result<()> {
+        // Docker passes over the entry of the folder that it unpacks into. Podman leaves volumes out of the root.
+        let (path, entry) = match self.facts.kind {
+            EngineKind::Docker => ("/".to_owned(), format!("{name}/")),
+            EngineKind::Podman => (format!("/{name}"), "./".to_owned()),
+        };
+        let tar = futures_util::stream::iter([folder_tar(&entry, owner).map(Bytes::from)]);
+        self.put_archive(container, &path, tar).await
+    }
+}
+
+/// A tar of one folder.
+fn folder_tar(name: &str, owner: FolderOwner) -> io::Result<Vec<u8>> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_path(name)?;
+    header.set_uid(owner.uid);
+    header.set_gid(owner.gid);
+    header.set_mode(owner.mode);
+    header.set_size(0);
+    header.set_mtime(0);
+    header.set_cksum();
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append(&header, io::empty())?;
+    tar.into_inner()
 }
 
 /// Looks for a second entry in a tar whose first is the folder itself.
@@ -163,6 +213,8 @@ struct EntryCount {
     block: Vec<u8>,
     skip: u64,
     entries: u32,
+    /// Owner and mode of the first entry.
+    first: FolderOwner,
 }
 
 impl EntryCount {
@@ -197,6 +249,11 @@ impl EntryCount {
             let born_with = header.path_bytes().ends_with(b"/lost+found/");
             if !extension && !born_with {
                 self.entries += 1;
+                if self.entries == 1 {
+                    let id = |id: io::Result<u64>| id.unwrap_or_default();
+                    let mode = header.mode().unwrap_or_default() & 0o7777;
+                    self.first = FolderOwner { uid: id(header.uid()), gid: id(header.gid()), mode };
+                }
             }
             let size = header.entry_size().unwrap_or(0);
             self.skip = size.checked_next_multiple_of(BLOCK as u64).unwrap_or(0);

@@ -1,7 +1,7 @@
 //! Folders of root's own, and reads with a ceiling.
 
 use anyhow::{Context, Result};
-use ferry_terminal::{Class, Failure};
+use ferry_terminal::{Class, Failure, whole_file};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
@@ -78,10 +78,20 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes what killed processes left in `folders` on its way to its name: answers and secrets, for one. What cannot be
+/// removed stays for the next time.
+pub(super) fn sweep(folders: &[&Path]) {
+    for entry in folders.iter().flat_map(fs::read_dir).flatten().flatten() {
+        let begun = entry.file_name().to_str().is_some_and(|name| name.starts_with(whole_file::PREFIX));
+        if begun && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ferry_terminal::whole_file;
 
     #[test]
     fn bounded_reads() {

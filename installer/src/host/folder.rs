@@ -246,6 +246,8 @@ impl ProductDir {
         let is_the_one =
             fs::metadata(&path).is_ok_and(|now| file.metadata().is_ok_and(|own| own.ino() == now.ino()));
         if locked && is_the_one {
+            // Whoever wrote here held the lock.
+            files::sweep(&[&self.path, &self.bundles()]);
             return Ok(Lock { file, path, made });
         }
         Err(Failure::new(Class::Preflight, "another install is changing this product right now")
@@ -303,6 +305,27 @@ mod tests {
         }
         drop(lock);
         product.lock().unwrap();
+    }
+
+    #[test]
+    fn what_was_being_written_when_its_process_was_killed_goes_with_the_next_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let product = Root::new(folder.path()).unwrap().product(&"site".parse().unwrap());
+        let mut lock = product.lock().unwrap();
+        lock.keep_folder();
+        make_private_dir(&product.bundles()).unwrap();
+        make_private_dir(&product.external()).unwrap();
+        let left = [product.file(".new-aB3dE6"), product.bundles().join(".new-1.fz-aB3dE6")];
+        let sites_own = [product.file("answers.json"), product.external().join(".new-aB3dE6")];
+        for path in left.iter().chain(&sites_own) {
+            fs::write(path, "secret").unwrap();
+        }
+        assert!(product.lock().is_err());
+        assert!(left.iter().all(|path| path.exists()), "somebody holds the lock");
+        drop(lock);
+        drop(product.lock().unwrap());
+        assert!(!left.iter().any(|path| path.exists()));
+        assert!(sites_own.iter().all(|path| path.exists()));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) struct State {
     /// Releases that ran before, latest first.
     #[serde(default)]
     pub previous: Vec<Installed>,
-    /// Volumes whose seeding began and did not end.
+    /// Volumes that wait for their first content. Nothing is removed for it: the volumes themselves say what they hold.
     #[serde(default)]
     pub seeding: BTreeSet<String>,
     /// Address of the engine it runs on: the default of every later command.

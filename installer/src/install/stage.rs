@@ -34,6 +34,7 @@ pub(super) async fn stage(
 ) -> Result<Staged> {
     record(prepared)?;
     let Prepared { installation, attempt, site, images, inventory, plan, .. } = prepared;
+    seeding::record(installation, &plan.seeds)?;
     let Installation { product, engine, progress, .. } = &*installation;
     answers::record_attempted(product, &site.answers)?;
     let import = Import { engine, bundle, plan: images, inventory, progress };

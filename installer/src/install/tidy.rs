@@ -29,14 +29,16 @@ pub(super) async fn tidy(installation: &mut Installation) -> Result<()> {
     }
     let dropped = state.previous.split_off(state.previous.len().min(RETAINED_RELEASES));
     prune_images(installation, &dropped).await?;
-    installation.state.brought.clear();
     remove_files(installation).await?;
     installation.end_attempt()
 }
 
 /// Prunes images that no retained release uses: those of `dropped` releases, and those that undone attempts
-/// brought.
-async fn prune_images(installation: &Installation, dropped: &[Installed]) -> Result<(), EngineError> {
+/// brought, which are then no longer recorded as such.
+pub(super) async fn prune_images(
+    installation: &mut Installation,
+    dropped: &[Installed],
+) -> Result<(), EngineError> {
     let Installation { engine, state, .. } = installation;
     let used: BTreeSet<&ImageId> = state.releases().flat_map(|release| release.images.values()).collect();
     let undone = state.brought.iter().map(|(name, id)| (name, *id));
@@ -48,6 +50,7 @@ async fn prune_images(installation: &Installation, dropped: &[Installed]) -> Res
             _ => {}
         }
     }
+    state.brought.clear();
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The way back of an attempt: the one of this process that failed, and the one that an earlier process left.
 //!
-//! Invariant: afterwards no release folder, rendered secret or bundle of the attempt is left, and its
+//! Invariant: afterwards no release folder, rendered secret, bundle or image of the attempt is left, and its
 //! answers are kept only where data may have been made with them.
 
 use super::tidy;
@@ -10,6 +10,7 @@ use crate::images::names;
 use crate::installation::Installation;
 use crate::services::health::Patience;
 use crate::services::switch::{self, SwitchError, UndoReport, Volumes};
+use std::sync::Arc;
 
 /// Why things could not be put back.
 #[derive(Debug, thiserror::Error)]
@@ -34,18 +35,23 @@ pub(super) async fn undo(
     patience: &Patience,
     journal: &mut Journal,
 ) -> Result<UndoReport, UndoError> {
-    let Installation { name, product, engine, state, progress } = &*installation;
-    let progress = progress.as_ref();
-    let undone = switch::undo(engine, name, attempt, volumes, patience, progress).await;
+    let progress = Arc::clone(&installation.progress);
+    let Installation { name, engine, state, .. } = &*installation;
+    let undone = switch::undo(engine, name, attempt, volumes, patience, progress.as_ref()).await;
     let report = undone.map_err(UndoError::Switch)?;
-    names::restore(engine, state, progress).await;
+    names::restore(engine, state, progress.as_ref()).await;
     // With the folders go the secrets that were written for it.
     if let Err(error) = tidy::remove_files(installation).await {
         progress.warn(&format!("files of the undone attempt are left: {error:#}"));
     }
+    if let Err(error) = tidy::prune_images(installation, &[]).await {
+        // They stay recorded, for the next commit or undo.
+        progress.warn(&format!("images of the undone attempt are left: {error}"));
+    }
     if !report.kept_volumes.is_empty() {
         progress.warn(&format!("volumes kept, since they may hold data: {}", report.kept_volumes.join(", ")));
     }
+    let Installation { product, state, .. } = &*installation;
     answers::end_attempted(product, answers_after(volumes), state)
         .and_then(|()| installation.end_attempt())
         .and_then(|()| journal.done(Step::Undo))

@@ -4,6 +4,8 @@
 //! Artifacts are tar entries from the bundle. They are signed, and still not believed: an entry that
 //! would leave the folder, follow a link or be a device is refused.
 
+mod holes;
+
 use crate::bundle_errors;
 use crate::host::{ProductDir, files};
 use crate::release::site::Site;
@@ -226,7 +228,7 @@ fn unpack(entries: impl std::io::Read, folder: &Path, progress: &dyn Progress) -
             tar::EntryType::Regular => {
                 let mode = if entry.header().mode()? & 0o100 == 0 { 0o644 } else { 0o755 };
                 let mut file = File::options().create_new(true).write(true).mode(mode).open(&target)?;
-                let copied = std::io::copy(&mut entry, &mut file)?;
+                let copied = holes::copy(&mut entry, &mut file)?;
                 file.set_permissions(Permissions::from_mode(mode))?;
                 progress.advance(copied);
             }

@@ -1,6 +1,7 @@
 //! Which volumes get their first content in this install, and giving it to them.
 
 use crate::engine::{ImageId, label};
+use crate::host::state::Phase;
 use crate::images::registry::ReadFailure;
 use crate::installation::Installation;
 use crate::release::seed::{self, Seeded};
@@ -15,8 +16,8 @@ use manifest_schema::progress::Progress;
 use manifest_schema::release::Release;
 use std::sync::Arc;
 
-/// Volumes, by key, that have a seed and may need it: they do not exist, their filling was
-/// interrupted, the attempt under way made them and may not have come round to filling them, or nothing
+/// Volumes, by key, that have a seed and may need it. They do not exist, or wait for it since an earlier run made them.
+/// Or they exist, and no service of the attempt under way can have written into them: the attempt made them, or nothing
 /// of this product was ever installed, so that nobody knows what they hold.
 ///
 /// # Errors
@@ -27,24 +28,41 @@ pub(crate) async fn needed(
     release: &Release,
 ) -> Result<Vec<String>> {
     let Installation { engine, state, .. } = installation;
+    let attempt = state.attempt.as_ref();
+    let may_have_run = attempt.is_some_and(|attempt| attempt.phase != Phase::Staging);
     let mut keys = Vec::new();
     for seed in &release.seeds {
         let Some(volume) = site.project.volumes.get(&seed.volume) else { continue };
         let name = resource_name(&release.name, &seed.volume, volume.name.as_deref());
-        let found = engine.volume(&name).await?;
-        let missing = found.is_none();
-        let unfinished = found.as_ref().zip(state.attempt.as_ref()).is_some_and(|(volume, attempt)| {
-            volume.labels.get(label::ATTEMPT).is_some_and(|name| *name == attempt.name)
-        });
-        if missing || unfinished || state.current.is_none() || state.seeding.contains(&seed.volume) {
+        let wanted = match engine.volume(&name).await? {
+            None => true,
+            Some(_) if state.seeding.contains(&seed.volume) => true,
+            Some(_) if may_have_run => false,
+            Some(found) => {
+                let made_by = found.labels.get(label::ATTEMPT);
+                state.current.is_none() || attempt.is_some_and(|attempt| made_by == Some(&attempt.name))
+            }
+        };
+        if wanted {
             keys.push(seed.volume.clone());
         }
     }
     Ok(keys)
 }
 
-/// Fills the volumes `keys`, where they are empty. The state file records the volume under way, so that
-/// the next run recreates a half-filled one.
+/// Records that the volumes `keys` wait for their first content, before the first of them is made.
+///
+/// # Errors
+/// When it cannot be recorded.
+pub(crate) fn record(installation: &mut Installation, keys: &[String]) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    installation.state.seeding.extend(keys.iter().cloned());
+    installation.save()
+}
+
+/// Fills the volumes `keys`, where they are empty or filled in part.
 ///
 /// # Errors
 /// When the bundle cannot be read or the engine fails.
@@ -67,21 +85,17 @@ pub(crate) async fn fill<S: ReadAt + 'static>(
         // A volume that no service mounts is not part of the target.
         let Some(volume) = target.volume(&seed.volume) else { continue };
         progress.detail(&format!("volume {}", seed.volume));
-        let must_reseed = !installation.state.seeding.insert(seed.volume.clone());
-        installation.save()?;
         let broken = ReadFailure::default();
         let open = || stream(bundle, seed.file.span, &progress, &broken);
-        let seeded =
-            seed::seed(&installation.engine, target.project.as_str(), volume, image, open, must_reseed)
-                .await
-                .map_err(|error| broken.failure().map_or_else(|| error.into_failure(), Into::into))
-                .with_context(|| format!("seeding the volume {}", seed.volume))?;
-        // After a power cut, what is recorded as filled must be.
-        installation.engine.sync_data().await?;
-        installation.state.seeding.remove(&seed.volume);
-        installation.save()?;
+        let seeded = seed::seed(&installation.engine, target.project.as_str(), volume, image, open)
+            .await
+            .map_err(|error| broken.failure().map_or_else(|| error.into_failure(), Into::into))
+            .with_context(|| format!("seeding the volume {}", seed.volume))?;
         filled += usize::from(seeded == Seeded::Filled);
     }
+    // Before any service starts: it may empty a volume, and must not find it filled again.
+    installation.state.seeding.clear();
+    installation.save()?;
     progress.end(&format!("{} filled, {} had content", filled, seeds.len() - filled));
     Ok(())
 }

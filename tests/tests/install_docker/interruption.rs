@@ -86,6 +86,8 @@ fn assert_whole(host: &Host, number: usize, when: &str) {
     assert_eq!(host.page(PORT), format!("page {number}"), "{when}");
     let names = host.docker_text(&["images", "--digests", "--format", "{{.Repository}}"]);
     assert!(!names.contains("127.0.0.1"), "names of the installer's own registry were left, {when}: {names}");
+    let begun = names_below(&host.root.join("small")).into_iter().find(|name| name.starts_with(".new-"));
+    assert_eq!(begun, None, "a file on its way was left, {when}");
     let state = host.state("small");
     assert_eq!(state["current"]["version"], format!("{number}.0.0"), "{when}");
     assert_eq!(state["attempt"], json!(null), "{when}");
@@ -93,6 +95,19 @@ fn assert_whole(host: &Host, number: usize, when: &str) {
         let policy = host.inspect(&format!("small-{service}-1"), "{{.HostConfig.RestartPolicy.Name}}");
         assert_eq!(policy, "unless-stopped", "{when}");
     }
+}
+
+/// Names of all files and folders below `folder`.
+fn names_below(folder: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        names.push(entry.file_name().into_string().unwrap());
+        if entry.file_type().unwrap().is_dir() {
+            names.extend(names_below(&entry.path()));
+        }
+    }
+    names
 }
 
 /// Runs `install`, killed right after its event number `kill_at`; whether it got that far.
@@ -294,6 +309,8 @@ fn nothing_of_an_attempt_that_was_undone_is_left() {
     let host = Host::docker("no-trace");
     let _ = host.install(&one);
     let answer = format!("site_name={ANSWER}");
+    let images = || host.docker_text(&["images", "--all", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]);
+    let before = images();
     for way in ["it fails", "it is killed, and the old one is asked for"] {
         if way == "it fails" {
             let failed = host.run(&["--timeout", "2", "--set", &answer, two.path()]).exits(8);
@@ -304,9 +321,12 @@ fn nothing_of_an_attempt_that_was_undone_is_left() {
             assert_ne!(not_of_version_1(&host, "releases"), [""; 0], "the attempt has laid out its files");
             running.signal(Signal::KILL);
             let _ = running.end().exits(137);
+            // An earlier Ferry was killed in the middle of a write, too.
+            std::fs::write(host.root.join("small/.new-aB3dE6"), ANSWER).unwrap();
             let _ = host.run(&[one.path()]).succeeds().says("was interrupted: it is rolled back first");
         }
         assert_whole(&host, 1, way);
+        assert_eq!(images(), before, "images, when {way}");
         for kind in ["releases", "bundles"] {
             assert_eq!(not_of_version_1(&host, kind), [""; 0], "{kind}, when {way}");
         }

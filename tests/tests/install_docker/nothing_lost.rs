@@ -178,6 +178,53 @@ fn all_seeds_are_there_when_filling_was_cut_off() {
 }
 
 #[test]
+fn nothing_is_seeded_once_a_service_may_have_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::changed(folder.path(), &version(1), |site| {
+        let seed = fixtures::layer::Layer::new().file("row", 0o644, "seeded");
+        seed.write(&site.join("a.tar")).unwrap();
+        let manifest = site.join("ferry.yaml");
+        bundle::replace(&manifest, "artifacts:\n", "volumes:\n  a: { seed: a.tar }\nartifacts:\n");
+        let compose = site.join("compose.yaml");
+        bundle::replace(&compose, "      - ticks:/data\n", "      - ticks:/data\n      - a:/a\n");
+        bundle::replace(&compose, "volumes:\n  ticks:\n", "volumes:\n  ticks:\n  a:\n");
+    });
+    let [trust, fingerprint] = built.trust();
+    let host = Host::docker("seeded-ran");
+    let cut_off = |at: &str| {
+        let mut running = host.start(&[trust, fingerprint, built.path()]);
+        assert!(running.wait_for(|line| line.contains(at)), "{at}");
+        running.signal(Signal::KILL);
+        let _ = running.end().exits(137);
+    };
+    cut_off("waiting for ticker");
+    assert_eq!(host.state("small")["attempt"]["phase"], "switching");
+    // It runs for weeks. The record of an earlier Ferry says that the volume is being filled, as after a kill in the
+    // second run.
+    let _ = inside(&host, "echo precious >/a/precious; /bin/busybox rm /a/row");
+    let state = host.root.join("small/installed.json");
+    let says_filling = || bundle::replace(&state, "\"seeding\": []", "\"seeding\": [\"a\"]");
+    says_filling();
+    let ticker = host.id("small", "ticker");
+    cut_off("waiting for ");
+    assert_eq!(inside(&host, "ls /a"), "precious");
+    assert_eq!(host.id("small", "ticker"), ticker, "a running service was taken down");
+    // And without the containers that would hold the volume.
+    says_filling();
+    let _ = host.docker_text(&["rm", "--force", "small-front-1", "small-ticker-1"]);
+    let _ = host.run(&[built.path()]).succeeds();
+    assert_eq!(inside(&host, "ls /a"), "precious");
+
+    // A volume that is gone is made and filled again.
+    let _ = host.run(&["uninstall", "--yes", "--volumes"]).succeeds();
+    cut_off("waiting for front");
+    let _ = host.docker_text(&["rm", "--force", "small-front-1", "small-ticker-1"]);
+    let _ = host.docker_text(&["volume", "rm", "small_a"]);
+    let _ = host.run(&[trust, fingerprint, built.path()]).succeeds();
+    assert_eq!(inside(&host, "cat /a/row"), "seeded");
+}
+
+#[test]
 fn releases_and_images_that_are_no_longer_kept_go() {
     let folder = tempfile::tempdir().unwrap();
     let host = Host::docker("pruned");

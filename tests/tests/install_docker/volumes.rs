@@ -60,6 +60,68 @@ fn a_volume_is_seeded_when_it_is_empty_and_never_again() {
 }
 
 #[test]
+fn a_service_that_is_not_root_can_write_into_what_was_seeded() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::changed(folder.path(), &SmallSite::default(), |site| {
+        // A folder has the owner whom the service needs; a tar says it by itself.
+        std::fs::create_dir_all(site.join("rows/sub")).unwrap();
+        std::fs::write(site.join("rows/sub/table"), "first").unwrap();
+        let seed = Layer::new()
+            .folder("./", 0o2750)
+            .owner("./", 1000, 1001)
+            .file("db", 0o600, "x")
+            .owner("db", 1000, 1001);
+        seed.write(&site.join("db.tar")).unwrap();
+        let bare = Layer::new().file("db", 0o600, "x").owner("db", 1000, 1001);
+        bare.write(&site.join("bare.tar")).unwrap();
+        let volumes =
+            "volumes:\n  rows: { seed: rows }\n  db: { seed: db.tar }\n  bare: { seed: bare.tar }\n";
+        bundle::replace(&site.join("ferry.yaml"), "artifacts:\n", &format!("{volumes}artifacts:\n"));
+        let compose = site.join("compose.yaml");
+        let writer = "  writer:\n    image: small/ticker:1\n    user: \"1000:1001\"\n    \
+            command: [/bin/sh, -c, exec sleep 100000]\n    healthcheck: { disable: true }\n    \
+            volumes: [\"rows:/rows\", \"db:/db\", \"bare:/bare\"]\n    stop_grace_period: 1s\n";
+        let volumes = "volumes:\n  ticks:\n  rows:\n  db:\n  bare:\n";
+        bundle::replace(&compose, "volumes:\n  ticks:\n", &format!("{writer}{volumes}"));
+    });
+    let host = Host::docker("seed-owner");
+    let _ = host.install(&built);
+    let stat = host.docker_text(&[
+        "exec",
+        "--user",
+        "0",
+        "small-writer-1",
+        "/bin/busybox",
+        "stat",
+        "-c",
+        "%n %u:%g %a",
+        "/rows",
+        "/rows/sub",
+        "/rows/sub/table",
+        "/db",
+        "/db/db",
+        "/bare",
+        "/bare/db",
+    ]);
+    let expected = [
+        "/rows 1000:1001 755",
+        "/rows/sub 1000:1001 755",
+        "/rows/sub/table 1000:1001 644",
+        "/db 1000:1001 2750",
+        "/db/db 1000:1001 600",
+        "/bare 1000:1001 755",
+        "/bare/db 1000:1001 600",
+    ];
+    assert_eq!(stat.lines().collect::<Vec<_>>(), expected);
+    let writer = |command: &str| host.docker_text(&["exec", "small-writer-1", "/bin/sh", "-c", command]);
+    let _ = writer(
+        "set -e; echo more >>/rows/sub/table; for root in /rows /db /bare; do echo x >$root/new; done",
+    );
+    // Nothing of Ferry is left in them.
+    assert_eq!(writer("ls -A /rows /db /bare"), "/bare:\ndb\nnew\n\n/db:\ndb\nnew\n\n/rows:\nnew\nsub");
+}
+
+#[test]
 fn a_volume_that_someone_else_made_is_not_taken_over() {
     let folder = tempfile::tempdir().unwrap();
     let built = seeded(folder.path(), "1.0.0", "first");

@@ -1,0 +1,73 @@
+//! A look through the tar of a seed: an engine would refuse on site what is refused here.
+
+use super::Owner;
+use anyhow::{Context, bail};
+use std::io::Read;
+
+const BLOCK_BYTES: usize = 512;
+
+/// `head`, the first block of a file, begins a tar of any age: tar's oldest format has no magic, but its checksum.
+pub(super) fn is_tar(head: &[u8]) -> bool {
+    let sum = |(at, byte): (usize, &u8)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) };
+    let own = || tar::Header::from_byte_slice(head).cksum().ok();
+    head.len() == BLOCK_BYTES
+        && (head.iter().all(|byte| *byte == 0) || own() == Some(head.iter().enumerate().map(sum).sum()))
+}
+
+/// Owner and mode of the tar's own root, where it names it.
+///
+/// # Errors
+/// When it is damaged, or a member or link leads out of the volume.
+pub(super) fn scan(tar: impl Read) -> anyhow::Result<Option<Owner>> {
+    let mut root = None;
+    let mut archive = tar::Archive::new(tar);
+    for entry in archive.entries().context("it cannot be read")? {
+        let mut entry = entry.context("it is no tar, or a damaged one")?;
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let kind = entry.header().entry_type();
+        // Behind a leading slash, names start at the volume all the same.
+        let Some(depth) = depth(0, &name) else {
+            bail!("its member `{name}` leads out of the volume; pack the folder again, from inside it");
+        };
+        if depth == 0 && kind.is_dir() {
+            root = Some(owner(&mut entry)?);
+            continue;
+        }
+        if !kind.is_symlink() && !kind.is_hard_link() {
+            continue;
+        }
+        let target = String::from_utf8_lossy(&entry.link_name_bytes().unwrap_or_default()).into_owned();
+        // A hard link starts at the root, and a symbolic one beside itself. An absolute one is taken as it is.
+        let start = if kind.is_symlink() { depth.saturating_sub(1) } else { 0 };
+        if !target.starts_with('/') && self::depth(start, &target).is_none() {
+            bail!(
+                "its link `{name}` leads to `{target}`, out of the volume, which no engine unpacks; \
+                 delete it, or make it an absolute one"
+            );
+        }
+    }
+    Ok(root)
+}
+
+/// The depth of `path`, beginning `start` folders deep; `None` where it goes above the root.
+fn depth(start: usize, path: &str) -> Option<usize> {
+    path.split('/').try_fold(start, |depth, part| match part {
+        "" | "." => Some(depth),
+        ".." => depth.checked_sub(1),
+        _ => Some(depth + 1),
+    })
+}
+
+fn owner(entry: &mut tar::Entry<'_, impl Read>) -> anyhow::Result<Owner> {
+    let (mut uid, mut gid) = (entry.header().uid()?, entry.header().gid()?);
+    let mode = entry.header().mode()? & 0o7777;
+    for record in entry.pax_extensions()?.into_iter().flatten().flatten() {
+        let number = record.value().ok().and_then(|value| value.parse().ok());
+        match (record.key(), number) {
+            (Ok("uid"), Some(number)) => uid = number,
+            (Ok("gid"), Some(number)) => gid = number,
+            _ => {}
+        }
+    }
+    Ok(Owner { uid, gid, mode })
+}

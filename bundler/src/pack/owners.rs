@@ -1,0 +1,242 @@
+//! The owners of seeds that do not name one: the user of the service that mounts the volume, or the owner of the mount
+//! point in its image, as an engine gives an empty volume the owner of what it covers.
+
+use crate::artifacts::seed::{Owner, SeedPlan};
+use crate::cancel::Cancel;
+use crate::inputs::Inputs;
+use crate::inputs::mentions::Mentions;
+use crate::sources::{FileFacts, FoundImage};
+use anyhow::Result;
+use manifest_schema::compose::model::{Mount, MountSource, Service};
+use manifest_schema::{Diagnostic, ImageRef, ServiceName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A service that mounts a seeded volume.
+struct Mounting<'a> {
+    name: &'a ServiceName,
+    read_only: bool,
+    /// User and group that it runs as; `None`: unknown.
+    user: Option<User>,
+    /// Where the volume is mounted, in the image.
+    point: Option<FileFacts>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct User {
+    uid: u64,
+    gid: u64,
+    /// The group is named, and does not only follow from the user.
+    named_group: bool,
+}
+
+/// Gives each seed that names none an owner, and returns warnings of services that cannot write into a volume
+/// that they mount for writing. Without `images` as much as the Compose file says is known.
+///
+/// # Errors
+/// When the work is called off.
+pub(crate) fn settle(
+    plans: &mut [SeedPlan],
+    inputs: &Inputs,
+    images: &[FoundImage],
+    cancel: &Cancel,
+) -> Result<Vec<Diagnostic>> {
+    let mentions = Mentions::read(&inputs.manifest_shown, &inputs.manifest_text);
+    let mut warnings = Vec::new();
+    for plan in plans {
+        let mut mounting = mounting(&plan.spec.volume, inputs, images, cancel);
+        cancel.check()?;
+        // Whoever writes counts first.
+        mounting.sort_by_key(|service| service.read_only);
+        let owners: Vec<Owner> = mounting.iter().map(Mounting::owner).collect();
+        let foreign = owners.iter().find(|owner| owner.uid != 0).or(owners.first());
+        plan.give_owner(foreign.copied().unwrap_or_default());
+        let root = plan.root();
+        for service in mounting.iter().filter(|service| !service.read_only) {
+            // Without its image, the group of a user is unknown.
+            let in_group = |user: User| {
+                images.is_empty() && !user.named_group && can_write(root, User { gid: root.gid, ..user })
+            };
+            let kept_out = |user: &User| !can_write(root, *user) && !in_group(*user);
+            let Some(user) = service.user.filter(kept_out) else { continue };
+            let fact = format!(
+                "service `{}` runs as {}:{} and cannot write into the volume `{}`, whose root belongs to {}:{} with mode {:o}",
+                service.name, user.uid, user.gid, plan.spec.volume, root.uid, root.gid, root.mode
+            );
+            let hint = "seed it from a tar whose `./` has an owner or a mode that lets the service write, or mount it with `:ro`";
+            let warning = mentions.mistake("volumes", &plan.spec.from, plan.spec.line, fact).hint(hint);
+            warnings.push(warning);
+        }
+    }
+    Ok(warnings)
+}
+
+/// The services that mount `volume` whole, with the defaults.
+fn mounting<'a>(
+    volume: &str,
+    inputs: &'a Inputs,
+    images: &[FoundImage],
+    cancel: &Cancel,
+) -> Vec<Mounting<'a>> {
+    let Some(rendering) = inputs.renderings.first() else { return Vec::new() };
+    let services = rendering.made.parsed.project.services.iter();
+    let mounts =
+        services.flat_map(|(name, service)| service.mounts.iter().map(move |mount| (name, service, mount)));
+    let whole = mounts.filter(|(_, _, mount)| {
+        mount.subpath.is_none() && matches!(&mount.source, MountSource::Volume(key) if key == volume)
+    });
+    whole.map(|(name, service, mount)| Mounting::read(name, service, mount, images, cancel)).collect()
+}
+
+impl<'a> Mounting<'a> {
+    fn read(
+        name: &'a ServiceName,
+        service: &Service,
+        mount: &Mount,
+        images: &[FoundImage],
+        cancel: &Cancel,
+    ) -> Self {
+        let reference = service.image.parse::<ImageRef>().ok();
+        let of_service = |image: &&FoundImage| {
+            Some(&image.reference) == reference.as_ref()
+                && service.platform.as_ref().is_none_or(|platform| &image.platform == platform)
+        };
+        let image = images.iter().find(of_service);
+        let user = service.user.clone().or_else(|| user_of(image?));
+        let point = mount.target.trim_matches('/').to_owned();
+        let mut paths = BTreeSet::from([point.clone()]);
+        if user.as_deref().is_some_and(|user| !user.is_empty()) {
+            paths.extend(["etc/passwd".to_owned(), "etc/group".to_owned()]);
+        }
+        // A layer that cannot be read is told of when it is packed.
+        let mut files = image.and_then(|image| image.files(&paths, cancel).ok()).unwrap_or_default();
+        let root = Some(User { uid: 0, gid: 0, named_group: false });
+        let user = match user.as_deref() {
+            None if image.is_none() => None,
+            None | Some("") => root,
+            Some(user) => resolve(user, &files),
+        };
+        let point = files.remove(&point).filter(|point| point.is_folder);
+        Self { name, read_only: mount.read_only, user, point }
+    }
+
+    /// The owner that suits it.
+    fn owner(&self) -> Owner {
+        let point = self.point.as_ref();
+        match self.user {
+            Some(user) if user.uid != 0 => {
+                let own = point.filter(|point| point.uid == user.uid);
+                Owner {
+                    uid: user.uid,
+                    gid: own.filter(|_| !user.named_group).map_or(user.gid, |point| point.gid),
+                    mode: own.map_or(Owner::default().mode, |point| point.mode),
+                }
+            }
+            _ => point.map_or_else(Owner::default, |point| Owner {
+                uid: point.uid,
+                gid: point.gid,
+                mode: point.mode,
+            }),
+        }
+    }
+}
+
+/// `User` of an image's configuration.
+fn user_of(image: &FoundImage) -> Option<String> {
+    let config: serde_json::Value = serde_json::from_slice(&image.config).ok()?;
+    config.get("config")?.get("User")?.as_str().map(str::to_owned)
+}
+
+/// `USER[:GROUP]`, names or numbers, with the image's own lists (passwd(5), group(5)).
+fn resolve(text: &str, files: &BTreeMap<String, FileFacts>) -> Option<User> {
+    let lines = |path: &str| {
+        let content = files.get(path).map(|file| String::from_utf8_lossy(&file.content).into_owned());
+        let content = content.unwrap_or_default();
+        let fields = content.lines().map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
+        fields.collect::<Vec<_>>()
+    };
+    let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+    let number = |fields: &Vec<String>, at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
+    let users = lines("etc/passwd");
+    let entry = match user.parse::<u64>() {
+        Ok(uid) => users.iter().find(|fields| number(fields, 2) == Some(uid)),
+        Err(_) => users.iter().find(|fields| fields.first().is_some_and(|name| name == user)),
+    };
+    let uid = user.parse().ok().or_else(|| number(entry?, 2))?;
+    let gid = match group.filter(|group| !group.is_empty()) {
+        None => entry.and_then(|entry| number(entry, 3)).unwrap_or(0),
+        Some(group) => group.parse().ok().or_else(|| {
+            let groups = lines("etc/group");
+            number(groups.iter().find(|fields| fields.first().is_some_and(|name| name == group))?, 2)
+        })?,
+    };
+    Some(User { uid, gid, named_group: group.is_some() })
+}
+
+fn can_write(root: Owner, user: User) -> bool {
+    // To make a file in a folder, one has to enter it too.
+    let both = |shift: u32| root.mode >> shift & 0o3 == 0o3;
+    if user.uid == 0 {
+        true
+    } else if user.uid == root.uid {
+        both(6)
+    } else if user.gid == root.gid {
+        both(3)
+    } else {
+        both(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(content: &str) -> FileFacts {
+        let content = content.as_bytes().to_vec();
+        FileFacts { uid: 0, gid: 0, mode: 0o644, is_folder: false, content }
+    }
+
+    #[test]
+    fn users_are_resolved_as_the_engine_does() {
+        let files = BTreeMap::from([
+            ("etc/passwd".to_owned(), file("root:x:0:0::/:/bin/sh\napp:x:1000:1001::/:/bin/sh\n")),
+            ("etc/group".to_owned(), file("root:x:0:\nstaff:x:50:app\n")),
+        ]);
+        let user = |text: &str| resolve(text, &files).map(|user| (user.uid, user.gid, user.named_group));
+        assert_eq!(user("app"), Some((1000, 1001, false)));
+        assert_eq!(user("1000"), Some((1000, 1001, false)));
+        assert_eq!(user("472"), Some((472, 0, false)));
+        assert_eq!(user("app:staff"), Some((1000, 50, true)));
+        assert_eq!(user("7:8"), Some((7, 8, true)));
+        assert_eq!(user("nobody"), None);
+        assert_eq!(user("app:nogroup"), None);
+    }
+
+    #[test]
+    fn the_user_counts_and_else_the_mount_point() {
+        let name: ServiceName = "db".parse().unwrap();
+        let point = |uid, mode| Some(FileFacts { uid, gid: uid, mode, is_folder: true, content: Vec::new() });
+        let user = |uid, gid| Some(User { uid, gid, named_group: false });
+        let owner = |user, point| {
+            let Owner { uid, gid, mode } = Mounting { name: &name, read_only: false, user, point }.owner();
+            (uid, gid, mode)
+        };
+        // Grafana: a user, and a mount point of its own.
+        assert_eq!(owner(user(472, 0), point(472, 0o777)), (472, 472, 0o777));
+        // PostgreSQL: starts as root, and gives up that for the owner of its folder.
+        assert_eq!(owner(user(0, 0), point(999, 0o1777)), (999, 999, 0o1777));
+        // Another user than the image was made for.
+        assert_eq!(owner(user(1000, 0), point(472, 0o700)), (1000, 0, 0o755));
+        assert_eq!(owner(user(1000, 5), None), (1000, 5, 0o755));
+        assert_eq!(owner(None, None), (0, 0, 0o755));
+    }
+
+    #[test]
+    fn writing_needs_the_bits_of_the_class_that_one_is_in() {
+        let owner = |mode| Owner { uid: 1, gid: 2, mode };
+        let user = |uid, gid| User { uid, gid, named_group: false };
+        assert!(can_write(owner(0o755), user(1, 9)) && can_write(owner(0), user(0, 0)));
+        assert!(can_write(owner(0o770), user(9, 2)) && can_write(owner(0o777), user(9, 9)));
+        assert!(!can_write(owner(0o077), user(1, 2)) && !can_write(owner(0o755), user(9, 2)));
+        assert!(!can_write(owner(0o776), user(9, 9)));
+    }
+}
