@@ -11,6 +11,7 @@ use crate::images::plan::ImportPlan;
 use crate::release::site::{self, Site};
 use bundle_format::check::Broken;
 use ferry_terminal::human;
+use manifest_schema::ProjectName;
 use manifest_schema::compose::model::{MountSource, Project};
 use manifest_schema::release::{Manifests, Release};
 use serde::Serialize;
@@ -59,6 +60,17 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\n    fix: {}", human::printable_lines(&self.fact), human::printable_lines(&self.fix))
     }
+}
+
+/// A product that would take the place of something that Ferry keeps. One that an older Ferry has installed stays
+/// manageable.
+#[must_use]
+pub(crate) fn check_name(name: &ProjectName, is_installed: bool) -> Option<Finding> {
+    (name.is_ferrys() && !is_installed).then(|| {
+        let fact = format!("the product is called {name}, as a folder of Ferry's own on every host");
+        let fix = "ask its sender for a bundle under another name";
+        Finding { about: About::Bundle, ..Finding::new(fact, fix) }
+    })
 }
 
 /// Engine version, platform, memory.

@@ -12,6 +12,7 @@ use crate::engine::container_spec::{ContainerSpec, MountFrom, MountSpec};
 use crate::engine::label;
 use crate::engine::volumes::VolumeSpec;
 use crate::engine::{Engine, EngineError, ImageId};
+use crate::services::seed_helper;
 use crate::services::switch::SwitchError;
 use bytes::Bytes;
 use futures_util::Stream;
@@ -20,9 +21,6 @@ use std::io;
 
 /// Where the helper has the volume.
 const TARGET: &str = "/ferry-seed";
-
-/// The end of a helper's name once it is certain that the volume was empty.
-const FILLING: &str = ".filling";
 
 /// The outcome of seeding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +54,8 @@ where
 {
     // A helper of an interrupted run would keep the volume in use.
     let mut interrupted = false;
-    for helper in engine.containers(label::SEED_OF, &volume.name).await? {
-        interrupted |= helper.name.ends_with(FILLING);
+    for helper in seed_helper::of_volume(engine, project, &volume.name).await? {
+        interrupted |= seed_helper::has_begun(&helper);
         if interrupted {
             continue;
         }
@@ -65,7 +63,7 @@ where
     }
     remake(engine, project, volume, interrupted, must_reseed).await?;
     let helper = ContainerSpec {
-        name: helper_name(&volume.name),
+        name: seed_helper::name(&volume.name),
         image: image.to_string(),
         labels: helper_labels(project, volume),
         entrypoint: Some(vec!["/ferry-seed-is-never-started".to_owned()]),
@@ -80,7 +78,8 @@ where
         ..Default::default()
     };
     let (id, _) = engine.create(&helper).await?;
-    let seeded = fill(engine, &id, &helper.name, open_tar).await;
+    let begun = seed_helper::filling_name(&volume.name);
+    let seeded = fill(engine, &id, &begun, open_tar).await;
     if matches!(&seeded, Err(Failed::Filling(_))) {
         // Empty again, if possible; else the helper stays and tells the next run.
         let _ = remake(engine, project, volume, true, true).await;
@@ -118,7 +117,7 @@ async fn remake(
         let (name, project) = (volume.name.clone(), project.to_owned());
         return Err(SwitchError::Foreign { kind: "volume", name, project });
     }
-    for helper in engine.containers(label::SEED_OF, &volume.name).await? {
+    for helper in seed_helper::of_volume(engine, project, &volume.name).await? {
         engine.remove_container(&helper.id, true).await?;
     }
     engine.remove_volume(&volume.name).await?;
@@ -143,7 +142,7 @@ impl Failed {
 async fn fill<S>(
     engine: &Engine,
     helper: &str,
-    name: &str,
+    begun: &str,
     open_tar: impl FnOnce() -> S,
 ) -> Result<Seeded, Failed>
 where
@@ -152,7 +151,7 @@ where
     if !engine.is_empty_folder(helper, TARGET).await.map_err(Failed::Before)? {
         return Ok(Seeded::HasContent);
     }
-    engine.rename(helper, &format!("{name}{FILLING}")).await.map_err(Failed::Before)?;
+    engine.rename(helper, begun).await.map_err(Failed::Before)?;
     engine.put_archive(helper, TARGET, open_tar()).await.map_err(Failed::Filling)?;
     Ok(Seeded::Filled)
 }
@@ -167,11 +166,4 @@ fn helper_labels(project: &str, volume: &VolumeSpec) -> BTreeMap<String, String>
         ("com.docker.compose.oneoff", "True"),
     ];
     labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
-}
-
-fn helper_name(volume: &str) -> String {
-    // Long names are cut by their hash, so that two volumes never share a helper.
-    let digest = manifest_schema::Digest::of(volume.as_bytes()).short();
-    let start: String = volume.chars().take(100).collect();
-    format!("ferry-seed-{start}-{digest}")
 }

@@ -9,6 +9,7 @@ mod interruption;
 mod main_path;
 mod many_sites;
 mod nothing_lost;
+mod own_words;
 mod preflight;
 mod reconfigure;
 mod trial;
