@@ -72,7 +72,8 @@ impl Texts {
         let mentions = Mentions::read(&shown, &manifest_text);
         let name = &manifest.name;
         if name.is_ferrys() {
-            let message = format!("`{name}` is a folder of Ferry's own on every host, and no name for a product");
+            let message =
+                format!("`{name}` is a folder of Ferry's own on every host, and no name for a product");
             let mistake = mentions.mistake("name", name.as_str(), 1, message);
             found.push(mistake.hint("give the product another name, like `plant-monitor`"));
         }

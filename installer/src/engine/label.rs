@@ -44,7 +44,10 @@ pub(crate) const SEED_OF: &str = "io.ferry.seed-of";
 pub(crate) const DEFINITION: &str = "io.ferry.definition";
 
 /// Sets those of an image's labels to nothing that would speak for Ferry in a container with the labels `own`.
-pub(super) fn silence<'a>(own: &mut BTreeMap<String, String>, of_image: impl IntoIterator<Item = &'a String>) {
+pub(super) fn silence<'a>(
+    own: &mut BTreeMap<String, String>,
+    of_image: impl IntoIterator<Item = &'a String>,
+) {
     for key in of_image.into_iter().filter(|key| manifest_schema::is_ferrys_label(key)) {
         own.entry(key.clone()).or_default();
     }
@@ -72,7 +75,8 @@ mod tests {
     #[test]
     fn an_image_says_nothing_in_the_name_of_ferry() {
         let mut own = labels(&[(PROJECT, "shop"), ("com.acme", "x")]);
-        let image = labels(&[(PROJECT, "other"), (SEED_OF, "v"), (JOB, "true"), ("com.acme", "y"), ("z", "z")]);
+        let image =
+            labels(&[(PROJECT, "other"), (SEED_OF, "v"), (JOB, "true"), ("com.acme", "y"), ("z", "z")]);
         silence(&mut own, image.keys());
         // The engine gives a container the image's labels, and its own over them.
         let inherited = image.into_iter().chain(own);

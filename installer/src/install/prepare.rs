@@ -117,7 +117,7 @@ async fn connect(request: &Request, root: &Root, bundle: &Bundle<File>) -> Resul
     let release = bundle.release();
     let id = release_id(release, &bundle.verified().id())?;
     let product = root.product(&release.name);
-    let mut findings = preflight::check_root(root.path());
+    let mut findings = preflight::check_root(root, &product);
     findings.extend(preflight::check_name(&release.name, product.has_state()));
     let lock = if request.dry_run || !findings.is_empty() { None } else { Some(product.lock()?) };
     let state = State::load(&product)?;

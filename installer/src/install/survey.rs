@@ -181,7 +181,7 @@ impl Survey<'_> {
             findings.extend(taken_ports(installation, site).await?);
         }
         let there = engine.containers(label::PROJECT, name.as_str()).await?;
-        findings.extend(preflight::check_same_root(&there, &product.file("current"), state));
+        findings.extend(preflight::check_same_root(&there, product, state));
         Ok(())
     }
 }

@@ -226,7 +226,8 @@ fn names_that_begin_with_x_are_names_where_people_choose_them() {
 fn container_names_cannot_collide_on_site() {
     let text = "services: { a: { image: a, container_name: api.new } }\n";
     assert!(refused(text).contains("`api.new` is a name that Ferry gives to"), "{}", refused(text));
-    for name in ["api.old-0123456789ab", "api.idle-0123456789ab", "api.filling", "ferry-seed-a-0123456789ab"] {
+    for name in ["api.old-0123456789ab", "api.idle-0123456789ab", "api.filling", "ferry-seed-a-0123456789ab"]
+    {
         let text = format!("services: {{ a: {{ image: a, container_name: {name} }} }}\n");
         assert!(refused(&text).contains("is a name that Ferry gives to"), "{name}");
     }
@@ -436,7 +437,13 @@ fn a_file_over_others_may_be_empty_and_has_no_manifest_beside_it() {
     let read = |over: &str| {
         let texts = [super::Text { file: "compose.yaml", text: "services: { gateway: { image: a } }" }];
         let over = super::Text { file: "override.yaml", text: over };
-        super::parse_with_own(&texts, Some(over), Reserved::Refused, &[("plant".to_owned(), "A".to_owned())].into(), &|_| None)
+        super::parse_with_own(
+            &texts,
+            Some(over),
+            Reserved::Refused,
+            &[("plant".to_owned(), "A".to_owned())].into(),
+            &|_| None,
+        )
     };
     for empty in ["", "\n", "# later\n\n  # more\n", "---\n"] {
         assert_eq!(read(empty).unwrap().project.services.len(), 1, "{empty:?}");

@@ -22,8 +22,15 @@ fn labels_and_names_of_ferrys_own_are_refused_and_left_out_of_what_is_installed(
     };
     let mistakes = read(None, Reserved::Refused).unwrap_err();
     assert_eq!(mistakes.0.len(), 7, "{mistakes}");
-    for (line, label) in [(2, "io.ferry.seed-of"), (3, "com.docker.compose.project"), (4, "io.ferry.job"), (5, "io.ferry.attempt"), (6, "io.ferry.definition")] {
-        let found = mistakes.0.iter().find(|mistake| mistake.message.contains(&format!("the label `{label}`")));
+    for (line, label) in [
+        (2, "io.ferry.seed-of"),
+        (3, "com.docker.compose.project"),
+        (4, "io.ferry.job"),
+        (5, "io.ferry.attempt"),
+        (6, "io.ferry.definition"),
+    ] {
+        let found =
+            mistakes.0.iter().find(|mistake| mistake.message.contains(&format!("the label `{label}`")));
         let found = found.unwrap_or_else(|| panic!("{label}: {mistakes}"));
         assert_eq!(found.line, line, "{found}");
         assert!(found.message.ends_with("is Ferry's own"), "{found}");

@@ -12,6 +12,7 @@ mod nothing_lost;
 mod own_words;
 mod preflight;
 mod reconfigure;
+mod strict;
 mod trial;
 mod trust;
 mod upgrade;

@@ -149,7 +149,7 @@ fn compose_labels_let_every_dashboard_see_the_project() {
     assert_eq!(label("service"), "front");
     assert_eq!(label("container-number"), "1");
     assert_eq!(label("oneoff"), "False");
-    assert_eq!(label("project.working_dir"), host.root.join("small/current").display().to_string());
+    assert_eq!(label("project.working_dir"), host.root.join("products/small/current").display().to_string());
     assert!(!label("config-hash").is_empty());
     assert_eq!(host.inspect("small_ticks", "{{index .Labels \"com.docker.compose.volume\"}}"), "ticks");
     assert_eq!(host.inspect("small_default", "{{index .Labels \"com.docker.compose.network\"}}"), "default");

@@ -52,14 +52,27 @@ fn a_stranger_with_the_label_of_a_helper_does_not_make_a_volume_be_filled_again(
     let create = |name: &str, project: &str| {
         let project = format!("com.docker.compose.project={project}");
         let seed_of = "io.ferry.seed-of=small_ticks";
-        host.docker_text(&["create", "--name", name, "--label", &project, "--label", seed_of, "small/ticker:1"])
+        host.docker_text(&[
+            "create",
+            "--name",
+            name,
+            "--label",
+            &project,
+            "--label",
+            seed_of,
+            "small/ticker:1",
+        ])
     };
     let _ = create("evil.filling", "evil");
     let _ = create("also.filling", "small");
     let _ = host.run(&["uninstall", "--yes"]).succeeds().says("small_ticks");
     let _ = host.run(&[built.path()]).succeeds();
     assert_eq!(inside(&host, "cat /data/row"), "precious", "the data of before is gone");
-    assert_eq!(host.inspect("evil.filling", "{{.State.Status}}"), "created", "another's container was touched");
+    assert_eq!(
+        host.inspect("evil.filling", "{{.State.Status}}"),
+        "created",
+        "another's container was touched"
+    );
 }
 
 #[test]
@@ -82,7 +95,10 @@ fn labels_and_names_of_ferrys_own_are_refused_before_an_install_and_left_out_of_
         .says("the label `io.ferry.seed-of` of service `ticker` is Ferry's own and is left out")
         .says("the name `evil.filling` of service `ticker` is Ferry's own and is left out");
     assert_eq!(host.inspect("evil-ticker-1", "{{index .Config.Labels \"io.ferry.seed-of\"}}"), "");
-    assert_eq!(host.inspect("evil-ticker-1", "{{index .Config.Labels \"com.docker.compose.project\"}}"), "evil");
+    assert_eq!(
+        host.inspect("evil-ticker-1", "{{index .Config.Labels \"com.docker.compose.project\"}}"),
+        "evil"
+    );
 
     // The site's own file is what somebody writes today.
     fs::write(
@@ -91,7 +107,8 @@ fn labels_and_names_of_ferrys_own_are_refused_before_an_install_and_left_out_of_
     )
     .unwrap();
     let refused = host.run(&["reconfigure", "--yes", "--set", "evil=false"]).exits(3);
-    let _ = refused.says("override.yaml:1:").says("the label `io.ferry.job` of service `front` is Ferry's own");
+    let _ =
+        refused.says("override.yaml:1:").says("the label `io.ferry.job` of service `front` is Ferry's own");
 }
 
 #[test]
@@ -114,7 +131,8 @@ fn labels_of_an_image_do_not_speak_for_ferry() {
     });
     let host = Host::docker("own-image");
     let _ = host.install(&built);
-    let label = |key: &str| host.inspect("small-ticker-1", &format!("{{{{index .Config.Labels \"{key}\"}}}}"));
+    let label =
+        |key: &str| host.inspect("small-ticker-1", &format!("{{{{index .Config.Labels \"{key}\"}}}}"));
     assert_eq!(label("io.ferry.job"), "");
     assert_eq!(label("com.docker.compose.service"), "ticker");
     assert_eq!(label("com.acme.team"), "plant");
