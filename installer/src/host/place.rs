@@ -69,7 +69,7 @@ fn is_signpost(old: &Path) -> bool {
     old.file_name().is_some_and(|name| fs::read_link(old).is_ok_and(|link| link == signpost(Path::new(name))))
 }
 
-/// What it says. At the new place it leads nowhere.
+/// The target of that link. At the new place it leads nowhere.
 fn signpost(name: &Path) -> PathBuf {
     Path::new(PRODUCTS).join(name)
 }
@@ -94,7 +94,7 @@ impl ProductDir {
         self.is_at_old_place() && name.is_some_and(|name: ProjectName| name.is_ferrys())
     }
 
-    /// What lies at `path`, in this folder, is the product's.
+    /// The thing at `path`, in this folder, is the product's.
     pub(super) fn is_of_product(&self, path: &Path) -> bool {
         let known = || path.file_name().is_some_and(|name| OF_PRODUCT.iter().any(|known| name == *known));
         !self.is_shared() || known()

@@ -1,5 +1,5 @@
-//! Who may write what Ferry trusts, as sshd's `StrictModes` asks it: the keys decide which bundle runs as root, and the
-//! program decides what the keys mean, so nobody but root may change either, nor a folder above them.
+//! The owners and modes of what Ferry trusts, as sshd's `StrictModes` asks for them: the keys decide which bundle runs as
+//! root, and the program decides what the keys mean, so nobody but root may change either, nor a folder above them.
 //!
 //! - Each part of a path belongs to root (or to the user who runs this and reads only), and neither group nor others
 //!   may write it.

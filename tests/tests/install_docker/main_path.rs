@@ -30,7 +30,7 @@ fn a_stick_that_cannot_be_written_installs_and_a_second_time_changes_nothing() {
         installed.stdout,
         format!(
             "✓ small 1.0.0 runs ({release})\n  new        front, ticker\n  listens    front  127.0.0.1:{PORT}/tcp\n  \
-             files      {root}/small/current\n  next       {root}/bin/fz status\n"
+             files      {root}/products/small/current\n  next       {root}/bin/fz status\n"
         )
     );
     assert_eq!(host.page(PORT), "hello from the small site");
@@ -189,7 +189,7 @@ fn stop_start_status_logs_and_uninstall() {
     let _ = host.run(&["uninstall"]).exits(2).says("run it again with --yes");
     assert_unchanged(&before, &host.snapshot(), "an uninstall without a yes");
     let gone = host.run(&["uninstall", "--yes"]).succeeds();
-    let values = host.root.join("small/answers.json");
+    let values = host.root.join("products/small/answers.json");
     assert_eq!(
         gone.stdout,
         format!(
