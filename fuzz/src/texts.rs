@@ -1,7 +1,7 @@
 //! Texts of people: manifest, Compose files, `.env`, answers, and the YAML below them.
 
 use manifest_schema::compose::model::Project;
-use manifest_schema::compose::{self, Text, config_hash, interpolated, parse_dotenv};
+use manifest_schema::compose::{self, Reserved, Text, config_hash, interpolated, parse_dotenv};
 use manifest_schema::manifest::{Given, Manifest};
 use manifest_schema::site::Values;
 use manifest_schema::yaml::{self, Node, Place, Sources, Value};
@@ -85,7 +85,7 @@ fn shape(node: &Node) -> String {
 /// Reads a Compose project, and what it is merged into.
 ///
 /// A line `==> NAME` begins a file; what stands before the first is `compose.yaml`. `.env` gives the variables,
-/// `over.yaml` is a second Compose file, `site.yaml` the site's own; the rest is found where it is named.
+/// `over.yaml` is a second Compose file, `site.yaml` the site's own; the rest is found where it is named. With a file `installed` the release is one that a host has already.
 pub fn compose(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let mut files: BTreeMap<&str, String> = BTreeMap::new();
@@ -103,7 +103,8 @@ pub fn compose(data: &[u8]) -> bool {
     if texts.is_empty() {
         return false;
     }
-    let parsed = match compose::parse_with_own(&texts, file("site.yaml"), &env, &load) {
+    let reserved = if files.contains_key("installed") { Reserved::Dropped } else { Reserved::Refused };
+    let parsed = match compose::parse_with_own(&texts, file("site.yaml"), reserved, &env, &load) {
         Ok(parsed) => parsed,
         Err(mistakes) => return told(&mistakes),
     };

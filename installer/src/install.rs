@@ -12,6 +12,7 @@ mod ask;
 mod finish;
 mod interrupted;
 mod judge;
+mod moved;
 mod open;
 pub(crate) mod plan;
 pub(crate) mod preflight;
@@ -162,7 +163,10 @@ pub(crate) async fn install(
         if request.source == Source::Stick {
             retained::retain(&bundle, &installation.product, &attempt.release)?;
         }
-        return Ok(Ending::Unchanged { release: attempt.release.clone() });
+        let release = attempt.release.clone();
+        let mut installation = prepared.installation;
+        moved::to_its_place(&root, &mut installation, None);
+        return Ok(Ending::Unchanged { release });
     }
     carry_out(request, &root, &bundle, prepared, cancel).await
 }
@@ -193,6 +197,7 @@ async fn carry_out(
     tidied.and_then(|()| journal.done(Step::Commit)).with_context(|| {
         format!("{release} is installed and runs, but the clean-up failed: run the same command again")
     })?;
+    moved::to_its_place(root, &mut installation, Some(&mut journal));
     let Installation { name, engine, progress, .. } = &installation;
     let resident = resident::make_resident(root, request.replace_fz, progress.as_ref());
     if let Err(error) = &resident {

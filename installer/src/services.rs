@@ -9,6 +9,7 @@ mod order;
 pub mod parking;
 pub(crate) mod reason;
 pub(crate) mod replica;
+pub(crate) mod seed_helper;
 pub(crate) mod sequence;
 pub mod spec;
 pub mod switch;

@@ -2,7 +2,7 @@
 //! person who compares and types. A key that lies only on the stick is never trusted silently. Once a key is
 //! pinned, another has to be named with `--trust`.
 
-use crate::host::{Root, files};
+use crate::host::{Root, files, strict};
 use anyhow::{Context, Result};
 use bundle_format::allowed_signers::AllowedSigner;
 use bundle_format::signature::{Fingerprint, Trust, fingerprint};
@@ -10,6 +10,7 @@ use bundle_format::{Signer, UnverifiedBundle, allowed_signers};
 use ferry_terminal::{Class, Failure, human, whole_file};
 use manifest_schema::limits;
 use std::path::Path;
+use std::time::Duration;
 
 /// How trust was established.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,6 +190,17 @@ fn listed(fingerprints: &[Fingerprint]) -> String {
 /// When the file is there and cannot be used: an unreadable pin must not look like none.
 pub(crate) fn pinned(root: &Root) -> Result<Vec<AllowedSigner>> {
     let path = root.allowed_signers();
+    if path.symlink_metadata().is_ok() {
+        let faults = strict::faults_of_keys(root);
+        if !faults.is_empty() {
+            let facts: Vec<String> = faults.iter().map(|fault| fault.fact.clone()).collect();
+            let fixes: Vec<String> = faults.into_iter().map(|fault| fault.fix).collect();
+            let fact = format!("the keys of this host are not root's alone: {}", facts.join("; "));
+            return Err(Failure::new(Class::Trust, fact)
+                .hint(format!("look into {}, then {}", path.display(), fixes.join(", ")))
+                .into());
+        }
+    }
     let Some(bytes) = files::read_bounded(&path, limits::MAX_STATE_BYTES)? else { return Ok(Vec::new()) };
     let text = String::from_utf8(bytes).with_context(|| format!("{} is not text", path.display()))?;
     let (signers, bad) = allowed_signers::parse(&text);
@@ -202,14 +214,21 @@ pub(crate) fn pinned(root: &Root) -> Result<Vec<AllowedSigner>> {
     Ok(signers)
 }
 
-/// Pins a key for the installs of the product `principal` to come.
+/// How long another process may take to pin a key.
+const PIN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Pins a key for the installs of the product `principal` to come. Several processes may do so at once.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// When the file cannot be written, others than root can write it, or another process does not let go of it.
 pub(crate) fn pin(root: &Root, principal: &str, signer: &Signer) -> Result<()> {
     let path = root.allowed_signers();
     let folder = path.parent().context("the trust folder")?;
     files::make_private_dir(folder)?;
+    let _held = files::lock(&folder.join(".lock"), PIN_PATIENCE)?;
+    if pinned(root)?.iter().any(|pin| is_of(pin, signer) && pin.is_for(principal)) {
+        return Ok(());
+    }
     let mut text = match files::read_bounded(&path, limits::MAX_STATE_BYTES)? {
         Some(bytes) => String::from_utf8(bytes).with_context(|| format!("{} is not text", path.display()))?,
         None => String::new(),
@@ -278,6 +297,49 @@ mod tests {
         let named = [signers[0].fingerprint()];
         assert_eq!(origin(decide("shop", &named)).unwrap(), Origin::New(Box::new(signer(1))));
         assert_eq!(origin(decide("plant", &named)).unwrap(), Origin::Pinned);
+    }
+
+    #[test]
+    fn keys_that_are_pinned_at_once_are_all_pinned() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(&folder.path().join("ferry")).unwrap();
+        let start = std::sync::Barrier::new(12);
+        std::thread::scope(|scope| {
+            for seed in 0..12 {
+                let (root, start) = (&root, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    super::pin(root, &format!("product-{}", seed / 2), &signer(seed)).unwrap();
+                    // Once more changes nothing.
+                    super::pin(root, &format!("product-{}", seed / 2), &signer(seed)).unwrap();
+                });
+            }
+        });
+        let pins = pinned(&root).unwrap();
+        assert_eq!(pins.len(), 12);
+        for seed in 0..12 {
+            let of = pins.iter().find(|pin| is_of(pin, &signer(seed)));
+            assert!(of.unwrap().is_for(&format!("product-{}", seed / 2)), "{seed}");
+        }
+    }
+
+    #[test]
+    fn keys_that_others_can_write_are_not_read() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path()).unwrap();
+        super::pin(&root, "shop", &signer(1)).unwrap();
+        let trust = folder.path().join("trust");
+        for path in [&trust.join("allowed_signers"), &trust, &folder.path().to_path_buf()] {
+            let before = path.metadata().unwrap().permissions();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o770)).unwrap();
+            let error = pinned(&root).unwrap_err();
+            let fact = format!("{} can be written by its group", path.display());
+            assert!(error.to_string().contains(&fact), "{error}");
+            assert!(super::pin(&root, "plant", &signer(2)).is_err());
+            std::fs::set_permissions(path, before).unwrap();
+        }
+        assert_eq!(pinned(&root).unwrap().len(), 1);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub mod model;
 mod project;
 
 pub use load::{Text, dotenv::parse_dotenv, interpolated};
-pub use model::{FileUse, NamedFile, Need, config_hash, needs};
+pub use model::{FileUse, NamedFile, Need, Reserved, config_hash, needs};
 pub use project::parse_with_own;
 pub use project::{Parsed, parse};
 
@@ -24,5 +24,7 @@ mod left_out_tests;
 mod load_tests;
 #[cfg(test)]
 mod mistakes_tests;
+#[cfg(test)]
+mod reserved_tests;
 #[cfg(test)]
 mod syntax_tests;

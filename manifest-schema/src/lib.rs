@@ -25,3 +25,4 @@ pub mod yaml;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use digest::Digest;
 pub use names::{BundlePath, ImageRef, Platform, ProjectName, ReleaseId, ServiceName};
+pub use names::{is_ferrys_container, is_ferrys_label};

@@ -160,6 +160,30 @@ name_type!(
     }
 );
 
+impl ProjectName {
+    /// Ferry keeps something of its own under this name, beside the products on a host, so no new product may
+    /// have it.
+    #[must_use]
+    pub fn is_ferrys(&self) -> bool {
+        ["bin", "policy", "products", "store", "trust"].contains(&self.as_str())
+    }
+}
+
+/// A label that Ferry sets by itself, in its own name or as `docker compose` would, and takes for its own word.
+#[must_use]
+pub fn is_ferrys_label(key: &str) -> bool {
+    ["io.ferry.", "com.docker.compose."].iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// A name that Ferry gives to a container of its own: a helper, one that is replaced, or one that replaces
+/// another.
+#[must_use]
+pub fn is_ferrys_container(name: &str) -> bool {
+    let replaced = name.rsplit_once(".old-").or_else(|| name.rsplit_once(".idle-"));
+    let by_id = replaced.is_some_and(|(_, id)| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+    by_id || name.starts_with("ferry-seed-") || name.ends_with(".new") || name.ends_with(".filling")
+}
+
 name_type!(
     /// A service, network, volume, config or secret name (Compose Specification: `[a-zA-Z0-9._-]+`).
     ServiceName,

@@ -5,7 +5,7 @@
 //! must come to the same. Invariant: the result depends on the texts, the answers and the
 //! host's name alone.
 
-use crate::compose::{self, Parsed, Text};
+use crate::compose::{self, Parsed, Reserved, Text};
 use crate::manifest::Manifest;
 pub use crate::manifest::Values;
 use crate::render::{self, Renderer, Template};
@@ -36,6 +36,8 @@ pub struct Written<'a> {
     pub template: &'a dyn Fn(&str) -> Option<String>,
     /// A Compose file of the site's own, which goes over all others.
     pub over: Option<Text<'a>>,
+    /// The fate of labels and names in the Compose files that are Ferry's own.
+    pub reserved: Reserved,
     /// Renders the templates.
     pub renderer: &'a dyn Renderer,
 }
@@ -132,7 +134,7 @@ impl Written<'_> {
                 None => (self.load)(path),
             }
         };
-        let parsed = compose::parse_with_own(&texts, self.over, &env, &load)
+        let parsed = compose::parse_with_own(&texts, self.over, self.reserved, &env, &load)
             .map_err(|mistakes| about_lists(mistakes, names));
         let parsed = match parsed {
             Ok(parsed) => found.or_ok(parsed)?,
@@ -249,6 +251,7 @@ mod tests {
             load: &|_| None,
             template: &|_| None,
             over: None,
+            reserved: Reserved::Refused,
             renderer: &render::InProcess,
         };
         let values = serde_json::json!({ "l": ["x"], "e": "x", "n": null });
@@ -287,6 +290,7 @@ mod tests {
                 load: &|_| None,
                 template: &|_| None,
                 over: None,
+                reserved: Reserved::Refused,
                 renderer: &counted,
             };
             let values = Values::from([("v".to_owned(), "w".into())]);
@@ -323,6 +327,7 @@ mod tests {
                 load: &|_| None,
                 template: &|_| None,
                 over: None,
+                reserved: Reserved::Refused,
                 renderer: &render::InProcess,
             };
             let mistakes = written.make(&names(&manifest, &Values::new(), "host")).unwrap_err();

@@ -6,6 +6,7 @@ use crate::read::folder::{
     shown_root,
 };
 use anyhow::{Context, Result};
+use manifest_schema::compose::Reserved;
 use manifest_schema::manifest::{ConfigSpec, Manifest};
 use manifest_schema::render::Renderer;
 use manifest_schema::site::{self, Made, Values, Written};
@@ -69,6 +70,13 @@ impl Texts {
             None => None,
         };
         let mentions = Mentions::read(&shown, &manifest_text);
+        let name = &manifest.name;
+        if name.is_ferrys() {
+            let message =
+                format!("`{name}` is a folder of Ferry's own on every host, and no name for a product");
+            let mistake = mentions.mistake("name", name.as_str(), 1, message);
+            found.push(mistake.hint("give the product another name, like `plant-monitor`"));
+        }
         let configs = read_configs(&manifest, &mentions, &folder, &mut found);
         found.or_ok(())?;
         Ok(Self { folder, shown, manifest_text, manifest, compose, env_text, configs, renamed: false })
@@ -126,6 +134,7 @@ impl Texts {
             load: &load,
             template: &template,
             over: None,
+            reserved: Reserved::Refused,
             renderer,
         };
         written.make(&site::names(&self.manifest, values, hostname))

@@ -157,17 +157,16 @@ impl Trial {
 
     /// The files that only the trial has beside its bundle.
     fn provide(&mut self, project: &Project, values: &Answered) -> Result<()> {
-        let product = self.installer.root.join(self.name.as_str());
-        fs::create_dir_all(&product)?;
+        let product = self.installer.make_product(self.name.as_str())?;
         let (over, published) = isolation::over(project, &mut self.ports)?;
-        fs::write(product.join("override.yaml"), over)?;
+        installer::write_own(&product.join("override.yaml"), over.as_bytes())?;
         // YAML takes JSON as it is.
         fs::write(self.values(), serde_json::to_vec(&values.given)?)?;
         for (kind, objects) in [("configs", &project.configs), ("secrets", &project.secrets)] {
             for object in objects.values() {
                 if let FileObject::External(name) = object {
                     let folder = product.join("external").join(kind);
-                    fs::create_dir_all(&folder)?;
+                    installer::make_folder(&folder)?;
                     fs::write(folder.join(name), renderings::secret(name))?;
                 }
             }

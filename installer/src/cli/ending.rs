@@ -1,6 +1,7 @@
 //! The result of an install, for a person or a program.
 
 use super::Common;
+use crate::host::Root;
 use crate::install::Ending;
 use crate::services::replica::listed;
 use anyhow::Result;
@@ -45,7 +46,11 @@ pub(super) fn report(ending: Ending, common: &Common, output: Output) -> Result<
             for address in published {
                 output.line(&format!("  listens    {}", human::printable(&address)));
             }
-            let folder = common.root().join(&plan.name).join("current");
+            let root = Root::new(&common.root())?;
+            let product = root.product(&plan.name.parse()?);
+            // Ferry's folder as the person wrote it.
+            let place = product.path().strip_prefix(root.path()).unwrap_or(product.path());
+            let folder = common.root().join(place).join("current");
             output.line(&format!("  files      {}", folder.display()));
             let program = match resident {
                 true => common.root().join("bin/fz").display().to_string(),

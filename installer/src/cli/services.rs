@@ -4,7 +4,7 @@ use super::{Common, Session, Which, confirm};
 use crate::engine::containers::{Health, RunState};
 use crate::host::answers::{self, Answers};
 use crate::host::state::{Attempt, Phase, State};
-use crate::host::{ProductDir, Root};
+use crate::host::{Lock, ProductDir, Root, strict};
 use crate::installation::Installation;
 use crate::operate::{self, LogsError, ServiceStatus, Uninstall};
 use crate::release::site;
@@ -59,6 +59,19 @@ pub(super) fn product_of(which: &Which, common: &Common) -> Result<(ProjectName,
     };
     let product = root.product(&name);
     Ok((name, product))
+}
+
+/// The installation that is meant, to be changed: its lock is held, and nobody but root can write what it goes by.
+fn held(installation: &Installation, common: &Common) -> Result<Lock> {
+    let root = Root::new(&common.root())?;
+    let faults = strict::faults(&root).into_iter().chain(strict::faults_of_product(&installation.product));
+    let (facts, fixes): (Vec<String>, Vec<String>) = faults.map(|fault| (fault.fact, fault.fix)).unzip();
+    if !facts.is_empty() {
+        let fact = format!("{} is not root's alone: {}", installation.name, facts.join("; "));
+        let failure = Failure::new(Class::Preflight, fact);
+        return Err(failure.hint(format!("look into it, then {}", fixes.join(", "))).into());
+    }
+    installation.product.lock()
 }
 
 /// The installation that is meant.
@@ -192,8 +205,9 @@ fn were(replicas: &[Replica]) -> String {
 /// Stops all services, in order.
 pub(super) async fn stop(which: &Which, session: &Session<'_>) -> Result<()> {
     let Session { output, progress, cancel, .. } = *session;
-    let Installation { name, product, engine, .. } = installation(which, session).await?;
-    let _lock = product.lock()?;
+    let installation = installation(which, session).await?;
+    let _lock = held(&installation, session.common)?;
+    let Installation { name, engine, .. } = installation;
     progress.begin("stopping", None);
     let stopped = operate::stop(&engine, &name, progress.as_ref(), cancel).await.map_err(of_sequence)?;
     progress.end(&human::count(stopped.len(), "service"));
@@ -203,8 +217,9 @@ pub(super) async fn stop(which: &Which, session: &Session<'_>) -> Result<()> {
 /// Starts all services, in order, and waits for them.
 pub(super) async fn start(which: &Which, session: &Session<'_>) -> Result<()> {
     let Session { output, progress, cancel, .. } = *session;
-    let Installation { name, product, engine, .. } = installation(which, session).await?;
-    let _lock = product.lock()?;
+    let installation = installation(which, session).await?;
+    let _lock = held(&installation, session.common)?;
+    let Installation { name, product, engine, .. } = installation;
     // What was recorded before the lock was held may be out of date.
     let state = State::load(&product)?;
     let Some(current) = state.current.as_ref().filter(|_| state.attempt.is_none()) else {
@@ -263,8 +278,9 @@ pub(super) async fn logs(
 
 pub(super) async fn uninstall(which: &Which, volumes: bool, yes: bool, session: &Session<'_>) -> Result<()> {
     let Session { output, progress, cancel, .. } = *session;
-    let Installation { name, product, engine, .. } = installation(which, session).await?;
-    let _lock = product.lock()?;
+    let installation = installation(which, session).await?;
+    let _lock = held(&installation, session.common)?;
+    let Installation { name, product, engine, .. } = installation;
     // What was recorded before the lock was held may be out of date.
     let state = State::load(&product)?;
     if !yes {

@@ -1,7 +1,7 @@
 //! Containers: listing, inspecting, making, starting, stopping, renaming, removing.
 
 use super::container_spec::{ContainerSpec, restart_policy};
-use super::{CALL_TIMEOUT, Engine, EngineKind, Result, checked, failure};
+use super::{CALL_TIMEOUT, Engine, EngineKind, Result, checked, failure, label};
 use bollard::models::ContainerUpdateBody;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
@@ -134,7 +134,7 @@ pub struct ContainerState {
 }
 
 impl Engine {
-    /// All containers, running or not, that carry `label=value`, in the order of their names.
+    /// All containers of projects, running or not, that carry `label=value`, in the order of their names.
     ///
     /// # Errors
     /// When the engine fails.
@@ -162,12 +162,13 @@ impl Engine {
                     .find(|name| !name.contains('/'))
                     .unwrap_or_default()
                     .to_owned(),
-                labels: container.labels.unwrap_or_default().into_iter().collect(),
+                labels: label::spoken(container.labels.unwrap_or_default()),
                 image_id: container.image_id.unwrap_or_default(),
                 state: RunState::parse(container.state.as_ref().map_or("", |state| state.as_ref())),
                 ports: ports(container.ports.unwrap_or_default()),
             })
             .filter(|container| container.labels.get(label).is_some_and(|has| has == value))
+            .filter(|container| label::is_member(&container.labels))
             .collect();
         containers.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(containers)
@@ -204,10 +205,16 @@ impl Engine {
         for attachment in &spec.networks {
             checked("network", &attachment.network)?;
         }
+        let mut request = spec.request();
+        if let Some(image) = self.inspect_image(&spec.image).await? {
+            let mut labels = spec.labels.clone();
+            label::silence(&mut labels, image.label_keys());
+            request.labels = Some(labels.into_iter().collect());
+        }
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let made = self
             .docker
-            .create_container(Some(options), spec.request())
+            .create_container(Some(options), request)
             .await
             .map_err(|e| failure(format!("create container {name}"), e))?;
         for attachment in spec.networks.iter().skip(1) {

@@ -38,6 +38,12 @@ pub struct ImageFacts {
 }
 
 impl ImageFacts {
+    /// Keys of the labels that its containers inherit.
+    pub(super) fn label_keys(&self) -> impl Iterator<Item = &String> {
+        let labels = self.config.get("Labels").and_then(Value::as_object);
+        labels.into_iter().flat_map(|labels| labels.keys())
+    }
+
     /// An image configuration (OCI image specification, config.md) says the same of how the image runs. Its
     /// date and history do not count.
     #[must_use]

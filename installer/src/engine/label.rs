@@ -1,4 +1,10 @@
 //! Labels on everything that belongs to a project.
+//!
+//! Invariant: a container says of itself only what Ferry, or `docker compose`, made it say. A Compose file cannot set
+//! these labels, but a container inherits its image's, and `docker compose build` writes some into every image. So
+//! each one that an image has is set to nothing where Ferry does not set it, and nothing reads as no label.
+
+use std::collections::BTreeMap;
 
 /// The project. Compose's own, as all that begin with `com.docker.compose.`.
 pub(crate) const PROJECT: &str = "com.docker.compose.project";
@@ -36,3 +42,47 @@ pub(crate) const PRE_STOP: &str = "io.ferry.pre-stop";
 pub(crate) const SEED_OF: &str = "io.ferry.seed-of";
 /// Hash of a network's or volume's definition.
 pub(crate) const DEFINITION: &str = "io.ferry.definition";
+
+/// Sets those of an image's labels to nothing that would speak for Ferry in a container with the labels `own`.
+pub(super) fn silence<'a>(
+    own: &mut BTreeMap<String, String>,
+    of_image: impl IntoIterator<Item = &'a String>,
+) {
+    for key in of_image.into_iter().filter(|key| manifest_schema::is_ferrys_label(key)) {
+        own.entry(key.clone()).or_default();
+    }
+}
+
+/// The labels of a container as they are read.
+pub(super) fn spoken(labels: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
+    let silenced = |key: &str, value: &str| value.is_empty() && manifest_schema::is_ferrys_label(key);
+    labels.into_iter().filter(|(key, value)| !silenced(key, value)).collect()
+}
+
+/// The container is one of the project that its labels name, and no stranger whose image was built for that project.
+pub(super) fn is_member(labels: &BTreeMap<String, String>) -> bool {
+    [NUMBER, SEED_OF].iter().any(|key| labels.contains_key(*key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn an_image_says_nothing_in_the_name_of_ferry() {
+        let mut own = labels(&[(PROJECT, "shop"), ("com.acme", "x")]);
+        let image =
+            labels(&[(PROJECT, "other"), (SEED_OF, "v"), (JOB, "true"), ("com.acme", "y"), ("z", "z")]);
+        silence(&mut own, image.keys());
+        // The engine gives a container the image's labels, and its own over them.
+        let inherited = image.into_iter().chain(own);
+        let read = spoken(inherited.collect::<BTreeMap<_, _>>());
+        assert_eq!(read, labels(&[(PROJECT, "shop"), ("com.acme", "x"), ("z", "z")]));
+        assert!(!is_member(&read), "an image of `docker compose build` makes no member");
+        assert!(is_member(&labels(&[(PROJECT, "shop"), (NUMBER, "1")])));
+    }
+}

@@ -2,9 +2,11 @@
 
 use anyhow::{Context, Result};
 use ferry_terminal::{Class, Failure, whole_file};
+use fs4::fs_std::FileExt;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Makes a folder (and those above it) that only its owner may enter.
 ///
@@ -63,6 +65,29 @@ pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
         anyhow::bail!("{} is larger than {limit} bytes", path.display());
     }
     Ok(Some(content))
+}
+
+/// Takes the lock in the file at `path`, which is made where there is none, and waits up to `patience` for another
+/// process to release it. The lock lasts as long as the file is open.
+///
+/// # Errors
+/// When the file cannot be made, or the other process does not release it.
+pub(crate) fn lock(path: &Path, patience: Duration) -> Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let doing = || format!("locking {}", path.display());
+    let options = File::options().create(true).truncate(false).read(true).write(true).mode(0o600).open(path);
+    let file = options.with_context(doing)?;
+    let deadline = Instant::now() + patience;
+    while !FileExt::try_lock_exclusive(&file).with_context(doing)? {
+        if Instant::now() >= deadline {
+            let fact = format!("another process has held {} for {} s", path.display(), patience.as_secs());
+            return Err(Failure::new(Class::Preflight, fact)
+                .hint("run it again; the lock ends with its process, also after a crash")
+                .into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(file)
 }
 
 /// Removes a file, where there is one.

@@ -2,30 +2,35 @@
 //!
 //! ```text
 //! ROOT/trust/allowed_signers          pinned keys, OpenSSH's format
-//! ROOT/<product>/lock                 held while something changes the product
-//! ROOT/<product>/installed.json       what is installed
-//! ROOT/<product>/steps.jsonl          every step, before and after
-//! ROOT/<product>/answers.json         answers and generated secrets of the running release, root only
-//! ROOT/<product>/override.yaml         a Compose file of the site's own, over those of every release
-//! ROOT/<product>/external/           configs and secrets that the sysop provides
-//! ROOT/<product>/answers.new.json     answers of an install under way
-//! ROOT/<product>/answers.tried.json   answers of an install that failed
-//! ROOT/<product>/state.json/          an empty place, see [`super::versioned`]
-//! ROOT/<product>/releases/<release>-<answers>/
+//! ROOT/trust/.lock                    held while a key is pinned
+//! ROOT/<product>                      link to PRODUCT, for older programs and paths, see [`super::place`]
+//! PRODUCT                             ROOT/products/<product>; ROOT/<product> where an older Ferry has put it
+//! PRODUCT/lock                        held while something changes the product
+//! PRODUCT/installed.json       what is installed
+//! PRODUCT/steps.jsonl          every step, before and after
+//! PRODUCT/answers.json         answers and generated secrets of the running release, root only
+//! PRODUCT/override.yaml         a Compose file of the site's own, over those of every release
+//! PRODUCT/external/           configs and secrets that the sysop provides
+//! PRODUCT/answers.new.json     answers of an install under way
+//! PRODUCT/answers.tried.json   answers of an install that failed
+//! PRODUCT/state.json/          an empty place, see [`super::versioned`]
+//! PRODUCT/releases/<release>-<answers>/
 //!                                     compose.yaml, rendered configs, secrets, artifacts
-//! ROOT/<product>/bundles/<release>.fz  the bundle without its layers
-//! ROOT/<product>/current              link to the running release, switched atomically
-//! ROOT/<product>/data/                relative bind mounts that the bundle does not fill: the site's
+//! PRODUCT/bundles/<release>.fz  the bundle without its layers
+//! PRODUCT/current              link to the running release, switched atomically
+//! PRODUCT/data/                relative bind mounts that the bundle does not fill: the site's
 //!                                     own, the same for every release
 //! ROOT/bin/fz                         this program, resident
 //! ```
 
 use super::files::{self, make_private_dir};
+use super::place;
 use anyhow::{Context, Result};
 use ferry_terminal::whole_file::sync_folder;
 use ferry_terminal::{Class, Failure};
 use fs4::fs_std::FileExt;
 use manifest_schema::{ProjectName, ReleaseId};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -48,7 +53,9 @@ pub(crate) struct Root(PathBuf);
 /// One product's part of it.
 #[derive(Debug, Clone)]
 pub(crate) struct ProductDir {
-    path: PathBuf,
+    pub(super) path: PathBuf,
+    /// `ROOT/NAME`, where older programs look.
+    pub(super) old_place: PathBuf,
 }
 
 /// Held while a product is being changed. Dropped without [`Lock::keep_folder`], it takes away the folders
@@ -114,7 +121,7 @@ impl Root {
     /// The part of one product.
     #[must_use]
     pub(crate) fn product(&self, name: &ProjectName) -> ProductDir {
-        ProductDir { path: self.0.join(name.as_str()) }
+        place::of(&self.0, name)
     }
 
     /// The products that have something installed here.
@@ -122,22 +129,19 @@ impl Root {
     /// # Errors
     /// When the folder cannot be read.
     pub(crate) fn products(&self) -> Result<Vec<ProjectName>> {
-        let entries = match fs::read_dir(&self.0) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error).with_context(|| format!("reading {}", self.0.display())),
-        };
-        let mut names = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            if let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok())
-                && self.product(&name).has_state()
-            {
-                names.push(name);
+        let mut names = BTreeSet::new();
+        for folder in [&self.0, &self.0.join(place::PRODUCTS)] {
+            let entries = match fs::read_dir(folder) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error).with_context(|| format!("reading {}", folder.display())),
+            };
+            for entry in entries {
+                let name = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+                names.extend(name.filter(|name| self.product(name).has_state()));
             }
         }
-        names.sort();
-        Ok(names)
+        Ok(names.into_iter().collect())
     }
 }
 
@@ -192,7 +196,7 @@ impl ProductDir {
     /// The product is recorded here, by this program or by 0.1.0.
     #[must_use]
     pub(crate) fn has_state(&self) -> bool {
-        [STATE, STATE_1, STATE_1_ASIDE].iter().any(|name| self.file(name).is_file())
+        place::has_state(&self.path)
     }
 
     /// Removes the folder but for `spared`, the state last, so that a removal that was cut off can be repeated. What
@@ -206,6 +210,9 @@ impl ProductDir {
         let shut_out = self.file(STATE_1);
         for entry in fs::read_dir(&self.path).with_context(|| doing(&self.path))? {
             let path = entry?.path();
+            if !self.is_of_product(&path) {
+                continue;
+            }
             if spared.contains(&path) {
                 left.push(path);
             } else if path == self.file(STATE) || path == shut_out {
@@ -222,8 +229,9 @@ impl ProductDir {
         for path in last.iter().filter(|path| path.is_file()) {
             files::remove(path)?;
         }
-        if left.is_empty() {
+        if left.is_empty() && !self.is_shared() {
             fs::remove_dir(&self.path).with_context(|| doing(&self.path))?;
+            self.remove_signpost()?;
         }
         left.sort();
         Ok(left)
@@ -234,6 +242,7 @@ impl ProductDir {
     /// # Errors
     /// When the folder cannot be made, or someone else holds the lock.
     pub(crate) fn lock(&self) -> Result<Lock> {
+        self.check_place()?;
         let made =
             self.path.ancestors().take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect();
         make_private_dir(&self.path)?;
@@ -246,9 +255,11 @@ impl ProductDir {
         let is_the_one =
             fs::metadata(&path).is_ok_and(|now| file.metadata().is_ok_and(|own| own.ino() == now.ino()));
         if locked && is_the_one {
+            let lock = Lock { file, path, made };
+            self.check_place()?;
             // Whoever wrote here held the lock.
             files::sweep(&[&self.path, &self.bundles()]);
-            return Ok(Lock { file, path, made });
+            return Ok(lock);
         }
         Err(Failure::new(Class::Preflight, "another install is changing this product right now")
             .hint("wait for it to end; the lock ends with its process, also after a crash")

@@ -32,6 +32,8 @@ pub(crate) enum Step {
     Commit,
     /// The attempt's containers, networks and volumes are removed, and the release before it is put back.
     Undo,
+    /// The product's folder takes its place below `products`.
+    Move,
 }
 
 #[derive(Serialize)]

@@ -132,6 +132,12 @@ impl State {
         self.current.iter().chain(&self.previous)
     }
 
+    /// This release was installed here, or an attempt to install it is under way.
+    pub(crate) fn knows(&self, release: &ReleaseId) -> bool {
+        let attempted = self.attempt.as_ref().map(|attempt| &attempt.release);
+        self.releases().map(|installed| &installed.release).chain(attempted).any(|known| known == release)
+    }
+
     /// Names and IDs of all images that this product brought.
     pub(crate) fn own_images(&self) -> impl Iterator<Item = (&ImageName, ImageId)> {
         let brought = self.brought.iter().map(|(name, id)| (name, *id));

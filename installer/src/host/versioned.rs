@@ -119,9 +119,14 @@ pub(super) fn read_state_1<T: DeserializeOwned>(product: &ProductDir) -> Result<
     Ok(None)
 }
 
-/// Puts a folder in the place of `state.json`. Can be repeated, also after a cut at any point: state of 0.1.0
-/// then stands under one of three names.
+/// Puts a folder in the place of `state.json`, where 0.1.0 finds it. Can be repeated, also after a cut at any point:
+/// state of 0.1.0 then stands under one of three names.
 fn shut_out_0_1(product: &ProductDir) -> Result<()> {
+    put_guard(product)?;
+    product.leave_signpost()
+}
+
+fn put_guard(product: &ProductDir) -> Result<()> {
     let (state, aside, guard) = (product.file(STATE_1), product.file(STATE_1_ASIDE), product.file(GUARD));
     let doing = || format!("replacing {} by a folder", state.display());
     if state.is_dir() {

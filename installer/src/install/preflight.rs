@@ -7,10 +7,12 @@ use crate::engine::containers::ContainerFacts;
 use crate::engine::label;
 use crate::engine::{EngineFacts, EngineKind};
 use crate::host::state::State;
+use crate::host::{ProductDir, Root, place, strict};
 use crate::images::plan::ImportPlan;
 use crate::release::site::{self, Site};
 use bundle_format::check::Broken;
 use ferry_terminal::human;
+use manifest_schema::ProjectName;
 use manifest_schema::compose::model::{MountSource, Project};
 use manifest_schema::release::{Manifests, Release};
 use serde::Serialize;
@@ -59,6 +61,17 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\n    fix: {}", human::printable_lines(&self.fact), human::printable_lines(&self.fix))
     }
+}
+
+/// A product that would take the place of something that Ferry keeps. One that an older Ferry has installed stays
+/// manageable.
+#[must_use]
+pub(crate) fn check_name(name: &ProjectName, is_installed: bool) -> Option<Finding> {
+    (name.is_ferrys() && !is_installed).then(|| {
+        let fact = format!("the product is called {name}, as a folder of Ferry's own on every host");
+        let fix = "ask its sender for a bundle under another name";
+        Finding { about: About::Bundle, ..Finding::new(fact, fix) }
+    })
 }
 
 /// Engine version, platform, memory.
@@ -118,9 +131,13 @@ pub(crate) fn check_same_engine(facts: &EngineFacts, state: &State) -> Option<Fi
 }
 
 /// A product that was installed from another folder belongs to that folder, which holds its state and files.
-/// `there` are the project's containers, `current` the link that this folder has or would have.
+/// `there` are the project's containers.
 #[must_use]
-pub(crate) fn check_same_root(there: &[ContainerFacts], current: &Path, state: &State) -> Option<Finding> {
+pub(crate) fn check_same_root(
+    there: &[ContainerFacts],
+    product: &ProductDir,
+    state: &State,
+) -> Option<Finding> {
     if state.current.is_some() || state.attempt.is_some() {
         return None;
     }
@@ -128,9 +145,10 @@ pub(crate) fn check_same_root(there: &[ContainerFacts], current: &Path, state: &
     let ferrys = there.iter().filter(|container| container.labels.contains_key(label::RELEASE));
     let other = ferrys
         .filter_map(|container| container.labels.get(label::WORKING_DIR).map(Path::new))
-        .find(|folder| *folder != current)?;
+        .find(|folder| !product.is_current(folder))?;
     let product = other.parent()?;
-    let (root, name) = (product.parent()?.display().to_string(), product.file_name()?.to_string_lossy());
+    let (root, name) =
+        (place::root_of(product)?.display().to_string(), product.file_name()?.to_string_lossy());
     let (root, name) = (human::printable(&root), human::printable(&name));
     Some(Finding::new(
         format!("{name} is on this engine already, installed from {root}"),
@@ -316,18 +334,27 @@ pub(crate) fn check_bundle(shown: &Path, broken: &[Broken]) -> Vec<Finding> {
     findings
 }
 
-/// Findings where Ferry cannot write below `root`.
+/// Findings where Ferry cannot write below its folder, or others than root can. A user without root may still reach the
+/// engine, as the group `docker` does: what that user can write, no one can trust.
 #[must_use]
-pub(crate) fn check_root(root: &Path) -> Vec<Finding> {
+pub(crate) fn check_root(root: &Root, product: &ProductDir) -> Vec<Finding> {
     use rustix::fs::{Access, access};
-    let Some(folder) = existing(root) else { return Vec::new() };
-    match access(folder, Access::WRITE_OK | Access::EXEC_OK) {
-        Ok(()) => Vec::new(),
-        Err(error) => vec![Finding::new(
-            format!("{} cannot be written: {}", root.display(), std::io::Error::from(error)),
-            "run this as root, or name a writable folder with --root",
-        )],
+    let mut findings = Vec::new();
+    let user = rustix::process::geteuid();
+    if !user.is_root() {
+        let fact = format!("this runs as user {}, and Ferry's folder is root's", user.as_raw());
+        findings.push(Finding::new(fact, "run it as root, for example with `sudo`"));
     }
+    let denied = existing(root.path()).map(|folder| access(folder, Access::WRITE_OK | Access::EXEC_OK));
+    if let (Some(Err(error)), true) = (denied, user.is_root()) {
+        findings.push(Finding::new(
+            format!("{} cannot be written: {}", root.path().display(), std::io::Error::from(error)),
+            "run this as root, or name a writable folder with --root",
+        ));
+    }
+    let faults = strict::faults(root).into_iter().chain(strict::faults_of_product(product));
+    findings.extend(faults.map(|fault| Finding::new(fault.fact, fault.fix)));
+    findings
 }
 
 #[cfg(test)]

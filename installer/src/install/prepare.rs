@@ -100,6 +100,11 @@ pub(super) async fn prepare(
     }
     match known.filter(|_| findings.is_empty()) {
         Some(Known { attempt, site, images, inventory, plan }) => {
+            if !request.dry_run {
+                for dropped in &site.dropped {
+                    progress.warn(&format!("{dropped} is Ferry's own and is left out"));
+                }
+            }
             let volumes = interrupted::volumes_of(attempt.phase);
             Ok(Prepared { installation, attempt, volumes, site, images, inventory, plan, lock })
         }
@@ -112,7 +117,8 @@ async fn connect(request: &Request, root: &Root, bundle: &Bundle<File>) -> Resul
     let release = bundle.release();
     let id = release_id(release, &bundle.verified().id())?;
     let product = root.product(&release.name);
-    let mut findings = preflight::check_root(root.path());
+    let mut findings = preflight::check_root(root, &product);
+    findings.extend(preflight::check_name(&release.name, product.has_state()));
     let lock = if request.dry_run || !findings.is_empty() { None } else { Some(product.lock()?) };
     let state = State::load(&product)?;
     let engine = match Engine::connect(request.engine.as_ref().or(state.engine.as_ref())).await {

@@ -16,6 +16,7 @@ use crate::services::switch::{self, SwitchError};
 use anyhow::Result;
 use bundle_format::{Bundle, slim};
 use manifest_schema::ReleaseId;
+use manifest_schema::compose::Reserved;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -67,6 +68,7 @@ impl Survey<'_> {
         let external = |kind: &str, name: &str| site::external(product, kind, name);
         let provided = HostProvides {
             external: &external,
+            reserved: if state.knows(self.id) { Reserved::Dropped } else { Reserved::Refused },
             over: site::override_file(product)?,
             salt: &state.salt,
             renderer: self.request.renderer,
@@ -179,7 +181,7 @@ impl Survey<'_> {
             findings.extend(taken_ports(installation, site).await?);
         }
         let there = engine.containers(label::PROJECT, name.as_str()).await?;
-        findings.extend(preflight::check_same_root(&there, &product.file("current"), state));
+        findings.extend(preflight::check_same_root(&there, product, state));
         Ok(())
     }
 }

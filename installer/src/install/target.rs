@@ -29,7 +29,7 @@ pub(super) async fn target(
     let id = &attempt.release;
     let there = engine.networks(label::PROJECT, release.name.as_str()).await?;
     let folder = lay_out::folder_name(site, id);
-    let paths = lay_out::host_paths(site, release, &product.release(&folder), &product.data());
+    let paths = lay_out::host_paths(site, release, &product.release(&folder), product);
     let mut images = BTreeMap::new();
     for (name, service) in &site.project.services {
         let reference: manifest_schema::ImageRef = service.image.parse()?;

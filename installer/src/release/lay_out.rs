@@ -38,13 +38,13 @@ pub(crate) struct HostPaths {
 /// Where everything will lie: in the release's `folder`, and what the bundle does not fill in `data`. Pure:
 /// also used to compare before anything is written.
 #[must_use]
-pub(crate) fn host_paths(site: &Site, release: &Release, folder: &Path, data: &Path) -> HostPaths {
+pub(crate) fn host_paths(site: &Site, release: &Release, folder: &Path, product: &ProductDir) -> HostPaths {
     let placed = |kind: &str, contents: &BTreeMap<String, Vec<u8>>| {
         contents
             .iter()
             .map(|(key, content)| {
                 let path = folder.join(kind).join(key);
-                (key.clone(), Placed { path, digest: Some(Digest::of(content)) })
+                (key.clone(), Placed { known_as: path.clone(), path, digest: Some(Digest::of(content)) })
             })
             .collect()
     };
@@ -54,8 +54,9 @@ pub(crate) fn host_paths(site: &Site, release: &Release, folder: &Path, data: &P
             && !path.starts_with('/')
         {
             let digest = site.digest_at(release, path);
-            let above = if digest.is_some() { folder } else { data };
-            binds.insert(path.clone(), Placed { path: above.join(path), digest });
+            let above = if digest.is_some() { folder } else { &product.data() };
+            let known_as = product.data_known_as().join(path);
+            binds.insert(path.clone(), Placed { path: above.join(path), known_as, digest });
         }
     }
     HostPaths { configs: placed(CONFIGS, &site.configs), secrets: placed(SECRETS, &site.secrets), binds }
@@ -132,8 +133,7 @@ pub(crate) fn lay_out<S: ReadAt>(
 
 /// Creates the folders of the site's own data, as Compose creates the missing source of a bind mount.
 fn make_data_folders(release: &Release, site: &Site, product: &ProductDir) -> Result<()> {
-    let data = product.data();
-    for placed in host_paths(site, release, Path::new("/"), &data).binds.into_values() {
+    for placed in host_paths(site, release, Path::new("/"), product).binds.into_values() {
         if placed.digest.is_none() && !placed.path.exists() {
             fs::create_dir_all(&placed.path).with_context(|| format!("making {}", placed.path.display()))?;
         }

@@ -15,6 +15,7 @@ use crate::engine::container_spec::{ContainerSpec, MountFrom, MountSpec};
 use crate::engine::label;
 use crate::engine::volumes::{FolderFacts, FolderOwner, VolumeSpec};
 use crate::engine::{Engine, EngineError, EngineKind, ImageId};
+use crate::services::seed_helper;
 use crate::services::switch::SwitchError;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -26,9 +27,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The folder of the helper's root where it has the volume.
 const TARGET: &str = "ferry-seed";
-
-/// The end of a helper's name once it is certain that the volume was empty.
-const FILLING: &str = ".filling";
 
 /// The mode of a volume's root while it is being filled: set-user-ID, which means nothing on a folder, and sticky,
 /// which means nothing without other users. No seed can ask for it.
@@ -62,8 +60,8 @@ where
 {
     // A helper of an interrupted run would keep the volume in use.
     let mut interrupted = false;
-    for helper in engine.containers(label::SEED_OF, &volume.name).await? {
-        interrupted |= helper.name.ends_with(FILLING);
+    for helper in seed_helper::of_volume(engine, project, &volume.name).await? {
+        interrupted |= seed_helper::has_begun(&helper);
         if !interrupted {
             engine.remove_container(&helper.id, true).await?;
         }
@@ -83,7 +81,7 @@ where
         engine.remove_container(&id, true).await?;
         return Ok(Seeded::HasContent);
     }
-    engine.rename(&id, &format!("{}{FILLING}", helper.name)).await?;
+    engine.rename(&id, &seed_helper::filling_name(&volume.name)).await?;
     let root = owner(engine, volume, found).await?;
     if let Err(error) = fill(engine, &id, root, open_tar()).await {
         // Empty again, if possible; else the volume and the helper's name tell the next run.
@@ -141,7 +139,7 @@ async fn remake(engine: &Engine, project: &str, volume: &VolumeSpec) -> Result<(
         let (name, project) = (volume.name.clone(), project.to_owned());
         return Err(SwitchError::Foreign { kind: "volume", name, project });
     }
-    for helper in engine.containers(label::SEED_OF, &volume.name).await? {
+    for helper in seed_helper::of_volume(engine, project, &volume.name).await? {
         engine.remove_container(&helper.id, true).await?;
     }
     engine.remove_volume(&volume.name).await?;
@@ -212,7 +210,7 @@ fn without_root(
 /// The container through which the volume is filled. It is never started.
 fn helper(project: &str, volume: &VolumeSpec, image: ImageId) -> ContainerSpec {
     ContainerSpec {
-        name: helper_name(&volume.name),
+        name: seed_helper::name(&volume.name),
         image: image.to_string(),
         labels: helper_labels(project, volume),
         entrypoint: Some(vec!["/ferry-seed-is-never-started".to_owned()]),
@@ -238,11 +236,4 @@ fn helper_labels(project: &str, volume: &VolumeSpec) -> BTreeMap<String, String>
         ("com.docker.compose.oneoff", "True"),
     ];
     labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
-}
-
-fn helper_name(volume: &str) -> String {
-    // Long names are cut by their hash, so that two volumes never share a helper.
-    let digest = manifest_schema::Digest::of(volume.as_bytes()).short();
-    let start: String = volume.chars().take(100).collect();
-    format!("ferry-seed-{start}-{digest}")
 }

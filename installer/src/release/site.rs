@@ -5,8 +5,8 @@ use crate::host::{ProductDir, files};
 use anyhow::{Context, Result};
 use bundle_format::{Bundle, ReadAt};
 use ferry_terminal::{Class, Failure};
-use manifest_schema::compose::Text;
 use manifest_schema::compose::model::{FileObject, MountSource, Project};
+use manifest_schema::compose::{Reserved, Text};
 use manifest_schema::manifest::{self, Given, Manifest, Variable, VariableKind};
 use manifest_schema::release::{FileEntry, Release};
 use manifest_schema::render::Renderer;
@@ -30,6 +30,8 @@ pub(crate) struct Site {
     pub project: Project,
     /// All Compose files as one, filled in, for people and for `docker compose`.
     pub compose: String,
+    /// Labels and names of Ferry's own that the release has and that were left out, in words.
+    pub dropped: Vec<String>,
     /// All answers, defaults and generated secrets.
     pub values: Values,
     /// Those that are remembered: all but defaults that nobody was asked about, which the next version may
@@ -80,6 +82,8 @@ pub(crate) const OVERRIDE: &str = "override.yaml";
 pub(crate) struct HostProvides<'a> {
     /// Looks up external configs and secrets.
     pub external: &'a dyn Fn(&str, &str) -> Result<External>,
+    /// The fate of labels and names that are Ferry's own.
+    pub reserved: Reserved,
     /// The site's own Compose file: where it lies, and its text.
     pub over: Option<(String, String)>,
     pub salt: &'a str,
@@ -159,6 +163,7 @@ pub(crate) fn evaluate<S: ReadAt>(
         load: &load,
         template: &|name| templates.get(name).cloned(),
         over: host.over.as_ref().map(|(file, text)| Text { file, text }),
+        reserved: host.reserved,
         renderer: host.renderer,
     };
     let made = written.make(&site::names(&manifest, &values, hostname)).map_err(Unfit::Host)?;
@@ -170,7 +175,7 @@ pub(crate) fn evaluate<S: ReadAt>(
         .or_ok(())
         .map_err(Unfit::Host)?;
     }
-    let (project, compose) = (made.parsed.project, made.parsed.merged);
+    let (project, compose, dropped) = (made.parsed.project, made.parsed.merged, made.parsed.dropped);
     let images_of_override = match &host.over {
         None => BTreeSet::new(),
         Some(_) => {
@@ -207,6 +212,7 @@ pub(crate) fn evaluate<S: ReadAt>(
     Ok(Site {
         project,
         compose,
+        dropped,
         hidden,
         secret_files,
         values,

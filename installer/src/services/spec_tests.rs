@@ -90,7 +90,11 @@ fn project() -> Project {
 }
 
 fn placement() -> Placement {
-    let placed = |path: &str, content: &[u8]| Placed { path: path.into(), digest: Some(Digest::of(content)) };
+    let placed = |path: &str, content: &[u8]| Placed {
+        path: path.into(),
+        known_as: path.into(),
+        digest: Some(Digest::of(content)),
+    };
     Placement {
         release: "2.4.0-0123456789ab".parse().unwrap(),
         attempt: "a1".to_owned(),
@@ -224,7 +228,10 @@ fn the_hash_follows_what_counts_and_not_where_it_lies() {
 #[test]
 fn the_sites_own_data_belongs_to_no_release() {
     let mut data = placement();
-    data.binds.insert("config/app.conf".to_owned(), Placed { path: "/srv/shop/data".into(), digest: None });
+    data.binds.insert(
+        "config/app.conf".to_owned(),
+        Placed { path: "/srv/shop/data".into(), known_as: "/srv/shop/data".into(), digest: None },
+    );
     let first = hash(&project(), &data);
     data.release = "2.5.0-ffffffffffff".parse().unwrap();
     assert_eq!(hash(&project(), &data), first);

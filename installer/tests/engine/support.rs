@@ -154,7 +154,8 @@ impl Site {
         mounts
             .filter_map(|mount| match &mount.source {
                 MountSource::Bind { path, .. } if !path.starts_with('/') => {
-                    let placed = Placed { path: self.folder.path().join(path), digest: None };
+                    let folder = self.folder.path().join(path);
+                    let placed = Placed { known_as: folder.clone(), path: folder, digest: None };
                     Some((path.clone(), placed))
                 }
                 _ => None,

@@ -1,5 +1,6 @@
 //! Mistakes of people, and hostile files.
 
+use super::Reserved;
 use super::syntax_tests::try_read;
 use proptest::prelude::*;
 
@@ -224,7 +225,16 @@ fn names_that_begin_with_x_are_names_where_people_choose_them() {
 #[test]
 fn container_names_cannot_collide_on_site() {
     let text = "services: { a: { image: a, container_name: api.new } }\n";
-    assert!(refused(text).contains("are reserved for containers that replace others"), "{}", refused(text));
+    assert!(refused(text).contains("`api.new` is a name that Ferry gives to"), "{}", refused(text));
+    for name in ["api.old-0123456789ab", "api.idle-0123456789ab", "api.filling", "ferry-seed-a-0123456789ab"]
+    {
+        let text = format!("services: {{ a: {{ image: a, container_name: {name} }} }}\n");
+        assert!(refused(&text).contains("is a name that Ferry gives to"), "{name}");
+    }
+    for name in ["api.old-1", "api.newer", "ferry-seeds", "filling"] {
+        let text = format!("services: {{ a: {{ image: a, container_name: {name} }} }}\n");
+        assert!(try_read(&text, &[], &[]).is_ok(), "{name}");
+    }
     let text = "services: { a: { image: a }, b: { image: b, container_name: plant-a-1 } }\n";
     let error = try_read(text, &[("COMPOSE_PROJECT_NAME", "plant")], &[]).unwrap_err().to_string();
     assert!(error.contains("services `a` and `b` have the same `container_name` `plant-a-1`"), "{error}");
@@ -427,7 +437,13 @@ fn a_file_over_others_may_be_empty_and_has_no_manifest_beside_it() {
     let read = |over: &str| {
         let texts = [super::Text { file: "compose.yaml", text: "services: { gateway: { image: a } }" }];
         let over = super::Text { file: "override.yaml", text: over };
-        super::parse_with_own(&texts, Some(over), &[("plant".to_owned(), "A".to_owned())].into(), &|_| None)
+        super::parse_with_own(
+            &texts,
+            Some(over),
+            Reserved::Refused,
+            &[("plant".to_owned(), "A".to_owned())].into(),
+            &|_| None,
+        )
     };
     for empty in ["", "\n", "# later\n\n  # more\n", "---\n"] {
         assert_eq!(read(empty).unwrap().project.services.len(), 1, "{empty:?}");

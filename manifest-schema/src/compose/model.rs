@@ -22,6 +22,15 @@ use std::time::Duration;
 /// The name that Docker gives to an interface's name among the options of a driver.
 pub(super) const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
 
+/// The fate of labels and container names in a Compose file that are Ferry's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reserved {
+    /// They are mistakes.
+    Refused,
+    /// They are left out, in a release that a host already has: those of the site's own file still are mistakes.
+    Dropped,
+}
+
 /// A whole project. The project's name is the bundle's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Project {

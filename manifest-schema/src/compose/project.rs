@@ -3,7 +3,7 @@
 use super::decode::context::{Context, Mention, Target};
 use super::decode::{self, check, environment};
 use super::load::{self, Text};
-use super::model::{NamedFile, Project};
+use super::model::{NamedFile, Project, Reserved};
 use crate::diagnostic::shown;
 use crate::yaml::{self, Node, Place, Sources, Value};
 use crate::{Diagnostic, Diagnostics, ServiceName};
@@ -26,6 +26,8 @@ pub struct Parsed {
     /// Every relative path that the services of the project need from the Compose file's folder, each
     /// once, without a leading `./`.
     pub files: Vec<NamedFile>,
+    /// Labels and names of Ferry's own that were left out, in words; none where they are refused.
+    pub dropped: Vec<String>,
 }
 
 /// Reads the Compose files of a project; later ones go over earlier ones (Compose Specification, "Merge and
@@ -40,14 +42,15 @@ pub fn parse(
     env: &BTreeMap<String, String>,
     load: &dyn Fn(&str) -> Option<Vec<u8>>,
 ) -> Result<Parsed, Diagnostics> {
-    parse_with_own(texts, None, env, load)
+    parse_with_own(texts, None, Reserved::Refused, env, load)
 }
 
-/// As [`parse`], with the site's own Compose file `over` all others. Hints about that file name neither the manifest
+/// As [`parse`], with the site's own Compose file `over` all others, and `reserved` for what is Ferry's own in them. Hints about that file name neither the manifest
 /// nor `.env`, which its author does not have.
 pub fn parse_with_own(
     texts: &[Text<'_>],
     over: Option<Text<'_>>,
+    reserved: Reserved,
     env: &BTreeMap<String, String>,
     load: &dyn Fn(&str) -> Option<Vec<u8>>,
 ) -> Result<Parsed, Diagnostics> {
@@ -55,6 +58,7 @@ pub fn parse_with_own(
     let root = loaded.root;
     let mut context = Context::new(loaded.reader, env, load);
     (context.overrides, context.site) = (loaded.overrides, loaded.site);
+    context.reserved = reserved;
     context.files =
         loaded.files.into_iter().map(|file| Mention { file, service: None, object: None }).collect();
     let mut project = decode::project(&mut context, &root);
@@ -85,8 +89,9 @@ pub fn parse_with_own(
     // What Compose would interpolate again.
     let merged = yaml::write(&root, &|text| text.replace('$', "$$"));
     let sources = context.r.sources().clone();
+    let dropped = std::mem::take(&mut context.dropped);
     let (project, warnings) = context.r.finish(project)?;
-    Ok(Parsed { merged, project, left_out, sources, warnings, files })
+    Ok(Parsed { merged, project, left_out, sources, warnings, files, dropped })
 }
 
 /// Pairs of services, the first of which would wait for the second, with the place.

@@ -2,6 +2,7 @@
 //! are looked at as users and services see them, since files of the host's own may get other names.
 
 mod folders;
+mod moving;
 
 use fixtures::golden;
 use rustix::process::Signal;

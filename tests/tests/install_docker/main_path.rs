@@ -30,7 +30,7 @@ fn a_stick_that_cannot_be_written_installs_and_a_second_time_changes_nothing() {
         installed.stdout,
         format!(
             "✓ small 1.0.0 runs ({release})\n  new        front, ticker\n  listens    front  127.0.0.1:{PORT}/tcp\n  \
-             files      {root}/small/current\n  next       {root}/bin/fz status\n"
+             files      {root}/products/small/current\n  next       {root}/bin/fz status\n"
         )
     );
     assert_eq!(host.page(PORT), "hello from the small site");
@@ -149,7 +149,7 @@ fn compose_labels_let_every_dashboard_see_the_project() {
     assert_eq!(label("service"), "front");
     assert_eq!(label("container-number"), "1");
     assert_eq!(label("oneoff"), "False");
-    assert_eq!(label("project.working_dir"), host.root.join("small/current").display().to_string());
+    assert_eq!(label("project.working_dir"), host.root.join("products/small/current").display().to_string());
     assert!(!label("config-hash").is_empty());
     assert_eq!(host.inspect("small_ticks", "{{index .Labels \"com.docker.compose.volume\"}}"), "ticks");
     assert_eq!(host.inspect("small_default", "{{index .Labels \"com.docker.compose.network\"}}"), "default");
@@ -189,7 +189,7 @@ fn stop_start_status_logs_and_uninstall() {
     let _ = host.run(&["uninstall"]).exits(2).says("run it again with --yes");
     assert_unchanged(&before, &host.snapshot(), "an uninstall without a yes");
     let gone = host.run(&["uninstall", "--yes"]).succeeds();
-    let values = host.root.join("small/answers.json");
+    let values = host.root.join("products/small/answers.json");
     assert_eq!(
         gone.stdout,
         format!(

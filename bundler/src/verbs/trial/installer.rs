@@ -21,6 +21,13 @@ pub(super) struct Installer {
 }
 
 impl Installer {
+    /// Makes the folder of the product `name`, where it looks for it. Nobody else may write there, whatever the umask.
+    pub(super) fn make_product(&self, name: &str) -> Result<PathBuf> {
+        let product = self.root.join("products").join(name);
+        make_folder(&product)?;
+        Ok(product)
+    }
+
     /// A call of it, to be run.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
@@ -38,6 +45,7 @@ impl Installer {
     /// # Errors
     /// When it cannot be run, or could not remove everything.
     pub(super) fn uninstall(&self, name: &str) -> Result<()> {
+        // Wherever the installer has put it, this leads there.
         let product = self.root.join(name);
         if !product.join("installed.json").is_file() {
             return Ok(());
@@ -66,6 +74,23 @@ impl Installer {
             ))
             .into())
     }
+}
+
+/// Makes a folder, and those above it, that only its owner writes.
+pub(super) fn make_folder(path: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o755);
+    builder.recursive(true).create(path).with_context(|| format!("creating {}", path.display()))
+}
+
+/// Writes a file that only its owner writes.
+pub(super) fn write_own(path: &Path, content: &[u8]) -> Result<()> {
+    let doing = || format!("writing {}", path.display());
+    fs::write(path, content).with_context(doing)?;
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).with_context(doing)?;
+    Ok(())
 }
 
 /// The installer, which lies beside this program as on a stick.

@@ -26,7 +26,7 @@ impl<'a> ConfigHash<'a> {
         self.of_release |= placed.digest.is_some();
         match placed.digest {
             Some(digest) => self.add(kind, key, &digest.to_string()),
-            None => self.add(kind, key, &text(&placed.path)),
+            None => self.add(kind, key, &text(&placed.known_as)),
         }
     }
 

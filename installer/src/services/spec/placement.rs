@@ -11,6 +11,9 @@ use std::path::PathBuf;
 pub struct Placed {
     /// Absolute path.
     pub path: PathBuf,
+    /// The path by which a change is told where there is no digest: the same as long as the content is, wherever
+    /// Ferry puts its products.
+    pub known_as: PathBuf,
     /// Digest of the content. `None`: the content is the site's own (a data folder), which no release
     /// brings and no release replaces.
     pub digest: Option<Digest>,

@@ -8,7 +8,7 @@ use crate::services::failure::ServiceFailure;
 use crate::services::health::Patience;
 use crate::services::parking::{Part, Standing, part, restore_policy};
 use crate::services::sequence::{Member, SequenceError, Work, bring_up, dependencies, in_reverse};
-use crate::services::{Replica, hooks};
+use crate::services::{Replica, hooks, seed_helper};
 use manifest_schema::ProjectName;
 use manifest_schema::progress::Progress;
 use serde::Serialize;
@@ -118,7 +118,7 @@ impl Undo<'_> {
     async fn remove_resources(&self, report: &mut UndoReport) -> Result<(), SwitchError> {
         let Self { engine, project, volumes, .. } = *self;
         for helper in engine.containers(label::PROJECT, project.as_str()).await? {
-            if helper.labels.contains_key(label::SEED_OF) && self.is_of_attempt(&helper.labels) {
+            if seed_helper::is_helper(&helper, project.as_str()) && self.is_of_attempt(&helper.labels) {
                 engine.remove_container(&helper.id, true).await?;
             }
         }

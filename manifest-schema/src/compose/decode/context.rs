@@ -5,8 +5,9 @@ use super::words;
 use crate::BundlePath;
 use crate::compose::load::{Env, Load};
 use crate::compose::model::{FileMount, Port};
-use crate::compose::model::{FileUse, NamedFile};
+use crate::compose::model::{FileUse, NamedFile, Reserved};
 use crate::diagnostic::shown;
+use crate::is_ferrys_label;
 use crate::limits::MAX_PROJECT_ITEMS;
 use crate::paths::normal;
 use crate::yaml::{Node, Place, Reader, Value};
@@ -89,6 +90,10 @@ pub(in crate::compose) struct Context<'a> {
     pub(in crate::compose) items: usize,
     /// Bytes of env files read so far.
     pub(in crate::compose) env_file_bytes: usize,
+    /// The fate of labels and names that are Ferry's own.
+    pub(in crate::compose) reserved: Reserved,
+    /// Those that were left out, in words.
+    pub(in crate::compose) dropped: Vec<String>,
 }
 
 /// `KEY=value` or `KEY` with its place.
@@ -118,6 +123,8 @@ impl<'a> Context<'a> {
             services: Vec::new(),
             items: 0,
             env_file_bytes: 0,
+            reserved: Reserved::Refused,
+            dropped: Vec::new(),
         }
     }
 
@@ -223,6 +230,33 @@ impl<'a> Context<'a> {
     /// The same as a map, where a missing value is an empty one.
     pub(in crate::compose) fn string_map(&mut self, what: &str, node: &Node) -> BTreeMap<String, String> {
         self.pairs(what, node).into_iter().map(|pair| (pair.key, pair.value.unwrap_or_default())).collect()
+    }
+
+    /// The labels of `owner`, without those that Ferry sets by itself.
+    pub(in crate::compose) fn labels(&mut self, owner: &str, node: &Node) -> BTreeMap<String, String> {
+        let mut labels = BTreeMap::new();
+        for pair in self.pairs("labels", node) {
+            if self.may_set(owner, &pair.key, pair.place) {
+                labels.insert(pair.key, pair.value.unwrap_or_default());
+            }
+        }
+        labels
+    }
+
+    /// True for a label that a Compose file may set. Another one is a mistake or, in a release that a host has
+    /// already, left out. What the site writes itself is never left out in silence.
+    pub(in crate::compose) fn may_set(&mut self, owner: &str, label: &str, place: Place) -> bool {
+        if !is_ferrys_label(label) {
+            return true;
+        }
+        if self.reserved == Reserved::Dropped && self.site != Some(place.source) {
+            self.dropped.push(format!("the label `{}` of {owner}", shown(label)));
+        } else {
+            let message = format!("the label `{}` of {owner} is Ferry's own", shown(label));
+            let hint = "delete it: Ferry itself sets the labels that begin with `io.ferry.` and `com.docker.compose.`";
+            self.r.error(&place, message, hint);
+        }
+        false
     }
 
     /// Records that a key is known but not carried.

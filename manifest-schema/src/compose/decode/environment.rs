@@ -72,7 +72,10 @@ pub(in crate::compose) fn labels_from_files(context: &mut Context<'_>, project: 
         let mut values = BTreeMap::new();
         for item in items {
             let Some(path) = context.r.string("label_file", item) else { continue };
-            values.extend(file_values(context, "label_file", item, &path, true, false));
+            let mut labels = file_values(context, "label_file", item, &path, true, false);
+            let owner = format!("service `{name}`");
+            labels.retain(|label, _| context.may_set(&owner, label, item.place));
+            values.extend(labels);
         }
         values.append(&mut kept.labels);
         kept.labels = values;

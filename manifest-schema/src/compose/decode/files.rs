@@ -199,7 +199,7 @@ pub(super) fn volumes(context: &mut Context<'_>, node: &Node) -> BTreeMap<String
                 "driver" => volume.driver = context.r.string("driver", node),
                 "driver_opts" => volume.driver_opts = context.string_map("driver_opts", node),
                 "external" => volume.external = external(context, node, &mut volume.name),
-                "labels" => volume.labels = context.string_map("labels", node),
+                "labels" => volume.labels = context.labels("a volume", node),
                 _ => context.r.unknown_key(
                     inner,
                     "a volume",

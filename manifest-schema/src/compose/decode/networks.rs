@@ -156,7 +156,7 @@ fn network(context: &mut Context<'_>, node: &Node) -> Network {
             "internal" => network.internal = context.r.boolean("internal", node).unwrap_or(false),
             "attachable" => network.attachable = context.r.boolean("attachable", node).unwrap_or(false),
             "enable_ipv6" => network.enable_ipv6 = context.r.boolean("enable_ipv6", node).unwrap_or(false),
-            "labels" => network.labels = context.string_map("labels", node),
+            "labels" => network.labels = context.labels("a network", node),
             "ipam" => ipam(context, node, &mut network),
             "enable_ipv4" => {
                 if context.r.boolean("enable_ipv4", node) == Some(false) {

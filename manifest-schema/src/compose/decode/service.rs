@@ -5,11 +5,11 @@
 
 use super::context::{Context, Target};
 use super::{depends, deploy, devices, environment, files, health, hooks, mounts, networks, ports};
-use crate::compose::model::{Logging, NetworkAttachment, Service};
+use crate::compose::model::{Logging, NetworkAttachment, Reserved, Service};
 use crate::diagnostic::{nearest, shown};
 use crate::quantity;
 use crate::yaml::{Key, Node, Value};
-use crate::{ImageRef, Platform, ServiceName};
+use crate::{ImageRef, Platform, ServiceName, is_ferrys_container};
 use std::collections::BTreeMap;
 
 /// Keys that are read, for "did you mean".
@@ -158,7 +158,7 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
                 deploy_restart = deploy::decode(context, node, resources, replicas);
             }
             "scale" => service.replicas = deploy::replicas(context, key, node),
-            "labels" => service.labels = context.string_map(what, node),
+            "labels" => service.labels = context.labels(&format!("service `{}`", shown(&name.text)), node),
             "logging" => service.logging = Some(logging(context, node)),
             "configs" => service.configs = files::mounts(context, node, Target::Config),
             "secrets" => service.secrets = files::mounts(context, node, Target::Secret),
@@ -294,18 +294,26 @@ fn image(context: &mut Context<'_>, node: &Node, service: &mut Service) {
 }
 
 fn container_name(context: &mut Context<'_>, node: &Node) -> Option<String> {
-    context.r.parsed("container_name", node, |text| {
+    let leaves_out = context.reserved == Reserved::Dropped && context.site != Some(node.place.source);
+    let mut dropped = None;
+    let named = context.r.parsed("container_name", node, |text| {
         let name = text.parse::<ServiceName>().map_err(|_| {
             format!(
                 "`{}` may hold only letters, digits, `.`, `_` and `-`, and starts with a letter or digit",
                 shown(text)
             )
         })?;
-        if name.as_str().ends_with(".new") {
-            return Err("names that end in `.new` are reserved for containers that replace others".to_owned());
+        if is_ferrys_container(name.as_str()) {
+            if leaves_out {
+                dropped = Some(name.as_str().to_owned());
+                return Ok(None);
+            }
+            return Err(format!("`{name}` is a name that Ferry gives to helpers and replaced containers"));
         }
-        Ok(name.as_str().to_owned())
-    })
+        Ok(Some(name.as_str().to_owned()))
+    });
+    context.dropped.extend(dropped.map(|name| format!("the name `{name}` of service `{}`", context.service)));
+    named.flatten()
 }
 
 fn one_of(context: &mut Context<'_>, what: &str, node: &Node, known: &[&str]) -> Option<String> {
