@@ -5,19 +5,22 @@
 //! a circle among them is cut, never waited on.
 
 use crate::engine::containers::{ContainerFacts, Health, RunState};
+use crate::engine::hint;
 use crate::engine::label;
 use crate::engine::{Engine, EngineError};
 use crate::services::failure::{ServiceFailure, service_failure};
-use crate::services::health::{Goal, Outcome, Patience, WaitError, Waiting};
+use crate::services::health::{Around, Board, Goal, Outcome, Patience, WaitError, Waiting};
 use crate::services::order::without_circles;
 use crate::services::reason::Reason;
 use crate::services::{Replica, hooks};
 use futures_util::future::{BoxFuture, try_join_all};
 use manifest_schema::compose::model::{Condition, Hook};
 use manifest_schema::progress::Progress;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// Starts at once: four were measured to be 2.7 times as fast as one after another.
@@ -46,11 +49,21 @@ pub(crate) struct Member {
     pub start_interval: Option<Duration>,
     /// Commands to run in it after its start.
     pub post_start: Vec<Hook>,
+    /// Its restart policy, as its label keeps it.
+    policy: Option<String>,
     /// The work on it.
     pub work: Work,
+    /// Its failure is told and ends nothing, unless something has to wait for it.
+    may_fail: bool,
 }
 
 impl Member {
+    /// The same member, whose failure ends nothing where `may_fail`.
+    #[must_use]
+    pub(crate) fn that_may_fail(self, may_fail: bool) -> Self {
+        Self { may_fail, ..self }
+    }
+
     /// From a container's labels; `None` where they name no service.
     #[must_use]
     pub(crate) fn new(id: &str, labels: &BTreeMap<String, String>, work: Work) -> Option<Self> {
@@ -63,7 +76,9 @@ impl Member {
                 .and_then(|text| text.parse().ok())
                 .map(Duration::from_millis),
             post_start: hooks::after_start(labels),
+            policy: labels.get(label::RESTART).cloned(),
             work,
+            may_fail: false,
         })
     }
 }
@@ -129,7 +144,43 @@ fn edges(names: &[&str], after: &[Vec<&str>]) -> Vec<Vec<usize>> {
 enum Stage {
     Pending,
     Started,
+    /// Started, and restarted so often that nothing else should wait for its end.
+    Loops,
     Up,
+}
+
+/// The members that each is after, also through others. `waits` has no circles.
+fn through_others(waits: &[Vec<usize>]) -> Vec<BTreeSet<usize>> {
+    let mut all: Vec<BTreeSet<usize>> = waits.iter().map(|needs| needs.iter().copied().collect()).collect();
+    loop {
+        let next: Vec<BTreeSet<usize>> = all
+            .iter()
+            .map(|needs| {
+                let further = needs.iter().filter_map(|need| all.get(*need)).flatten();
+                needs.iter().chain(further).copied().collect()
+            })
+            .collect();
+        if next == all {
+            return all;
+        }
+        all = next;
+    }
+}
+
+/// Makes containers anew that the engine cannot start any more.
+pub(crate) trait Remake: Send + Sync {
+    /// Makes the container of `replica` once more, in the place of the one with the ID `old`, and returns its ID.
+    fn remake<'a>(&'a self, replica: &'a Replica, old: &'a str)
+    -> BoxFuture<'a, Result<String, EngineError>>;
+}
+
+/// What came up, and what did not and did not have to.
+#[derive(Debug, Default)]
+pub(crate) struct Up {
+    /// How each that was waited for is up.
+    pub outcomes: BTreeMap<Replica, Outcome>,
+    /// Failures of members that may fail.
+    pub not_up: Vec<ServiceFailure>,
 }
 
 /// Starts what has to be started, in order, and waits until all is up.
@@ -141,14 +192,17 @@ pub(crate) async fn bring_up(
     engine: &Engine,
     project: &str,
     members: &[Member],
+    remake: Option<&dyn Remake>,
     patience: &Patience,
     progress: &dyn Progress,
     cancel: &CancellationToken,
-) -> Result<BTreeMap<Replica, Outcome>, SequenceError> {
+) -> Result<Up, SequenceError> {
     let names: Vec<&str> = members.iter().map(|member| member.replica.service().as_str()).collect();
     let after: Vec<Vec<&str>> =
         members.iter().map(|member| member.after.keys().map(String::as_str).collect()).collect();
     let waits = edges(&names, &after);
+    let all_needs = through_others(&waits);
+    let board = Board::default();
     // Listening begins before anything is started, so that no change is missed.
     let events = engine.events(label::PROJECT, project);
     let starts = Semaphore::new(STARTS_AT_ONCE);
@@ -171,7 +225,23 @@ pub(crate) async fn bring_up(
             trusted: member.work == Work::Keep && !completes && !needed(Condition::ServiceHealthy),
             patience,
             progress,
+            board: &board,
+            remake,
         };
+        let dependencies: Vec<watch::Receiver<Stage>> = all_needs
+            .get(index)
+            .into_iter()
+            .flatten()
+            .filter_map(|need| receivers.get(*need).cloned())
+            .collect();
+        let others: Vec<watch::Receiver<Stage>> = receivers
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| {
+                *other != index && !all_needs.get(*other).is_some_and(|n| n.contains(&index))
+            })
+            .map(|(_, receiver)| receiver.clone())
+            .collect();
         let needs: Vec<(watch::Receiver<Stage>, Stage)> = waits
             .get(index)
             .into_iter()
@@ -187,7 +257,8 @@ pub(crate) async fn bring_up(
             .collect();
         let sender = senders.get(index);
         let starts = &starts;
-        let one: BoxFuture<'_, Result<Option<Outcome>, SequenceError>> = Box::pin(async move {
+        let may_fail = member.may_fail && !completes && !needed(Condition::ServiceHealthy);
+        let one: BoxFuture<'_, Result<Ended, SequenceError>> = Box::pin(async move {
             for (mut receiver, stage) in needs {
                 // The sender lives as long as this call.
                 let _ = receiver.wait_for(|reached| *reached >= stage).await;
@@ -197,7 +268,25 @@ pub(crate) async fn bring_up(
                     sender.send_replace(stage);
                 }
             };
-            let outcome = one.run(starts, &set).await?;
+            let around = |restarts: u64| {
+                if restarts >= patience.restarts {
+                    set(Stage::Loops);
+                }
+                if dependencies.iter().any(|stage| *stage.borrow() < Stage::Up) {
+                    Around::Dependencies
+                } else if others.iter().any(|stage| *stage.borrow() < Stage::Loops) {
+                    Around::Others
+                } else {
+                    Around::Quiet
+                }
+            };
+            let outcome = match one.run(starts, &set, &around).await {
+                Err(SequenceError::Service(failure)) if may_fail => {
+                    progress.warn(&format!("{failure}, as it was not well before"));
+                    Ended::NotUp(failure)
+                }
+                outcome => outcome?.map_or(Ended::Kept, Ended::Up),
+            };
             set(Stage::Up);
             Ok(outcome)
         });
@@ -207,14 +296,42 @@ pub(crate) async fn bring_up(
     let all = try_join_all(all);
     let outcomes = tokio::select! {
         biased;
-        () = cancel.cancelled() => return Err(SequenceError::Cancelled),
-        outcomes = all => outcomes?,
+        () = cancel.cancelled() => Err(SequenceError::Cancelled),
+        outcomes = all => outcomes,
+        never = show(&board, progress) => match never {},
     };
-    Ok(members
-        .iter()
-        .zip(outcomes)
-        .filter_map(|(member, outcome)| Some((member.replica.clone(), outcome?)))
-        .collect())
+    progress.wait(&[]);
+    let outcomes = outcomes?;
+    let mut up = Up::default();
+    for (member, ended) in members.iter().zip(outcomes) {
+        match ended {
+            Ended::Kept => {}
+            Ended::Up(outcome) => drop(up.outcomes.insert(member.replica.clone(), outcome)),
+            Ended::NotUp(failure) => up.not_up.push(*failure),
+        }
+    }
+    Ok(up)
+}
+
+/// Shows the waits every second.
+async fn show(board: &Board, progress: &dyn Progress) -> Infallible {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let waits = board.waits();
+        if !waits.is_empty() {
+            progress.wait(&waits);
+        }
+    }
+}
+
+/// The end of the work on one member.
+enum Ended {
+    /// Nothing had to be done.
+    Kept,
+    Up(Outcome),
+    NotUp(Box<ServiceFailure>),
 }
 
 /// One member on its way up.
@@ -226,15 +343,18 @@ struct One<'a> {
     trusted: bool,
     patience: &'a Patience,
     progress: &'a dyn Progress,
+    board: &'a Board,
+    remake: Option<&'a dyn Remake>,
 }
 
 impl One<'_> {
     async fn run(
-        self,
+        mut self,
         starts: &Semaphore,
         set: &(dyn Fn(Stage) + Send + Sync),
+        around: &(dyn Fn(u64) -> Around + Send + Sync),
     ) -> Result<Option<Outcome>, SequenceError> {
-        let replica = &self.member.replica;
+        let replica = &self.member.replica.clone();
         if self.trusted {
             if let Some(state) = self.engine.inspect(&self.member.container).await?
                 && state.health == Some(Health::Unhealthy)
@@ -259,6 +379,8 @@ impl One<'_> {
             start_interval: self.member.start_interval,
             goal: self.goal,
             patience: self.patience,
+            around,
+            board: self.board,
         }
         .wait()
         .await?;
@@ -286,13 +408,43 @@ impl One<'_> {
         Err(SequenceError::Service(Box::new(failure)))
     }
 
-    async fn start(&self) -> Result<(), SequenceError> {
+    /// Mends what keeps a start from being enough; `true` where it runs afterwards.
+    async fn ready(&self) -> Result<bool, EngineError> {
         let (engine, container) = (self.engine, self.member.container.as_str());
-        let message = match engine.start(container).await {
-            Ok(()) => return Ok(()),
-            Err(EngineError::Refused { message, .. } | EngineError::Failed { message, .. }) => message,
-            Err(error) => return Err(error.into()),
-        };
+        let Some(now) = engine.inspect(container).await? else { return Ok(false) };
+        // Stopped by Ferry on its way to another name: see `parking`.
+        if let Some(policy) = self.member.policy.as_ref().filter(|policy| *policy != "no")
+            && now.state == RunState::Exited
+            && now.restart == "no"
+        {
+            engine.set_restart(container, policy).await?;
+        }
+        if now.state == RunState::Paused {
+            engine.unpause(container).await?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    async fn start(&mut self) -> Result<(), SequenceError> {
+        let engine = self.engine;
+        if self.ready().await? {
+            return Ok(());
+        }
+        let Some(mut message) = refused(engine.start(&self.member.container).await)? else { return Ok(()) };
+        // An engine that was killed in a start leaves a task under the container's ID, which nothing but another ID
+        // gets round.
+        if hint::is_leftover_task(&message)
+            && let Some(remake) = self.remake
+        {
+            self.progress.detail(&format!("making {} anew", self.member.replica));
+            self.member.container = remake.remake(&self.member.replica, &self.member.container).await?;
+            match refused(engine.start(&self.member.container).await)? {
+                None => return Ok(()),
+                Some(again) => message = again,
+            }
+        }
+        let container = self.member.container.as_str();
         let state = engine.inspect(container).await?;
         if state.as_ref().is_some_and(|state| state.state == RunState::Running) {
             return Ok(());
@@ -301,6 +453,15 @@ impl One<'_> {
         let failure =
             service_failure(engine, &self.member.replica, container, reason, state.as_ref(), &[]).await;
         Err(SequenceError::Service(Box::new(failure)))
+    }
+}
+
+/// The engine's words where it refused; its other failures are errors.
+fn refused(started: Result<(), EngineError>) -> Result<Option<String>, EngineError> {
+    match started {
+        Ok(()) => Ok(None),
+        Err(EngineError::Refused { message, .. } | EngineError::Failed { message, .. }) => Ok(Some(message)),
+        Err(error) => Err(error),
     }
 }
 
