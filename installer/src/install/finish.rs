@@ -130,7 +130,7 @@ pub(super) async fn step_back(
     error
 }
 
-/// What is there after a rollback, in words: that all runs is said only where the engine shows it.
+/// The state after a rollback, in words: that all runs is said only where the engine shows it.
 async fn put_back(installation: &Installation) -> String {
     let Installation { name, engine, state, .. } = installation;
     let Some(current) = &state.current else { return "nothing of it is left running".to_owned() };

@@ -35,7 +35,7 @@ pub(crate) struct Plan {
     pub seeds: Vec<String>,
     /// The change of each replica.
     pub services: BTreeMap<Replica, Change>,
-    /// What is wrong now with replicas whose definition stays.
+    /// Ailments of replicas whose definition stays.
     pub ailments: BTreeMap<Replica, Ailment>,
     /// Services that are no longer in the project.
     pub stopped: Vec<Replica>,
@@ -80,7 +80,7 @@ impl Plan {
             && state.current.as_ref().is_some_and(|current| current.release == self.release)
     }
 
-    /// What is wrong now, and the cure, a line a replica.
+    /// The ailments and their cures, a line a replica.
     pub(crate) fn cures(&self) -> impl Iterator<Item = String> {
         self.ailments.iter().filter_map(|(replica, ailment)| {
             let cure = match self.services.get(replica)? {

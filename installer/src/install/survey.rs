@@ -188,7 +188,7 @@ impl Survey<'_> {
     }
 }
 
-/// What is wrong with replicas that stay as they are. One that is made and should be there was removed by somebody.
+/// Ailments of replicas that stay as they are. One that is made and should be there was removed by somebody.
 fn ailments(comparison: &switch::Comparison, state: &State) -> BTreeMap<Replica, Ailment> {
     let recorded = |replica: &&Replica| {
         state.attempt.is_none() && state.current.as_ref().is_some_and(|it| it.replicas.contains(replica))

@@ -15,7 +15,7 @@ const PROVEN_AFTER: Duration = Duration::from_secs(10);
 /// Restarts of one that ends again and again.
 const LOOPS: u64 = 3;
 
-/// What is wrong with a replica.
+/// An ailment of a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ailment {

@@ -133,7 +133,7 @@ pub struct Waiting<'a> {
     pub board: &'a Board,
 }
 
-/// What is coming up beside a service.
+/// Other services that are coming up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Around {
     /// Nothing.
@@ -272,7 +272,7 @@ impl Waiting<'_> {
         }
     }
 
-    /// What people see of the wait.
+    /// The wait as people see it.
     fn posted(&self, state: &ContainerState, seen: &Seen, own_probes: &Mutex<Vec<Probe>>) -> Posted {
         let restarts = state.restarts.saturating_sub(seen.restarts_before);
         let own = own_probes.lock().ok().and_then(|probes| probes.last().cloned());

@@ -153,8 +153,8 @@ mod tests {
         };
         let some = |range: &str, gateway: &str| (Some(range.to_owned()), Some(gateway.to_owned()));
         assert_eq!(apart("10.9.8.0/24", &["10.9.8.2"], 1), some("10.9.8.128/25", "10.9.8.1"));
-        // Its gateway lies in the lower half, so that is cut again.
-        assert_eq!(apart("10.9.8.0/24", &["10.9.8.200"], 3), some("10.9.8.64/26", "10.9.8.1"));
+        // The gateway lies in the lower half, so the upper one is cut again.
+        assert_eq!(apart("10.9.8.0/24", &["10.9.8.200"], 3), some("10.9.8.128/26", "10.9.8.1"));
         assert_eq!(apart("10.9.8.0/24", &["10.9.8.1"], 1), (Some("10.9.8.128/25".to_owned()), None));
         // Nothing to do, or no room.
         assert_eq!(apart("10.9.8.0/24", &[], 1), (None, None));

@@ -201,7 +201,7 @@ async fn make(
     Ok(id)
 }
 
-/// What it takes to make a container of the switch once more.
+/// A switch that can make its containers once more.
 struct MadeAgain<'a> {
     engine: &'a Engine,
     target: &'a Target,

@@ -13,7 +13,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
-/// What is known of the ports of this host.
+/// The ports of this host, as far as containers hold them.
 pub(crate) struct Ports<'a> {
     /// The project's own containers.
     pub own: &'a [ContainerFacts],

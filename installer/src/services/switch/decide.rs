@@ -55,7 +55,7 @@ pub(super) struct Plan {
     pub(super) stopped_first: Vec<ContainerFacts>,
     /// Replicas that are no longer wanted.
     orphans: Vec<Replica>,
-    /// What is wrong with replicas whose definition is the desired one.
+    /// Ailments of replicas whose definition is the desired one.
     ailments: BTreeMap<Replica, Ailment>,
 }
 
@@ -114,7 +114,7 @@ pub struct Comparison {
     pub changes: BTreeMap<Replica, Change>,
     /// Replicas that it would stop for good.
     pub stopped: Vec<Replica>,
-    /// What is wrong with replicas that are what they should be otherwise.
+    /// Ailments of replicas that are what they should be otherwise.
     pub ailments: BTreeMap<Replica, Ailment>,
 }
 
