@@ -112,7 +112,7 @@ fn only_one_install_at_a_time_changes_a_product() {
     let folder = tempfile::tempdir().unwrap();
     let one = bundle::small(folder.path(), &SmallSite::default());
     let sick = SmallSite { version: "2.0.0".to_owned(), failing: true, ..SmallSite::default() };
-    let sick = bundle::small(folder.path(), &sick);
+    let sick = bundle::changed(folder.path(), &sick, bundle::fail_slowly);
     let host = Host::docker("lock");
     let _ = host.install(&one);
     let mut first = host.start(&["--timeout", "20", sick.path()]);
