@@ -2,7 +2,7 @@
 //! files, templates, `.env`, and the files that Compose files name.
 
 use crate::{Bundle, FormatError, ReadAt};
-use manifest_schema::compose::Text;
+use manifest_schema::compose::{Reserved, Text};
 use manifest_schema::manifest::Manifest;
 use manifest_schema::release::FileEntry;
 use manifest_schema::render::Renderer;
@@ -86,10 +86,12 @@ impl Texts {
         Ok(Self { manifest, compose, dotenv, configs, templates, files })
     }
 
-    /// Gives the texts, with a Compose file of the site's own over them, to `use_them`.
+    /// Gives the texts to `use_them`: with a Compose file of the site's own over them, and with `reserved` labels
+    /// and names refused or left out.
     pub fn written<T>(
         &self,
         over: Option<Text<'_>>,
+        reserved: Reserved,
         renderer: &dyn Renderer,
         use_them: impl FnOnce(Written<'_>) -> T,
     ) -> T {
@@ -106,6 +108,7 @@ impl Texts {
             load: &load,
             template: &|name| self.templates.get(name).cloned(),
             over,
+            reserved,
             renderer,
         })
     }

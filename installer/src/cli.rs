@@ -126,12 +126,22 @@ struct InstallArgs {
     /// Make this program the resident fz, also where another build of it is resident
     #[arg(long)]
     replace_fz: bool,
+    /// Restart the engine where nothing else helps: it was killed, and holds a port since then
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "systemctl restart docker"
+    )]
+    restart_engine: Option<String>,
 }
 
 impl InstallArgs {
     /// The first argument that only an install understands: no command may ignore a `--dry-run`.
     fn given(&self) -> Option<String> {
-        let Self { bundle, trust, dry_run, set, values, no_input, timeout, replace_fz } = self;
+        let Self { bundle, trust, dry_run, set, values, no_input, timeout, replace_fz, restart_engine } =
+            self;
         let flags = [
             ("--trust", !trust.is_empty()),
             ("--dry-run", *dry_run),
@@ -140,6 +150,7 @@ impl InstallArgs {
             ("--no-input", *no_input),
             ("--timeout", timeout.is_some()),
             ("--replace-fz", *replace_fz),
+            ("--restart-engine", restart_engine.is_some()),
         ];
         let flag = flags.iter().find(|(_, given)| *given).map(|(name, _)| (*name).to_owned());
         bundle.as_ref().map(|bundle| bundle.display().to_string()).or(flag)
@@ -160,6 +171,7 @@ impl InstallArgs {
             values: answers::read(std::env::vars_os(), self.values.as_deref(), &self.set)?,
             patience: patience(self.timeout),
             replace_fz: self.replace_fz,
+            restart_engine: self.restart_engine,
             ..Request::new(bundle, Source::Stick, common.root(), common.engine()?, &CONFINED)
         })
     }
@@ -319,7 +331,7 @@ fn tail(text: &str) -> Result<Tail, String> {
 async fn run_install(args: InstallArgs, session: &Session<'_>) -> Result<()> {
     let Session { common, output, progress, cancel } = *session;
     let possible = wizard::is_possible(output) && !args.no_input;
-    let request = args.request(common)?;
+    let mut request = args.request(common)?;
     let confirm = |found: &[Fingerprint]| {
         if possible { confirm(found, output, cancel) } else { Ok(Confirmation::NobodyThere) }
     };
@@ -327,13 +339,39 @@ async fn run_install(args: InstallArgs, session: &Session<'_>) -> Result<()> {
     let ask = |questions: &Questions<'_>| wizard::ask(questions, output, cancel, false, &again);
     // A dry run changes nothing, and so remembers nothing: answers would be typed for no use.
     let ask: Option<Ask<'_>> = if possible && !request.dry_run { Some(&ask) } else { None };
-    let ending = install::install(&request, &confirm, ask, progress, cancel).await;
+    let mut ending = install::install(&request, &confirm, ask, progress, cancel).await;
+    if let Err(error) = &ending
+        && possible
+        && !request.dry_run
+        && request.restart_engine.is_none()
+        && install::needs_engine_restart(error)
+        && let Some(command) = service_manager()
+    {
+        ferry_terminal::report(error, output);
+        let prompt = format!("Run `{command}` now? All containers of this host stop for a moment. [y/N] ");
+        let typed = confirm::typed(&prompt, cancel).await?;
+        if !matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+            return Err(Failure::new(
+                Class::Preflight,
+                "nothing was changed, and the engine was not restarted",
+            )
+            .into());
+        }
+        request.restart_engine = Some(command);
+        ending = install::install(&request, &confirm, ask, progress, cancel).await;
+    }
     let again = again.take();
     if ending.is_err() && !again.is_empty() {
         progress.warn(&format!("to give the same answers again, add {}", again.join(" ")));
     }
     let ending = ending?;
     ending::report(ending, common, output)
+}
+
+/// The command that restarts Docker on a host whose service manager runs it (sd_booted(3)).
+fn service_manager() -> Option<String> {
+    let booted = Path::new("/run/systemd/system").is_dir();
+    booted.then(|| "systemctl restart docker".to_owned())
 }
 
 async fn run_verify(bundle: PathBuf, trust: Vec<Fingerprint>, session: &Session<'_>) -> Result<()> {

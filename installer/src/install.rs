@@ -19,6 +19,7 @@ pub(crate) mod preflight;
 mod prepare;
 mod published;
 mod resident;
+mod restart;
 mod stage;
 mod survey;
 mod target;
@@ -33,6 +34,7 @@ use crate::host::state::Phase;
 use crate::host::{Root, answers, retained};
 use crate::installation::Installation;
 use crate::services::health::Patience;
+use crate::services::replica::listed;
 use crate::services::switch::{self, SwitchError, SwitchReport};
 use crate::services::target::Target;
 use crate::trust::{self, Origin};
@@ -41,6 +43,7 @@ pub(crate) use ask::{Ask, Questions};
 use bundle_format::Bundle;
 use bundle_format::signature::Fingerprint;
 use finish::Stopped;
+pub(crate) use judge::needs_engine_restart;
 use manifest_schema::ReleaseId;
 use manifest_schema::manifest::Given;
 use manifest_schema::progress::Progress;
@@ -82,6 +85,8 @@ pub(crate) struct Request {
     pub patience: Patience,
     /// This program replaces another build of it that is resident on the host.
     pub replace_fz: bool,
+    /// The command that restarts the engine, where that was asked for and is the only thing that helps.
+    pub restart_engine: Option<String>,
     /// Renders templates.
     pub renderer: &'static dyn Renderer,
 }
@@ -106,8 +111,16 @@ impl Request {
             values: Given::default(),
             patience: Patience::default(),
             replace_fz: false,
+            restart_engine: None,
             renderer,
         }
+    }
+}
+
+impl Request {
+    /// The command that restarts this host's engine, as people are told it.
+    fn engine_restart(&self) -> &str {
+        self.restart_engine.as_deref().unwrap_or(restart::USUAL)
     }
 }
 
@@ -149,7 +162,14 @@ pub(crate) async fn install(
 ) -> Result<Ending> {
     let root = Root::new(&request.root)?;
     let Opened { bundle, origin } = open(&request.bundle, &request.trust, &root, confirm)?;
-    let prepared = prepare(request, &root, &bundle, ask, progress, cancel).await?;
+    let prepared = match prepare(request, &root, &bundle, ask, progress, cancel).await {
+        Err(error) if needs_engine_restart(&error) && !request.dry_run => {
+            let Some(command) = &request.restart_engine else { return Err(error) };
+            restart::restart(command, request.engine.as_ref(), progress.as_ref(), cancel).await?;
+            prepare(request, &root, &bundle, ask, progress, cancel).await?
+        }
+        prepared => prepared?,
+    };
     if request.dry_run {
         return Ok(Ending::Planned { plan: Box::new(prepared.plan) });
     }
@@ -181,6 +201,9 @@ async fn carry_out(
 ) -> Result<Ending> {
     if let Some(lock) = &mut prepared.lock {
         lock.keep_folder();
+    }
+    for cure in prepared.plan.cures() {
+        prepared.installation.progress.warn(&cure);
     }
     let mut journal = Journal::open(&prepared.installation.product, &prepared.attempt.name)?;
     let report = match stage_switch_commit(request, bundle, &mut prepared, &mut journal, cancel).await {
@@ -247,9 +270,13 @@ async fn switch(
     let switched = switch::switch(&installation.engine, target, &request.patience, progress, cancel).await;
     let report = switched.map_err(SwitchError::into_failure)?;
     journal.done(Step::Switch)?;
-    progress.end(&format!(
-        "{} healthy or running",
-        ferry_terminal::human::count(target.services.len(), "service")
-    ));
+    let up = target.services.len().saturating_sub(report.not_up.len());
+    let up = format!("{} healthy or running", ferry_terminal::human::count(up, "service"));
+    if report.not_up.is_empty() {
+        progress.end(&up);
+    } else {
+        let others = listed(report.not_up.iter().map(|failure| &failure.replica));
+        progress.end(&format!("{up}, and {others} not"));
+    }
     Ok(report)
 }

@@ -1,5 +1,20 @@
 //! Events of long work, for a terminal, a log or a test.
 
+use std::time::Duration;
+
+/// Something that is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// Its name, `web`.
+    pub subject: String,
+    /// The state that ends the wait, `healthy`.
+    pub goal: &'static str,
+    /// The longest time that it may still take.
+    pub left: Duration,
+    /// Its last answer, one line; empty where it gave none.
+    pub said: String,
+}
+
 /// Receives events from long work. Implementations must be cheap and may be called from any
 /// thread.
 pub trait Progress: Send + Sync {
@@ -9,6 +24,8 @@ pub trait Progress: Send + Sync {
     fn advance(&self, bytes: u64);
     /// The item in work now, `image acme/api:2.4.0`.
     fn detail(&self, text: &str);
+    /// The current stage waits for these; called about once a second, and with none when the wait is over.
+    fn wait(&self, _waits: &[Wait]) {}
     /// The current stage ended; `summary` is one line for a person.
     fn end(&self, summary: &str);
     /// The current stage ended badly; the error that follows says more.

@@ -9,6 +9,7 @@ pub mod failure;
 pub mod human;
 mod output;
 mod progress;
+mod waiting;
 pub mod whole_file;
 
 pub use failure::{Class, Failure, class_of, done, exit_with, report};

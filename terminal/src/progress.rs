@@ -2,8 +2,9 @@
 
 use crate::human;
 use crate::output::Output;
+use crate::waiting;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use manifest_schema::progress::Progress;
+use manifest_schema::progress::{Progress, Wait};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,25 @@ struct Stage {
     /// When a plain log last said how far it is.
     said: Instant,
     detail: String,
+    /// Its bar shows waits.
+    waits: bool,
+}
+
+/// A stage whose bytes are counted, one whose end is open, and one that waits.
+const MEASURED: &str =
+    "  {prefix:<10} [{bar:28}] {percent:>3}%  {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {wide_msg}";
+const OPEN: &str = "  {prefix:<10} {spinner} {elapsed}  {wide_msg}";
+const WAITING: &str = "  {prefix:<10} {spinner} {elapsed}\n{msg}";
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("=> ")
+}
+
+/// Columns of the terminal behind standard error, where there is one that says so.
+fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// A log gets a line about long work this often.
@@ -65,18 +85,8 @@ impl TerminalProgress {
             return None;
         }
         let target = ProgressDrawTarget::stderr_with_hz(12);
-        let (bar, template) = match total {
-            Some(total) => (
-                ProgressBar::with_draw_target(Some(total), target),
-                "  {prefix:<10} [{bar:28}] {percent:>3}%  {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {wide_msg}",
-            ),
-            None => (
-                ProgressBar::with_draw_target(None, target),
-                "  {prefix:<10} {spinner} {elapsed}  {wide_msg}",
-            ),
-        };
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        bar.set_style(style.progress_chars("=> "));
+        let bar = ProgressBar::with_draw_target(total, target);
+        bar.set_style(style(if total.is_some() { MEASURED } else { OPEN }));
         bar.set_prefix(name.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
         Some(bar)
@@ -108,6 +118,7 @@ impl TerminalProgress {
             self.close(stage, summary, good);
             // The one around it is shown again.
             if let Some(outer) = stages.last_mut() {
+                outer.waits = false;
                 outer.bar = self.bar(&outer.name, outer.total).map(|bar| {
                     let bar = bar.with_elapsed(outer.began.elapsed()).with_message(outer.detail.clone());
                     bar.set_position(outer.done);
@@ -133,7 +144,8 @@ impl Progress for TerminalProgress {
             }
             let now = Instant::now();
             let bar = self.bar(&name, total);
-            stages.push(Stage { name, bar, began: now, total, done: 0, said: now, detail: String::new() });
+            let detail = String::new();
+            stages.push(Stage { name, bar, began: now, total, done: 0, said: now, detail, waits: false });
         });
     }
 
@@ -165,11 +177,58 @@ impl Progress for TerminalProgress {
             let Some(stage) = stages.last_mut() else { return };
             let text = human::printable(text);
             if let Some(bar) = &stage.bar {
-                bar.set_message(text.clone());
+                if !stage.waits {
+                    bar.set_message(text.clone());
+                }
             } else if self.output.json && stage.detail != text {
                 self.event(&serde_json::json!({ "event": "detail", "stage": stage.name, "text": text }));
             }
             stage.detail = text;
+        });
+    }
+
+    fn wait(&self, waits: &[Wait]) {
+        self.with(|stages| {
+            let Some(stage) = stages.last_mut() else { return };
+            if let Some(bar) = &stage.bar {
+                let waited = std::mem::replace(&mut stage.waits, !waits.is_empty());
+                if waited != stage.waits {
+                    bar.set_style(style(if stage.waits { WAITING } else { OPEN }));
+                }
+                bar.set_message(match stage.waits {
+                    true => waiting::on_terminal(waits, columns().unwrap_or(80)).join("\n"),
+                    false => stage.detail.clone(),
+                });
+                return;
+            }
+            if waits.is_empty() || stage.said.elapsed() < LOG_EVERY {
+                return;
+            }
+            stage.said = Instant::now();
+            if self.output.json {
+                let waits: Vec<_> = waits
+                    .iter()
+                    .map(|wait| {
+                        let left = wait.left.as_secs();
+                        serde_json::json!({
+                            "for": wait.subject, "goal": wait.goal, "seconds_left": left, "said": wait.said
+                        })
+                    })
+                    .collect();
+                self.event(&serde_json::json!({ "event": "waiting", "stage": stage.name, "waits": waits }));
+            } else {
+                // A terminal without colours wraps what is too long; a log takes any length.
+                let lines = match columns() {
+                    Some(columns) => waiting::on_terminal(waits, columns),
+                    None => {
+                        let line = |wait| format!("  {:<10} {}", stage.name, waiting::line(wait));
+                        waits.iter().map(line).collect()
+                    }
+                };
+                for line in lines {
+                    (self.say)(&line);
+                }
+            }
         });
     }
 

@@ -45,6 +45,19 @@ pub fn changed(folder: &Path, site: &SmallSite, change: impl FnOnce(&Path)) -> B
     signed(folder, &source, &file, 1)
 }
 
+/// Gives the service `sick` of a failing small site a minute: for tests that need the time until it has failed.
+///
+/// # Panics
+/// When the site has no such service.
+#[track_caller]
+pub fn fail_slowly(site: &Path) {
+    replace(
+        &site.join("compose.yaml"),
+        "      timeout: 1s\n      retries: 2\n",
+        "      timeout: 1s\n      retries: 60\n",
+    );
+}
+
 /// Builds `site` into `file`, signed with the key of `seed`, which lies in `folder`.
 ///
 /// # Panics

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 /// Patterns of what differs from run to run, and the word in their place. A word that ends in `#` gets a number: the same
 /// value has the same number in one text.
-const MASKS: [(&str, &str); 16] = [
+const MASKS: [(&str, &str); 17] = [
     // A slow machine says how far long work is, on a line of its own.
     (r"(?m)^  [a-z]+ing +[0-9]+(\.[0-9]+)? (B|KiB|MiB|GiB) .*\n", ""),
     (r"SHA256:[A-Za-z0-9+/]{43}", "SHA256:#"),
@@ -18,6 +18,7 @@ const MASKS: [(&str, &str); 16] = [
     (r"\b[0-9a-f]{12}\b", "short id #"),
     (r"\bAAAAC3[A-Za-z0-9+/]+=*", "key #"),
     (r"\(([0-9]+ min )?[0-9]+(\.[0-9]+)? s\)", "(TIME)"),
+    (r"\bafter [0-9]+ s\b", "after TIME"),
     (r" *\b[0-9]+(\.[0-9]+)? (B|KiB|MiB|GiB)\b", " SIZE"),
     (r"\b[0-9]+\.[0-9]+ times smaller", "TIMES smaller"),
     (r"\b[0-9]+ frames\b", "FRAMES"),

@@ -112,7 +112,8 @@ const HOUSES: [House; 6] = [
         table: "
             confined:
             failure:        human output
-            progress:       human output
+            progress:       human output waiting
+            waiting:        human
             whole_file:
             human:
             output:

@@ -6,6 +6,7 @@ use bundle_format::bundle::Verified;
 use bundle_format::texts::{self, Texts};
 use bundle_format::{Bundle, Part, Trust, UnverifiedBundle};
 use ferry_terminal::{Output, human};
+use manifest_schema::compose::Reserved;
 use manifest_schema::compose::model::{Permission, permissions};
 use manifest_schema::manifest::{Manifest, in_order};
 use manifest_schema::release::{ArtifactKind, FileEntry, Image, Manifests, Release};
@@ -60,7 +61,7 @@ fn texts_of(release: &Release) -> impl Iterator<Item = &FileEntry> {
 fn by_default(texts: &Texts, renderer: &dyn Renderer) -> Option<Vec<Permission>> {
     let values = renderings::stand_ins(&texts.manifest);
     let names = site::names(&texts.manifest, &values, renderings::HOSTNAME);
-    let made = texts.written(None, renderer, |written| written.make(&names)).ok()?;
+    let made = texts.written(None, Reserved::Dropped, renderer, |written| written.make(&names)).ok()?;
     Some(permissions(&made.parsed.project))
 }
 

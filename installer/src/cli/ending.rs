@@ -24,15 +24,18 @@ pub(super) fn report(ending: Ending, common: &Common, output: Output) -> Result<
             ));
         }
         Ending::Installed { release, plan, report, published, resident } => {
-            output.line(&format!(
-                "{} {} {} runs ({release})",
-                output.green("✓"),
-                output.bold(&plan.name),
-                human::printable(&plan.version)
-            ));
+            let (name, version) = (output.bold(&plan.name), human::printable(&plan.version));
+            output.line(&if report.not_up.is_empty() {
+                format!("{} {name} {version} runs ({release})", output.green("✓"))
+            } else {
+                let others = listed(report.not_up.iter().map(|failure| &failure.replica));
+                let mark = output.yellow("!");
+                format!("{mark} {name} {version} is installed ({release}); not up, as before: {others}")
+            });
             let groups = [
                 ("new", &report.created),
                 ("replaced", &report.replaced),
+                ("made anew", &report.renewed),
                 ("started", &report.started),
                 ("restarted", &report.restarted),
                 ("removed", &report.stopped),

@@ -1,6 +1,7 @@
 //! Commands on what is installed: status, logs, stop, start, uninstall.
 
 use super::{Common, Session, Which, confirm};
+use crate::engine::Engine;
 use crate::engine::containers::{Health, RunState};
 use crate::host::answers::{self, Answers};
 use crate::host::state::{Attempt, Phase, State};
@@ -9,6 +10,7 @@ use crate::installation::Installation;
 use crate::operate::{self, LogsError, ServiceStatus, Uninstall};
 use crate::release::site;
 use crate::services::Replica;
+use crate::services::ailment::{self, Ailment};
 use crate::services::health::Patience;
 use crate::services::replica::listed;
 use crate::services::sequence::SequenceError;
@@ -89,6 +91,7 @@ pub(super) async fn status(which: &Which, check: bool, session: &Session<'_>) ->
     let changing = state.attempt.is_some() && product.is_locked();
     let wanted = state.current.as_ref().map(|current| current.replicas.clone()).unwrap_or_default();
     let missing = if changing { Vec::new() } else { missing(&wanted, &services) };
+    let is_well = async || is_well(&engine, (&name, &state), &services, &missing).await;
     if output.json {
         let value = serde_json::json!({
             "product": name, "current": state.current, "services": services, "missing": missing,
@@ -96,7 +99,7 @@ pub(super) async fn status(which: &Which, check: bool, session: &Session<'_>) ->
             "installing": state.attempt.as_ref().filter(|_| changing).map(|attempt| &attempt.release),
         });
         output.line(&serde_json::to_string_pretty(&value)?);
-        return if check { is_well(&name, &state, &services, &missing) } else { Ok(()) };
+        return if check { is_well().await } else { Ok(()) };
     }
     if state.current.is_none() && state.attempt.is_none() && services.is_empty() {
         return Err(not_installed(&name).into());
@@ -140,7 +143,7 @@ pub(super) async fn status(which: &Which, check: bool, session: &Session<'_>) ->
             "  {replica:<16} missing        its container was removed: install the bundle again"
         ));
     }
-    if check { is_well(&name, &state, &services, &missing) } else { Ok(()) }
+    if check { is_well().await } else { Ok(()) }
 }
 
 fn not_installed(name: &ProjectName) -> Failure {
@@ -148,17 +151,20 @@ fn not_installed(name: &ProjectName) -> Failure {
 }
 
 /// For monitoring: whether anybody should look.
-fn is_well(name: &ProjectName, state: &State, services: &[ServiceStatus], missing: &[Replica]) -> Result<()> {
+async fn is_well(
+    engine: &Engine,
+    (name, state): (&ProjectName, &State),
+    services: &[ServiceStatus],
+    missing: &[Replica],
+) -> Result<()> {
     let current = state.current.as_ref().ok_or_else(|| not_installed(name))?;
-    let done = |service: &ServiceStatus| {
-        service.exit_code == Some(0) && current.done.contains(service.service.as_str())
-    };
-    let ill = |service: &&ServiceStatus| {
-        let runs = service.state == RunState::Running && service.health != Some(Health::Unhealthy);
-        !runs && !done(service)
-    };
-    let ill = services.iter().filter(ill).map(|service| &service.replica);
-    let ill: Vec<&Replica> = ill.chain(missing).collect();
+    let mut ailments = ailment::of_project(engine, name.as_str(), &BTreeSet::new(), &current.done).await?;
+    // A service that comes up is no matter for an alarm yet.
+    ailments.retain(|_, ailment| *ailment != Ailment::Unproved);
+    // Where the engine leaves checks to others, the one that was run just now counts.
+    let unhealthy = services.iter().filter(|service| service.health == Some(Health::Unhealthy));
+    let ill: BTreeSet<&Replica> =
+        unhealthy.map(|service| &service.replica).chain(ailments.keys()).chain(missing).collect();
     let interrupted = state.attempt.is_some();
     if ill.is_empty() && !interrupted {
         return Ok(());

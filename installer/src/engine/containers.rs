@@ -140,10 +140,27 @@ impl Engine {
     /// When the engine fails.
     pub async fn containers(&self, label: &str, value: &str) -> Result<Vec<ContainerFacts>> {
         let filters = HashMap::from([("label", vec![format!("{label}={value}")])]);
-        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let mut containers = self.list_containers(&filters).await?;
+        containers.retain(|container| {
+            let has = container.labels.get(label).is_some_and(|has| has == value);
+            has && label::is_member(&container.labels)
+        });
+        Ok(containers)
+    }
+
+    /// All containers, of every project and of none, in the order of their names.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub async fn all_containers(&self) -> Result<Vec<ContainerFacts>> {
+        self.list_containers(&HashMap::new()).await
+    }
+
+    async fn list_containers(&self, filters: &HashMap<&str, Vec<String>>) -> Result<Vec<ContainerFacts>> {
+        let options = ListContainersOptionsBuilder::new().all(true).filters(filters).build();
         let action = "list its containers";
         let list = if self.facts.kind == EngineKind::Podman {
-            let filters = serde_json::json!({ "label": [format!("{label}={value}")] });
+            let filters = serde_json::json!(filters);
             self.ask_podman(action, "/containers/json", &[("all", "true"), ("filters", &filters.to_string())])
                 .await?
         } else {
@@ -167,8 +184,6 @@ impl Engine {
                 state: RunState::parse(container.state.as_ref().map_or("", |state| state.as_ref())),
                 ports: ports(container.ports.unwrap_or_default()),
             })
-            .filter(|container| container.labels.get(label).is_some_and(|has| has == value))
-            .filter(|container| label::is_member(&container.labels))
             .collect();
         containers.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(containers)
@@ -235,6 +250,17 @@ impl Engine {
             .start_container(checked("container", container)?, None::<StartContainerOptions>)
             .await
             .map_err(|e| failure("start the container", e))
+    }
+
+    /// Lets a paused container go on.
+    ///
+    /// # Errors
+    /// When the engine fails, or the container is not paused.
+    pub async fn unpause(&self, container: &str) -> Result<()> {
+        self.docker
+            .unpause_container(checked("container", container)?)
+            .await
+            .map_err(|e| failure("let the container go on", e))
     }
 
     /// Stops a container gracefully, with its own signal and time. One that is gone or stopped is

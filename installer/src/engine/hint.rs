@@ -1,51 +1,111 @@
 //! Hints for the words of engines and services. Only this module reads a message for its cause: the words are an
 //! engine's or a program's own, never Ferry's.
 
+const ADDRESS_TAKEN: &str = "another container has the fixed address of this service, or another program its port: `docker network inspect` and `ss -ltnp` show which; give the network an `ip_range` for services without an address of their own";
+
+/// The engine says that a container's ID is in use by a task that an earlier, killed engine has left behind.
+#[must_use]
+pub(crate) fn is_leftover_task(text: &str) -> bool {
+    text.contains("task ") && text.contains("already exists")
+}
+
 /// The hint for `text`, which an engine or a service said.
 #[must_use]
 pub(crate) fn for_text(text: &str) -> Option<&'static str> {
-    const CAUSES: [(&str, &str); 13] = [
-        ("no space left", "the disk is full: free space (`df -h`, `docker system df`), then run this again"),
-        ("disk quota exceeded", "the disk quota is used up: free space, then run this again"),
+    // In this order: the first that fits is the most particular.
+    const CAUSES: &[(&[&str], &str)] = &[
         (
-            "port is already allocated",
+            &["task", "already exists"],
+            "the engine was killed while it started this container: `./install` with the bundle makes it anew",
+        ),
+        (
+            &["exec:", "permission denied"],
+            "its command is not executable: check `command`, `entrypoint` and the file's mode in the image",
+        ),
+        (
+            &["exec:", "no such file or directory"],
+            "the command does not exist in the image: check `command`, `entrypoint` and the health check",
+        ),
+        (
+            &["not a directory", "mount"],
+            "a file is mounted where the image has a folder, or a folder where it has a file: check `volumes`, `configs` and `secrets`",
+        ),
+        (
+            &["could not select device driver"],
+            "the engine cannot hand on the device that `deploy` or `gpus` asks for: install its driver and the engine's plugin for it",
+        ),
+        (
+            &["no space left"],
+            "the disk is full: free space (`df -h`, `docker system df`), then run this again",
+        ),
+        (&["disk quota exceeded"], "the disk quota is used up: free space, then run this again"),
+        (
+            &["port is already allocated"],
+            "another container uses the port: `docker ps` shows which; stop it, or change the port in the site's values; where none that runs has it, the engine was killed while it started one: restart the engine",
+        ),
+        (
+            &["address already in use"],
             "another program or container uses the port: `ss -ltnp` shows which; stop it, or change the port in the site's values",
         ),
         (
-            "address already in use",
-            "another program or container uses the port: `ss -ltnp` shows which; stop it, or change the port in the site's values",
-        ),
-        (
-            "exec format error",
+            &["exec format error"],
             "the image was built for another processor than this host's: build the bundle for this platform",
         ),
         (
-            "permission denied",
+            &["permission denied"],
             "the service may not read or write something: check the owner and mode of its mounted files and volumes, and `user:`",
         ),
-        ("read-only file system", "the service writes where it may not: mount a volume or tmpfs there"),
+        (&["read-only file system"], "the service writes where it may not: mount a volume or tmpfs there"),
         (
-            "executable file not found",
+            &["executable file not found"],
             "the command does not exist in the image: check `command`, `entrypoint` and the health check",
         ),
         (
-            "command that was not found",
+            &["command that was not found"],
             "the command does not exist in the image: check `command`, `entrypoint` and the health check",
         ),
         (
-            "could not find an available, non-overlapping",
+            &["could not find an available, non-overlapping"],
             "all address ranges for networks are used: remove unused networks (`docker network prune`), or give the network a subnet",
         ),
         (
-            "pool overlaps with other one",
+            &["pool overlaps with other one"],
             "the network's subnet is already used on this host: choose another one",
         ),
-        ("cannot allocate memory", "the host has too little free memory: `free -m` shows how much"),
+        (&["cannot allocate memory"], "the host has too little free memory: `free -m` shows how much"),
         (
-            "bind source path does not exist",
+            &["bind source path does not exist"],
             "a bind mount names a path that this host does not have: create it first",
         ),
     ];
     let text = text.to_ascii_lowercase();
-    CAUSES.iter().find(|(words, _)| text.contains(words)).map(|(_, hint)| *hint)
+    // An engine's own words for an address of a network; a program that cannot listen says more.
+    let engines = text.trim() == "address already in use";
+    if engines || text.ends_with("container networking: address already in use") {
+        return Some(ADDRESS_TAKEN);
+    }
+    CAUSES.iter().find(|(words, _)| words.iter().all(|word| text.contains(word))).map(|(_, hint)| *hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_particular_words_count() {
+        for (text, word) in [
+            ("task 0123: already exists", "anew"),
+            ("exec: \"/run.sh\": permission denied: unknown", "not executable"),
+            ("mkdir /data: permission denied", "owner"),
+            ("exec: \"/run.sh\": stat /run.sh: no such file or directory", "does not exist in the image"),
+            ("error mounting \"/a\" to rootfs at \"/b\": not a directory: unknown", "folder"),
+            ("driver failed: Bind for 127.0.0.1:80 failed: port is already allocated", "restart the engine"),
+            ("Address already in use", "fixed address"),
+            ("bind() to 0.0.0.0:80 failed (98: Address already in use)", "uses the port"),
+            ("listen tcp 0.0.0.0:80: bind: address already in use", "uses the port"),
+        ] {
+            assert!(for_text(text).is_some_and(|hint| hint.contains(word)), "{text}: {:?}", for_text(text));
+        }
+        assert_eq!(for_text("something else"), None);
+    }
 }

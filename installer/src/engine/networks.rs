@@ -121,6 +121,21 @@ impl Engine {
     /// When the engine fails.
     pub async fn networks(&self, label: &str, value: &str) -> Result<Vec<NetworkFacts>> {
         let filters = HashMap::from([("label", vec![format!("{label}={value}")])]);
+        let mut networks = self.list_networks(filters).await?;
+        // Podman 4.3 takes the filter for a prefix.
+        networks.retain(|network| network.labels.get(label).is_some_and(|has| has == value));
+        Ok(networks)
+    }
+
+    /// All networks, of every project and of none.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub async fn all_networks(&self) -> Result<Vec<NetworkFacts>> {
+        self.list_networks(HashMap::new()).await
+    }
+
+    async fn list_networks(&self, filters: HashMap<&str, Vec<String>>) -> Result<Vec<NetworkFacts>> {
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
         let list =
             self.docker.list_networks(Some(options)).await.map_err(|e| failure("list its networks", e))?;
@@ -134,8 +149,6 @@ impl Engine {
                 subnets: subnets(network.ipam),
                 containers: 0,
             })
-            // Podman 4.3 takes the filter for a prefix.
-            .filter(|network| network.labels.get(label).is_some_and(|has| has == value))
             .collect();
         networks.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(networks)

@@ -6,7 +6,9 @@ use super::undo::{self, UndoError};
 use crate::engine::{ImageId, ImageName};
 use crate::host::journal::{Journal, Step};
 use crate::host::state::{self, Installed, Phase};
+use crate::installation::Installation;
 use crate::services::Replica;
+use crate::services::ailment;
 use crate::services::health::{Outcome, Patience};
 use crate::services::replica::listed;
 use crate::services::switch::SwitchReport;
@@ -124,9 +126,18 @@ pub(super) async fn step_back(
             listed(services)
         ));
     }
-    progress.end(&match &installation.state.current {
-        Some(current) => format!("{} runs again, as before", current.release),
-        None => "nothing of it is left running".to_owned(),
-    });
+    progress.end(&put_back(installation).await);
     error
+}
+
+/// The state after a rollback, in words: that all runs is said only where the engine shows it.
+async fn put_back(installation: &Installation) -> String {
+    let Installation { name, engine, state, .. } = installation;
+    let Some(current) = &state.current else { return "nothing of it is left running".to_owned() };
+    let release = &current.release;
+    match ailment::of_project(engine, name.as_str(), &current.replicas, &current.done).await {
+        Ok(ailments) if ailments.is_empty() => format!("{release} runs again, as before"),
+        Ok(ailments) => format!("{release} is put back as it was: {}", ailment::listed(&ailments)),
+        Err(error) => format!("{release} is put back; how it does is not known: {error}"),
+    }
 }

@@ -22,5 +22,23 @@ pub(super) fn refusal(findings: &[Finding]) -> anyhow::Error {
     for finding in findings {
         text.push_str(&format!("\n  - {finding}"));
     }
-    Failure::new(class, text).into()
+    let failure = Failure::new(class, text);
+    if findings.iter().all(|finding| finding.engine_restart) {
+        failure.because(EngineHoldsPorts)
+    } else {
+        failure
+    }
+    .into()
+}
+
+/// The cause of a refusal of which all findings are ports that the engine holds for no container that runs. Its words
+/// are part of each finding.
+#[derive(Debug, thiserror::Error)]
+#[error("by the engine itself")]
+struct EngineHoldsPorts;
+
+/// A restart of the engine mends all that `error` lists.
+#[must_use]
+pub(crate) fn needs_engine_restart(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<EngineHoldsPorts>())
 }

@@ -4,6 +4,7 @@ use crate::host::state::State;
 use crate::images::plan::ImportPlan;
 use crate::release::changes::FileChange;
 use crate::services::Replica;
+use crate::services::ailment::Ailment;
 use crate::services::switch::Change;
 use ferry_terminal::human;
 use manifest_schema::ReleaseId;
@@ -34,6 +35,8 @@ pub(crate) struct Plan {
     pub seeds: Vec<String>,
     /// The change of each replica.
     pub services: BTreeMap<Replica, Change>,
+    /// Ailments of replicas whose definition stays.
+    pub ailments: BTreeMap<Replica, Ailment>,
     /// Services that are no longer in the project.
     pub stopped: Vec<Replica>,
     /// The install resumes an interrupted one.
@@ -59,6 +62,7 @@ impl Plan {
             lay_out: false,
             seeds: Vec::new(),
             services: BTreeMap::new(),
+            ailments: BTreeMap::new(),
             stopped: Vec::new(),
             resumes: state.attempt.is_some(),
             files: Vec::new(),
@@ -74,6 +78,20 @@ impl Plan {
             && !self.resumes
             && self.services.values().all(|change| *change == Change::Unchanged)
             && state.current.as_ref().is_some_and(|current| current.release == self.release)
+    }
+
+    /// The ailments and their cures, a line a replica.
+    pub(crate) fn cures(&self) -> impl Iterator<Item = String> {
+        self.ailments.iter().filter_map(|(replica, ailment)| {
+            let cure = match self.services.get(replica)? {
+                Change::Unchanged => return None,
+                Change::Unverified => "it is waited for",
+                Change::Start => "it is started",
+                Change::Restart => "it is restarted",
+                Change::Renew | Change::Create | Change::Replace => "its container is made anew",
+            };
+            Some(format!("service {replica} {ailment}: {cure}"))
+        })
     }
 
     /// Layers, artifacts or seeds have to be read from the bundle.
@@ -116,9 +134,12 @@ impl fmt::Display for Plan {
                 Change::Start => "start",
                 Change::Restart => "restart",
                 Change::Replace => "replace",
+                Change::Renew => "make anew",
                 Change::Create => "create",
             };
-            writeln!(f, "  service   {service}: {word}")?;
+            let why =
+                self.ailments.get(service).map(|ailment| format!(" (it {ailment})")).unwrap_or_default();
+            writeln!(f, "  service   {service}: {word}{why}")?;
         }
         for service in &self.stopped {
             writeln!(f, "  service   {service}: stop and remove")?;

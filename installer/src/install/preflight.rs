@@ -1,6 +1,8 @@
 //! Everything that can be found wrong before anything is changed: all findings at once, each with
 //! what to do about it.
 
+mod addresses;
+mod ports;
 mod space;
 
 use crate::engine::containers::ContainerFacts;
@@ -18,10 +20,10 @@ use manifest_schema::release::{Manifests, Release};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
+pub(crate) use addresses::check_addresses;
+pub(crate) use ports::{Ports, check_ports};
 use space::existing;
 pub(crate) use space::{Needed, check_space};
 
@@ -36,6 +38,8 @@ pub(crate) struct Finding {
     pub fix: String,
     /// The side that is at fault.
     pub about: About,
+    /// A restart of the engine mends it.
+    pub engine_restart: bool,
 }
 
 /// The subject of a finding.
@@ -53,7 +57,7 @@ pub(crate) enum About {
 
 impl Finding {
     pub(crate) fn new(fact: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { fact: fact.into(), fix: fix.into(), about: About::Host }
+        Self { fact: fact.into(), fix: fix.into(), about: About::Host, engine_restart: false }
     }
 }
 
@@ -254,55 +258,6 @@ pub(crate) fn check_paths(project: &Project) -> Vec<Finding> {
     findings
 }
 
-/// Published ports that someone else holds. `own` are the project's own containers.
-#[must_use]
-pub(crate) fn check_ports(project: &Project, own: &[ContainerFacts]) -> Vec<Finding> {
-    let held: BTreeSet<(u16, String)> =
-        own.iter().flat_map(|container| &container.ports).filter_map(|p| published(p)).collect();
-    let mut findings = Vec::new();
-    for (name, service) in &project.services {
-        for port in &service.ports {
-            let Some(number) = port.published else { continue };
-            if held.contains(&(number, port.protocol.clone())) {
-                continue;
-            }
-            let host: IpAddr = match &port.host_ip {
-                Some(ip) => match ip.parse() {
-                    Ok(ip) => ip,
-                    Err(_) => continue,
-                },
-                None => Ipv4Addr::UNSPECIFIED.into(),
-            };
-            let address = SocketAddr::new(host, number);
-            let tried = match port.protocol.as_str() {
-                "udp" => UdpSocket::bind(address).map(drop),
-                "tcp" => TcpListener::bind(address).map(drop),
-                _ => Ok(()),
-            };
-            match tried.map_err(|error| error.kind()) {
-                Err(ErrorKind::AddrInUse) => findings.push(Finding::new(
-                    format!("port {number}/{} of service {name} is taken on {host}", port.protocol),
-                    format!("`ss -lnp | grep :{number}` shows the program that uses it: stop it, or publish another port, with another answer or in override.yaml"),
-                )),
-                Err(ErrorKind::AddrNotAvailable) => findings.push(Finding::new(
-                    format!("service {name} publishes on {host}, which is no address of this machine"),
-                    "give the machine this address, or publish on another",
-                )),
-                _ => {}
-            }
-        }
-    }
-    findings
-}
-
-/// `0.0.0.0:80->80/tcp` → 80, tcp.
-fn published(text: &str) -> Option<(u16, String)> {
-    let (host, container) = text.split_once("->")?;
-    let (_, number) = host.rsplit_once(':')?;
-    let (_, protocol) = container.split_once('/')?;
-    Some((number.parse().ok()?, protocol.to_owned()))
-}
-
 /// Broken places of the bundle, which messages call `shown`.
 #[must_use]
 pub(crate) fn check_bundle(shown: &Path, broken: &[Broken]) -> Vec<Finding> {
@@ -362,12 +317,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_and_ports_are_read() {
+    fn versions_are_read() {
         assert_eq!(parse_version(">=20.10"), Some((20, 10)));
         assert_eq!(parse_version("25"), Some((25, 0)));
         assert_eq!(parse_version("x"), None);
-        assert_eq!(published("0.0.0.0:80->8080/tcp"), Some((80, "tcp".to_owned())));
-        assert_eq!(published(":::80->8080/udp"), Some((80, "udp".to_owned())));
-        assert_eq!(published("80/tcp"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! A look at everything that an install depends on. Nothing is changed.
 
 use super::plan::Plan;
-use super::preflight::{self, About, Finding, Needed};
+use super::preflight::{self, About, Finding, Needed, Ports};
 use super::target::target;
 use super::{Request, Source};
 use crate::engine::inventory::Inventory;
@@ -12,12 +12,14 @@ use crate::images::plan::{self as import_plan, ImportPlan};
 use crate::installation::Installation;
 use crate::release::site::{self, HostProvides, Site, Unfit};
 use crate::release::{changes, lay_out, seeding};
-use crate::services::switch::{self, SwitchError};
+use crate::services::Replica;
+use crate::services::ailment::Ailment;
+use crate::services::switch::{self, Change, SwitchError};
 use anyhow::Result;
 use bundle_format::{Bundle, slim};
 use manifest_schema::ReleaseId;
 use manifest_schema::compose::Reserved;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::time::{Duration, Instant};
 
@@ -150,6 +152,7 @@ impl Survey<'_> {
         let comparison = if images_fit {
             let ids = images.expected_ids(engine.facts().store);
             let target = target(installation, release, &attempt, &site, &ids).await?;
+            findings.extend(preflight::check_addresses(&target, &engine.all_networks().await?));
             let (comparison, obstacles) = switch::compare(engine, &target).await?;
             findings.extend(obstacles.into_iter().map(of_obstacle));
             comparison
@@ -160,6 +163,7 @@ impl Survey<'_> {
         let plan = Plan {
             lay_out,
             seeds,
+            ailments: ailments(&comparison, state),
             services: comparison.changes,
             stopped: comparison.stopped,
             files: current.map(|folder| changes::files(&site, &folder, request.dry_run)).unwrap_or_default(),
@@ -178,12 +182,23 @@ impl Survey<'_> {
         let Installation { name, product, engine, state, .. } = installation;
         if engine.facts().local {
             findings.extend(preflight::check_paths(&site.project));
-            findings.extend(taken_ports(installation, site).await?);
+            findings.extend(taken_ports(installation, site, self.request.engine_restart()).await?);
         }
         let there = engine.containers(label::PROJECT, name.as_str()).await?;
         findings.extend(preflight::check_same_root(&there, product, state));
         Ok(())
     }
+}
+
+/// Ailments of replicas that stay as they are. One that is made and should be there was removed by somebody.
+fn ailments(comparison: &switch::Comparison, state: &State) -> BTreeMap<Replica, Ailment> {
+    let recorded = |replica: &&Replica| {
+        state.attempt.is_none() && state.current.as_ref().is_some_and(|it| it.replicas.contains(replica))
+    };
+    let made = comparison.changes.iter().filter(|(_, change)| **change == Change::Create);
+    let missing = made.map(|(replica, _)| replica).filter(recorded);
+    let missing = missing.map(|replica| (replica.clone(), Ailment::Missing));
+    comparison.ailments.iter().map(|(replica, ailment)| (replica.clone(), *ailment)).chain(missing).collect()
 }
 
 fn of_obstacle(obstacle: SwitchError) -> Finding {
@@ -193,13 +208,15 @@ fn of_obstacle(obstacle: SwitchError) -> Finding {
 
 /// Ports that others hold. After an interrupted install the engine may be about to end a container of ours,
 /// whose port is free in a moment.
-async fn taken_ports(installation: &Installation, site: &Site) -> Result<Vec<Finding>> {
+async fn taken_ports(installation: &Installation, site: &Site, restart: &str) -> Result<Vec<Finding>> {
     let Installation { name, engine, state, .. } = installation;
     let patience = if state.attempt.is_some() { PORT_PATIENCE } else { Duration::ZERO };
     let deadline = Instant::now() + patience;
     loop {
         let own = engine.containers(label::PROJECT, name.as_str()).await?;
-        let taken = preflight::check_ports(&site.project, &own);
+        let all = engine.all_containers().await?;
+        let ports = Ports { own: &own, all: &all, restart };
+        let taken = preflight::check_ports(&site.project, &ports);
         if taken.is_empty() || Instant::now() >= deadline {
             return Ok(taken);
         }

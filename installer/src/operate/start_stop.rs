@@ -2,6 +2,7 @@
 
 use crate::engine::containers::ContainerFacts;
 use crate::engine::{Engine, label};
+use crate::services::ailment::{self, Ailment};
 use crate::services::health::{Outcome, Patience};
 use crate::services::parking::Standing;
 use crate::services::sequence::{Member, SequenceError, Work, bring_up, in_reverse};
@@ -63,12 +64,12 @@ pub async fn start(
     let standing = Standing::read(engine, project.as_str()).await?;
     let mut members = Vec::new();
     for container in standing.current() {
-        let work = if container.runs() || standing.is_done(engine, container, done).await? {
-            Work::Keep
-        } else {
-            Work::Start
+        let work = match ailment::of(engine, &standing, container, done).await? {
+            None => Work::Keep,
+            Some(Ailment::Stopped | Ailment::Paused | Ailment::Missing) => Work::Start,
+            Some(Ailment::Restarting | Ailment::Unhealthy | Ailment::Unproved) => Work::Verify,
         };
         members.extend(Member::new(&container.id, &container.labels, work));
     }
-    bring_up(engine, project.as_str(), &members, patience, progress, cancel).await
+    Ok(bring_up(engine, project.as_str(), &members, None, patience, progress, cancel).await?.outcomes)
 }

@@ -2,15 +2,16 @@
 //! Pure but for reading the bundle: what is rendered here is written later, in one go.
 
 use crate::host::{ProductDir, files};
-use anyhow::{Context, Result};
+use anyhow::Result;
+use bundle_format::texts::{self, Carried, Texts, TextsError};
 use bundle_format::{Bundle, ReadAt};
 use ferry_terminal::{Class, Failure};
 use manifest_schema::compose::model::{FileObject, MountSource, Project};
 use manifest_schema::compose::{Reserved, Text};
 use manifest_schema::manifest::{self, Given, Manifest, Variable, VariableKind};
-use manifest_schema::release::{FileEntry, Release};
+use manifest_schema::release::Release;
 use manifest_schema::render::Renderer;
-use manifest_schema::site::{self, Written};
+use manifest_schema::site;
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, Digest, ServiceName, limits};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -130,60 +131,37 @@ pub(crate) fn evaluate<S: ReadAt>(
 ) -> Result<Site> {
     let external = host.external;
     let release = bundle.release();
-    let text = |file: &FileEntry| text_of(bundle, file);
-    let manifest = manifest(bundle)?;
+    let texts = Texts::read(bundle).map_err(of_texts)?;
+    let manifest = &texts.manifest;
     let values = manifest::resolve(&manifest.variables, given, remembered, random).map_err(Unfit::Answers)?;
-    let answers = answered(&manifest, &values, given, remembered);
-    let mut files = carried_files(bundle, release)?;
-    let load = |name: &str| {
-        let path: BundlePath = name.parse().ok()?;
-        files.get(&path).map(|file| file.content.clone())
+    let answers = answered(manifest, &values, given, remembered);
+    let over = host.over.as_ref().map(|(file, text)| Text { file, text });
+    let make = |values: &Values, over: Option<Text<'_>>| {
+        let names = site::names(manifest, values, hostname);
+        texts.written(over, host.reserved, host.renderer, |written| written.make(&names))
     };
-    let mut compose = vec![text(&release.compose)?];
-    for name in manifest.override_files() {
-        let content = load(name).with_context(|| format!("the Compose file {name} is not in the bundle"))?;
-        compose.push(String::from_utf8(content).with_context(|| format!("{name} is not UTF-8 text"))?);
-    }
-    let mut configs = Vec::new();
-    for config in &release.configs {
-        configs.push(bundle.small_file(&config.file, limits::MAX_RENDERED_BYTES as u64)?);
-    }
-    let mut templates = BTreeMap::new();
-    for file in &release.templates {
-        let path = file.path.as_str();
-        templates.insert(path.strip_prefix("templates/").unwrap_or(path).to_owned(), text(file)?);
-    }
-    let dotenv = release.env_file.as_ref().map(text).transpose()?;
-    let written = Written {
-        manifest: &manifest,
-        shown_root: "",
-        compose: &compose,
-        dotenv: dotenv.as_deref(),
-        configs: &configs,
-        load: &load,
-        template: &|name| templates.get(name).cloned(),
-        over: host.over.as_ref().map(|(file, text)| Text { file, text }),
-        reserved: host.reserved,
-        renderer: host.renderer,
-    };
-    let made = written.make(&site::names(&manifest, &values, hostname)).map_err(Unfit::Host)?;
+    let made = make(&values, over).map_err(Unfit::Host)?;
     if let Some((file, _)) = &host.over {
-        shown_secrets(file, &manifest, |marked| {
-            let made = written.make(&site::names(&manifest, &marked(&values), hostname)).ok()?;
-            Some(made.parsed.project)
-        })
-        .or_ok(())
-        .map_err(Unfit::Host)?;
+        shown_secrets(file, manifest, |marked| Some(make(&marked(&values), over).ok()?.parsed.project))
+            .or_ok(())
+            .map_err(Unfit::Host)?;
     }
     let (project, compose, dropped) = (made.parsed.project, made.parsed.merged, made.parsed.dropped);
     let images_of_override = match &host.over {
         None => BTreeSet::new(),
         Some(_) => {
-            let without = Written { over: None, ..written };
-            let without = without.make(&site::names(&manifest, &values, hostname)).ok();
+            let without = make(&values, None).ok();
             images_beyond(&project, without.as_ref().map(|made| &made.parsed.project))
         }
     };
+    let mut files: BTreeMap<BundlePath, RenderedFile> = texts
+        .files
+        .iter()
+        .map(|(path, Carried { content, executable })| {
+            let mode = if *executable { 0o755 } else { 0o644 };
+            (path.clone(), RenderedFile { content: content.clone(), mode })
+        })
+        .collect();
     for (config, content) in release.configs.iter().zip(made.configs) {
         files.insert(config.to.clone(), RenderedFile { content, mode: config.mode & 0o777 });
     }
@@ -289,29 +267,14 @@ fn answered(manifest: &Manifest, values: &Values, given: &Given, remembered: &Va
 /// # Errors
 /// When it cannot be read, or is none.
 pub(crate) fn manifest<S: ReadAt>(bundle: &Bundle<S>) -> Result<Manifest> {
-    Ok(Manifest::parse("ferry.yaml", &text_of(bundle, &bundle.release().manifest)?)?)
+    texts::manifest(bundle).map_err(of_texts)
 }
 
-fn text_of<S: ReadAt>(bundle: &Bundle<S>, file: &FileEntry) -> Result<String> {
-    let bytes = bundle.small_file(file, limits::MAX_YAML_BYTES as u64)?;
-    String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", file.path))
-}
-
-/// The files that the Compose files name.
-fn carried_files<S: ReadAt>(
-    bundle: &Bundle<S>,
-    release: &Release,
-) -> Result<BTreeMap<BundlePath, RenderedFile>> {
-    let mut files = BTreeMap::new();
-    for named in &release.compose_files {
-        let file = &named.file;
-        let path: BundlePath =
-            file.path.as_str().strip_prefix("compose/").unwrap_or(file.path.as_str()).parse()?;
-        let content = bundle.small_file(file, limits::MAX_RENDERED_BYTES as u64)?;
-        let mode = if named.executable { 0o755 } else { 0o644 };
-        files.insert(path, RenderedFile { content, mode });
+fn of_texts(error: TextsError) -> anyhow::Error {
+    match error {
+        TextsError::Format(error) => error.into(),
+        TextsError::Manifest(mistakes) => mistakes.into(),
     }
-    Ok(files)
 }
 
 fn objects(

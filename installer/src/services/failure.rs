@@ -129,6 +129,17 @@ fn clean_end(text: &str) -> String {
     }
 }
 
+/// The last line that a probe printed, or how it ended where it printed nothing.
+pub(crate) fn last_line(exit_code: Option<i64>, output: &str) -> String {
+    let last = output.lines().rev().map(clean).find(|line| !line.trim().is_empty());
+    match (last, exit_code) {
+        (Some(last), _) => last.trim().to_owned(),
+        (None, Some(0)) => String::new(),
+        (None, Some(code)) => format!("exit code {code}"),
+        (None, None) => "no end in time".to_owned(),
+    }
+}
+
 /// The same line many times over, as one.
 fn folded(lines: Vec<String>) -> Vec<String> {
     let mut folded: Vec<(String, usize)> = Vec::new();
@@ -181,11 +192,12 @@ fn hint(
     {
         return Some(hint);
     }
-    match exit_code {
+    // Of a container that could not be started, the code is the engine's, and stands for anything.
+    match exit_code.filter(|_| !matches!(reason, Reason::Refused(_))) {
         Some(126) => Some(
             "its command is not executable: check `command`, `entrypoint` and the file's mode in the image",
         ),
-        Some(127) => Some("its command was not found in the image: check `command` and `entrypoint`"),
+        Some(127) => Some("its command, or one that it runs, was not found in the image: check `command` and `entrypoint`"),
         Some(137) => Some(
             "it was killed: by the kernel for want of memory (`dmesg`), or because it did not stop in time",
         ),
@@ -195,7 +207,7 @@ fn hint(
         _ => probes.iter().find_map(|line| hint::for_text(line)).or_else(|| {
             let runs = exit_code.is_none() && !reason.is_loop();
             (runs && !probes.is_empty()).then_some(
-                "it runs, but its health check fails: the check's output above says what it misses",
+                "it runs, but its health check fails: the check's output above says what it misses; if it only needs longer, give its health check a `start_period` or more `retries`",
             )
         }),
     }
@@ -235,6 +247,8 @@ mod tests {
         let exited = |code| Reason::Exited { code, restarts: 0 };
         let taken = Reason::Refused("port is already allocated".to_owned());
         assert!(hint(Some(128), false, &taken, none, none).unwrap().contains("port"));
+        let other = Reason::Refused("something that nobody knows".to_owned());
+        assert_eq!(hint(Some(127), false, &other, none, none), None);
         let logs = |line: &str| vec!["starting".to_owned(), line.to_owned(), "bye".to_owned()];
         assert!(hint(Some(137), true, &exited(137), none, none).unwrap().contains("mem_limit"));
         assert!(hint(Some(127), false, &exited(127), none, none).unwrap().contains("not found"));

@@ -1,17 +1,23 @@
 //! Waiting until a service is up, and saying why it is not.
 //!
 //! A service is up when its health check passes; without one, when it stays running for a moment, or
-//! has done its work and exited with 0. Waiting ends at an event of the engine, not after a sleep.
-//! Where the engine probes too seldom or not at all, the probe is run by hand.
+//! has done its work and exited with 0. Waiting ends at an event of the engine, not after a sleep, and at the
+//! engine's own verdict: `unhealthy`, or an end for good. Where the engine probes too seldom or not at all, the probe
+//! is run by hand.
+//!
+//! Many services wait for others by ending and being restarted. So neither verdict is final, and no time runs, while
+//! what a service depends on is still coming up.
 
 use crate::engine::containers::{ContainerState, Health, RunState};
 use crate::engine::events::Events;
 use crate::engine::exec::Probe;
 use crate::engine::{Engine, EngineError};
 use crate::services::Replica;
-use crate::services::failure::{ServiceFailure, service_failure};
+use crate::services::failure::{ServiceFailure, last_line, service_failure};
 use crate::services::reason::Reason;
+use manifest_schema::progress::Wait;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,7 +30,7 @@ const PROBE_PACE: Duration = Duration::from_millis(500);
 pub struct Patience {
     /// Deadline for every service, instead of what its health check gives.
     pub timeout: Option<Duration>,
-    /// Least deadline of a service with or without a health check.
+    /// Deadline of a service without a health check, and least deadline of one that was restarted.
     pub least: Duration,
     /// Deadline of a service that has to do its work and exit.
     pub completion: Duration,
@@ -69,6 +75,18 @@ pub enum Goal {
     Completed,
 }
 
+impl Goal {
+    /// The state in words, for a service with or without a health check.
+    #[must_use]
+    pub const fn words(self, has_check: bool) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Up if has_check => "healthy",
+            Self::Up => "running",
+        }
+    }
+}
+
 /// How a service is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -93,7 +111,7 @@ pub enum WaitError {
 }
 
 /// A service that is waited for.
-#[derive(Debug)]
+#[expect(missing_debug_implementations, reason = "it holds a function")]
 pub struct Waiting<'a> {
     /// The engine.
     pub engine: &'a Engine,
@@ -109,13 +127,69 @@ pub struct Waiting<'a> {
     pub goal: Goal,
     /// How long.
     pub patience: &'a Patience,
+    /// Takes how often the service was restarted, and says what else is coming up.
+    pub around: &'a (dyn Fn(u64) -> Around + Send + Sync),
+    /// Where the wait is shown.
+    pub board: &'a Board,
+}
+
+/// Other services that are coming up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Around {
+    /// Nothing.
+    Quiet,
+    /// Services that do not wait for it, and that it does not say it depends on.
+    Others,
+    /// Services that it depends on.
+    Dependencies,
+}
+
+/// All waits that go on at a time.
+#[derive(Debug, Default)]
+pub struct Board(Mutex<BTreeMap<Replica, Posted>>);
+
+#[derive(Debug)]
+struct Posted {
+    goal: &'static str,
+    until: Instant,
+    said: String,
+}
+
+impl Board {
+    /// The waits, in the order of their names.
+    #[must_use]
+    pub fn waits(&self) -> Vec<Wait> {
+        let now = Instant::now();
+        let wait = |(replica, posted): (&Replica, &Posted)| Wait {
+            subject: replica.to_string(),
+            goal: posted.goal,
+            left: posted.until.saturating_duration_since(now),
+            said: posted.said.clone(),
+        };
+        self.0.lock().map(|posted| posted.iter().map(wait).collect()).unwrap_or_default()
+    }
+
+    fn post(&self, replica: &Replica, posted: Option<Posted>) {
+        if let Ok(mut all) = self.0.lock() {
+            match posted {
+                Some(posted) => drop(all.insert(replica.clone(), posted)),
+                None => drop(all.remove(replica)),
+            }
+        }
+    }
 }
 
 /// Observations of a container since waiting began.
 #[derive(Debug, Clone)]
 struct Seen {
-    since: Instant,
+    began: Instant,
     restarts_before: u64,
+    /// Since when its time runs: the beginning, or the moment at which all that it depends on was up.
+    since: Instant,
+    /// Restarts until then.
+    restarts_since: u64,
+    /// Something that it depends on came up meanwhile.
+    held: bool,
     /// The start that is looked at, and since when.
     started_at: String,
     running_since: Instant,
@@ -135,14 +209,24 @@ impl Waiting<'_> {
     ///
     /// # Errors
     /// When it fails or its time is over, or the engine fails.
-    pub async fn wait(mut self) -> Result<Outcome, WaitError> {
+    pub async fn wait(self) -> Result<Outcome, WaitError> {
+        let (board, replica) = (self.board, self.replica);
+        let ended = self.watch().await;
+        board.post(replica, None);
+        ended
+    }
+
+    async fn watch(mut self) -> Result<Outcome, WaitError> {
         let Some(first) = self.engine.inspect(self.container).await? else {
             return Err(self.fail(Reason::Gone, None, &[]).await);
         };
         let now = Instant::now();
         let mut seen = Seen {
-            since: now,
+            began: now,
             restarts_before: first.restarts,
+            since: now,
+            restarts_since: first.restarts,
+            held: false,
             started_at: first.started_at.clone(),
             running_since: now,
             exited_since: None,
@@ -159,10 +243,18 @@ impl Waiting<'_> {
         let mut passed = false;
         let mut state = Some(first);
         loop {
-            let Some(current) = state else {
+            let Some(mut current) = state else {
                 return Err(self.fail(Reason::Gone, None, &[]).await);
             };
-            match verdict(&current, &mut seen, Instant::now(), passed, self.goal, self.patience) {
+            if !self.engine.facts().runs_health_checks() {
+                // What such an engine says of health is what it said when somebody last asked.
+                current.health = current.health.map(|_| Health::Starting);
+            }
+            let around = (self.around)(current.restarts.saturating_sub(seen.restarts_before));
+            let verdict =
+                verdict(&current, &mut seen, Instant::now(), passed, (self.goal, around), self.patience);
+            self.board.post(self.replica, Some(self.posted(&current, &seen, &probes)));
+            match verdict {
                 Verdict::Up(outcome) => return Ok(outcome),
                 Verdict::Failed(reason) => {
                     let own = probes.lock().map(|list| list.clone()).unwrap_or_default();
@@ -180,6 +272,22 @@ impl Waiting<'_> {
         }
     }
 
+    /// The wait as people see it.
+    fn posted(&self, state: &ContainerState, seen: &Seen, own_probes: &Mutex<Vec<Probe>>) -> Posted {
+        let restarts = state.restarts.saturating_sub(seen.restarts_before);
+        let own = own_probes.lock().ok().and_then(|probes| probes.last().cloned());
+        let own = own.map(|probe| (probe.exit_code, probe.output));
+        let engines = state.probes.last().map(|(code, output)| (Some(*code), output.clone()));
+        let said = match own.or(engines).filter(|_| state.state == RunState::Running) {
+            Some((code, output)) => last_line(code, &output),
+            None if restarts > 0 => format!("exited with code {}, {restarts} restarts", state.exit_code),
+            None => String::new(),
+        };
+        let goal = self.goal.words(state.health_test.is_some());
+        let until = seen.since + deadline(state, self.goal, restarts, self.patience);
+        Posted { goal, until, said }
+    }
+
     async fn fail(&self, reason: Reason, state: Option<&ContainerState>, own_probes: &[Probe]) -> WaitError {
         let (engine, replica, container) = (self.engine, self.replica, self.container);
         WaitError::Service(Box::new(
@@ -193,9 +301,12 @@ fn verdict(
     seen: &mut Seen,
     now: Instant,
     probe_passed: bool,
-    goal: Goal,
+    (goal, around): (Goal, Around),
     patience: &Patience,
 ) -> Verdict {
+    if around == Around::Dependencies {
+        (seen.since, seen.restarts_since, seen.held) = (now, state.restarts, true);
+    }
     let waited = now.duration_since(seen.since);
     let restarts = state.restarts.saturating_sub(seen.restarts_before);
     if state.started_at != seen.started_at {
@@ -203,10 +314,16 @@ fn verdict(
         seen.running_since = now;
         seen.exited_since = None;
     }
+    let total = now.duration_since(seen.began);
     let has_check = state.health_test.is_some();
-    let deadline = deadline(state, goal, patience);
+    let deadline = deadline(state, goal, restarts, patience);
     let code = state.exit_code;
-    let loops = restarts >= patience.restarts && waited >= patience.restarts_for;
+    // A number of restarts, and a deadline that somebody set, say themselves how long it may go on.
+    let told = patience.timeout.is_some() || state.restart.starts_with("on-failure:");
+    let loops = !told
+        && around == Around::Quiet
+        && state.restarts.saturating_sub(seen.restarts_since) >= patience.restarts
+        && waited >= patience.restarts_for;
     match state.state {
         RunState::Removing => return Verdict::Failed(Reason::BeingRemoved),
         RunState::Exited => {
@@ -238,25 +355,27 @@ fn verdict(
                 if !has_check && ran >= settle {
                     return Verdict::Up(Outcome::Running);
                 }
-                if !has_check && waited < deadline {
+                if !has_check {
                     return Verdict::Wait(settle.saturating_sub(ran));
+                }
+                // After what it depends on is up, the engine has to come round to its check once more.
+                let counts = !seen.held || waited >= round(state);
+                if state.health == Some(Health::Unhealthy) && around != Around::Dependencies && counts {
+                    return Verdict::Failed(Reason::Unhealthy { seconds: total.as_secs(), restarts });
                 }
             }
             if loops {
-                return Verdict::Failed(Reason::Restarted { restarts, seconds: waited.as_secs() });
+                return Verdict::Failed(Reason::Restarted { restarts, seconds: total.as_secs() });
             }
         }
         RunState::Created | RunState::Paused | RunState::Restarting => {}
     }
     if waited >= deadline {
-        let seconds = deadline.as_secs();
+        let seconds = total.as_secs();
         return Verdict::Failed(match (state.state, goal) {
             (RunState::Restarting, _) => Reason::Loops { code, restarts },
             (RunState::Paused, _) => Reason::Paused,
             (RunState::Running, Goal::Completed) => Reason::Unfinished { seconds },
-            (RunState::Running, Goal::Up) if state.health == Some(Health::Unhealthy) => {
-                Reason::Unhealthy { seconds, restarts }
-            }
             (RunState::Running, Goal::Up) => Reason::NotHealthy { seconds, restarts },
             _ => Reason::NotStarted { seconds },
         });
@@ -274,9 +393,16 @@ fn restarts_after(state: &ContainerState, code: i64) -> bool {
     }
 }
 
-/// How long the service may take: as long as its health check itself allows, but not less than
-/// [`Patience::least`], since a check that is too strict often still passes a little later.
-fn deadline(state: &ContainerState, goal: Goal, patience: &Patience) -> Duration {
+/// One round of its health check: the time until the next probe, and for that to end.
+fn round(state: &ContainerState) -> Duration {
+    let [interval, timeout, ..] = state.health_times;
+    let or_default = |time: Duration| if time.is_zero() { Duration::from_secs(30) } else { time };
+    or_default(interval).saturating_add(or_default(timeout))
+}
+
+/// How long the service may take: as long as its health check itself allows, and one round more. A restart begins
+/// the check anew, so one that was restarted has [`Patience::least`] in any case.
+fn deadline(state: &ContainerState, goal: Goal, restarts: u64, patience: &Patience) -> Duration {
     if let Some(timeout) = patience.timeout {
         return timeout;
     }
@@ -286,11 +412,10 @@ fn deadline(state: &ContainerState, goal: Goal, patience: &Patience) -> Duration
     if state.health_test.is_none() {
         return patience.least;
     }
-    let [interval, timeout, start_period, _] = state.health_times;
-    let or_default = |time: Duration| if time.is_zero() { Duration::from_secs(30) } else { time };
+    let [_, _, start_period, _] = state.health_times;
     let retries = if state.health_retries == 0 { 3 } else { state.health_retries };
-    let one = or_default(interval).saturating_add(or_default(timeout));
-    start_period.saturating_add(one.saturating_mul(retries.saturating_add(1))).max(patience.least)
+    let allowed = start_period.saturating_add(round(state).saturating_mul(retries.saturating_add(1)));
+    if restarts > 0 { allowed.max(patience.least) } else { allowed }
 }
 
 /// Runs a service's health check by hand, at the pace that its start calls for.

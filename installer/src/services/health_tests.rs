@@ -29,8 +29,11 @@ impl Clock {
     fn new() -> Self {
         let start = Instant::now();
         let seen = Seen {
-            since: start,
+            began: start,
             restarts_before: 0,
+            since: start,
+            restarts_since: 0,
+            held: false,
             started_at: "t0".to_owned(),
             running_since: start,
             exited_since: None,
@@ -44,7 +47,12 @@ impl Clock {
 
     fn probed(&mut self, seconds: u64, state: &ContainerState, goal: Goal, passed: bool) -> Verdict {
         let now = self.start + Duration::from_secs(seconds);
-        verdict(state, &mut self.seen, now, passed, goal, &Patience::default())
+        verdict(state, &mut self.seen, now, passed, (goal, Around::Quiet), &Patience::default())
+    }
+
+    fn beside(&mut self, seconds: u64, state: &ContainerState, around: Around) -> Verdict {
+        let now = self.start + Duration::from_secs(seconds);
+        verdict(state, &mut self.seen, now, false, (Goal::Up, around), &Patience::default())
     }
 }
 
@@ -107,14 +115,33 @@ fn a_check_decides_by_engine_or_by_hand_until_its_deadline() {
         [Duration::from_secs(10), Duration::from_secs(5), Duration::from_secs(30), Duration::ZERO];
     running.health_retries = 3;
     let mut clock = Clock::new();
+    // Its start period, and once more than it may fail: an interval and a timeout each.
     assert_eq!(clock.at(0, &running, Goal::Up), Verdict::Wait(Duration::from_secs(90)));
     assert_eq!(clock.probed(1, &running, Goal::Up, true), Verdict::Up(Outcome::Healthy));
-    running.health = Some(Health::Unhealthy);
     assert!(matches!(clock.at(89, &running, Goal::Up), Verdict::Wait(_)));
-    assert!(failed(clock.at(90, &running, Goal::Up)).contains("is unhealthy after 90 s"));
+    assert!(failed(clock.at(90, &running, Goal::Up)).contains("did not become healthy within 90 s"));
     running.health = Some(Health::Healthy);
     assert_eq!(clock.at(91, &running, Goal::Up), Verdict::Up(Outcome::Healthy));
-    assert_eq!(deadline(&state(RunState::Running), Goal::Up, &Patience::default()), Duration::from_secs(60));
+    let deadline = |state: &ContainerState| deadline(state, Goal::Up, 0, &Patience::default());
+    assert_eq!(deadline(&state(RunState::Running)), Duration::from_secs(60));
+    running.health_times = [Duration::from_secs(1); 4];
+    assert_eq!(deadline(&running), Duration::from_secs(9));
+}
+
+#[test]
+fn the_engines_verdict_ends_the_wait_unless_a_dependency_is_coming_up() {
+    let mut sick = state(RunState::Running);
+    sick.health_test = Some(vec!["CMD".to_owned()]);
+    sick.health = Some(Health::Unhealthy);
+    sick.health_times =
+        [Duration::from_secs(5), Duration::from_secs(5), Duration::from_secs(30), Duration::ZERO];
+    assert!(failed(Clock::new().at(15, &sick, Goal::Up)).contains("is unhealthy after 15 s"));
+    assert!(failed(Clock::new().beside(15, &sick, Around::Others)).contains("is unhealthy after 15 s"));
+    let mut clock = Clock::new();
+    assert!(matches!(clock.beside(300, &sick, Around::Dependencies), Verdict::Wait(_)));
+    // From now on its time runs, and the engine comes round to its check within 10 s.
+    assert!(matches!(clock.beside(309, &sick, Around::Quiet), Verdict::Wait(_)));
+    assert!(failed(clock.beside(310, &sick, Around::Quiet)).contains("is unhealthy after 310 s"));
 }
 
 #[test]
@@ -129,4 +156,36 @@ fn a_loop_is_told_from_a_slow_start() {
     assert!(failed(Clock::new().at(15, &looping, Goal::Up)).contains("keeps restarting"));
     looping.restarts = 1;
     assert!(failed(Clock::new().at(60, &looping, Goal::Up)).contains("keeps restarting"));
+}
+
+#[test]
+fn a_service_may_wait_for_others_by_restarting() {
+    let mut looping = state(RunState::Restarting);
+    (looping.restart, looping.exit_code, looping.restarts) = ("always".to_owned(), 1, 9);
+    let mut clock = Clock::new();
+    assert!(matches!(clock.beside(40, &looping, Around::Dependencies), Verdict::Wait(_)));
+    // The engine may start it again only after a minute.
+    assert!(matches!(clock.beside(99, &looping, Around::Quiet), Verdict::Wait(_)));
+    assert!(failed(clock.beside(100, &looping, Around::Quiet)).contains("keeps restarting"));
+    // One that runs in the last moment is given the time to show that it stays so.
+    let mut running = looping.clone();
+    (running.state, running.started_at) = (RunState::Running, "t9".to_owned());
+    assert_eq!(clock.beside(99, &running, Around::Quiet), Verdict::Wait(Duration::from_secs(10)));
+    assert_eq!(clock.beside(108, &running, Around::Quiet), Verdict::Wait(Duration::from_secs(1)));
+    assert_eq!(clock.beside(109, &running, Around::Quiet), Verdict::Up(Outcome::Running));
+    // While others are coming up, without a word on who needs whom, its own deadline counts.
+    assert!(matches!(Clock::new().beside(59, &looping, Around::Others), Verdict::Wait(_)));
+    assert!(failed(Clock::new().beside(60, &looping, Around::Others)).contains("keeps restarting"));
+    // As many restarts as the policy allows, or as long as somebody said.
+    looping.restart = "on-failure:20".to_owned();
+    assert!(matches!(Clock::new().at(59, &looping, Goal::Up), Verdict::Wait(_)));
+    looping.restart = "always".to_owned();
+    let told = Patience { timeout: Some(Duration::from_secs(300)), ..Patience::default() };
+    let mut clock = Clock::new();
+    let at = |clock: &mut Clock, seconds| {
+        let now = clock.start + Duration::from_secs(seconds);
+        verdict(&looping, &mut clock.seen, now, false, (Goal::Up, Around::Quiet), &told)
+    };
+    assert!(matches!(at(&mut clock, 299), Verdict::Wait(_)));
+    assert!(failed(at(&mut clock, 300)).contains("keeps restarting"));
 }

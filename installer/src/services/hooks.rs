@@ -5,7 +5,7 @@
 //! can be killed between a start and its hook, so a hook may run more than once. What fails after a start
 //! fails the service; what fails before a stop is a warning, and the service is stopped all the same.
 
-use crate::engine::containers::ContainerFacts;
+use crate::engine::containers::{ContainerFacts, RunState};
 use crate::engine::exec::Command;
 use crate::engine::label;
 use crate::engine::{Engine, EngineError};
@@ -86,7 +86,8 @@ pub(crate) async fn stop(
     progress: &dyn Progress,
 ) -> Result<(), EngineError> {
     let hooks = of(&container.labels, label::PRE_STOP);
-    if !hooks.is_empty() && container.runs() {
+    // A program can be run in a container that runs at this moment, and in no other.
+    if !hooks.is_empty() && container.state == RunState::Running {
         let why = match run(engine, &container.id, &hooks).await {
             Ok(why) => why,
             Err(error) if error.is_not_found() => None,

@@ -6,7 +6,9 @@
 //! - A service's container has the service's name.
 //! - A new one that has never been started is called `NAME.new`, and is worth nothing.
 //! - A replaced one is called `NAME.old-ID` when it ran before, `NAME.idle-ID` when it did not. It is
-//!   renamed before it is stopped, so that a stopped one under its own name was stopped by a person.
+//!   renamed before it is stopped, so that a stopped one under its own name was stopped by a person. Docker 20.10
+//!   renames none that it is about to restart: that one is stopped first, and its restart policy is taken away
+//!   before ([`is_half_parked`]), which no person's stop does.
 //! - A parked container's restart policy is taken away before its successor starts: after a power cut
 //!   both would start otherwise, on the same data. The label `io.ferry.restart` keeps the policy.
 
@@ -159,16 +161,66 @@ pub async fn park(
     progress: &dyn Progress,
 ) -> Result<(), EngineError> {
     let (part, own) = part(container);
+    let mut stopped = false;
     if !matches!(part, Part::Parked | Part::ParkedIdle) {
-        let word = if container.runs() { "old" } else { "idle" };
-        engine.rename(&container.id, &format!("{own}.{word}-{}", short_id(&container.id))).await?;
+        let ran = container.runs() || is_half_parked(engine, container).await?;
+        let word = if ran { "old" } else { "idle" };
+        let name = format!("{own}.{word}-{}", short_id(&container.id));
+        stopped = rename(engine, container, &name, progress).await?;
     }
-    hooks::stop(engine, container, progress).await?;
+    if !stopped {
+        hooks::stop(engine, container, progress).await?;
+    }
     // Without the label the policy could not be given back.
     if container.labels.contains_key(label::RESTART) {
         engine.set_restart(&container.id, "no").await?;
     }
     Ok(())
+}
+
+/// Gives a container another name, and stops it where the engine renames it in no other state; `true` where that
+/// was so.
+///
+/// # Errors
+/// When the engine fails.
+pub(crate) async fn rename(
+    engine: &Engine,
+    container: &ContainerFacts,
+    name: &str,
+    progress: &dyn Progress,
+) -> Result<bool, EngineError> {
+    let Err(error) = engine.rename(&container.id, name).await else { return Ok(false) };
+    // Docker 20.10 looks for the network sandbox of a container that counts as running, and one that
+    // waits for its next start has none.
+    let runs = |state: RunState| matches!(state, RunState::Running | RunState::Restarting | RunState::Paused);
+    let Some(now) = engine.inspect(&container.id).await?.filter(|now| runs(now.state)) else {
+        return Err(error);
+    };
+    if error.is_conflict() {
+        return Err(error);
+    }
+    if container.labels.contains_key(label::RESTART) {
+        engine.set_restart(&container.id, "no").await?;
+    }
+    let now = ContainerFacts { state: now.state, ..container.clone() };
+    hooks::stop(engine, &now, progress).await?;
+    engine.rename(&container.id, name).await?;
+    Ok(true)
+}
+
+/// The container was stopped by Ferry on its way to another name, which it does not have yet: its restart policy
+/// was taken away.
+///
+/// # Errors
+/// When the engine fails.
+pub(crate) async fn is_half_parked(engine: &Engine, container: &ContainerFacts) -> Result<bool, EngineError> {
+    let Some(policy) = container.labels.get(label::RESTART).filter(|policy| *policy != "no") else {
+        return Ok(false);
+    };
+    if container.state != RunState::Exited {
+        return Ok(false);
+    }
+    Ok(engine.inspect(&container.id).await?.is_some_and(|now| now.restart == "no" && now.restart != *policy))
 }
 
 /// Gives a parked container its restart policy back, without starting or renaming it.

@@ -29,9 +29,10 @@ use crate::engine::label;
 use crate::engine::{Engine, EngineError};
 use crate::services::health::Patience;
 use crate::services::parking::{Standing, park};
-use crate::services::sequence::{Member, Work, bring_up, in_reverse};
+use crate::services::sequence::{Member, Remake, Work, bring_up, in_reverse};
 use crate::services::target::{ServiceTarget, Target};
 use crate::services::{Replica, hooks};
+use futures_util::future::BoxFuture;
 use manifest_schema::progress::Progress;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_util::sync::CancellationToken;
@@ -116,10 +117,13 @@ pub async fn switch(
                     (current.id.clone(), work)
                 }
             };
-            Member::new(&id, &service.container.labels, work)
+            let member = Member::new(&id, &service.container.labels, work)?;
+            Some(member.that_may_fail(plan.may_fail(service)))
         })
         .collect();
-    report.outcomes = bring_up(engine, project, &members, patience, progress, cancel).await?;
+    let remake = MadeAgain { engine, target, standing: &standing, new: &new, progress };
+    let up = bring_up(engine, project, &members, Some(&remake), patience, progress, cancel).await?;
+    (report.outcomes, report.not_up) = (up.outcomes, up.not_up);
     Ok(report)
 }
 
@@ -158,7 +162,7 @@ async fn make(
     standing: &Standing,
     new: &BTreeMap<Replica, String>,
     progress: &dyn Progress,
-) -> Result<String, SwitchError> {
+) -> Result<String, EngineError> {
     let mut spec = service.container.clone();
     progress.detail(&format!("creating {}", spec.name));
     let own = standing.replicas.get(&service.replica);
@@ -195,6 +199,33 @@ async fn make(
         ));
     }
     Ok(id)
+}
+
+/// A switch that can make its containers once more.
+struct MadeAgain<'a> {
+    engine: &'a Engine,
+    target: &'a Target,
+    standing: &'a Standing,
+    new: &'a BTreeMap<Replica, String>,
+    progress: &'a dyn Progress,
+}
+
+impl Remake for MadeAgain<'_> {
+    fn remake<'a>(
+        &'a self,
+        replica: &'a Replica,
+        old: &'a str,
+    ) -> BoxFuture<'a, Result<String, EngineError>> {
+        let Self { engine, target, standing, new, progress } = *self;
+        Box::pin(async move {
+            let Some(service) = target.replica(replica) else { return Ok(old.to_owned()) };
+            // Made first, since it takes over the old one's volumes without a name.
+            let id = make(engine, service, standing, new, progress).await?;
+            engine.remove_container(old, false).await?;
+            engine.rename(&id, &service.container.name).await?;
+            Ok(id)
+        })
+    }
 }
 
 /// Ends a switch that succeeded: removes parked and unfinished containers, and the project's networks

@@ -8,10 +8,12 @@ use crate::engine::volumes::VolumeSpec;
 use crate::services::Replica;
 use crate::services::network_names::definition;
 use crate::services::order::{Order, order};
+use crate::services::ranges;
 use crate::services::spec::{Placement, SpecError, container_spec, namespace_owners, resource_name};
 use manifest_schema::compose::model::Project;
 use manifest_schema::{Digest, ProjectName, ReleaseId, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 /// The wanted state of a project.
@@ -85,7 +87,7 @@ impl Target {
             release: placement.release.clone(),
             folder: placement.folder.clone(),
             attempt: placement.attempt.clone(),
-            networks: networks(name, project, placement),
+            networks: with_room(networks(name, project, placement), &services),
             volumes: volumes(name, project, placement),
             services,
             done: BTreeSet::new(),
@@ -179,6 +181,19 @@ fn networks(name: &ProjectName, project: &Project, placement: &Placement) -> Vec
             ipam: network.ipam.clone(),
         })
         .collect()
+}
+
+/// The networks, with addresses for the containers that have none of their own.
+fn with_room(mut networks: Vec<NetworkSpec>, services: &[ServiceTarget]) -> Vec<NetworkSpec> {
+    for network in networks.iter_mut().filter(|network| !network.external) {
+        let attached = services.iter().flat_map(|service| &service.container.networks);
+        let attached = attached.filter(|attachment| attachment.network == network.name);
+        let (own, others): (Vec<_>, Vec<_>) = attached.partition(|attachment| attachment.ipv4.is_some());
+        let own = own.iter().filter_map(|attachment| attachment.ipv4.as_ref()?.parse().ok());
+        let fixed: Vec<IpAddr> = own.collect();
+        ranges::set_apart(&mut network.ipam, &fixed, others.len());
+    }
+    networks
 }
 
 fn volumes(name: &ProjectName, project: &Project, placement: &Placement) -> Vec<VolumeSpec> {

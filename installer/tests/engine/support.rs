@@ -105,7 +105,7 @@ impl Site {
             name: name.parse().unwrap(),
             image: image.id,
             patience: Patience {
-                timeout: Some(Duration::from_secs(20)),
+                least: Duration::from_secs(20),
                 settle: Duration::from_millis(300),
                 restarts: 2,
                 restarts_for: Duration::from_secs(1),

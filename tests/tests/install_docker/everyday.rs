@@ -28,7 +28,8 @@ fn start_says_that_all_run_and_status_that_one_is_gone() {
 #[test]
 fn status_tells_an_install_that_goes_on_from_one_that_was_cut_off() {
     let folder = tempfile::tempdir().unwrap();
-    let built = bundle::small(folder.path(), &SmallSite { failing: true, ..SmallSite::default() });
+    let failing = SmallSite { failing: true, ..SmallSite::default() };
+    let built = bundle::changed(folder.path(), &failing, bundle::fail_slowly);
     let host = Host::docker("going-on");
     let [trust, fingerprint] = built.trust();
     let mut running = host.start(&[trust, fingerprint, built.path()]);

@@ -15,7 +15,7 @@ fn version(number: usize) -> SmallSite {
 
 /// A version whose services take their time to be healthy, so that there is time to interrupt it.
 fn slow(folder: &Path, number: usize) -> Built {
-    bundle::changed(folder, &SmallSite { failing: true, ..version(number) }, |_| {})
+    bundle::changed(folder, &SmallSite { failing: true, ..version(number) }, bundle::fail_slowly)
 }
 
 fn is(line: &str, event: &str, stage: &str, text: &str) -> bool {

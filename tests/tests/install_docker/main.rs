@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
+mod engine_killed;
 mod everyday;
 mod golden;
 mod host_files;
+mod ill;
 mod interruption;
 mod main_path;
 mod many_sites;

@@ -16,7 +16,12 @@ fn version(number: usize) -> SmallSite {
 
 /// With a generated password, which the page's banner shows.
 fn with_password(folder: &Path, site: &SmallSite) -> Built {
+    password_and(folder, site, |_| {})
+}
+
+fn password_and(folder: &Path, site: &SmallSite, change: impl FnOnce(&Path)) -> Built {
     bundle::changed(folder, site, |source| {
+        change(source);
         bundle::replace(
             &source.join("ferry.yaml"),
             "variables:\n",
@@ -37,7 +42,8 @@ fn inside(host: &Host, command: &str) -> String {
 #[test]
 fn a_first_install_that_was_cut_off_and_ran_on_keeps_its_data_when_another_version_comes() {
     let folder = tempfile::tempdir().unwrap();
-    let sick = with_password(folder.path(), &SmallSite { failing: true, ..version(1) });
+    let failing = SmallSite { failing: true, ..version(1) };
+    let sick = password_and(folder.path(), &failing, bundle::fail_slowly);
     let two = with_password(folder.path(), &version(2));
     let host = Host::docker("cut-off");
     let [trust, fingerprint] = sick.trust();

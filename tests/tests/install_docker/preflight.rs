@@ -26,7 +26,7 @@ fn a_taken_port_too_little_memory_and_too_little_disk_are_listed_together() {
     let refused = host.run(&[trust, fingerprint, built.path()]).exits(7);
     let refused = refused.says("this host is not ready: 3 findings; nothing was changed");
     let refused = refused.says(&format!(
-        "  - port {PORT}/tcp of service front is taken on 127.0.0.1\n    fix: `ss -lnp | grep :"
+        "  - port {PORT}/tcp of service front is taken on 127.0.0.1 by busybox\n    fix: `ss -lnp | grep :"
     ));
     let refused = refused
         .says("the release needs 4.00 TiB\n    fix: ")
@@ -112,7 +112,7 @@ fn only_one_install_at_a_time_changes_a_product() {
     let folder = tempfile::tempdir().unwrap();
     let one = bundle::small(folder.path(), &SmallSite::default());
     let sick = SmallSite { version: "2.0.0".to_owned(), failing: true, ..SmallSite::default() };
-    let sick = bundle::small(folder.path(), &sick);
+    let sick = bundle::changed(folder.path(), &sick, bundle::fail_slowly);
     let host = Host::docker("lock");
     let _ = host.install(&one);
     let mut first = host.start(&["--timeout", "20", sick.path()]);
@@ -147,4 +147,50 @@ fn options_of_an_install_are_not_ignored_before_a_command() {
     // Those that every command has may stand on either side.
     let _ = host.run(&["--json", "status"]).succeeds().json();
     let _ = host.run(&["status", "--json"]).succeeds().json();
+}
+
+#[test]
+fn a_fixed_address_is_kept_for_its_service_and_ones_that_cannot_be_are_named_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |version: &str, network: &str, front: &str, ticker: &str| {
+        bundle::changed(
+            folder.path(),
+            &SmallSite { version: version.to_owned(), ..SmallSite::default() },
+            |site| {
+                let compose = site.join("compose.yaml");
+                let front = format!("services:\n  front:\n    networks: {{ n: {front} }}\n");
+                bundle::replace(&compose, "services:\n  front:\n", &front);
+                let ticker = format!("  ticker:\n    networks: {{ n: {ticker} }}\n");
+                bundle::replace(&compose, "  ticker:\n", &ticker);
+                let text = fs::read_to_string(&compose).unwrap();
+                let networks =
+                    format!("networks: {{ n: {{ ipam: {{ config: [{{ subnet: {network} }}] }} }} }}\n");
+                fs::write(&compose, text + &networks).unwrap();
+            },
+        )
+    };
+    let address = |address: &str| format!("{{ ipv4_address: {address} }}");
+    let host = Host::docker("addresses");
+    let twice = with("0.1.0", "10.199.8.0/24", &address("10.199.8.2"), &address("10.199.8.2"));
+    let [trust, fingerprint] = twice.trust();
+    let refused = host.run(&[trust, fingerprint, twice.path()]).exits(7);
+    let _ = refused.says("services front and ticker both have the address 10.199.8.2 in network small_n");
+    let outside = with("0.2.0", "10.199.8.0/24", "{}", &address("10.199.9.2"));
+    let refused = host.run(&[trust, fingerprint, outside.path()]).exits(7);
+    let _ = refused.says("service ticker has the address 10.199.9.2, which is not in network small_n");
+    let _ = host.docker_text(&["network", "create", "--subnet", "10.199.0.0/16", "theirs"]);
+    // `front` starts first, and engines give the lowest free address.
+    let good = with("1.0.0", "10.199.8.0/24", "{}", &address("10.199.8.2"));
+    let refused = host.run(&[trust, fingerprint, good.path()]).exits(7);
+    let _ = refused.says(
+        "network small_n wants the subnet 10.199.8.0/24, which overlaps 10.199.0.0/16 of network theirs",
+    );
+    let _ = host.docker_text(&["network", "rm", "theirs"]);
+    let _ = host.run(&[trust, fingerprint, good.path()]).succeeds();
+    let own = |name: &str| {
+        host.inspect(name, "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.Gateway}}{{end}}")
+    };
+    assert_eq!(own("small-ticker-1"), "10.199.8.2 10.199.8.1");
+    assert!(own("small-front-1").ends_with(" 10.199.8.1") && own("small-front-1") != own("small-ticker-1"));
+    let _ = host.run(&[good.path()]).succeeds().says("unchanged: nothing to do");
 }

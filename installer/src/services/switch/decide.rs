@@ -5,6 +5,7 @@ use crate::engine::containers::{ContainerFacts, RunState};
 use crate::engine::label;
 use crate::engine::{Engine, EngineError};
 use crate::services::Replica;
+use crate::services::ailment::{self, Ailment};
 use crate::services::parking::Standing;
 use crate::services::target::{ServiceTarget, Target};
 use serde::Serialize;
@@ -20,12 +21,26 @@ pub enum Change {
     Unverified,
     /// Unchanged, but it does not run: it is started.
     Start,
+    /// Unchanged, but it keeps restarting or is unhealthy: it is made anew.
+    Renew,
     /// Unchanged, but restarted after a service it depends on.
     Restart,
     /// Made for the first time.
     Create,
     /// Its definition, image or files changed.
     Replace,
+}
+
+impl Change {
+    /// A new container is made.
+    const fn makes(self) -> bool {
+        matches!(self, Self::Create | Self::Replace | Self::Renew)
+    }
+
+    /// A container takes the place of another.
+    const fn replaces(self) -> bool {
+        matches!(self, Self::Replace | Self::Renew)
+    }
 }
 
 /// The work of a switch.
@@ -40,14 +55,33 @@ pub(super) struct Plan {
     pub(super) stopped_first: Vec<ContainerFacts>,
     /// Replicas that are no longer wanted.
     orphans: Vec<Replica>,
+    /// Ailments of replicas whose definition is the desired one.
+    ailments: BTreeMap<Replica, Ailment>,
 }
 
 impl Plan {
     /// Services that get a new container, in the order in which they start.
     pub(super) fn made<'a>(&'a self, target: &'a Target) -> impl Iterator<Item = &'a ServiceTarget> {
-        target.services.iter().filter(|service| {
-            matches!(self.changes.get(&service.replica), Some(Change::Create | Change::Replace))
-        })
+        target
+            .services
+            .iter()
+            .filter(|service| self.changes.get(&service.replica).is_some_and(|change| change.makes()))
+    }
+
+    /// Something is changed beside replicas that were not well.
+    fn is_an_update(&self) -> bool {
+        !self.orphans.is_empty()
+            || self.changes.values().any(|change| matches!(change, Change::Create | Change::Replace))
+    }
+
+    /// A replica that is no worse when it does not come up: it was not well before, and an update for others must
+    /// not wait for its cure. Where there is no update, its failure is the answer.
+    pub(super) fn may_fail(&self, service: &ServiceTarget) -> bool {
+        // One that restarts with others may have been stopped by a switch that was cut off.
+        self.is_an_update()
+            && self.ailments.contains_key(&service.replica)
+            && (service.restart_after.is_empty()
+                || self.changes.get(&service.replica) != Some(&Change::Start))
     }
 
     pub(super) fn does_anything(&self) -> bool {
@@ -63,6 +97,7 @@ impl Plan {
                 Change::Unchanged => &mut report.unchanged,
                 Change::Unverified | Change::Start => &mut report.started,
                 Change::Restart => &mut report.restarted,
+                Change::Renew => &mut report.renewed,
                 Change::Create => &mut report.created,
                 Change::Replace => &mut report.replaced,
             };
@@ -79,6 +114,8 @@ pub struct Comparison {
     pub changes: BTreeMap<Replica, Change>,
     /// Replicas that it would stop for good.
     pub stopped: Vec<Replica>,
+    /// Ailments of replicas that are what they should be otherwise.
+    pub ailments: BTreeMap<Replica, Ailment>,
 }
 
 /// Compares the actual state with `target`: the changes, and the obstacles to them. Changes nothing.
@@ -93,7 +130,8 @@ pub async fn compare(
     let plan = decide(engine, target, &standing).await?;
     let mut obstacles = resources::obstacles(engine, target).await?;
     obstacles.extend(foreign_containers(engine, target, &plan, &standing).await?);
-    Ok((Comparison { changes: plan.changes, stopped: plan.orphans }, obstacles))
+    let Plan { changes, orphans: stopped, ailments, .. } = plan;
+    Ok((Comparison { changes, stopped, ailments }, obstacles))
 }
 
 pub(super) async fn decide(
@@ -109,18 +147,25 @@ pub(super) async fn decide(
         plan.parked.extend(own.others);
         let replaced_again = |other: &String| {
             let of_other = |replica: &Replica| replica.service().as_str() == other;
-            plan.changes.iter().any(|(replica, change)| of_other(replica) && *change == Change::Replace)
+            plan.changes.iter().any(|(replica, change)| of_other(replica) && change.replaces())
         };
         let wanted = |container: &&ContainerFacts| {
             container.labels.get(label::CONFIG_HASH).is_some_and(|hash| hash == service.config_hash())
                 && container.name == service.container.name
                 && container.state != RunState::Removing
+                // One that was never started holds nothing; an engine that was killed in its start may not be
+                // able to start it.
+                && container.state != RunState::Created
                 && !service.shares.iter().any(replaced_again)
         };
         let attempted = !own.parked.is_empty();
         let change = match own.current.as_ref().filter(wanted) {
             Some(current) => {
-                let change = unchanged(engine, target, standing, current, attempted).await?;
+                let (change, ailment) = unchanged(engine, target, standing, current, attempted).await?;
+                plan.ailments.extend(ailment.map(|ailment| (replica.clone(), ailment)));
+                if change == Change::Renew {
+                    plan.parked.push(current.clone());
+                }
                 let restart = service.restart_after.iter().any(replaced_again) && change == Change::Unchanged;
                 if restart {
                     plan.stopped_first.push(current.clone());
@@ -131,6 +176,9 @@ pub(super) async fn decide(
                 match own.current {
                     // Its predecessor is parked: this one comes from an attempt that was not finished.
                     Some(current) if attempted => plan.worthless.push(current),
+                    Some(current) if current.state == RunState::Created && is_ferrys(&current) => {
+                        plan.worthless.push(current);
+                    }
                     Some(current) => plan.parked.push(current),
                     None => {}
                 }
@@ -155,25 +203,31 @@ pub(super) async fn decide(
     Ok(plan)
 }
 
-/// The change of a container whose definition is the desired one.
+fn is_ferrys(container: &ContainerFacts) -> bool {
+    container.labels.contains_key(label::ATTEMPT)
+}
+
+/// The change of a container whose definition is the desired one, and what is wrong with it.
 async fn unchanged(
     engine: &Engine,
     target: &Target,
     standing: &Standing,
     current: &ContainerFacts,
     attempted: bool,
-) -> Result<Change, EngineError> {
+) -> Result<(Change, Option<Ailment>), EngineError> {
     let own = current.labels.get(label::ATTEMPT).is_some_and(|attempt| *attempt == target.attempt);
-    let serves = if own || attempted { Change::Unverified } else { Change::Unchanged };
-    Ok(match current.state {
-        RunState::Running | RunState::Restarting | RunState::Paused => serves,
-        RunState::Created | RunState::Removing => Change::Start,
-        RunState::Exited => {
-            if standing.is_done(engine, current, &target.done).await? {
-                serves
-            } else {
-                Change::Start
-            }
-        }
-    })
+    let started = matches!(current.state, RunState::Running | RunState::Restarting);
+    if (own || attempted) && started {
+        return Ok((Change::Unverified, None));
+    }
+    let ailment = ailment::of(engine, standing, current, &target.done).await?;
+    let change = match ailment {
+        None if own || attempted => Change::Unverified,
+        None => Change::Unchanged,
+        Some(Ailment::Unproved) => Change::Unverified,
+        Some(Ailment::Restarting | Ailment::Unhealthy) => Change::Renew,
+        Some(Ailment::Stopped | Ailment::Paused | Ailment::Missing) => Change::Start,
+    };
+    // What this attempt itself has started was never well.
+    Ok((change, ailment.filter(|_| !own && !attempted)))
 }

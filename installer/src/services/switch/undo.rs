@@ -6,7 +6,7 @@ use crate::engine::label;
 use crate::engine::{Engine, EngineError};
 use crate::services::failure::ServiceFailure;
 use crate::services::health::Patience;
-use crate::services::parking::{Part, Standing, part, restore_policy};
+use crate::services::parking::{Part, Standing, is_half_parked, part, rename, restore_policy};
 use crate::services::sequence::{Member, SequenceError, Work, bring_up, dependencies, in_reverse};
 use crate::services::{Replica, hooks, seed_helper};
 use manifest_schema::ProjectName;
@@ -178,6 +178,7 @@ impl Undo<'_> {
             let stopped = after.peek().is_some()
                 && container.state == RunState::Exited
                 && !container.labels.contains_key(label::JOB);
+            let stopped = stopped || is_half_parked(engine, container).await?;
             let restarts = after.any(|(name, ..)| restored.contains(&name));
             if restarts {
                 hooks::stop(engine, container, progress).await?;
@@ -191,7 +192,10 @@ impl Undo<'_> {
         // Only now: under its parked name a container is known as not put back yet.
         for container in &parked {
             let (_, own) = part(container);
-            engine.rename(&container.id, own).await?;
+            if rename(engine, container, own, progress).await? {
+                restore_policy(engine, container).await?;
+                engine.start(&container.id).await?;
+            }
         }
         report.restored.extend(restored);
         Ok(())
@@ -203,7 +207,7 @@ impl Undo<'_> {
         let Self { engine, project, patience, progress, .. } = *self;
         let never = CancellationToken::new();
         while members.iter().any(|member| member.work != Work::Keep) {
-            match bring_up(engine, project.as_str(), &members, patience, progress, &never).await {
+            match bring_up(engine, project.as_str(), &members, None, patience, progress, &never).await {
                 Ok(_) | Err(SequenceError::Cancelled) => return Ok(()),
                 Err(SequenceError::Engine(error)) => return Err(error),
                 Err(SequenceError::Service(failure)) => {
