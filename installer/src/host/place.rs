@@ -244,7 +244,7 @@ mod tests {
         assert!(root.path().join("shop/installed.json").is_file());
         assert!(root.path().join("shop/state.json").is_dir(), "0.1.0 is not shut out");
         assert_eq!(root.products().unwrap(), [name("shop")]);
-        assert_eq!(product.remove_but(&[]).unwrap(), [PathBuf::new(); 0]);
+        assert!(product.remove_but(&[]).unwrap().is_empty());
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "only `products` is left");
     }
 
