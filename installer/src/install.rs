@@ -188,6 +188,12 @@ pub(crate) async fn install(
         moved::to_its_place(&root, &mut installation, None);
         return Ok(Ending::Unchanged { release });
     }
+    let notable = prepared.plan.access.iter().filter(|access| access.is_notable());
+    let notable: Vec<String> = notable.map(ToString::to_string).collect();
+    if !notable.is_empty() {
+        progress.begin("access", None);
+        progress.end(&notable.join("; "));
+    }
     carry_out(request, &root, &bundle, prepared, cancel).await
 }
 

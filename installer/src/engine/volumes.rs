@@ -85,17 +85,29 @@ impl Engine {
     /// # Errors
     /// When the engine fails.
     pub async fn volumes(&self, label: &str, value: &str) -> Result<Vec<VolumeFacts>> {
-        let filters = HashMap::from([("label", vec![format!("{label}={value}")])]);
+        let has = |volume: &VolumeFacts| volume.labels.get(label).is_some_and(|has| has == value);
+        self.list_volumes(&format!("{label}={value}"), has).await
+    }
+
+    /// All volumes that carry a label `label`, whatever it says.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub async fn volumes_with(&self, label: &str) -> Result<Vec<VolumeFacts>> {
+        self.list_volumes(label, |volume| volume.labels.contains_key(label)).await
+    }
+
+    async fn list_volumes(
+        &self,
+        filter: &str,
+        wanted: impl Fn(&VolumeFacts) -> bool,
+    ) -> Result<Vec<VolumeFacts>> {
+        let filters = HashMap::from([("label", vec![filter.to_owned()])]);
         let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
         let list =
             self.docker.list_volumes(Some(options)).await.map_err(|e| failure("list its volumes", e))?;
-        let mut volumes: Vec<VolumeFacts> = list
-            .volumes
-            .unwrap_or_default()
-            .into_iter()
-            .map(VolumeFacts::from)
-            .filter(|volume| volume.labels.get(label).is_some_and(|has| has == value))
-            .collect();
+        let found = list.volumes.unwrap_or_default().into_iter().map(VolumeFacts::from);
+        let mut volumes: Vec<VolumeFacts> = found.filter(wanted).collect();
         volumes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(volumes)
     }

@@ -2,6 +2,7 @@
 
 use crate::host::state::State;
 use crate::images::plan::ImportPlan;
+use crate::release::access::Access;
 use crate::release::changes::FileChange;
 use crate::services::Replica;
 use crate::services::ailment::Ailment;
@@ -41,6 +42,8 @@ pub(crate) struct Plan {
     pub stopped: Vec<Replica>,
     /// The install resumes an interrupted one.
     pub resumes: bool,
+    /// Access to this host beyond containers of its own.
+    pub access: Vec<Access>,
     /// Files that differ from those of the running release.
     pub files: Vec<FileChange>,
 }
@@ -65,6 +68,7 @@ impl Plan {
             ailments: BTreeMap::new(),
             stopped: Vec::new(),
             resumes: state.attempt.is_some(),
+            access: Vec::new(),
             files: Vec::new(),
         }
     }
@@ -123,6 +127,9 @@ impl fmt::Display for Plan {
         writeln!(f, "  files     {files}")?;
         if !self.seeds.is_empty() {
             writeln!(f, "  volumes   filled if empty: {}", human::printable(&self.seeds.join(", ")))?;
+        }
+        for access in self.access.iter().filter(|access| access.new) {
+            writeln!(f, "  asks for  {access}")?;
         }
         for file in &self.files {
             writeln!(f, "  file      {}: changed", human::printable(&file.path))?;

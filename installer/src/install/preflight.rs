@@ -1,6 +1,7 @@
 //! Everything that can be found wrong before anything is changed: all findings at once, each with
 //! what to do about it.
 
+mod access;
 mod addresses;
 mod ports;
 mod space;
@@ -22,6 +23,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
+pub(crate) use access::{check_foreign_volume, check_own_folder};
 pub(crate) use addresses::check_addresses;
 pub(crate) use ports::{Ports, check_ports};
 use space::existing;

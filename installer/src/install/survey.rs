@@ -11,7 +11,7 @@ use crate::host::{ProductDir, Root, answers, random};
 use crate::images::plan::{self as import_plan, ImportPlan};
 use crate::installation::Installation;
 use crate::release::site::{self, HostProvides, Site, Unfit};
-use crate::release::{changes, lay_out, seeding};
+use crate::release::{access, changes, lay_out, seeding};
 use crate::services::Replica;
 use crate::services::ailment::Ailment;
 use crate::services::switch::{self, Change, SwitchError};
@@ -19,8 +19,10 @@ use anyhow::Result;
 use bundle_format::{Bundle, slim};
 use manifest_schema::ReleaseId;
 use manifest_schema::compose::Reserved;
+use manifest_schema::compose::model::permissions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The inputs of a survey.
@@ -137,6 +139,7 @@ impl Survey<'_> {
         }
         findings.extend(of_images);
         self.host(installation, &site, findings).await?;
+        findings.extend(own_places(installation, &site, root.path()).await?);
         let lay_out = !lay_out::is_laid_out(&site, product, id);
         let seeds = seeding::needed(installation, &site, release).await?;
         let retained = if product.retained_bundle(id).is_file() { 0 } else { slim::bytes(bundle)? };
@@ -161,6 +164,7 @@ impl Survey<'_> {
         };
         let current = state.current.as_ref().map(|current| product.release(&current.folder));
         let plan = Plan {
+            access: access::access(&site, current.as_deref()),
             lay_out,
             seeds,
             ailments: ailments(&comparison, state),
@@ -188,6 +192,20 @@ impl Survey<'_> {
         findings.extend(preflight::check_same_root(&there, product, state));
         Ok(())
     }
+}
+
+/// Paths that are Ferry's own, or in a volume of another product.
+async fn own_places(installation: &Installation, site: &Site, root: &Path) -> Result<Vec<Finding>> {
+    let Installation { name, engine, .. } = installation;
+    let asked = permissions(&site.project);
+    let mut findings = preflight::check_own_folder(&asked, root);
+    for volume in engine.volumes_with(label::ATTEMPT).await? {
+        let owner = volume.labels.get(label::PROJECT).filter(|owner| *owner != name.as_str());
+        if let Some(owner) = owner {
+            findings.extend(preflight::check_foreign_volume(&asked, &volume, owner));
+        }
+    }
+    Ok(findings)
 }
 
 /// Ailments of replicas that stay as they are. One that is made and should be there was removed by somebody.
