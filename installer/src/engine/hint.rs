@@ -6,7 +6,9 @@ const ADDRESS_TAKEN: &str = "another container has the fixed address of this ser
 /// The engine says that a container's ID is in use by a task that an earlier, killed engine has left behind.
 #[must_use]
 pub(crate) fn is_leftover_task(text: &str) -> bool {
-    text.contains("task ") && text.contains("already exists")
+    let task = text.contains("task ") && text.contains("already exists");
+    // Killed a little earlier, it leaves only the task's folder.
+    task || (text.contains("failed to start shim") && text.contains("file exists"))
 }
 
 /// The hint for `text`, which an engine or a service said.
@@ -16,6 +18,10 @@ pub(crate) fn for_text(text: &str) -> Option<&'static str> {
     const CAUSES: &[(&[&str], &str)] = &[
         (
             &["task", "already exists"],
+            "the engine was killed while it started this container: `./install` with the bundle makes it anew",
+        ),
+        (
+            &["failed to start shim", "file exists"],
             "the engine was killed while it started this container: `./install` with the bundle makes it anew",
         ),
         (
@@ -95,6 +101,7 @@ mod tests {
     fn the_most_particular_words_count() {
         for (text, word) in [
             ("task 0123: already exists", "anew"),
+            ("failed to start shim: mkdir /run/x/0123: file exists: unknown", "anew"),
             ("exec: \"/run.sh\": permission denied: unknown", "not executable"),
             ("mkdir /data: permission denied", "owner"),
             ("exec: \"/run.sh\": stat /run.sh: no such file or directory", "does not exist in the image"),

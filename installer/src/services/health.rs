@@ -188,7 +188,7 @@ struct Seen {
     since: Instant,
     /// Restarts until then.
     restarts_since: u64,
-    /// Something that it depends on came up meanwhile.
+    /// Something that it depends on came up meanwhile, or the engine's verdict is from before: a pause, say.
     held: bool,
     /// The start that is looked at, and since when.
     started_at: String,
@@ -226,7 +226,7 @@ impl Waiting<'_> {
             restarts_before: first.restarts,
             since: now,
             restarts_since: first.restarts,
-            held: false,
+            held: first.health == Some(Health::Unhealthy),
             started_at: first.started_at.clone(),
             running_since: now,
             exited_since: None,
@@ -358,7 +358,8 @@ fn verdict(
                 if !has_check {
                     return Verdict::Wait(settle.saturating_sub(ran));
                 }
-                // After what it depends on is up, the engine has to come round to its check once more.
+                // After what it depends on is up, or a verdict from before, the engine has to come round to its check
+                // once more.
                 let counts = !seen.held || waited >= round(state);
                 if state.health == Some(Health::Unhealthy) && around != Around::Dependencies && counts {
                     return Verdict::Failed(Reason::Unhealthy { seconds: total.as_secs(), restarts });

@@ -229,7 +229,7 @@ fn a_terminal_of_30_columns_shows_for_what_how_long_and_the_last_answer() {
     assert!(shown.contains("    the disk of this machine…"), "{shown}");
 }
 
-/// What a terminal was sent, without the sequences that steer it.
+/// The text that a terminal was sent, without the sequences that steer it.
 fn without_steering(sent: &str) -> String {
     let mut text = String::new();
     let mut chars = sent.chars();

@@ -81,7 +81,7 @@ fn an_engine_out_of_reach_a_missing_answer_and_a_read_only_folder_are_listed_tog
 fn an_engine_that_does_not_run_is_named_with_its_address_by_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let built = bundle::small(folder.path(), &SmallSite::default());
-    let mut host = Host::docker("stopped");
+    let mut host = Host::docker("not-running");
     let _ = host.install(&built);
     host.engine.stop().unwrap();
     let address = host.engine.socket().display().to_string();
