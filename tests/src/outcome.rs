@@ -64,8 +64,17 @@ impl Outcome {
     /// When it is not there, or repeated.
     #[track_caller]
     pub fn says_once(self, text: &str) -> Self {
-        let times = self.stdout.matches(text).count() + self.stderr.matches(text).count();
-        assert!(times == 1, "`{text}` stands {times} times, not once, in\n{self}");
+        self.says_times(text, 1)
+    }
+
+    /// Demands `text` so many `times` in what it wrote, both outputs together.
+    ///
+    /// # Panics
+    /// When it stands there more or less often.
+    #[track_caller]
+    pub fn says_times(self, text: &str, times: usize) -> Self {
+        let found = self.stdout.matches(text).count() + self.stderr.matches(text).count();
+        assert!(found == times, "`{text}` stands {found} times, not {times}, in\n{self}");
         self
     }
 

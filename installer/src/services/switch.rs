@@ -35,6 +35,7 @@ use crate::services::{Replica, hooks};
 use futures_util::future::BoxFuture;
 use manifest_schema::progress::Progress;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Replaces what changed, starts everything in order and waits until all is up. Replaced containers
@@ -51,13 +52,12 @@ pub async fn switch(
     cancel: &CancellationToken,
 ) -> Result<SwitchReport, SwitchError> {
     let project = target.project.as_str();
-    let standing = Standing::read(engine, project).await?;
-    let plan = decide::decide(engine, target, &standing).await?;
+    let Look { standing, plan, foreign } = look(engine, target).await?;
     let mut report = plan.report();
     if !plan.does_anything() {
         return Ok(report);
     }
-    if let Some(foreign) = foreign_containers(engine, target, &plan, &standing).await?.into_iter().next() {
+    if let Some(foreign) = foreign.into_iter().next() {
         return Err(foreign);
     }
     for leftover in &plan.worthless {
@@ -125,6 +125,34 @@ pub async fn switch(
     let up = bring_up(engine, project, &members, Some(&remake), patience, progress, cancel).await?;
     (report.outcomes, report.not_up) = (up.outcomes, up.not_up);
     Ok(report)
+}
+
+/// The actual state, and the way from it to the desired one.
+struct Look {
+    standing: Standing,
+    plan: decide::Plan,
+    /// Names that strangers hold.
+    foreign: Vec<SwitchError>,
+}
+
+/// How often strangers are looked at before they are believed, and the time between.
+const LOOKS: usize = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
+/// Looks at the engine. It may still be making a container for a process of ours that was killed: that one stands in no
+/// list at first and holds its name already, so that it seems to be a stranger's.
+async fn look(engine: &Engine, target: &Target) -> Result<Look, EngineError> {
+    let mut looks = 0;
+    loop {
+        let standing = Standing::read(engine, target.project.as_str()).await?;
+        let plan = decide::decide(engine, target, &standing).await?;
+        let foreign = foreign_containers(engine, target, &plan, &standing).await?;
+        looks += 1;
+        if foreign.is_empty() || looks == LOOKS {
+            return Ok(Look { standing, plan, foreign });
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
 }
 
 /// Container names that are taken by strangers. Without this look it would only show after the old

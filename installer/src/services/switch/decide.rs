@@ -1,6 +1,6 @@
 //! The work of a switch on each replica, from the actual and the desired state.
 
-use super::{SwitchError, SwitchReport, foreign_containers, resources};
+use super::{Look, SwitchError, SwitchReport, look, resources};
 use crate::engine::containers::{ContainerFacts, RunState};
 use crate::engine::label;
 use crate::engine::{Engine, EngineError};
@@ -126,10 +126,9 @@ pub async fn compare(
     engine: &Engine,
     target: &Target,
 ) -> Result<(Comparison, Vec<SwitchError>), SwitchError> {
-    let standing = Standing::read(engine, target.project.as_str()).await?;
-    let plan = decide(engine, target, &standing).await?;
+    let Look { plan, foreign, .. } = look(engine, target).await?;
     let mut obstacles = resources::obstacles(engine, target).await?;
-    obstacles.extend(foreign_containers(engine, target, &plan, &standing).await?);
+    obstacles.extend(foreign);
     let Plan { changes, orphans: stopped, ailments, .. } = plan;
     Ok((Comparison { changes, stopped, ailments }, obstacles))
 }
