@@ -16,7 +16,7 @@ use crate::services::health::Patience;
 use crate::trust::Confirmation;
 use anyhow::Result;
 use bundle_format::signature::{Fingerprint, parse_fingerprint};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use confirm::confirm;
 use ferry_terminal::confined::{self, CONFINED};
 use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
@@ -120,6 +120,9 @@ struct InstallArgs {
     /// Never ask: fail, and list what is missing
     #[arg(long)]
     no_input: bool,
+    /// Also install a version that is older than the running one, or may be
+    #[arg(long)]
+    allow_downgrade: bool,
     /// Deadline of each service, instead of the one that its health check gives
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
@@ -140,14 +143,25 @@ struct InstallArgs {
 impl InstallArgs {
     /// The first argument that only an install understands: no command may ignore a `--dry-run`.
     fn given(&self) -> Option<String> {
-        let Self { bundle, trust, dry_run, set, values, no_input, timeout, replace_fz, restart_engine } =
-            self;
+        let Self {
+            bundle,
+            trust,
+            dry_run,
+            set,
+            values,
+            no_input,
+            allow_downgrade,
+            timeout,
+            replace_fz,
+            restart_engine,
+        } = self;
         let flags = [
             ("--trust", !trust.is_empty()),
             ("--dry-run", *dry_run),
             ("--set", !set.is_empty()),
             ("--values", values.is_some()),
             ("--no-input", *no_input),
+            ("--allow-downgrade", *allow_downgrade),
             ("--timeout", timeout.is_some()),
             ("--replace-fz", *replace_fz),
             ("--restart-engine", restart_engine.is_some()),
@@ -165,16 +179,33 @@ impl InstallArgs {
                 .hint("run `./install site.fz`, or `./install --help`")
                 .into());
         };
+        if let Some(unknown) = unknown_command(&bundle) {
+            return Err(unknown.into());
+        }
         Ok(Request {
             trust: self.trust,
             dry_run: self.dry_run,
             values: answers::read(std::env::vars_os(), self.values.as_deref(), &self.set)?,
+            allow_downgrade: self.allow_downgrade,
             patience: patience(self.timeout),
             replace_fz: self.replace_fz,
             restart_engine: self.restart_engine,
             ..Request::new(bundle, Source::Stick, common.root(), common.engine()?, &CONFINED)
         })
     }
+}
+
+/// A word that is no file and can be none that somebody meant.
+fn unknown_command(bundle: &Path) -> Option<Failure> {
+    let word = bundle.to_str().filter(|word| !word.contains(['/', '.']) && !bundle.exists())?;
+    let commands = Cli::command();
+    let names: Vec<&str> = commands.get_subcommands().map(clap::Command::get_name).collect();
+    let hint = match manifest_schema::diagnostic::nearest(word, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the commands are {}; a bundle is named like `site.fz`", names.join(", ")),
+    };
+    let fact = format!("there is no command `{}`, and no file of that name", human::printable(word));
+    Some(Failure::new(Class::Usage, fact).hint(hint))
 }
 
 /// How long to wait for services, where `--timeout` gives seconds.
@@ -342,6 +373,18 @@ async fn run_install(args: InstallArgs, session: &Session<'_>) -> Result<()> {
     let mut ending = install::install(&request, &confirm, ask, progress, cancel).await;
     if let Err(error) = &ending
         && possible
+        && let Some(fact) = install::unconfirmed_downgrade(error)
+    {
+        let prompt =
+            format!("{fact}.\nData that a newer version has changed stays as it is. Install it? [y/N] ");
+        if !confirm::yes(&prompt, cancel).await? {
+            return Err(Failure::new(Class::Preflight, "nothing was changed").into());
+        }
+        request.allow_downgrade = true;
+        ending = install::install(&request, &confirm, ask, progress, cancel).await;
+    }
+    if let Err(error) = &ending
+        && possible
         && !request.dry_run
         && request.restart_engine.is_none()
         && install::needs_engine_restart(error)
@@ -349,8 +392,7 @@ async fn run_install(args: InstallArgs, session: &Session<'_>) -> Result<()> {
     {
         ferry_terminal::report(error, output);
         let prompt = format!("Run `{command}` now? All containers of this host stop for a moment. [y/N] ");
-        let typed = confirm::typed(&prompt, cancel).await?;
-        if !matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        if !confirm::yes(&prompt, cancel).await? {
             return Err(Failure::new(
                 Class::Preflight,
                 "nothing was changed, and the engine was not restarted",

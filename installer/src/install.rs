@@ -9,6 +9,7 @@
 //! wanted.
 
 mod ask;
+mod downgrade;
 mod finish;
 mod interrupted;
 mod judge;
@@ -42,6 +43,7 @@ use anyhow::{Context, Result};
 pub(crate) use ask::{Ask, Questions};
 use bundle_format::Bundle;
 use bundle_format::signature::Fingerprint;
+pub(crate) use downgrade::unconfirmed as unconfirmed_downgrade;
 use finish::Stopped;
 pub(crate) use judge::needs_engine_restart;
 use manifest_schema::ReleaseId;
@@ -81,6 +83,8 @@ pub(crate) struct Request {
     /// Plan only, and change nothing.
     pub dry_run: bool,
     pub values: Given,
+    /// Install also what is older than the running release, or may be.
+    pub allow_downgrade: bool,
     /// How long to wait for services.
     pub patience: Patience,
     /// This program replaces another build of it that is resident on the host.
@@ -109,6 +113,7 @@ impl Request {
             trust: Vec::new(),
             dry_run: false,
             values: Given::default(),
+            allow_downgrade: false,
             patience: Patience::default(),
             replace_fz: false,
             restart_engine: None,

@@ -2,7 +2,8 @@
 
 mod nearest;
 
-pub(crate) use nearest::{nearest, shown};
+pub use nearest::nearest;
+pub(crate) use nearest::shown;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

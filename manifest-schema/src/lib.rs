@@ -20,6 +20,7 @@ pub mod release;
 pub mod render;
 pub mod schema;
 pub mod site;
+pub mod version;
 pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics};

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 /// How often a slip of the finger is forgiven.
 const TRIES: usize = 3;
 
-/// Shows the fingerprints and takes one only when it is typed: a `y` is typed too easily.
+/// Takes a fingerprint only when its end is typed: a `y` is typed too easily. It is shown only after something else was
+/// typed: whoever sees it first copies it from the screen, and compares nothing.
 ///
 /// # Errors
 /// At Ctrl-C, or when the terminal cannot be read.
@@ -22,12 +23,12 @@ pub(super) fn confirm(
     cancel: &CancellationToken,
 ) -> Result<Confirmation> {
     let mut terminal = Terminal::new(output, cancel);
-    terminal.say(Tone::Plain, "No key is pinned on this host yet. The bundle is signed by");
-    for fingerprint in found {
-        terminal.say(Tone::Title, &format!("  {fingerprint}"));
-    }
-    terminal.say(Tone::Plain, "Compare it with the delivery note, letter by letter. If it is the same,");
-    terminal.say(Tone::Plain, &format!("type its last {TYPED_CHARS} characters, to trust and pin it."));
+    terminal.say(
+        Tone::Plain,
+        "No key is pinned on this host yet. Take the fingerprint from the delivery note, and",
+    );
+    terminal
+        .say(Tone::Plain, &format!("type its last {TYPED_CHARS} characters, to trust that key and pin it."));
     for left in (0..TRIES).rev() {
         let prompt = format!("last {TYPED_CHARS} characters (empty: stop): ");
         let typed = terminal.read(&prompt, false)?.unwrap_or_default();
@@ -35,14 +36,24 @@ pub(super) fn confirm(
             Some(fingerprint) => return Ok(Confirmation::Confirmed(fingerprint)),
             None if typed.trim().is_empty() || left == 0 => break,
             None => {
-                terminal.say(Tone::Wrong, "Those are not its last characters. It is");
+                terminal.say(Tone::Wrong, "The bundle is signed by another key:");
                 for fingerprint in found {
                     terminal.say(Tone::Title, &format!("  {fingerprint}"));
                 }
+                terminal.say(Tone::Plain, "Compare it with the delivery note, letter by letter.");
             }
         }
     }
     Ok(Confirmation::Refused)
+}
+
+/// A person answers `prompt` with a yes; Ctrl-C is none.
+///
+/// # Errors
+/// When the terminal cannot be read.
+pub(super) async fn yes(prompt: &str, cancel: &CancellationToken) -> Result<bool> {
+    let typed = typed(prompt, cancel).await?;
+    Ok(matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// The line that a person types behind `prompt`; nothing at Ctrl-C.

@@ -176,8 +176,7 @@ async fn agrees(task: &Task, output: Output, cancel: &CancellationToken) -> Resu
         };
         return Err(Failure::new(Class::Usage, "new answers need a confirmation").hint(hint).into());
     }
-    let typed = confirm::typed("Continue? [y/N] ", cancel).await?;
-    Ok(matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    confirm::yes("Continue? [y/N] ", cancel).await
 }
 
 /// One secret of a product.

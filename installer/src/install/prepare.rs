@@ -5,7 +5,7 @@ use super::judge::refusal;
 use super::plan::Plan;
 use super::preflight::{self, Finding};
 use super::survey::{Known, Survey, own_attempt};
-use super::{Request, Source, interrupted, resident};
+use super::{Request, Source, downgrade, interrupted, resident};
 use crate::engine::Engine;
 use crate::engine::inventory::Inventory;
 use crate::host::state::{Attempt, State};
@@ -68,8 +68,8 @@ pub(super) async fn prepare(
         Some(_) if !connected.findings.is_empty() => (None, GIVE_LATER),
         ask => (ask, GIVE),
     };
+    downgrade::check(request, release, &connected.state, progress.as_ref())?;
     let values = answers(request, bundle, &connected, ask, progress.as_ref())?;
-    warn_of_an_older_version(request, release, &connected.state, progress.as_ref());
     let request = &Request { values, ..request.clone() };
     let Connected { id, product, state, lock, engine, mut findings } = connected;
     let survey = Survey { request, root, bundle, id: &id, give };
@@ -166,15 +166,6 @@ fn answers(
     Ok(values)
 }
 
-fn warn_of_an_older_version(request: &Request, release: &Release, state: &State, progress: &dyn Progress) {
-    if let Some(current) = &state.current
-        && request.source == Source::Stick
-        && is_older(&release.version, &current.version)
-    {
-        progress.warn(&format!("version {} is older than the running {}", release.version, current.version));
-    }
-}
-
 /// A secret on the command line is no secret to other users of this host.
 fn warn_of_shown_secrets(given: &Given, bundle: &Bundle<File>, progress: &dyn Progress) {
     // An unreadable manifest is listed with all other damaged spots of the bundle.
@@ -218,16 +209,6 @@ async fn broken_places(
         progress.fail("the bundle is damaged");
     }
     Ok(preflight::check_bundle(&request.bundle, &broken))
-}
-
-/// `new` is a lower version than `old`, by the numbers that both begin with. Versions without numbers are not compared.
-fn is_older(new: &str, old: &str) -> bool {
-    let numbers = |text: &str| -> Vec<u64> {
-        let core = text.trim_start_matches('v').split(['-', '+', ' ']).next().unwrap_or_default();
-        core.split('.').map_while(|part| part.parse().ok()).collect()
-    };
-    let (new, old) = (numbers(new), numbers(old));
-    !new.is_empty() && !old.is_empty() && new < old
 }
 
 fn release_id(release: &Release, bundle: &manifest_schema::Digest) -> Result<ReleaseId> {

@@ -15,7 +15,8 @@ pub(crate) fn shown(text: &str) -> String {
 const NEIGHBOURS: usize = 1000;
 
 /// The one of `known` that `word` was probably meant to be: at most a third of it differs.
-pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+#[must_use]
+pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if word.len() > 64 {
         return None;
     }

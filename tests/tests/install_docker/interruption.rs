@@ -309,7 +309,10 @@ fn nothing_of_an_attempt_that_was_undone_is_left() {
     let host = Host::docker("no-trace");
     let _ = host.install(&one);
     let answer = format!("site_name={ANSWER}");
-    let images = || host.docker_text(&["images", "--all", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]);
+    let images = || -> std::collections::BTreeSet<String> {
+        let text = host.docker_text(&["images", "--all", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]);
+        text.lines().map(str::to_owned).collect()
+    };
     let before = images();
     for way in ["it fails", "it is killed, and the old one is asked for"] {
         if way == "it fails" {

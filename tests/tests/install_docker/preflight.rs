@@ -127,6 +127,18 @@ fn only_one_install_at_a_time_changes_a_product() {
 }
 
 #[test]
+fn an_unknown_word_is_an_unknown_command_and_a_missing_file_is_one_of_the_stick() {
+    let host = Host::docker("word");
+    let near = host.run(&["stauts"]).exits(2).says("there is no command `stauts`");
+    let _ = near.says("did you mean `status`?").does_not_say("stick");
+    let far = host.run(&["frobnicate"]).exits(2).says("there is no command `frobnicate`");
+    let _ = far.says("status, stop, start").does_not_say("stick");
+    for file in ["site.fz", "./site", "/media/usb/site"] {
+        let _ = host.run(&[file]).exits(9).says("is the stick mounted?");
+    }
+}
+
+#[test]
 fn options_of_an_install_are_not_ignored_before_a_command() {
     let folder = tempfile::tempdir().unwrap();
     let built = bundle::small(folder.path(), &SmallSite::default());

@@ -76,13 +76,15 @@ fn pins_that_cannot_be_read_are_not_taken_for_none() {
 /// `install` on a terminal, with `answer` typed at the prompt. After a slip it asks again: then nothing.
 fn asked(host: &Host, built: &Built, answer: &str) -> Outcome {
     let mut running = host.on_terminal(&["--set", "site_name=x", built.path()]);
-    assert!(
-        running.wait_for_output(|line| line.contains("letter by letter")),
-        "no prompt: {}",
-        running.end()
-    );
+    let shown = std::cell::Cell::new(false);
+    let asks = running.wait_for_output(|line| {
+        shown.set(shown.get() || line.contains(&built.key.fingerprint));
+        line.contains("to trust that key and pin it")
+    });
+    assert!(asks, "no prompt: {}", running.end());
+    assert!(!shown.get(), "the fingerprint is shown before anything was typed");
     running.type_line(answer);
-    if running.wait_for_output(|line| line.contains("Those are not its last characters")) {
+    if running.wait_for_output(|line| line.contains("The bundle is signed by another key")) {
         running.type_line("");
     }
     running.end()

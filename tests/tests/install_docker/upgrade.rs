@@ -5,6 +5,7 @@ use fixtures::small_site::SmallSite;
 use serde_json::json;
 use tests::bundle;
 use tests::host::Host;
+use tests::snapshot::assert_unchanged;
 
 /// Bytes that crossed the namespace's loopback so far: all that was sent to the engine.
 fn sent(host: &Host) -> u64 {
@@ -47,6 +48,37 @@ fn one_name_for_several_images_is_on_the_one_that_runs_and_none_of_them_is_lost(
     assert_eq!((named(), runs()), (first.clone(), first));
     let _ = host.run(&["uninstall", "--yes"]).succeeds();
     assert_eq!(host.docker_text(&["images", "--all", "--quiet"]), "", "images are left");
+}
+
+#[test]
+fn an_older_version_needs_a_yes() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = |number: &str| bundle::small(&folder.path().join(number), &version(number, number));
+    let [new, old, odd] = ["1.10.0", "1.9.0", "summer"].map(small);
+    let host = Host::docker("downgrade");
+    let _ = host.install(&new);
+    let before = host.snapshot();
+    let older = "version 1.9.0 is older than the running 1.10.0";
+    for (bundle, fact) in
+        [(&old, older), (&odd, "nothing says whether version summer is older than the running 1.10.0")]
+    {
+        let refused = host.run(&[bundle.path()]).exits(7).says(fact);
+        let _ = refused.says("--allow-downgrade").says("nothing was changed");
+        let _ = host.run(&["--dry-run", bundle.path()]).succeeds().says(fact);
+        assert_unchanged(&before, &host.snapshot(), fact);
+    }
+    let answered = |answer: &str| {
+        let mut running = host.on_terminal(&["--set", "site_name=x", old.path()]);
+        assert!(running.wait_for_output(|line| line.contains(older)), "no question: {}", running.end());
+        running.type_line(answer);
+        running.end()
+    };
+    let _ = answered("").exits(7);
+    assert_unchanged(&before, &host.snapshot(), "a step back that nobody confirmed");
+    let _ = answered("y").succeeds().says("small 1.9.0 runs");
+    let _ = host.run(&[new.path()]).succeeds().does_not_say("older");
+    let _ = host.run(&["--allow-downgrade", old.path()]).succeeds().says(older);
+    assert_eq!(host.page(PORT), "1.9.0");
 }
 
 #[test]
