@@ -37,7 +37,8 @@ impl WholeFile {
         let (file, temporary) = match unnamed(folder_of(path)) {
             Some(file) => (file, None),
             None => {
-                let (file, temporary) = named(path).map_err(|error| writing::failed(path, None, error))?.into_parts();
+                let (file, temporary) =
+                    named(path).map_err(|error| writing::failed(path, None, error))?.into_parts();
                 (file, Some(temporary))
             }
         };
