@@ -30,7 +30,7 @@ pub fn bytes<S: ReadAt>(bundle: &Bundle<S>) -> Result<u64> {
 /// # Errors
 /// When the medium or `out` fails, or a frame is not the one that was signed.
 pub fn write<S: ReadAt>(bundle: &Bundle<S>, out: &mut (impl Write + Seek)) -> Result<()> {
-    let writing = |error| FormatError::io("writing the bundle without its layers")(error);
+    let writing = |error| FormatError::output("writing the bundle without its layers")(error);
     let index = bundle.verified().index();
     let head_bytes = usize::try_from(index.file_offset(0).unwrap_or_default())
         .map_err(|_| FormatError::inconsistent("the head is too large"))?;

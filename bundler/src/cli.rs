@@ -189,12 +189,30 @@ pub fn main() -> std::process::ExitCode {
     if let Some(code) = confined::serve(std::env::args_os(), &mut input, &mut output) {
         return code;
     }
-    let cli = Cli::parse();
+    let cli = match parsed() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     let output = Output::new(cli.common.json, cli.common.quiet);
     match run(cli.command, output) {
         Ok(()) => ferry_terminal::done(output),
         Err(error) => ferry_terminal::exit_with(&error, output),
     }
+}
+
+/// The command line. Help and mistakes are shown in the characters of the terminal.
+fn parsed() -> std::result::Result<Cli, std::process::ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        let text = error.render().to_string();
+        let std::borrow::Cow::Owned(plain) = ferry_terminal::charset::shown(&text) else { error.exit() };
+        let output = Output::new(false, false);
+        if error.use_stderr() {
+            output.error_line(plain.trim_end());
+        } else {
+            output.line(plain.trim_end());
+        }
+        std::process::ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Class::Usage.code()))
+    })
 }
 
 fn run(command: Command, output: Output) -> Result<()> {
@@ -364,7 +382,14 @@ fn run_inspect(path: &std::path::Path, export: Option<PathBuf>, output: Output) 
         inspect::read(&mut std::io::stdin().lock(), &CONFINED)
     } else {
         let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-        inspect::read(&mut file, &CONFINED)
+        let metadata = file.metadata().with_context(|| format!("opening {}", path.display()))?;
+        inspect::read(&mut file, &CONFINED).and_then(|beginning| {
+            // Only a file tells its length before its end.
+            if metadata.is_file() {
+                inspect::is_as_long_as_signed(&beginning, metadata.len())?;
+            }
+            Ok(beginning)
+        })
     };
     let beginning = bundle.map_err(|error| match error.downcast() {
         Ok(error) => verify::classified(error, path),

@@ -78,7 +78,8 @@ impl Job<'_> {
     /// sign. There is no output then, or the one from before.
     pub(crate) fn pack(&self, output: &Path) -> Result<(Packed, Release)> {
         let layers = unique_layers(self.inputs, self.images);
-        Packing { job: self, layers, output }.pack_whole().map_err(|error| failed::classified(error, output))
+        let packing = Packing { job: self, layers, output };
+        packing.pack_whole().map_err(|error| failed::classified(error, output, packing.content_bytes().ok()))
     }
 }
 
@@ -163,15 +164,15 @@ impl Packing<'_> {
         self.job.seeds.iter().map(|seed| seed.bytes(self.job.cancel)).sum()
     }
 
+    /// Bytes of layers, artifacts and seeds before they are compressed.
+    fn content_bytes(&self) -> Result<u64> {
+        let layers = self.layers.iter().map(|layer| layer.known_bytes().unwrap_or(layer.source.stored_bytes));
+        let artifacts = self.job.artifacts.iter().map(|artifact| artifact.bytes());
+        Ok(layers.sum::<u64>() + artifacts.sum::<u64>() + self.seed_bytes()?)
+    }
+
     fn pack(&self, file: File, reserve: Reserve) -> Result<Attempt> {
-        let total = self
-            .layers
-            .iter()
-            .map(|layer| layer.known_bytes().unwrap_or(layer.source.stored_bytes))
-            .sum::<u64>()
-            + self.job.artifacts.iter().map(|artifact| artifact.bytes()).sum::<u64>()
-            + self.seed_bytes()?;
-        self.job.progress.begin("packing", Some(total));
+        self.job.progress.begin("packing", Some(self.content_bytes()?));
         let mut packer = Packer::new(file, self.job.options, reserve)?;
         let contents = self.pack_contents(&mut packer)?;
         let sealed = packer.seal()?;

@@ -11,6 +11,7 @@ mod archive;
 mod candidate;
 mod credentials;
 mod daemon;
+mod distribution;
 mod docker_archive;
 mod files;
 mod find;

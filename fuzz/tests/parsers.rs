@@ -53,6 +53,11 @@ const PLACES: &[(&str, By)] = &[
         "bundler credentials::find",
         Without("Docker's own config.json of whoever builds: serde, into four strings"),
     ),
+    (
+        "bundler distribution::good",
+        Without("64 KiB of a registry: serde, into a list of two texts; else nothing"),
+    ),
+    ("bundler distribution::token", Without("256 KiB of a token service: serde, into a text; else an error")),
     ("bundler docker_archive::read", Target("oci_layout")),
     (
         "bundler files::look",

@@ -1,7 +1,7 @@
 //! Failures to read a bundle, with their class and hint.
 
 use bundle_format::FormatError;
-use ferry_terminal::{Class, Failure, failure};
+use ferry_terminal::{Class, Failure, disk, failure};
 use std::path::Path;
 
 /// A bundle that cannot be used.
@@ -9,10 +9,15 @@ use std::path::Path;
 pub(crate) fn unusable(error: FormatError, path: &Path) -> anyhow::Error {
     let shown = path.display();
     let (class, fact, hint) = match &error {
-        FormatError::Io { .. } => (
+        FormatError::Io { source, .. } if disk::is_broken_medium(source) => (
             Class::Files,
             format!("{shown} cannot be read"),
             "is the stick still plugged in? try another port, or copy the bundle again",
+        ),
+        FormatError::Io { .. } => (
+            Class::Files,
+            format!("{shown} cannot be read"),
+            "copy the bundle to a disk of this host and name that",
         ),
         FormatError::Untrusted(_) | FormatError::Unsigned(_) => (
             Class::Trust,
@@ -51,7 +56,9 @@ pub(crate) fn unreadable(why: &str) -> Failure {
 pub(crate) fn read_again(error: anyhow::Error) -> anyhow::Error {
     let of_bundle = |cause: &(dyn std::error::Error + 'static)| {
         let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        cause.is::<FormatError>() || inner.is_some_and(|inner| inner.is::<FormatError>())
+        let read = |error: &FormatError| !matches!(error, FormatError::Output { .. });
+        cause.downcast_ref::<FormatError>().is_some_and(read)
+            || inner.is_some_and(|inner| inner.is::<FormatError>())
     };
     if error.chain().any(of_bundle) { unreadable(&failure::chain(error.as_ref())).into() } else { error }
 }

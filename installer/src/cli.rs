@@ -293,7 +293,10 @@ pub fn main() -> std::process::ExitCode {
     if let Some(code) = confined::serve(std::env::args_os(), &mut input, &mut output) {
         return code;
     }
-    let cli = Cli::parse();
+    let cli = match parsed() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     let output = Output::new(cli.common.json, cli.common.quiet);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
@@ -309,6 +312,21 @@ pub fn main() -> std::process::ExitCode {
         Ok(()) => ferry_terminal::done(output),
         Err(error) => ferry_terminal::exit_with(&engine::classed(error), output),
     }
+}
+
+/// The command line. Help and mistakes are shown in the characters of the terminal.
+fn parsed() -> std::result::Result<Cli, std::process::ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        let text = error.render().to_string();
+        let std::borrow::Cow::Owned(plain) = ferry_terminal::charset::shown(&text) else { error.exit() };
+        let output = Output::new(false, false);
+        if error.use_stderr() {
+            output.error_line(plain.trim_end());
+        } else {
+            output.line(plain.trim_end());
+        }
+        std::process::ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Class::Usage.code()))
+    })
 }
 
 async fn run(cli: Cli, output: Output) -> Result<()> {

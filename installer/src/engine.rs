@@ -28,6 +28,7 @@ use anyhow::Context as _;
 use bollard::Docker;
 pub use error::{EngineError, Result, classed};
 pub(crate) use error::{failure, one_line};
+use ferry_terminal::{Class, Failure, disk, human};
 pub use image_id::ImageId;
 pub use image_name::ImageName;
 use manifest_schema::Platform;
@@ -150,6 +151,28 @@ impl Engine {
     #[must_use]
     pub fn facts(&self) -> &EngineFacts {
         &self.facts
+    }
+
+    /// `error` with the folder of images and volumes, where the disk that holds it is what takes no more.
+    #[must_use]
+    pub fn naming_its_disk(&self, error: anyhow::Error) -> anyhow::Error {
+        let is_disk = error.chain().any(|cause| {
+            cause.downcast_ref::<EngineError>().is_some_and(|error| error.class() == Class::Files)
+                || cause.downcast_ref::<Failure>().is_some_and(|failure| {
+                    failure.class() == Class::Files && hint::is_full_disk(&failure.to_string())
+                })
+        });
+        let Some(folder) = self.facts.data_root.as_deref().filter(|_| is_disk) else { return error };
+        let room = disk::space(folder)
+            .filter(|_| self.facts.local)
+            .map(|(free, total)| format!(": {} of {} are free", human::bytes(free), human::bytes(total)));
+        let fact = format!(
+            "the engine's disk takes no more; it keeps images and volumes in {}{}",
+            folder.display(),
+            room.unwrap_or_default()
+        );
+        let hint = "free space there (`df -h`, `docker system df`), or move the engine to a larger disk, then run this again";
+        Failure::new(Class::Files, fact).because(error).hint(hint).into()
     }
 
     /// The client with another limit on how long the head of an answer may take.

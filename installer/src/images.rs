@@ -5,4 +5,5 @@ pub(crate) mod import;
 mod load;
 pub(crate) mod names;
 pub(crate) mod plan;
+pub(crate) mod read_failure;
 pub(crate) mod registry;

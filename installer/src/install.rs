@@ -220,7 +220,8 @@ async fn carry_out(
     let report = match stage_switch_commit(request, bundle, &mut prepared, &mut journal, cancel).await {
         Ok(report) => report,
         Err(Stopped { step, error }) => {
-            let stopped = Stopped { step, error: bundle_errors::read_again(error) };
+            let error = prepared.installation.engine.naming_its_disk(bundle_errors::read_again(error));
+            let stopped = Stopped { step, error };
             let patience = request.patience.for_what_ran();
             return Err(finish::step_back(prepared, &mut journal, stopped, &patience).await);
         }

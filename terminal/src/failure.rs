@@ -4,6 +4,7 @@
 //! engine's answer), it cannot steer the terminal. Only [`Failure`] and [`Diagnostics`] have lines
 //! of their own, and what they quote was made one line where it was read; any other cause is one line.
 
+use crate::disk::Refusal;
 use crate::human;
 use crate::output::Output;
 use manifest_schema::{Diagnostic, Diagnostics};
@@ -92,6 +93,12 @@ impl Failure {
         Self::new(Class::Cancelled, "stopped by Ctrl-C")
     }
 
+    /// Its class.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        self.class
+    }
+
     /// With what to do about it, without the internet.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -162,6 +169,12 @@ fn describe(error: &anyhow::Error) -> (Class, Vec<String>, Option<String>) {
         if !facts.last().is_some_and(|last| last.contains(&text)) {
             facts.push(human::printable_lines(&text));
         }
+    }
+    // A disk that takes no more is one class, whoever wrote, and no stick that was pulled out.
+    if let Some(refusal) = Refusal::in_causes(error)
+        && matches!(class, Class::Other | Class::Files | Class::Bundle)
+    {
+        (class, hint) = (Class::Files, Some(refusal.hint().to_owned()));
     }
     (class, facts, hint.map(|hint| human::printable_lines(&hint)))
 }
@@ -259,6 +272,17 @@ mod tests {
             ])
         );
         assert!(in_json(&anyhow::anyhow!("other"))["error"].get("mistakes").is_none());
+    }
+
+    #[test]
+    fn a_full_disk_is_one_class_with_its_own_hint_wherever_it_is_met() {
+        let full = || anyhow::Error::new(std::io::Error::from(std::io::ErrorKind::StorageFull));
+        let as_bundle = Failure::new(Class::Bundle, "cannot be read").hint("is the stick still plugged in?");
+        for error in [full(), full().context("writing the journal"), as_bundle.because(full()).into()] {
+            let (class, _, hint) = describe(&error);
+            assert_eq!(class, Class::Files, "{error:#}");
+            assert!(hint.unwrap().starts_with("free space"));
+        }
     }
 
     #[test]

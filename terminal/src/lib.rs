@@ -4,13 +4,16 @@
 //! Progress goes to standard error and results to standard output, so that `--json` output can be
 //! piped while a bar still moves. Colour only on a terminal, and never under `NO_COLOR`.
 
+pub mod charset;
 pub mod confined;
+pub mod disk;
 pub mod failure;
 pub mod human;
 mod output;
 mod progress;
 mod waiting;
 pub mod whole_file;
+pub mod writing;
 
 pub use failure::{Class, Failure, class_of, done, exit_with, report};
 pub use output::Output;

@@ -1,5 +1,6 @@
-//! Standard output and error: colour, `--json`, and pipes that close early.
+//! Standard output and error: characters, colour, `--json`, and pipes that close early.
 
+use crate::charset;
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -35,6 +36,8 @@ impl Output {
     /// A line on standard output. A reader that went away is not an error of ours; any other failure is told by
     /// [`crate::done`].
     pub fn line(self, text: &str) {
+        // JSON is UTF-8 wherever it goes.
+        let text = if self.json { text.into() } else { charset::shown(text) };
         let mut out = std::io::stdout().lock();
         let written = writeln!(out, "{text}").and_then(|()| out.flush());
         if written.is_err_and(|error| error.kind() != std::io::ErrorKind::BrokenPipe) {
@@ -50,7 +53,14 @@ impl Output {
 
     /// A line on standard error.
     pub fn error_line(self, text: &str) {
+        let text = if self.json { text.into() } else { charset::shown(text) };
         let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
+    /// Text on standard error to which a person answers in the same line.
+    pub fn prompt(text: &str) {
+        let mut shown = std::io::stderr().lock();
+        let _ = write!(shown, "{}", charset::shown(text)).and_then(|()| shown.flush());
     }
 
     /// The same, to paint what goes to standard error.

@@ -1,5 +1,6 @@
 //! Progress for people: a bar on a terminal, lines in a log, JSON lines for programs.
 
+use crate::charset;
 use crate::human;
 use crate::output::Output;
 use crate::waiting;
@@ -38,7 +39,9 @@ const WAITING: &str = "  {prefix:<10} {spinner} {elapsed}\n{msg}";
 
 fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.progress_chars("=> ")
+    let style = style.progress_chars("=> ");
+    // The usual spinner is drawn with Braille patterns.
+    if charset::is_unicode() { style } else { style.tick_chars("|/-\\ ") }
 }
 
 /// Columns of the terminal behind standard error, where there is one that says so.
@@ -120,7 +123,9 @@ impl TerminalProgress {
             if let Some(outer) = stages.last_mut() {
                 outer.waits = false;
                 outer.bar = self.bar(&outer.name, outer.total).map(|bar| {
-                    let bar = bar.with_elapsed(outer.began.elapsed()).with_message(outer.detail.clone());
+                    let bar = bar
+                        .with_elapsed(outer.began.elapsed())
+                        .with_message(charset::shown(&outer.detail).into_owned());
                     bar.set_position(outer.done);
                     bar
                 });
@@ -178,7 +183,7 @@ impl Progress for TerminalProgress {
             let text = human::printable(text);
             if let Some(bar) = &stage.bar {
                 if !stage.waits {
-                    bar.set_message(text.clone());
+                    bar.set_message(charset::shown(&text).into_owned());
                 }
             } else if self.output.json && stage.detail != text {
                 self.event(&serde_json::json!({ "event": "detail", "stage": stage.name, "text": text }));
@@ -195,10 +200,11 @@ impl Progress for TerminalProgress {
                 if waited != stage.waits {
                     bar.set_style(style(if stage.waits { WAITING } else { OPEN }));
                 }
-                bar.set_message(match stage.waits {
+                let message = match stage.waits {
                     true => waiting::on_terminal(waits, columns().unwrap_or(80)).join("\n"),
                     false => stage.detail.clone(),
-                });
+                };
+                bar.set_message(charset::shown(&message).into_owned());
                 return;
             }
             if waits.is_empty() || stage.said.elapsed() < LOG_EVERY {

@@ -5,6 +5,7 @@
 //! leaves nothing. Where the file system has no such files, and for the moment before an older file is replaced, it is
 //! named `.new-NAME-RANDOM` and locked; the next file of that NAME removes those that nobody locks.
 
+use crate::writing;
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::io::{self, Write};
@@ -36,7 +37,8 @@ impl WholeFile {
         let (file, temporary) = match unnamed(folder_of(path)) {
             Some(file) => (file, None),
             None => {
-                let (file, temporary) = named(path).with_context(|| writing(path))?.into_parts();
+                let (file, temporary) =
+                    named(path).map_err(|error| writing::failed(path, None, error))?.into_parts();
                 (file, Some(temporary))
             }
         };
@@ -76,18 +78,18 @@ impl WholeFile {
 
     fn named(self, mode: u32, replaces: bool) -> Result<File> {
         let Self { file, temporary, path } = self;
-        let doing = || writing(&path);
-        set_mode(&file, mode).with_context(doing)?;
-        file.sync_all().with_context(doing)?;
+        let failed = |error: io::Error| writing::failed(&path, None, error);
+        set_mode(&file, mode).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
         let temporary = match temporary {
             Some(temporary) => Some(temporary),
-            None => link(&file, &path, replaces).with_context(doing)?,
+            None => link(&file, &path, replaces).map_err(failed)?,
         };
         if let Some(temporary) = temporary {
             let persisted =
                 if replaces { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
             // The error of `persist` holds the file, which would stay as long as it.
-            persisted.map_err(|failed| failed.error).with_context(doing)?;
+            persisted.map_err(|unnamed| unnamed.error).map_err(failed)?;
         }
         sync_folder(folder_of(&path))?;
         Ok(file)
@@ -170,7 +172,8 @@ fn remove_leftovers(path: &Path) {
 /// When writing fails; an older file of that name is then still there.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let mut file = WholeFile::begin(path)?;
-    file.as_file_mut().write_all(content).with_context(|| writing(path))?;
+    let needed = Some(content.len() as u64);
+    file.as_file_mut().write_all(content).map_err(|error| writing::failed(path, needed, error))?;
     file.finish(mode).map(|_| ())
 }
 
@@ -180,7 +183,8 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 /// When writing fails, or there is a file of that name, which stays: see [`is_taken`].
 pub fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let mut file = WholeFile::begin(path)?;
-    file.as_file_mut().write_all(content).with_context(|| writing(path))?;
+    let needed = Some(content.len() as u64);
+    file.as_file_mut().write_all(content).map_err(|error| writing::failed(path, needed, error))?;
     file.finish_new(mode).map(|_| ())
 }
 
@@ -196,7 +200,7 @@ pub fn is_taken(error: &anyhow::Error) -> bool {
 /// # Errors
 /// When it cannot be synced or renamed.
 pub fn rename(file: &File, from: &Path, to: &Path) -> Result<()> {
-    file.sync_all().with_context(|| writing(from))?;
+    file.sync_all().map_err(|error| writing::failed(from, None, error))?;
     std::fs::rename(from, to).with_context(|| format!("renaming {} to {}", from.display(), to.display()))?;
     sync_folder(folder_of(to))
 }
@@ -234,10 +238,6 @@ fn set_mode(_: &File, _: u32) -> io::Result<()> {
 /// The folder of `path`: for a bare name the one in which the program runs.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn writing(path: &Path) -> String {
-    format!("writing {}", path.display())
 }
 
 #[cfg(test)]

@@ -111,12 +111,15 @@ const HOUSES: [House; 6] = [
         module: &[],
         table: "
             confined:
-            failure:        human output
-            progress:       human output waiting
+            progress:       charset human output waiting
             waiting:        human
-            whole_file:
+            whole_file:     writing
+            writing:        disk failure
+            failure:        disk human output
+            disk:           human
             human:
-            output:
+            output:         charset
+            charset:
         ",
     },
 ];

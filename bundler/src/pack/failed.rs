@@ -1,11 +1,11 @@
 //! Why packing failed, with its class and hint.
 
 use bundle_format::FormatError;
-use ferry_terminal::{Class, Failure};
+use ferry_terminal::{Class, Failure, writing};
 use std::path::Path;
 
-/// An error of packing for people. What was being packed stays in it.
-pub(super) fn classified(error: anyhow::Error, output: &Path) -> anyhow::Error {
+/// An error of packing for people. What was being packed stays in it. `needed` bytes were to be packed.
+pub(super) fn classified(error: anyhow::Error, output: &Path, needed: Option<u64>) -> anyhow::Error {
     // What signing and sources report has its class already.
     if error.chain().any(|cause| cause.is::<Failure>()) {
         return error;
@@ -20,7 +20,8 @@ pub(super) fn classified(error: anyhow::Error, output: &Path) -> anyhow::Error {
         }
         // The output failed, and not what was being read for it.
         Some(FormatError::Output { .. }) => {
-            return error.downcast::<FormatError>().map_or_else(|error| error, anyhow::Error::from);
+            let error = error.downcast::<FormatError>().map_or_else(|error| error, anyhow::Error::from);
+            return writing::named(output, needed, error);
         }
         _ => return error,
     };
@@ -47,10 +48,10 @@ mod tests {
     fn a_failure_keeps_what_was_packed_and_has_a_class() {
         let error = Err::<(), _>(FormatError::Input("a has only 3".into()));
         let error = error.context("packing x of artifact y").unwrap_err();
-        let told = classified(error, Path::new("site.fz"));
+        let told = classified(error, Path::new("site.fz"), None);
         assert_eq!(format!("{told:#}"), "site.fz was not built: packing x of artifact y: a has only 3");
         assert!(told.chain().any(|cause| cause.is::<Failure>()));
         let own = anyhow::Error::from(Failure::new(Class::Usage, "the passphrase is wrong"));
-        assert_eq!(classified(own, Path::new("site.fz")).to_string(), "the passphrase is wrong");
+        assert_eq!(classified(own, Path::new("site.fz"), None).to_string(), "the passphrase is wrong");
     }
 }

@@ -40,8 +40,31 @@ pub struct Agent {
     stream: Box<dyn Stream>,
 }
 
-trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
+trait Stream: Read + Write {
+    /// Begins a question: the time for its answer counts from here.
+    fn begin(&mut self) {}
+}
+
+/// A stream without a limit in time.
+struct Untimed<T>(T);
+
+impl<T: Read> Read for Untimed<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl<T: Write> Write for Untimed<T> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<T: Read + Write> Stream for Untimed<T> {}
 
 impl Agent {
     /// The agent that `SSH_AUTH_SOCK` names, or Windows' own.
@@ -69,7 +92,7 @@ impl Agent {
     #[doc(hidden)]
     #[must_use]
     pub fn over(stream: impl Read + Write + 'static) -> Self {
-        Self { stream: Box::new(stream) }
+        Self { stream: Box::new(Untimed(stream)) }
     }
 
     /// See [`identities`].
@@ -125,6 +148,7 @@ impl Agent {
             length.with_context(|| format!("{} bytes are too many for an ssh-agent", message.len()))?;
         let mut packet = length.to_be_bytes().to_vec();
         packet.extend(message);
+        self.stream.begin();
         self.stream.write_all(&packet).and_then(|()| self.stream.flush()).context("the ssh-agent hung up")?;
         let mut length = [0; 4];
         self.stream.read_exact(&mut length).context("the ssh-agent did not answer")?;
@@ -147,15 +171,61 @@ impl Agent {
 #[cfg(unix)]
 fn open(path: &Path) -> std::io::Result<Box<dyn Stream>> {
     let stream = std::os::unix::net::UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-    Ok(Box::new(stream))
+    Ok(Box::new(Timed { stream, patience: ANSWER_TIMEOUT, asked: None }))
+}
+
+/// A socket on which a question and its answer have one limit together, so that no answer can trickle past it.
+#[cfg(unix)]
+struct Timed {
+    stream: std::os::unix::net::UnixStream,
+    patience: Duration,
+    /// Since the first byte of a question.
+    asked: Option<std::time::Instant>,
+}
+
+#[cfg(unix)]
+impl Timed {
+    /// The rest of the time; never none, which would mean without a limit.
+    fn left(&mut self) -> std::io::Result<Option<Duration>> {
+        let asked = *self.asked.get_or_insert_with(std::time::Instant::now);
+        let left = self.patience.checked_sub(asked.elapsed()).filter(|left| !left.is_zero());
+        left.map(Some).ok_or_else(|| std::io::ErrorKind::TimedOut.into())
+    }
+}
+
+#[cfg(unix)]
+impl Stream for Timed {
+    fn begin(&mut self) {
+        self.asked = None;
+    }
+}
+
+#[cfg(unix)]
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = self.left()?;
+        self.stream.set_read_timeout(left)?;
+        self.stream.read(buffer)
+    }
+}
+
+#[cfg(unix)]
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let left = self.left()?;
+        self.stream.set_write_timeout(left)?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stream.flush()
+    }
 }
 
 #[cfg(not(unix))]
 fn open(path: &Path) -> std::io::Result<Box<dyn Stream>> {
     let _ = ANSWER_TIMEOUT;
-    Ok(Box::new(std::fs::OpenOptions::new().read(true).write(true).open(path)?))
+    Ok(Box::new(Untimed(std::fs::OpenOptions::new().read(true).write(true).open(path)?)))
 }
 
 /// The fields of an answer, taken one after the other.
@@ -192,7 +262,7 @@ pub(crate) mod tests {
         theirs.shutdown(std::net::Shutdown::Write).unwrap();
         // Dropping `theirs` would make our write fail; it lives as long as the test.
         Box::leak(Box::new(theirs));
-        Agent { stream: Box::new(ours) }
+        Agent { stream: Box::new(Untimed(ours)) }
     }
 
     /// An agent that answers with this signature, whatever it is asked to sign.
@@ -225,6 +295,25 @@ pub(crate) mod tests {
         let unknown =
             [&[0, 0, 0, 14, IDENTITIES_ANSWER, 0, 0, 0, 1, 0, 0, 0, 1, b'x'][..], &[0, 0, 0, 0]].concat();
         assert!(agent_that_says(&unknown).identities().unwrap().is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_agent_that_trickles_is_left() {
+        let (own, mut other) = UnixStream::pair().unwrap();
+        std::thread::spawn(move || {
+            let mut sent = other.write_all(&[0, 1, 0, 0]);
+            while sent.is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+                sent = other.write_all(&[IDENTITIES_ANSWER]);
+            }
+        });
+        let patience = Duration::from_millis(400);
+        let mut agent = Agent { stream: Box::new(Timed { stream: own, patience, asked: None }) };
+        let began = std::time::Instant::now();
+        let error = format!("{:#}", agent.identities().unwrap_err());
+        assert!(error.contains("the ssh-agent's answer was cut off"), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(20));
     }
 
     #[test]

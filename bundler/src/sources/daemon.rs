@@ -10,7 +10,7 @@ use crate::cancel::Cancel;
 use anyhow::{Context, bail};
 use bollard::Docker;
 use bollard::errors::Error;
-use ferry_terminal::whole_file;
+use ferry_terminal::{whole_file, writing};
 use futures_util::StreamExt;
 use manifest_schema::progress::Progress;
 use manifest_schema::{Digest, Platform};
@@ -79,7 +79,8 @@ impl Engine {
     /// When it does not answer, or is no engine.
     pub(super) fn knock(&self) -> anyhow::Result<()> {
         let docker = self.connect(INSPECT_TIMEOUT)?;
-        runtime()?.block_on(self.cancel.unless(async { Ok(docker.ping().await?) }))?;
+        runtime()?
+            .block_on(self.cancel.unless(async { Ok(within(INSPECT_TIMEOUT, docker.ping()).await??) }))?;
         Ok(())
     }
 
@@ -98,7 +99,7 @@ impl Engine {
                 {
                     bail!("`{name}` is not the name of an image");
                 }
-                let image = match docker.inspect_image(name).await {
+                let image = match within(INSPECT_TIMEOUT, docker.inspect_image(name)).await? {
                     Ok(image) => image,
                     Err(Error::DockerResponseServerError { status_code: 404, .. }) => continue,
                     Err(error) => return Err(error.into()),
@@ -158,9 +159,9 @@ impl Engine {
         let mut bytes = 0_u64;
         runtime()?.block_on(self.cancel.unless(async {
             let mut stream = std::pin::pin!(docker.export_image(&image.name));
-            while let Some(chunk) = stream.next().await {
+            while let Some(chunk) = within(SAVE_TIMEOUT, stream.next()).await? {
                 let chunk = chunk?;
-                file.write_all(&chunk).with_context(|| format!("{} cannot be written", partial.display()))?;
+                file.write_all(&chunk).map_err(|error| writing::failed(partial, None, error))?;
                 bytes += chunk.len() as u64;
                 progress.advance(chunk.len() as u64);
             }
@@ -176,6 +177,11 @@ impl Engine {
         progress.end(&format!("{} from the engine, {}", image.name, ferry_terminal::human::bytes(bytes)));
         Ok(())
     }
+}
+
+/// The result of `work`, with its body: the client's own limit is one on the head of an answer.
+async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> anyhow::Result<T> {
+    tokio::time::timeout(limit, work).await.context("it did not answer in time")
 }
 
 /// One thread suffices: there is one connection.

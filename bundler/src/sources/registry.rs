@@ -1,39 +1,29 @@
 //! Pulls an image from a registry into an OCI image layout folder (OCI distribution-spec 1.1,
-//! "Pulling manifests", "Pulling blobs"): the one file here that names oci-client.
+//! "Pulling manifests", "Pulling blobs"); [`super::distribution`] speaks with it.
 //!
 //! Invariants: every manifest and blob is checked against the digest that led to it before
 //! it gets its name in the layout; `index.json` is written last, so that an interrupted pull is
 //! continued and never taken for a whole one; plain HTTP is spoken with this machine only.
 
-use super::credentials::{Credentials, credentials};
+use super::credentials::credentials;
 use super::daemon::runtime;
+use super::distribution::{Patience, Refused, Repository};
 use super::oci_layout::{blob_name, is_attestation, media_type_of};
 use super::{ResolveOptions, kept};
 use crate::cancel::Cancel;
 use anyhow::{Context, bail};
-use ferry_terminal::whole_file;
-use futures_util::StreamExt;
+use ferry_terminal::{whole_file, writing};
 use manifest_schema::limits::{MAX_IMAGE_JSON_BYTES, MAX_LAYERS};
 use manifest_schema::oci::{Descriptor, Index, Manifest, media_type};
 use manifest_schema::progress::Progress;
 use manifest_schema::{Digest, ImageRef, Platform};
-use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol};
-use oci_client::errors::OciDistributionError;
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// Silence after which a connection counts as dead.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-/// A manifest has at most a few MiB.
-const MANIFEST_TIMEOUT: Duration = Duration::from_secs(120);
 /// Connections tried for one blob; each continues where the last one broke.
 const ATTEMPTS: usize = 4;
 /// Nesting of indexes.
@@ -59,41 +49,15 @@ pub(super) fn fetch(
 ) -> anyhow::Result<()> {
     let blobs = layout.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).with_context(|| format!("{} cannot be made", blobs.display()))?;
-    let auth = match credentials(options.docker_config.as_deref(), reference.domain())? {
-        Credentials::Anonymous => RegistryAuth::Anonymous,
-        Credentials::Password { user, password } => RegistryAuth::Basic(user, password),
-    };
-    let pull = Pull { client: client(reference.domain())?, auth, reference, layout, progress };
+    let domain = reference.domain();
+    let credentials = credentials(options.docker_config.as_deref(), domain)?;
+    let repository = Repository::new(domain, reference.path(), credentials, Patience::USUAL)?;
+    let pull = Pull { repository, reference, layout, progress };
     runtime()?.block_on(cancel.unless(pull.run(platforms)))
 }
 
-fn client(domain: &str) -> anyhow::Result<Client> {
-    // Fails only where one is installed already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let plain = if is_loopback(domain) { vec![domain.to_owned()] } else { Vec::new() };
-    let config = ClientConfig {
-        protocol: ClientProtocol::HttpsExcept(plain),
-        connect_timeout: Some(CONNECT_TIMEOUT),
-        read_timeout: Some(READ_TIMEOUT),
-        user_agent: concat!("ferry/", env!("CARGO_PKG_VERSION")),
-        ..ClientConfig::default()
-    };
-    Ok(Client::try_from(config)?)
-}
-
-/// True for a registry on this machine: the only one that plain HTTP is spoken with.
-fn is_loopback(domain: &str) -> bool {
-    let host = match domain.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => domain,
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 struct Pull<'a> {
-    client: Client,
-    auth: RegistryAuth,
+    repository: Repository,
     reference: &'a ImageRef,
     layout: &'a Path,
     progress: &'a dyn Progress,
@@ -209,33 +173,19 @@ impl Pull<'_> {
 
     /// The manifest at the reference, or the one that `child` names.
     async fn manifest(&self, child: Option<&Descriptor>) -> anyhow::Result<Document> {
-        let (domain, path) = (self.reference.domain().to_owned(), self.reference.path().to_owned());
         let digest = child.map(|child| child.digest).or(self.reference.digest().copied());
         let target = match digest {
-            Some(digest) => Reference::with_digest(domain, path, digest.to_string()),
-            None => Reference::with_tag(domain, path, self.reference.tag().unwrap_or("latest").to_owned()),
+            Some(digest) => digest.to_string(),
+            None => self.reference.tag().unwrap_or("latest").to_owned(),
         };
         if let Some(child) = child.filter(|child| child.size > MAX_IMAGE_JSON_BYTES) {
             bail!("its index lists a manifest of {} bytes, more than {MAX_IMAGE_JSON_BYTES}", child.size);
         }
-        // oci-client reads the whole answer, whatever its length, and tells no length beforehand: a registry
-        // that lies about a manifest can fill memory until the timeout. It is one that people named, over
-        // TLS or on this machine, and the build ends with nothing written.
-        let answer = tokio::time::timeout(
-            MANIFEST_TIMEOUT,
-            self.client.pull_manifest_raw(&target, &self.auth, ACCEPTED),
-        )
-        .await
-        .context("it took too long to send a manifest")?;
-        let (bytes, _) = answer.map_err(explain)?;
-        if bytes.len() as u64 > MAX_IMAGE_JSON_BYTES {
-            bail!("it sent a manifest of {} bytes, more than {MAX_IMAGE_JSON_BYTES}", bytes.len());
-        }
+        let bytes = self.repository.manifest(&target, ACCEPTED).await?;
         let found = Digest::of(&bytes);
         if let Some(digest) = digest.filter(|digest| digest != &found) {
             bail!("it sent a manifest with digest {found} for {digest}");
         }
-        let bytes = bytes.to_vec();
         let mut descriptor = child.cloned().unwrap_or(Descriptor {
             media_type: String::new(),
             digest: found,
@@ -289,24 +239,12 @@ impl Pull<'_> {
         }
         let mut continued = have > 0;
         if have < size {
-            let target = Reference::with_digest(
-                self.reference.domain().to_owned(),
-                self.reference.path().to_owned(),
-                digest.to_string(),
-            );
-            self.client.store_auth_if_needed(target.resolve_registry(), &self.auth).await;
-            let text = digest.to_string();
-            let answer = self.client.pull_blob_stream_partial(&target, text.as_str(), have, None).await;
-            let mut stream = match answer.map_err(explain)? {
-                BlobResponse::Partial(stream) => stream.stream,
-                BlobResponse::Full(stream) => {
-                    file.set_len(0).context("a partial blob cannot be emptied")?;
-                    (hash, have, continued) = (Sha256::new(), 0, false);
-                    stream.stream
-                }
-            };
-            while let Some(chunk) = stream.next().await {
-                let chunk = chunk.map_err(|error| Interrupted::Again(error.into()))?;
+            let mut blob = self.repository.blob(digest, have).await?;
+            if !blob.continues {
+                file.set_len(0).context("a partial blob cannot be emptied")?;
+                (hash, have, continued) = (Sha256::new(), 0, false);
+            }
+            while let Some(chunk) = blob.chunk().await? {
                 have = have.saturating_add(chunk.len() as u64);
                 if have > size {
                     let _ = file.set_len(0);
@@ -315,7 +253,7 @@ impl Pull<'_> {
                     )));
                 }
                 hash.update(&chunk);
-                file.write_all(&chunk).with_context(|| format!("{} cannot be written", partial.display()))?;
+                file.write_all(&chunk).map_err(|error| writing::failed(partial, Some(size), error))?;
                 self.progress.advance(chunk.len() as u64);
             }
         }
@@ -363,9 +301,8 @@ enum Interrupted {
 
 impl From<anyhow::Error> for Interrupted {
     fn from(error: anyhow::Error) -> Self {
-        match error.downcast_ref::<OciDistributionError>() {
-            Some(OciDistributionError::RequestError(_)) => Self::Again(error),
-            Some(OciDistributionError::ServerError { code: 429 | 500.., .. }) => Self::Again(error),
+        match error.downcast_ref() {
+            Some(Refused::Passing(_)) => Self::Again(error),
             _ => Self::Final(error),
         }
     }
@@ -384,46 +321,6 @@ fn hash_file(file: &mut File, hash: &mut Sha256) -> io::Result<u64> {
     }
 }
 
-/// A registry's refusal in our words; the crate's own text stays the cause.
-fn explain(error: OciDistributionError) -> anyhow::Error {
-    use oci_client::errors::OciErrorCode;
-    let words = match &error {
-        OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => {
-            "it denies access: run `docker login` for it without a credential store, or put the image into images/"
-        }
-        OciDistributionError::RegistryError { envelope, .. }
-            if envelope.errors.iter().any(|error| {
-                matches!(
-                    error.code,
-                    OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound
-                )
-            }) =>
-        {
-            "it does not know this image"
-        }
-        OciDistributionError::RequestError(_) => "it cannot be reached",
-        _ => "it refused",
-    };
-    anyhow::Error::new(error).context(words)
-}
-
 fn list(platforms: &[Platform]) -> String {
     platforms.iter().map(Platform::as_str).collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plain_http_is_for_this_machine_only() {
-        for here in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000"] {
-            assert!(is_loopback(here), "{here}");
-        }
-        for there in
-            ["docker.io", "10.0.0.1:5000", "localhost.example", "127.0.0.1.example:80", "example:5000"]
-        {
-            assert!(!is_loopback(there), "{there}");
-        }
-    }
 }

@@ -4,7 +4,7 @@ use crate::inputs::renderings;
 use anyhow::Result;
 use bundle_format::bundle::Verified;
 use bundle_format::texts::{self, Texts};
-use bundle_format::{Bundle, Part, Trust, UnverifiedBundle};
+use bundle_format::{Bundle, FormatError, Part, Trust, UnverifiedBundle};
 use ferry_terminal::{Output, human};
 use manifest_schema::compose::Reserved;
 use manifest_schema::compose::model::{Permission, permissions};
@@ -63,6 +63,15 @@ fn by_default(texts: &Texts, renderer: &dyn Renderer) -> Option<Vec<Permission>>
     let names = site::names(&texts.manifest, &values, renderings::HOSTNAME);
     let made = texts.written(None, Reserved::Dropped, renderer, |written| written.make(&names)).ok()?;
     Some(permissions(&made.parsed.project))
+}
+
+/// Compares the length of the file with the one that was signed: frames are not read.
+///
+/// # Errors
+/// [`FormatError::Length`] when the file ends too early or goes on.
+pub(crate) fn is_as_long_as_signed(beginning: &Beginning, found: u64) -> Result<(), FormatError> {
+    let expected = beginning.bundle.file_bytes();
+    if found == expected { Ok(()) } else { Err(FormatError::Length { found, expected }) }
 }
 
 /// The bundle as JSON.

@@ -6,7 +6,7 @@ use crate::trust::{self, Confirmation, TYPED_CHARS};
 use anyhow::{Context, Result};
 use bundle_format::signature::Fingerprint;
 use ferry_terminal::Output;
-use std::io::{BufRead, Write};
+use std::io::BufRead;
 use tokio_util::sync::CancellationToken;
 
 /// How often a slip of the finger is forgiven.
@@ -61,9 +61,7 @@ pub(super) async fn yes(prompt: &str, cancel: &CancellationToken) -> Result<bool
 /// # Errors
 /// When the terminal cannot be read.
 pub(super) async fn typed(prompt: &str, cancel: &CancellationToken) -> Result<String> {
-    let mut shown = std::io::stderr();
-    let _ = write!(shown, "{prompt}");
-    let _ = shown.flush();
+    Output::prompt(prompt);
     let answer = tokio::task::spawn_blocking(|| {
         let mut typed = String::new();
         std::io::stdin().lock().read_line(&mut typed).map(|_| typed)

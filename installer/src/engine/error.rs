@@ -153,10 +153,34 @@ impl EngineError {
         Some(hint.to_owned())
     }
 
+    /// [`Class::Files`] where the engine's disk takes no more, else [`Class::Engine`].
+    #[must_use]
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Refused { message, .. } | Self::Failed { message, .. } if hint::is_full_disk(message) => {
+                Class::Files
+            }
+            _ => Class::Engine,
+        }
+    }
+
+    /// This error about `from`, a name that nobody knows, as one about `to`.
+    #[must_use]
+    pub(crate) fn renamed(mut self, from: &str, to: &str) -> Self {
+        match &mut self {
+            Self::Refused { action, message, .. } | Self::Failed { action, message } => {
+                (*action, *message) = (action.replace(from, to), message.replace(from, to));
+            }
+            Self::TimedOut { action } | Self::Transport { action, .. } => *action = action.replace(from, to),
+            _ => {}
+        }
+        self
+    }
+
     /// This error and its causes in one line, with its class and hint.
     #[must_use]
     pub fn into_failure(self) -> Failure {
-        let failure = Failure::new(Class::Engine, failure::chain(&self));
+        let failure = Failure::new(self.class(), failure::chain(&self));
         match self.hint() {
             Some(hint) => failure.hint(hint),
             None => failure,
@@ -204,7 +228,7 @@ pub fn classed(error: anyhow::Error) -> anyhow::Error {
     let is_classed = error.chain().any(|cause| cause.is::<Failure>());
     let found = error.chain().find_map(|cause| cause.downcast_ref::<EngineError>());
     let Some(found) = found.filter(|_| !is_classed) else { return error };
-    let failure = Failure::new(Class::Engine, failure::chain(error.as_ref()));
+    let failure = Failure::new(found.class(), failure::chain(error.as_ref()));
     match found.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,

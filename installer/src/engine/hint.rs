@@ -11,6 +11,13 @@ pub(crate) fn is_leftover_task(text: &str) -> bool {
     task || (text.contains("failed to start shim") && text.contains("file exists"))
 }
 
+/// `text`, which an engine said, is about its disk, which takes no more.
+#[must_use]
+pub(super) fn is_full_disk(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["no space left", "disk quota exceeded", "file too large"].iter().any(|words| text.contains(words))
+}
+
 /// The hint for `text`, which an engine or a service said.
 #[must_use]
 pub(crate) fn for_text(text: &str) -> Option<&'static str> {

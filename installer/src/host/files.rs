@@ -19,15 +19,14 @@ pub(crate) fn make_private_dir(path: &Path) -> Result<()> {
         .mode(0o700)
         .create(path)
         .map_err(|error| {
-            let read_only = error.kind() == std::io::ErrorKind::ReadOnlyFilesystem;
             let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
             let failure =
                 Failure::new(Class::Files, format!("the folder {} cannot be created", path.display()));
             let failure = failure.because(error);
-            match (read_only, denied) {
-                (true, _) => failure.hint("name a writable folder with --root"),
-                (_, true) => failure.hint("run this as root, or name a folder of yours with --root"),
-                _ => failure,
+            if denied {
+                failure.hint("run this as root, or name a folder of yours with --root")
+            } else {
+                failure
             }
         })
         .map_err(Into::into)

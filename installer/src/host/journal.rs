@@ -7,16 +7,18 @@ use super::folder::ProductDir;
 use super::state::now;
 use super::versioned::Header;
 use anyhow::{Context, Result};
+use ferry_terminal::writing;
 use manifest_schema::limits;
 use serde::Serialize;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The journal of one attempt.
 #[derive(Debug)]
 pub(crate) struct Journal {
     file: File,
+    path: PathBuf,
     attempt: String,
 }
 
@@ -68,11 +70,12 @@ impl Journal {
         let file = File::options().create(true).append(true).mode(0o600).open(&path);
         let mut file = file.with_context(|| format!("opening {}", path.display()))?;
         if file.metadata()?.len() == 0 {
-            file.write_all(&serde_json::to_vec(&Header::own())?)?;
+            let header = serde_json::to_vec(&Header::own())?;
+            file.write_all(&header).map_err(|error| writing::failed(&path, None, error))?;
         }
         // A line torn by a power cut must not swallow the next one.
-        file.write_all(b"\n")?;
-        Ok(Self { file, attempt: attempt.to_owned() })
+        file.write_all(b"\n").map_err(|error| writing::failed(&path, None, error))?;
+        Ok(Self { file, path, attempt: attempt.to_owned() })
     }
 
     /// Records that `step` begins.
@@ -106,7 +109,7 @@ impl Journal {
         self.file
             .write_all(text.as_bytes())
             .and_then(|()| self.file.sync_data())
-            .context("writing the journal")
+            .map_err(|error| writing::failed(&self.path, Some(text.len() as u64), error))
     }
 }
 

@@ -6,7 +6,7 @@
 use super::{ProductDir, files};
 use anyhow::{Context, Result};
 use bundle_format::{Bundle, slim};
-use ferry_terminal::WholeFile;
+use ferry_terminal::{WholeFile, writing};
 use manifest_schema::ReleaseId;
 use std::fs::File;
 
@@ -22,6 +22,8 @@ pub(crate) fn retain(bundle: &Bundle<File>, product: &ProductDir, id: &ReleaseId
     }
     files::make_private_dir(&product.bundles())?;
     let mut file = WholeFile::begin(&path)?;
-    slim::write(bundle, file.as_file_mut()).with_context(doing)?;
+    if let Err(error) = slim::write(bundle, file.as_file_mut()) {
+        return Err(writing::named(&path, slim::bytes(bundle).ok(), error.into())).with_context(doing);
+    }
     file.finish(0o600).map(drop)
 }

@@ -6,7 +6,7 @@ use super::confirm::confirm;
 use super::load::load_all;
 use super::names;
 use super::plan::{Import, pulled_manifest};
-use super::registry::{Registry, not_taken};
+use super::registry::{self, Registry, not_taken};
 use crate::engine::images::{PullEvent, PullPhase};
 use crate::engine::{EngineError, EngineKind, ImageId, ImageName, ImageStore};
 use anyhow::{Context, Result};
@@ -34,7 +34,7 @@ impl<S: ReadAt + 'static> Import<'_, S> {
         }
         for (image, id) in &plan.present {
             names::give(engine, *id, &plan.name_of(image), inventory).await?;
-            self.forget_pulled_names(*id).await?;
+            self.forget_pulled_names(image, *id).await?;
             found.insert(image.reference.to_string(), *id);
         }
         if plan.missing.is_empty() {
@@ -68,33 +68,35 @@ impl<S: ReadAt + 'static> Import<'_, S> {
     /// `false` when the engine cannot reach our loopback address, so that another way has to be taken.
     async fn pull_all(&self) -> Result<bool> {
         let registry = Registry::start(Arc::clone(self.bundle), Arc::clone(self.progress)).await?;
-        let host = registry.host();
+        let repository = registry.repository();
         let at_once = if self.engine.facts().store == ImageStore::Containerd { 1 } else { PULLS_AT_ONCE };
         let mut pulls = futures_util::stream::iter(&self.plan.missing)
-            .map(|image| self.pull_one(&host, image))
+            .map(|image| self.pull_one(&repository, image))
             .buffer_unordered(at_once);
-        while let Some(result) = pulls.next().await {
+        // An engine that cannot fetch a layer tries again for more than a minute.
+        while let Some(result) = registry.broken().ends(pulls.next()).await? {
             match result {
                 Ok(()) => {}
                 Err(EngineError::CannotReachRegistry { .. }) => return Ok(false),
-                Err(error) => return Err(not_taken(error, registry.failure())),
+                Err(error) => return Err(not_taken(error, registry.broken().failure())),
             }
         }
         Ok(true)
     }
 
-    async fn pull_one(&self, host: &str, image: &Image) -> Result<(), EngineError> {
+    async fn pull_one(&self, repository: &str, image: &Image) -> Result<(), EngineError> {
         let Self { engine, plan, progress, .. } = *self;
         progress.detail(&format!("image {}", image.reference));
         let manifest = pulled_manifest(image, plan.zstd);
-        let repository = format!("{host}/{}", image.reference.path());
         let full = format!("{repository}@{manifest}");
         let mut on_event = |event: PullEvent| {
             if event.phase == PullPhase::Extracting {
                 progress.detail(&format!("image {}: the engine unpacks it", image.reference));
             }
         };
-        engine.pull(&repository, &manifest.to_string(), Some(&image.platform), &mut on_event).await?;
+        let pulled =
+            engine.pull(repository, &manifest.to_string(), Some(&image.platform), &mut on_event).await;
+        pulled.map_err(|error| error.renamed(&full, &image.reference.to_string()))?;
         // The name that only lived as long as our registry gives way to the image's own.
         if let Some(facts) = engine.inspect_image(&full).await? {
             engine.tag(facts.id, &plan.name_of(image)).await?;
@@ -104,10 +106,10 @@ impl<S: ReadAt + 'static> Import<'_, S> {
     }
 
     /// Takes names of a registry like ours away, whose process was killed before it could.
-    async fn forget_pulled_names(&self, id: ImageId) -> Result<()> {
-        let image = self.inventory.images.iter().find(|facts| facts.id == id);
-        let names = image.into_iter().flat_map(|facts| &facts.repo_digests);
-        for name in names.filter(|name| name.starts_with("127.0.0.1:")) {
+    async fn forget_pulled_names(&self, image: &Image, id: ImageId) -> Result<()> {
+        let facts = self.inventory.images.iter().find(|facts| facts.id == id);
+        let names = facts.into_iter().flat_map(|facts| &facts.repo_digests);
+        for name in names.filter(|name| registry::has_named(name, image)) {
             self.engine.untag(name).await.with_context(|| format!("removing the name {name}"))?;
         }
         Ok(())

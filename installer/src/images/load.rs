@@ -4,7 +4,8 @@
 use super::confirm::confirm_all;
 
 use super::plan::{Import, ImportPlan};
-use super::registry::{ReadFailure, not_taken};
+use super::read_failure::ReadFailure;
+use super::registry::not_taken;
 use crate::engine::ImageStore;
 use crate::engine::inventory::Inventory;
 use anyhow::Result;
@@ -95,7 +96,8 @@ async fn load<S: ReadAt + 'static>(import: &Import<'_, S>, leave_out: &BTreeSet<
     let body = futures_util::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|item| (item, receiver))
     });
-    engine.load(body, &mut |_| {}).await.map_err(|error| not_taken(error, broken.failure()))
+    let loaded = broken.ends(engine.load(body, &mut |_| {})).await?;
+    loaded.map_err(|error| not_taken(error, broken.failure()))
 }
 
 /// An archive that is a Docker image archive and an OCI layout in one, with the layers as tar.

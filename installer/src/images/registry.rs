@@ -3,32 +3,38 @@
 //! layers the engine has are not sent, and digests pin what arrives.
 //!
 //! It serves only what the signed release names, only by digest, only to 127.0.0.1, and only while
-//! an install runs. Each frame is hashed against the signed index as it is read.
+//! an install runs. Each frame is hashed against the signed index as it is read. Every process of the host
+//! reaches it, so its only repository has a random name, which the engine alone is told.
 
-use crate::bundle_errors;
+mod connections;
+
+use super::read_failure::ReadFailure;
 use crate::engine::EngineError;
+use crate::host::random;
 use anyhow::{Context, Result};
 use bundle_format::read_ahead::ReadAhead;
 use bundle_format::{Bundle, FormatError, ReadAt};
 use bytes::Bytes;
-use ferry_terminal::{Class, Failure, failure};
-use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use connections::{Known, Patience};
+use ferry_terminal::Failure;
+use futures_util::FutureExt as _;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use manifest_schema::Digest;
 use manifest_schema::progress::Progress;
-use manifest_schema::release::{Layer, ManifestEntry, Manifests, Span};
+use manifest_schema::release::{Image, Layer, ManifestEntry, Manifests, Span};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-type Body = BoxBody<Bytes, std::io::Error>;
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// Frames of one layer that are decompressed at once.
 const THREADS_PER_LAYER: usize = 2;
@@ -36,29 +42,15 @@ const THREADS_PER_LAYER: usize = 2;
 /// Layers that are sent at once. Engines fetch three by default; each takes up to 50 MiB here.
 const STREAMS: usize = 3;
 
+/// Letters of the repository's name, 160 bits.
+const NAME_LETTERS: usize = 32;
+
 /// A registry that serves until it is dropped.
 pub(crate) struct Registry {
     address: SocketAddr,
+    repository: String,
     broken: ReadFailure,
     accepting: JoinHandle<()>,
-}
-
-/// The first error while reading the bundle. The engine only sees the connection break.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ReadFailure(Arc<OnceLock<String>>);
-
-impl ReadFailure {
-    /// Keeps `error` if it is the first, and gives it on as one for a stream.
-    pub(crate) fn note(&self, error: FormatError) -> std::io::Error {
-        let _ = self.0.set(failure::chain(&error));
-        std::io::Error::other(error)
-    }
-
-    /// The first error, as a failure of the medium.
-    #[must_use]
-    pub(crate) fn failure(&self) -> Option<Failure> {
-        self.0.get().map(|text| bundle_errors::unreadable(text))
-    }
 }
 
 /// One thing that can be fetched as a blob.
@@ -71,6 +63,8 @@ enum Blob {
 }
 
 struct Catalogue<S> {
+    /// Of the repository's name: comparing it takes a time that says nothing about the name.
+    repository: Digest,
     bundle: Arc<Bundle<S>>,
     manifests: BTreeMap<Digest, ManifestEntry>,
     blobs: BTreeMap<Digest, Blob>,
@@ -91,33 +85,24 @@ impl Registry {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listening on 127.0.0.1")?;
         let address = listener.local_addr().context("listening on 127.0.0.1")?;
         let broken = ReadFailure::default();
-        let catalogue = Arc::new(Catalogue::new(bundle, progress, broken.clone())?);
-        let accepting = tokio::spawn(async move {
-            // Connections end with the registry: they are tasks of this one.
-            let mut connections = tokio::task::JoinSet::new();
-            loop {
-                tokio::select! {
-                    accepted = listener.accept() => match accepted {
-                        Ok((stream, _)) => { connections.spawn(serve(stream, Arc::clone(&catalogue))); }
-                        // Out of descriptors, perhaps: connections that end give some back.
-                        Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
-                    },
-                    Some(_) = connections.join_next() => {}
-                }
-            }
-        });
-        Ok(Self { address, broken, accepting })
+        let repository = random::lower_case(NAME_LETTERS);
+        let catalogue = Arc::new(Catalogue::new(&repository, bundle, progress, broken.clone())?);
+        let patience = Patience::USUAL;
+        let serve = move |stream, known| serve(stream, Arc::clone(&catalogue), known, patience);
+        let accepting = tokio::spawn(connections::accept(listener, patience, serve));
+        Ok(Self { address, repository, broken, accepting })
     }
 
     /// Why the bundle could not be read, if that is why a pull failed.
     #[must_use]
-    pub(crate) fn failure(&self) -> Option<Failure> {
-        self.broken.failure()
+    pub(crate) const fn broken(&self) -> &ReadFailure {
+        &self.broken
     }
 
+    /// The name of its repository, with the registry's address: `127.0.0.1:41234/0f3a…`.
     #[must_use]
-    pub(crate) fn host(&self) -> String {
-        self.address.to_string()
+    pub(crate) fn repository(&self) -> String {
+        format!("{}/{}", self.address, self.repository)
     }
 }
 
@@ -128,7 +113,12 @@ impl Drop for Registry {
 }
 
 impl<S: ReadAt + 'static> Catalogue<S> {
-    fn new(bundle: Arc<Bundle<S>>, progress: Arc<dyn Progress>, broken: ReadFailure) -> Result<Self> {
+    fn new(
+        repository: &str,
+        bundle: Arc<Bundle<S>>,
+        progress: Arc<dyn Progress>,
+        broken: ReadFailure,
+    ) -> Result<Self> {
         let release = bundle.release();
         let (mut manifests, mut blobs) = (BTreeMap::new(), BTreeMap::new());
         for layer in &release.layers {
@@ -148,10 +138,12 @@ impl<S: ReadAt + 'static> Catalogue<S> {
             };
             manifests.extend(entries.into_iter().map(|entry| (entry.digest, entry.clone())));
         }
-        Ok(Self { bundle, manifests, blobs, progress, broken, streams: Arc::new(Semaphore::new(STREAMS)) })
+        let repository = Digest::of(repository.as_bytes());
+        let streams = Arc::new(Semaphore::new(STREAMS));
+        Ok(Self { repository, bundle, manifests, blobs, progress, broken, streams })
     }
 
-    fn answer(&self, method: &Method, path: &str) -> Response<Body> {
+    fn answer(&self, method: &Method, path: &str, known: &Known) -> Response<Body> {
         if method != Method::GET && method != Method::HEAD {
             return error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED");
         }
@@ -161,8 +153,13 @@ impl<S: ReadAt + 'static> Catalogue<S> {
         if rest.is_empty() {
             return respond(StatusCode::OK, "application/json", None, 2, full("{}"), method);
         }
-        let mut parts = rest.rsplitn(3, '/');
-        let (reference, kind) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let mut parts = rest.splitn(3, '/');
+        let mut part = || parts.next().unwrap_or_default();
+        let (repository, kind, reference) = (part(), part(), part());
+        if Digest::of(repository.as_bytes()) != self.repository {
+            return last(error(StatusCode::NOT_FOUND, "NAME_UNKNOWN"));
+        }
+        known.set();
         let Ok(digest) = reference.parse::<Digest>() else {
             return error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN");
         };
@@ -194,14 +191,15 @@ impl<S: ReadAt + 'static> Catalogue<S> {
 }
 
 impl<S: ReadAt + 'static> Catalogue<S> {
-    /// The bytes of a blob, read only once it is this stream's turn.
+    /// The bytes of a blob, read only once they are asked for and it is this stream's turn.
     fn streamed(&self, blob: Blob) -> Body {
-        let (sender, receiver) = tokio::sync::mpsc::channel(1);
         let (bundle, progress, broken) =
             (Arc::clone(&self.bundle), Arc::clone(&self.progress), self.broken.clone());
         let streams = Arc::clone(&self.streams);
-        tokio::spawn(async move {
-            let Ok(turn) = streams.acquire_owned().await else { return };
+        let stream = async move {
+            let (sender, receiver) = tokio::sync::mpsc::channel(1);
+            // They are never closed. A connection that ends gives its turn back.
+            let turn = streams.acquire_owned().await;
             tokio::task::spawn_blocking(move || {
                 let frames = match blob {
                     Blob::Frames { frames, .. } => {
@@ -222,19 +220,28 @@ impl<S: ReadAt + 'static> Catalogue<S> {
                 };
                 drop(turn);
             });
-        });
-        let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|item| (item, receiver))
-        });
-        BodyExt::boxed(StreamBody::new(stream))
+            futures_util::stream::unfold(receiver, |mut receiver| async move {
+                receiver.recv().await.map(|item| (item, receiver))
+            })
+        };
+        BodyExt::boxed_unsync(StreamBody::new(stream.flatten_stream()))
     }
 }
 
-async fn serve<S: ReadAt + 'static>(mut stream: TcpStream, catalogue: Arc<Catalogue<S>>) {
+async fn serve<S: ReadAt + 'static>(
+    mut stream: TcpStream,
+    catalogue: Arc<Catalogue<S>>,
+    known: Known,
+    patience: Patience,
+) {
     // Engines try TLS first, also on the loopback address. The containerd store takes only an HTTP
     // answer as a no; a closed connection makes it give up.
     let mut first = [0];
-    if stream.peek(&mut first).await.is_ok_and(|read| read == 1) && first == [0x16] {
+    let peeked = tokio::time::timeout(patience.head, stream.peek(&mut first)).await;
+    if !peeked.is_ok_and(|peeked| peeked.is_ok_and(|read| read == 1)) {
+        return;
+    }
+    if first == [0x16] {
         let _ = stream
             .write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             .await;
@@ -242,17 +249,19 @@ async fn serve<S: ReadAt + 'static>(mut stream: TcpStream, catalogue: Arc<Catalo
     }
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let answer = catalogue.answer(request.method(), request.uri().path());
+        let answer = catalogue.answer(request.method(), request.uri().path(), &known);
         async move { Ok::<_, std::convert::Infallible>(answer) }
     });
     // A broken connection is the engine's to report.
     let _ = hyper::server::conn::http1::Builder::new()
+        .timer(hyper_util::rt::TokioTimer::new())
+        .header_read_timeout(patience.head)
         .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
         .await;
 }
 
 fn full(content: impl Into<Bytes>) -> Body {
-    Full::new(content.into()).map_err(|never| match never {}).boxed()
+    Full::new(content.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 fn respond(
@@ -283,6 +292,25 @@ fn error(status: StatusCode, code: &str) -> Response<Body> {
     response
 }
 
+/// The last answer on its connection.
+fn last(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    response
+}
+
+/// A registry like this one gave the name `name`, `127.0.0.1:41234/…@sha256:…`. Until 0.2.0 the repository was that
+/// of the image.
+#[must_use]
+pub(super) fn has_named(name: &str, image: &Image) -> bool {
+    let Some((port, rest)) = name.strip_prefix("127.0.0.1:").and_then(|rest| rest.split_once('/')) else {
+        return false;
+    };
+    let repository = rest.split_once('@').map_or("", |(repository, _)| repository);
+    let random =
+        repository.len() == NAME_LETTERS && repository.bytes().all(|b| random::LOWER_CASE.contains(&b));
+    port.parse::<u16>().is_ok() && (random || repository == image.reference.path())
+}
+
 /// Bytes the registry will send for `layer`.
 #[must_use]
 pub(crate) const fn served_bytes(layer: &Layer, zstd: bool) -> u64 {
@@ -295,7 +323,7 @@ pub(super) fn not_taken(error: EngineError, broken: Option<Failure>) -> anyhow::
         return broken.into();
     }
     let hint = error.hint();
-    let failure = Failure::new(Class::Engine, "the engine did not take the images").because(error);
+    let failure = Failure::new(error.class(), "the engine did not take the images").because(error);
     failure
         .hint(hint.unwrap_or_else(|| {
             "run the same command again: images that came in are not sent again".to_owned()

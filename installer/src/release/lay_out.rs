@@ -13,7 +13,7 @@ use crate::services::spec::Placed;
 use anyhow::{Context, Result};
 use bundle_format::bundle::SpanReader;
 use bundle_format::{Bundle, ReadAt};
-use ferry_terminal::whole_file;
+use ferry_terminal::{whole_file, writing};
 use manifest_schema::compose::model::{FileMount, MountSource};
 use manifest_schema::progress::Progress;
 use manifest_schema::release::Release;
@@ -98,7 +98,7 @@ pub(crate) fn lay_out<S: ReadAt>(
     if is_laid_out(site, product, id) {
         return Ok(target);
     }
-    let artifact_bytes = bundle.release().artifacts.iter().map(|artifact| artifact.bytes).sum();
+    let artifact_bytes: u64 = bundle.release().artifacts.iter().map(|artifact| artifact.bytes).sum();
     progress.begin("laying out", Some(artifact_bytes));
     let making = product.releases().join(format!(".{folder}.new"));
     remove_dir(&making)?;
@@ -114,7 +114,7 @@ pub(crate) fn lay_out<S: ReadAt>(
         progress.detail(artifact.to.as_str());
         let entries = SpanReader::new(bundle, artifact.entries)?;
         unpack(entries, &making, progress)
-            .map_err(bundle_errors::read_again)
+            .map_err(|error| bundle_errors::read_again(writing::named(&making, Some(artifact_bytes), error)))
             .with_context(|| format!("laying out the artifact {}", artifact.to))?;
     }
     write_file(&making.join(STAMP), &stamp_line(site), 0o600)?;
@@ -195,13 +195,13 @@ fn write_objects(site: &Site, folder: &Path) -> Result<()> {
 }
 
 fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<()> {
-    let doing = || format!("writing {}", path.display());
+    let failed = |error| writing::failed(path, Some(content.len() as u64), error);
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(doing)?;
+        fs::create_dir_all(folder).map_err(failed)?;
     }
-    let mut file = File::options().create_new(true).write(true).mode(mode).open(path).with_context(doing)?;
-    file.write_all(content).with_context(doing)?;
-    file.set_permissions(Permissions::from_mode(mode)).with_context(doing)
+    let mut file = File::options().create_new(true).write(true).mode(mode).open(path).map_err(failed)?;
+    file.write_all(content).map_err(failed)?;
+    file.set_permissions(Permissions::from_mode(mode)).map_err(failed)
 }
 
 /// Unpacks artifact entries below `folder`. Returns how many.

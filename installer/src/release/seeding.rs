@@ -2,7 +2,7 @@
 
 use crate::engine::{ImageId, label};
 use crate::host::state::Phase;
-use crate::images::registry::ReadFailure;
+use crate::images::read_failure::ReadFailure;
 use crate::installation::Installation;
 use crate::release::seed::{self, Seeded};
 use crate::release::site::Site;

@@ -8,6 +8,7 @@ mod everyday;
 mod golden;
 mod host_files;
 mod ill;
+mod import;
 mod interruption;
 mod main_path;
 mod many_sites;

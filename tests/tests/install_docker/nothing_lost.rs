@@ -320,8 +320,11 @@ fn a_disk_that_fills_while_images_come_in_leaves_the_old_version_running() {
     // Until nothing more goes in.
     while std::io::Write::write_all(&mut file, &[1; 1 << 20]).is_ok() {}
     drop(file);
-    let failed = running.end().exits(6);
+    let failed = running.end().exits(9);
     assert!(failed.stdout.contains("no space left on device"), "{failed}");
+    let data = host.engine.folder().join("data");
+    let told = failed.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(told.contains(&format!("in {}: ", data.display())) && told.contains(" are free"), "{told}");
     assert_eq!(ids, [host.id("small", "front"), host.id("small", "ticker")]);
     assert_eq!(host.page(PORT), "page 1");
     assert_eq!(host.state("small")["attempt"], json!(null));

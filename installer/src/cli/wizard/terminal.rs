@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use ferry_terminal::{Class, Failure, Output};
 use rustix::process::Signal;
 use rustix::termios::{LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcsetattr};
-use std::io::{self, BufRead as _, Write as _};
+use std::io::{self, BufRead as _};
 use std::sync::mpsc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -93,7 +93,7 @@ impl Person for Terminal<'_> {
             _ => {}
         }
         let show = || {
-            let _ = write!(io::stderr(), "{prompt}").and_then(|()| io::stderr().flush());
+            Output::prompt(prompt);
         };
         loop {
             show();

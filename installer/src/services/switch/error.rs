@@ -78,7 +78,7 @@ impl SwitchError {
                 }
                 Failure::new(Class::Health, fact)
             }
-            SwitchError::Engine(engine) => Failure::new(Class::Engine, failure::chain(engine)),
+            SwitchError::Engine(engine) => Failure::new(engine.class(), failure::chain(engine)),
             other => Failure::new(Class::Preflight, other.to_string()),
         };
         match hint {
