@@ -9,6 +9,7 @@ mod golden;
 mod host_files;
 mod ill;
 mod interruption;
+mod links;
 mod main_path;
 mod many_sites;
 mod nothing_lost;
