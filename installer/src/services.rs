@@ -16,5 +16,6 @@ pub(crate) mod sequence;
 pub mod spec;
 pub mod switch;
 pub mod target;
+pub(crate) mod without_links;
 
 pub use replica::Replica;

@@ -25,6 +25,8 @@ mod load_tests;
 #[cfg(test)]
 mod mistakes_tests;
 #[cfg(test)]
+mod nested_binds_tests;
+#[cfg(test)]
 mod reserved_tests;
 #[cfg(test)]
 mod syntax_tests;

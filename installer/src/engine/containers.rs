@@ -131,6 +131,8 @@ pub struct ContainerState {
     pub restart: String,
     /// Volumes: path and name.
     pub volumes: Vec<(String, String)>,
+    /// Sources of bind mounts on the engine's host.
+    pub binds: Vec<String>,
 }
 
 impl Engine {
@@ -361,6 +363,8 @@ fn state(found: bollard::models::ContainerInspectResponse) -> ContainerState {
         |nanos: Option<i64>| Duration::from_nanos(nanos.and_then(|n| u64::try_from(n).ok()).unwrap_or(0));
     let policy = found.host_config.and_then(|host| host.restart_policy).unwrap_or_default();
     let policy_name = policy.name.map(|name| name.to_string()).filter(|name| !name.is_empty());
+    let mounts = found.mounts.unwrap_or_default();
+    let of_type = |kind| mounts.iter().filter(move |mount| mount.typ.as_deref() == Some(kind));
     ContainerState {
         id: found.id.unwrap_or_default(),
         name: found.name.unwrap_or_default().trim_start_matches('/').to_owned(),
@@ -390,13 +394,10 @@ fn state(found: bollard::models::ContainerInspectResponse) -> ContainerState {
             (Some(name), _) => name.to_owned(),
             (None, _) => "no".to_owned(),
         },
-        volumes: found
-            .mounts
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|mount| mount.typ.as_deref() == Some("volume"))
-            .filter_map(|mount| Some((mount.destination?, mount.name?)))
+        volumes: of_type("volume")
+            .filter_map(|mount| Some((mount.destination.clone()?, mount.name.clone()?)))
             .collect(),
+        binds: of_type("bind").filter_map(|mount| mount.source.clone()).collect(),
     }
 }
 

@@ -58,12 +58,18 @@ pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(doing),
     };
+    read_whole(file, limit).with_context(doing).map(Some)
+}
+
+/// Reads an open file of at most `limit` bytes.
+///
+/// # Errors
+/// When it is larger, or cannot be read.
+pub(crate) fn read_whole(file: File, limit: u64) -> Result<Vec<u8>> {
     let mut content = Vec::new();
-    file.take(limit + 1).read_to_end(&mut content).with_context(doing)?;
-    if content.len() as u64 > limit {
-        anyhow::bail!("{} is larger than {limit} bytes", path.display());
-    }
-    Ok(Some(content))
+    file.take(limit + 1).read_to_end(&mut content)?;
+    anyhow::ensure!(content.len() as u64 <= limit, "it is larger than {limit} bytes");
+    Ok(content)
 }
 
 /// Takes the lock in the file at `path`, which is made where there is none, and waits up to `patience` for another

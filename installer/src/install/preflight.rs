@@ -13,8 +13,9 @@ use crate::host::state::State;
 use crate::host::{ProductDir, Root, place, strict};
 use crate::images::plan::ImportPlan;
 use crate::release::site::{self, Site};
+use crate::services::without_links;
 use bundle_format::check::Broken;
-use ferry_terminal::human;
+use ferry_terminal::{failure, human};
 use manifest_schema::ProjectName;
 use manifest_schema::compose::model::{MountSource, Project};
 use manifest_schema::release::{Manifests, Release};
@@ -258,6 +259,13 @@ pub(crate) fn check_paths(project: &Project) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Links where relative binds are mounted from. `sources` lie in `product`, Ferry's folder of the product.
+#[must_use]
+pub(crate) fn check_links<'p>(product: &Path, sources: impl Iterator<Item = &'p Path>) -> Vec<Finding> {
+    let refused = sources.filter_map(|source| without_links::look_at_source(product, source).err());
+    refused.map(|refused| Finding::new(failure::chain(&refused), refused.fix())).collect()
 }
 
 /// Broken places of the bundle, which messages call `shown`.

@@ -184,8 +184,13 @@ impl Survey<'_> {
         findings: &mut Vec<Finding>,
     ) -> Result<()> {
         let Installation { name, product, engine, state, .. } = installation;
+        let (id, release) = (self.id, self.bundle.release());
         if engine.facts().local {
             findings.extend(preflight::check_paths(&site.project));
+            let folder = product.release(&lay_out::folder_name(site, id));
+            let binds = lay_out::host_paths(site, release, &folder, product).binds;
+            let sources = binds.values().map(|placed| placed.path.as_path());
+            findings.extend(preflight::check_links(product.path(), sources));
             findings.extend(taken_ports(installation, site, self.request.engine_restart()).await?);
         }
         let there = engine.containers(label::PROJECT, name.as_str()).await?;

@@ -59,6 +59,7 @@ pub(super) async fn target(
         secrets: paths.secrets,
         binds: paths.binds,
         networks: network_names(&release.name, &site.project, &there),
+        is_here: engine.facts().local,
         start_interval: engine.facts().has_start_interval(),
     };
     let mut target = Target::new(&release.name, &site.project, &placement)?;

@@ -2,6 +2,7 @@
 
 use crate::host::files;
 use crate::release::site::Site;
+use crate::services::without_links;
 use manifest_schema::limits;
 use serde::Serialize;
 use std::path::Path;
@@ -35,8 +36,9 @@ pub(crate) fn files(site: &Site, current: &Path, diffs: bool) -> Vec<FileChange>
     let can_hide = site.hidden.iter().all(plain);
     let mut changes = Vec::new();
     for (path, new) in std::iter::once(compose).chain(files) {
-        let old = files::read_bounded(&current.join(&path), limits::MAX_RENDERED_BYTES as u64);
-        let old = old.ok().flatten();
+        // A container may have put a link or a pipe where it can write.
+        let old = without_links::open_file(current, &current.join(&path)).ok();
+        let old = old.and_then(|file| files::read_whole(file, limits::MAX_RENDERED_BYTES as u64).ok());
         if old.as_deref() != Some(new) {
             let shown = diffs && can_hide && !site.secret_files.contains(&path);
             let diff = shown.then(|| diff(&path, &old.unwrap_or_default(), new, &site.hidden)).flatten();

@@ -10,10 +10,11 @@ use crate::bundle_errors;
 use crate::host::{ProductDir, files};
 use crate::release::site::Site;
 use crate::services::spec::Placed;
+use crate::services::without_links::{self, Refused};
 use anyhow::{Context, Result};
 use bundle_format::bundle::SpanReader;
 use bundle_format::{Bundle, ReadAt};
-use ferry_terminal::{whole_file, writing};
+use ferry_terminal::{Class, Failure, whole_file, writing};
 use manifest_schema::compose::model::{FileMount, MountSource};
 use manifest_schema::progress::Progress;
 use manifest_schema::release::Release;
@@ -95,9 +96,26 @@ pub(crate) fn lay_out<S: ReadAt>(
     let target = product.release(&folder);
     files::make_private_dir(&product.releases())?;
     make_data_folders(bundle.release(), site, product)?;
-    if is_laid_out(site, product, id) {
-        return Ok(target);
+    if !is_laid_out(site, product, id) {
+        write_folder(bundle, site, product, &folder, progress)?;
     }
+    let binds = host_paths(site, bundle.release(), &target, product).binds;
+    let sources = binds.values().map(|placed| &placed.path);
+    for source in sources {
+        without_links::look_at_source(product.path(), source).map_err(refused)?;
+    }
+    Ok(target)
+}
+
+/// Writes the release's `folder`, which takes its place when it is whole.
+fn write_folder<S: ReadAt>(
+    bundle: &Bundle<S>,
+    site: &Site,
+    product: &ProductDir,
+    folder: &str,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let target = product.release(folder);
     let artifact_bytes: u64 = bundle.release().artifacts.iter().map(|artifact| artifact.bytes).sum();
     progress.begin("laying out", Some(artifact_bytes));
     let making = product.releases().join(format!(".{folder}.new"));
@@ -128,17 +146,29 @@ pub(crate) fn lay_out<S: ReadAt>(
         ferry_terminal::human::count(site.files.len(), "file"),
         ferry_terminal::human::count(bundle.release().artifacts.len(), "artifact")
     ));
-    Ok(target)
+    Ok(())
 }
 
 /// Creates the folders of the site's own data, as Compose creates the missing source of a bind mount.
 fn make_data_folders(release: &Release, site: &Site, product: &ProductDir) -> Result<()> {
-    for placed in host_paths(site, release, Path::new("/"), product).binds.into_values() {
-        if placed.digest.is_none() && !placed.path.exists() {
-            fs::create_dir_all(&placed.path).with_context(|| format!("making {}", placed.path.display()))?;
-        }
+    let data = product.data();
+    let binds = host_paths(site, release, Path::new("/"), product).binds;
+    let own: Vec<&Placed> = binds.values().filter(|placed| placed.digest.is_none()).collect();
+    if !own.is_empty() {
+        fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
+    }
+    for placed in own {
+        without_links::make_folder(&data, &placed.path, None).map_err(refused)?;
     }
     Ok(())
+}
+
+/// A path that was not followed, as a failure.
+fn refused(refused: Refused) -> anyhow::Error {
+    let link = matches!(refused, Refused::Link(_));
+    let class = if link { Class::Preflight } else { Class::Files };
+    let failure = Failure::new(class, ferry_terminal::failure::chain(&refused));
+    failure.hint(refused.fix()).into()
 }
 
 /// Present when the folder is whole; its content identifies the answers.

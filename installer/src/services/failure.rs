@@ -10,6 +10,7 @@ use crate::engine::exec::Probe;
 use crate::engine::hint;
 use crate::services::Replica;
 use crate::services::reason::Reason;
+use crate::services::without_links;
 use ferry_terminal::human;
 use futures_util::StreamExt as _;
 use serde::Serialize;
@@ -184,6 +185,9 @@ fn hint(
         return Some(
             "it was killed for using more memory than its limit: raise `mem_limit`, or give the host more memory",
         );
+    }
+    if matches!(reason, Reason::Linked(_)) {
+        return Some(without_links::LINK_FIX);
     }
     if let Some(hint) = reason
         .words()

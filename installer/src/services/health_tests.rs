@@ -17,6 +17,7 @@ fn state(run: RunState) -> ContainerState {
         health_retries: 0,
         restart: "no".to_owned(),
         volumes: vec![],
+        binds: vec![],
     }
 }
 

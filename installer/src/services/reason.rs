@@ -48,6 +48,8 @@ pub enum Reason {
     NotStarted { seconds: u64 },
     /// The engine cannot start it, in the engine's words.
     Refused(String),
+    /// A link lies where one of its folders is mounted from.
+    Linked(String),
     /// A command after its start failed.
     PostStart(String),
 }
@@ -102,6 +104,7 @@ impl fmt::Display for Reason {
             }
             Self::NotStarted { seconds } => write!(f, "did not start within {seconds} s"),
             Self::Refused(words) => write!(f, "could not be started: {words}"),
+            Self::Linked(what) => write!(f, "was not started: {what}"),
             Self::PostStart(words) => write!(f, "failed after its start: {words}"),
         }
     }

@@ -19,6 +19,7 @@ use manifest_schema::progress::Progress;
 use one::One;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::MissedTickBehavior;
@@ -52,6 +53,8 @@ pub(crate) struct Member {
     pub post_start: Vec<Hook>,
     /// Its restart policy, as its label keeps it.
     policy: Option<String>,
+    /// Ferry's folder of its product, where Ferry made it.
+    product: Option<PathBuf>,
     /// The work on it.
     pub work: Work,
     /// Its failure is told and ends nothing, unless something has to wait for it.
@@ -78,10 +81,17 @@ impl Member {
                 .map(Duration::from_millis),
             post_start: hooks::after_start(labels),
             policy: labels.get(label::RESTART).cloned(),
+            product: product(labels),
             work,
             may_fail: false,
         })
     }
+}
+
+/// Ferry's folder of the product that a container belongs to. One of `docker compose` has another working folder.
+fn product(labels: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let current = labels.get(label::WORKING_DIR).filter(|_| labels.contains_key(label::RELEASE))?;
+    Path::new(current).parent().map(Path::to_owned)
 }
 
 /// The dependencies in a container's label: service, condition, and `true` where it restarts with that service.

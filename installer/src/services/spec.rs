@@ -114,7 +114,8 @@ pub fn container_spec(
             MountSource::Anonymous => MountFrom::Anonymous,
             MountSource::Bind { path, create } => MountFrom::Bind {
                 path: bind_source(name, path, placement, &mut hash)?,
-                create: *create,
+                // What Ferry has made, the engine need not make, and does not make through a link.
+                create: *create && (path.starts_with('/') || !placement.is_here),
                 propagation: mount.propagation.clone(),
                 recursive: mount.recursive.clone(),
             },

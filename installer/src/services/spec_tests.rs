@@ -113,6 +113,7 @@ fn placement() -> Placement {
         networks: [("back", "shop_back"), ("front", "shared")]
             .map(|(key, name)| (key.to_owned(), name.to_owned()))
             .into(),
+        is_here: true,
         start_interval: false,
     }
 }

@@ -131,6 +131,7 @@ impl Site {
 
     pub(crate) fn target(&self) -> Target {
         let placement = Placement {
+            is_here: true,
             release: "1.0-0123456789ab".parse().unwrap(),
             attempt: self.attempt.clone(),
             folder: "1.0-0123456789ab-01234567".to_owned(),

@@ -83,6 +83,7 @@ pub fn parse_with_own(
     check::container_names(&mut context, &project);
     check::replicas(&mut context, &project);
     check::mount_points(&mut context, &project);
+    check::nested_binds(&mut context, &project);
     check::mounted_files(&mut context, &project);
     check::cycles(&mut context, &project);
     let files = needed_files(std::mem::take(&mut context.files), &project);

@@ -14,7 +14,7 @@ fn with_volumes(folder: &Path, site: &SmallSite, mounts: &str, volumes: &str) ->
     bundle::changed(folder, site, |site| {
         let compose = site.join("compose.yaml");
         let text = fs::read_to_string(&compose).unwrap();
-        let (before, after) = text.split_once("      - ticks:/data\n").expect("the ticker has its volume");
+        let (before, after) = text.split_once("      - ticks:/data\n").unwrap();
         let text = format!("{before}      - ticks:/data\n{mounts}{after}");
         fs::write(&compose, text.replacen("  ticks:", &format!("{volumes}  ticks:"), 1)).unwrap();
     })

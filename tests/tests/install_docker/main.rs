@@ -10,6 +10,7 @@ mod host_files;
 mod ill;
 mod import;
 mod interruption;
+mod links;
 mod main_path;
 mod many_sites;
 mod nothing_lost;

@@ -6,9 +6,10 @@ use crate::engine::events::Events;
 use crate::engine::{Engine, EngineError, hint};
 use crate::services::failure::{clean, service_failure};
 use crate::services::health::{Around, Board, Goal, Outcome, Patience, Waiting};
-use crate::services::hooks;
 use crate::services::reason::Reason;
+use crate::services::{hooks, without_links};
 use manifest_schema::progress::Progress;
+use std::path::Path;
 use tokio::sync::Semaphore;
 
 /// One member on its way up.
@@ -107,11 +108,29 @@ impl One<'_> {
         Ok(false)
     }
 
+    /// Looks for links where it mounts from, now that those which could write above have been stopped.
+    async fn refuse_links(&self) -> Result<(), SequenceError> {
+        let (engine, container) = (self.engine, self.member.container.as_str());
+        let Some(product) = self.member.product.as_ref().filter(|_| engine.facts().local) else {
+            return Ok(());
+        };
+        let Some(state) = engine.inspect(container).await? else { return Ok(()) };
+        let sources = state.binds.iter().map(Path::new);
+        let refused =
+            sources.filter_map(|source| without_links::look_at_source(product, source).err()).next();
+        let Some(refused) = refused else { return Ok(()) };
+        let reason = Reason::Linked(refused.to_string());
+        let failure =
+            service_failure(engine, &self.member.replica, container, reason, Some(&state), &[]).await;
+        Err(SequenceError::Service(Box::new(failure)))
+    }
+
     async fn start(&mut self) -> Result<(), SequenceError> {
         let engine = self.engine;
         if self.ready().await? {
             return Ok(());
         }
+        self.refuse_links().await?;
         let Some(mut message) = refused(engine.start(&self.member.container).await)? else { return Ok(()) };
         // An engine that was killed in a start leaves a task under the container's ID, which nothing but another ID
         // gets round.

@@ -46,6 +46,8 @@ pub struct Placement {
     pub binds: BTreeMap<String, Placed>,
     /// Names of the project's networks in the engine, by key.
     pub networks: BTreeMap<String, String>,
+    /// The engine runs on this host, where Ferry has made the folders of relative binds.
+    pub is_here: bool,
     /// The engine knows `start_interval`.
     pub start_interval: bool,
 }

@@ -1,7 +1,7 @@
 //! Checks on the whole project: references, ports, names, circles.
 
-use super::context::{Context, MountedFile, PublishedPort, Target};
-use crate::compose::model::{Condition, FileMount, HealthCheck, Project, Service};
+use super::context::{Context, Mention, MountedFile, PublishedPort, Target};
+use crate::compose::model::{Condition, FileMount, FileUse, HealthCheck, MountSource, Project, Service};
 use crate::diagnostic::{nearest, shown};
 use crate::{ServiceName, order};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -190,6 +190,64 @@ pub(in crate::compose) fn mount_points(context: &mut Context<'_>, project: &Proj
             }
         }
     }
+}
+
+/// No relative bind lies below a folder that a container can write to: the container could put a link in its place,
+/// and engines follow links as root.
+pub(in crate::compose) fn nested_binds(context: &mut Context<'_>, project: &Project) {
+    let writable = writable_binds(project);
+    for (name, service) in &project.services {
+        for path in relative_binds(service).map(|(path, _)| path) {
+            let above = path.match_indices('/').filter_map(|(end, _)| path.get(..end));
+            let Some((above, writer)) = above.filter_map(|above| writable.get_key_value(above)).next() else {
+                continue;
+            };
+            let own = |mention: &&Mention| {
+                mention.file.kind == FileUse::Bind
+                    && mention.file.path == path
+                    && mention.service.as_deref() == Some(name.as_str())
+            };
+            let place = context.files.iter().find(own).map_or(service.place.line(), |found| found.file.place);
+            let (path, above) = (shown(path), shown(above));
+            let message = format!(
+                "service `{name}` mounts `./{path}` below `./{above}`, where service `{writer}` can put a link in its place"
+            );
+            let hint = format!(
+                "mount `./{above}` with `:ro` in service `{writer}`, or move `./{path}` out of `./{above}`"
+            );
+            context.r.error(&place, message, hint);
+        }
+    }
+}
+
+/// Relative binds of a service, each with `true` where it is read-only.
+fn relative_binds(service: &Service) -> impl Iterator<Item = (&str, bool)> {
+    service.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Bind { path, .. } if !path.starts_with('/') => Some((path.as_str(), mount.read_only)),
+        _ => None,
+    })
+}
+
+/// Relative binds that a container can write to, each with the first such service. `volumes_from` without `ro` counts,
+/// also where the other service mounts a bind read-only: engines need not agree on what is written there.
+fn writable_binds(project: &Project) -> BTreeMap<&str, &ServiceName> {
+    let mut writable = BTreeMap::new();
+    for (name, service) in &project.services {
+        for (path, _) in relative_binds(service).filter(|(_, read_only)| !read_only) {
+            writable.entry(path).or_insert(name);
+        }
+        let taken = service.volumes_from.iter().filter(|(_, read_only)| !**read_only);
+        let mut next: Vec<&ServiceName> = taken.map(|(other, _)| other).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(other) = next.pop() {
+            let Some(service) = project.services.get(other).filter(|_| seen.insert(other)) else { continue };
+            next.extend(service.volumes_from.keys());
+            for (path, _) in relative_binds(service) {
+                writable.entry(path).or_insert(name);
+            }
+        }
+    }
+    writable
 }
 
 /// A config or secret is one file on the host, with one owner and one mode.
