@@ -61,13 +61,13 @@ const HOUSES: [House; 6] = [
             pack:           error frame head index seek_table tarball
             read_ahead:     bundle error frame read_at
             slim:           bundle error read_at seek_table
+            texts:          bundle error read_at
             bundle:         error frame head index read_at seek_table signature tarball
             head:           error frame
             seek_table:     error frame index
             index:          error frame
             signature:      error
             tarball:        error
-            texts:          bundle error read_at
             frame:          error
             read_at:
             error:

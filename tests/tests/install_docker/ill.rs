@@ -120,6 +120,8 @@ fn nothing_to_do_is_said_only_where_all_is_well() {
     let _ = host.docker_text(&["pause", "small-ticker-1"]);
     let _ = host.run(&["start"]).succeeds().does_not_say("all services run already");
     assert_eq!(status_of(&host, "ticker")["state"], "running");
+    // Its check failed while it was paused.
+    wait_until(&host, "small-ticker-1", "{{.State.Health.Status}}", "healthy");
 
     let _ = host.docker_text(&["stop", "--time", "1", "small-front-1"]);
     let mended = host.run(&["--json", one.path()]).succeeds();

@@ -80,7 +80,7 @@ fn answers_outlive_failures_versions_without_them_and_an_uninstall() {
     assert_eq!(banner(&host), first, "the old file itself is mounted again");
     let _ = host.run(&[one.path()]).succeeds().says("unchanged");
     let _ = host.run(&[without.path()]).succeeds();
-    let _ = host.run(&[one.path()]).succeeds();
+    let _ = host.run(&["--allow-downgrade", one.path()]).succeeds();
     assert_eq!(banner(&host), first);
 
     let _ = host.run(&["uninstall", "--yes"]).succeeds().says("kept for the next install: ");

@@ -121,7 +121,7 @@ fn an_upgrade_replaces_only_what_changed_and_sends_only_the_new_layer() {
 
     // And back, with nothing to send at all.
     let before = sent(&host);
-    let back = host.run(&["--json", one.path()]).succeeds().json();
+    let back = host.run(&["--json", "--allow-downgrade", one.path()]).succeeds().json();
     assert_eq!(back["plan"]["images_missing"], json!([]));
     assert!(sent(&host) - before < 20_000);
     assert_eq!(host.page(PORT), "one");

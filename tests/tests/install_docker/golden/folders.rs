@@ -138,7 +138,7 @@ fn a_folder_with_a_release_before_is_read_and_that_release_can_be_installed() {
     let password = site.password();
     let values = golden_json("host-upgraded.tar", "plain/values.json");
     assert_eq!(password, values["db_password"].as_str().unwrap());
-    let _ = site.install("plain.fz");
+    let _ = site.step_back("plain.fz");
     assert_eq!(site.shows("web", "/page.txt"), "page of web 1.0.0");
     assert_eq!(site.password(), password);
     let left = site.run(&["uninstall", "--yes", "--volumes"]).succeeds();
