@@ -45,6 +45,10 @@ const PLACES: &[(&str, By)] = &[
         Without("one word of a command line, which `ssh-key` reads"),
     ),
     ("bundle-format signature::valid_signers", Target("signature")),
+    (
+        "bundle-format texts::read",
+        Passes("signed texts, each checked by its digest, to the manifest's and Compose's readers"),
+    ),
     ("bundler agent::identities", Target("agent")),
     ("bundler agent::sign", Target("agent")),
     ("bundler answers::read", Passes("options and files to `answers::from_file`")),
@@ -105,6 +109,7 @@ const PLACES: &[(&str, By)] = &[
         Without("a label of our own containers: serde, into lists of strings; else nothing"),
     ),
     ("installer files::read_bounded", Passes("a file's bytes, bounded")),
+    ("installer files::read_whole", Passes("an open file's bytes, bounded")),
     ("installer journal::has_header", Without("a line of ours: serde, into a number and a text")),
     ("installer image_id::from_str", Target("state")),
     ("installer image_name::from_str", Target("state")),

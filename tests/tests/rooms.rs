@@ -93,6 +93,7 @@ const HOUSES: [House; 6] = [
             order:
             paths:
             progress:
+            version:
             limits:
         ",
     },
