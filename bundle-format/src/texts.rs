@@ -1,7 +1,9 @@
 //! The texts that a bundle carries, read back as the build read them from the folder of the manifest: manifest, Compose
 //! files, templates, `.env`, and the files that Compose files name.
 
-use crate::{Bundle, FormatError, ReadAt};
+use crate::bundle::Bundle;
+use crate::error::FormatError;
+use crate::read_at::ReadAt;
 use manifest_schema::compose::{Reserved, Text};
 use manifest_schema::manifest::Manifest;
 use manifest_schema::release::FileEntry;
