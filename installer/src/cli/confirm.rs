@@ -23,10 +23,7 @@ pub(super) fn confirm(
     cancel: &CancellationToken,
 ) -> Result<Confirmation> {
     let mut terminal = Terminal::new(output, cancel);
-    terminal.say(
-        Tone::Plain,
-        "No key is pinned on this host yet. Take the fingerprint from the delivery note, and",
-    );
+    terminal.say(Tone::Plain, "No key is pinned on this host yet. The delivery note has a fingerprint:");
     terminal
         .say(Tone::Plain, &format!("type its last {TYPED_CHARS} characters, to trust that key and pin it."));
     for left in (0..TRIES).rev() {
