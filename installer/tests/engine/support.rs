@@ -156,6 +156,10 @@ impl Site {
             .filter_map(|mount| match &mount.source {
                 MountSource::Bind { path, .. } if !path.starts_with('/') => {
                     let folder = self.folder.path().join(path);
+                    // As the installer makes data folders before a switch: no engine does.
+                    if !folder.exists() {
+                        std::fs::create_dir_all(&folder).unwrap();
+                    }
                     let placed = Placed { known_as: folder.clone(), path: folder, digest: None };
                     Some((path.clone(), placed))
                 }
