@@ -19,6 +19,10 @@ fn semantic(text: &str) -> Option<semver::Version> {
     let end = text.find(['-', '+']).unwrap_or(text.len());
     let (numbers, rest) = text.split_at(end);
     let missing = 2usize.checked_sub(numbers.matches('.').count())?;
+    // `2026-11-28` is a date, and no pre-release of version 2026.
+    if missing > 0 && rest.starts_with('-') {
+        return None;
+    }
     semver::Version::parse(&format!("{numbers}{}{rest}", ".0".repeat(missing))).ok()
 }
 
@@ -49,6 +53,7 @@ mod tests {
         for (one, other) in [
             ("summer", "winter"),
             ("2026-11-28", "2026-11-27b"),
+            ("2026-11-28", "2026-11-27"),
             ("1.2.3.4", "1.2.3.5"),
             ("01.2.3", "1.2.4"),
             ("1.0", "next"),
