@@ -2,7 +2,7 @@
 //!
 //! Invariant: data is never overwritten. A volume is seeded only when it is empty, and one that was only filled in part
 //! is recreated. That it was says the volume itself: while it is being filled, its root has a mode that no program
-//! gives a folder ([`FILLING_MODE`]), and nothing starts on it. A file would not do: it could not be removed from a
+//! gives a folder (`FILLING_MODE`), and nothing starts on it. A file would not do: it could not be removed from a
 //! container that never runs, and a database refuses a folder with a strange file. The helper's name says the same, for
 //! file systems without modes. No record does: a record outlives what it tells of.
 //!

@@ -8,7 +8,7 @@
 //! - A replaced one is called `NAME.old-ID` when it ran before, `NAME.idle-ID` when it did not. It is
 //!   renamed before it is stopped, so that a stopped one under its own name was stopped by a person. Docker 20.10
 //!   renames none that it is about to restart: that one is stopped first, and its restart policy is taken away
-//!   before ([`is_half_parked`]), which no person's stop does.
+//!   before (`is_half_parked`), which no person's stop does.
 //! - A parked container's restart policy is taken away before its successor starts: after a power cut
 //!   both would start otherwise, on the same data. The label `io.ferry.restart` keeps the policy.
 
