@@ -11,6 +11,7 @@ use crate::verbs::{init, inspect, verify};
 use anyhow::{Context, Result};
 use bundle_format::PackOptions;
 use clap::{Args, Parser, Subcommand};
+use ferry_terminal::command_line;
 use ferry_terminal::confined::{self, CONFINED};
 use ferry_terminal::{Class, Failure, Output, TerminalProgress, human, whole_file};
 use std::fs::File;
@@ -189,7 +190,7 @@ pub fn main() -> std::process::ExitCode {
     if let Some(code) = confined::serve(std::env::args_os(), &mut input, &mut output) {
         return code;
     }
-    let cli = match parsed() {
+    let cli: Cli = match command_line::parse() {
         Ok(cli) => cli,
         Err(code) => return code,
     };
@@ -198,21 +199,6 @@ pub fn main() -> std::process::ExitCode {
         Ok(()) => ferry_terminal::done(output),
         Err(error) => ferry_terminal::exit_with(&error, output),
     }
-}
-
-/// The command line. Help and mistakes are shown in the characters of the terminal.
-fn parsed() -> std::result::Result<Cli, std::process::ExitCode> {
-    Cli::try_parse().map_err(|error| {
-        let text = error.render().to_string();
-        let std::borrow::Cow::Owned(plain) = ferry_terminal::charset::shown(&text) else { error.exit() };
-        let output = Output::new(false, false);
-        if error.use_stderr() {
-            output.error_line(plain.trim_end());
-        } else {
-            output.line(plain.trim_end());
-        }
-        std::process::ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Class::Usage.code()))
-    })
 }
 
 fn run(command: Command, output: Output) -> Result<()> {

@@ -3,3 +3,4 @@
 pub(crate) mod compression;
 pub(crate) mod exactly;
 pub(crate) mod folder;
+pub(crate) mod owner;

@@ -18,6 +18,7 @@ use anyhow::Result;
 use bundle_format::signature::{Fingerprint, parse_fingerprint};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use confirm::confirm;
+use ferry_terminal::command_line;
 use ferry_terminal::confined::{self, CONFINED};
 use ferry_terminal::{Class, Failure, Output, TerminalProgress, human};
 use manifest_schema::ProjectName;
@@ -293,7 +294,7 @@ pub fn main() -> std::process::ExitCode {
     if let Some(code) = confined::serve(std::env::args_os(), &mut input, &mut output) {
         return code;
     }
-    let cli = match parsed() {
+    let cli: Cli = match command_line::parse() {
         Ok(cli) => cli,
         Err(code) => return code,
     };
@@ -312,21 +313,6 @@ pub fn main() -> std::process::ExitCode {
         Ok(()) => ferry_terminal::done(output),
         Err(error) => ferry_terminal::exit_with(&engine::classed(error), output),
     }
-}
-
-/// The command line. Help and mistakes are shown in the characters of the terminal.
-fn parsed() -> std::result::Result<Cli, std::process::ExitCode> {
-    Cli::try_parse().map_err(|error| {
-        let text = error.render().to_string();
-        let std::borrow::Cow::Owned(plain) = ferry_terminal::charset::shown(&text) else { error.exit() };
-        let output = Output::new(false, false);
-        if error.use_stderr() {
-            output.error_line(plain.trim_end());
-        } else {
-            output.line(plain.trim_end());
-        }
-        std::process::ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Class::Usage.code()))
-    })
 }
 
 async fn run(cli: Cli, output: Output) -> Result<()> {

@@ -5,6 +5,7 @@
 //! piped while a bar still moves. Colour only on a terminal, and never under `NO_COLOR`.
 
 pub mod charset;
+pub mod command_line;
 pub mod confined;
 pub mod disk;
 pub mod failure;

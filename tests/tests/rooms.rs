@@ -43,7 +43,7 @@ const HOUSES: [House; 6] = [
             main:
             cli:            artifacts cancel inputs read signing sources verbs
             verbs:          artifacts cancel inputs pack read signing sources
-            pack:           artifacts cancel inputs signing sources
+            pack:           artifacts cancel inputs read signing sources
             artifacts:      cancel inputs read
             inputs:         read sources
             sources:        cancel read
@@ -112,6 +112,7 @@ const HOUSES: [House; 6] = [
         module: &[],
         table: "
             confined:
+            command_line:   charset failure output
             progress:       charset human output waiting
             waiting:        human
             whole_file:     writing

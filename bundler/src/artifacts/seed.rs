@@ -13,6 +13,7 @@ use crate::inputs::Inputs;
 use crate::inputs::mentions::Mentions;
 use crate::read::compression::{Compression, decompress, sniff};
 use crate::read::exactly::Exactly;
+use crate::read::owner::Owner;
 use anyhow::{Context, bail};
 use ferry_terminal::human;
 use manifest_schema::manifest::SeedSpec;
@@ -25,22 +26,6 @@ use std::path::{Path, PathBuf};
 /// The end of a tar: two blocks of zeros.
 const END_BYTES: u64 = 1024;
 
-/// Owner and mode of a volume's root, and owner of a folder's files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Owner {
-    pub(crate) uid: u64,
-    pub(crate) gid: u64,
-    /// Permission bits, `0o7777` at most.
-    pub(crate) mode: u32,
-}
-
-impl Default for Owner {
-    /// A new volume's.
-    fn default() -> Self {
-        Self { uid: 0, gid: 0, mode: 0o755 }
-    }
-}
-
 /// A seed as it will be packed.
 #[derive(Debug)]
 pub(crate) struct SeedPlan {
@@ -50,6 +35,8 @@ pub(crate) struct SeedPlan {
     named: Option<Owner>,
     /// The root's otherwise, and that of a folder's files.
     owner: Owner,
+    /// Bytes of the tar without an added root; `None`: a folder, whose tar is made.
+    tar_bytes: Option<u64>,
 }
 
 /// Plans the seeds of `inputs`, which are read once for it.
@@ -77,15 +64,16 @@ pub(crate) fn plan(inputs: &Inputs, cancel: &Cancel) -> anyhow::Result<Vec<SeedP
 
 impl SeedPlan {
     pub(super) fn new(spec: &SeedSpec, place: &Path, cancel: &Cancel) -> anyhow::Result<Self> {
-        let named = if place.is_dir() {
+        let (named, tar_bytes) = if place.is_dir() {
             // Its links and names are judged here.
             let _ = entries(place, cancel).with_context(|| format!("seed {}", place.display()))?;
-            None
+            (None, None)
         } else {
-            let tar = open_tar(place, cancel)?;
-            scan::scan(tar).with_context(|| format!("seed {}", place.display()))?
+            let (named, bytes) =
+                scan::scan(open_tar(place, cancel)?).with_context(|| format!("seed {}", place.display()))?;
+            (named, Some(bytes))
         };
-        Ok(Self { spec: spec.clone(), place: place.to_owned(), named, owner: Owner::default() })
+        Ok(Self { spec: spec.clone(), place: place.to_owned(), named, owner: Owner::default(), tar_bytes })
     }
 
     /// The owner where the seed names none.
@@ -121,12 +109,8 @@ impl SeedPlan {
     /// As [`SeedPlan::open`].
     pub(crate) fn bytes(&self, cancel: &Cancel) -> anyhow::Result<u64> {
         let root = self.root_header()?.len() as u64;
-        if !self.place.is_dir() {
-            let (file, compression) = open_file(&self.place)?;
-            if compression == Compression::None {
-                return Ok(root + file.metadata()?.len());
-            }
-            return Ok(root + io::copy(&mut open_tar(&self.place, cancel)?, &mut io::sink())?);
+        if let Some(tar) = self.tar_bytes {
+            return Ok(root + tar);
         }
         let mut bytes = root + END_BYTES;
         for entry in entries(&self.place, cancel)? {
@@ -146,7 +130,7 @@ impl SeedPlan {
     /// changes meanwhile.
     pub(crate) fn open(&self, cancel: &Cancel) -> anyhow::Result<Box<dyn Read + Send>> {
         let root = io::Cursor::new(self.root_header()?);
-        if self.place.is_dir() {
+        if self.tar_bytes.is_none() {
             let tar = FolderTar {
                 waiting: entries(&self.place, cancel)?,
                 owner: self.owner,

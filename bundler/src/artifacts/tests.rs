@@ -1,7 +1,8 @@
 //! Plans of real folders and repositories, and of those that must be refused.
 
-use super::seed::{Owner, SeedPlan};
+use super::seed::SeedPlan;
 use super::*;
+use crate::read::owner::Owner;
 use manifest_schema::manifest::SeedSpec;
 use std::process::{Command, Stdio};
 

@@ -1,10 +1,11 @@
 //! The owners of seeds that do not name one: the user of the service that mounts the volume, or the owner of the mount
 //! point in its image, as an engine gives an empty volume the owner of what it covers.
 
-use crate::artifacts::seed::{Owner, SeedPlan};
+use crate::artifacts::seed::SeedPlan;
 use crate::cancel::Cancel;
 use crate::inputs::Inputs;
 use crate::inputs::mentions::Mentions;
+use crate::read::owner::Owner;
 use crate::sources::{FileFacts, FoundImage};
 use anyhow::Result;
 use manifest_schema::compose::model::{Mount, MountSource, Service};
@@ -17,8 +18,8 @@ struct Mounting<'a> {
     read_only: bool,
     /// User and group that it runs as; `None`: unknown.
     user: Option<User>,
-    /// Where the volume is mounted, in the image.
-    point: Option<FileFacts>,
+    /// Owner of the place in the image where the volume is mounted.
+    point: Option<Owner>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,27 +116,22 @@ impl<'a> Mounting<'a> {
             None | Some("") => root,
             Some(user) => resolve(user, &files),
         };
-        let point = files.remove(&point).filter(|point| point.is_folder);
+        let point = files.remove(&point).filter(|point| point.is_folder).map(|point| point.owner);
         Self { name, read_only: mount.read_only, user, point }
     }
 
     /// The owner that suits it.
     fn owner(&self) -> Owner {
-        let point = self.point.as_ref();
         match self.user {
             Some(user) if user.uid != 0 => {
-                let own = point.filter(|point| point.uid == user.uid);
+                let own = self.point.filter(|point| point.uid == user.uid);
                 Owner {
                     uid: user.uid,
                     gid: own.filter(|_| !user.named_group).map_or(user.gid, |point| point.gid),
-                    mode: own.map_or(Owner::default().mode, |point| point.mode),
+                    mode: own.unwrap_or_default().mode,
                 }
             }
-            _ => point.map_or_else(Owner::default, |point| Owner {
-                uid: point.uid,
-                gid: point.gid,
-                mode: point.mode,
-            }),
+            _ => self.point.unwrap_or_default(),
         }
     }
 }
@@ -192,7 +188,7 @@ mod tests {
 
     fn file(content: &str) -> FileFacts {
         let content = content.as_bytes().to_vec();
-        FileFacts { uid: 0, gid: 0, mode: 0o644, is_folder: false, content }
+        FileFacts { owner: Owner { uid: 0, gid: 0, mode: 0o644 }, is_folder: false, content }
     }
 
     #[test]
@@ -214,7 +210,7 @@ mod tests {
     #[test]
     fn the_user_counts_and_else_the_mount_point() {
         let name: ServiceName = "db".parse().unwrap();
-        let point = |uid, mode| Some(FileFacts { uid, gid: uid, mode, is_folder: true, content: Vec::new() });
+        let point = |uid, mode| Some(Owner { uid, gid: uid, mode });
         let user = |uid, gid| Some(User { uid, gid, named_group: false });
         let owner = |user, point| {
             let Owner { uid, gid, mode } = Mounting { name: &name, read_only: false, user, point }.owner();

@@ -2,6 +2,7 @@
 
 use super::FoundImage;
 use crate::cancel::Cancel;
+use crate::read::owner::Owner;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
@@ -11,10 +12,7 @@ const MAX_CONTENT_BYTES: u64 = 1 << 20;
 /// A file or folder of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileFacts {
-    pub(crate) uid: u64,
-    pub(crate) gid: u64,
-    /// Permission bits, `0o7777` at most.
-    pub(crate) mode: u32,
+    pub(crate) owner: Owner,
     pub(crate) is_folder: bool,
     /// Its first bytes, a mebibyte at most.
     pub(crate) content: Vec<u8>,
@@ -97,19 +95,10 @@ fn facts(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Option<FileFacts>>
     if !kind.is_dir() && !kind.is_file() {
         return Ok(None);
     }
-    let (mut uid, mut gid) = (entry.header().uid()?, entry.header().gid()?);
-    let mode = entry.header().mode()? & 0o7777;
-    for record in entry.pax_extensions()?.into_iter().flatten().flatten() {
-        let number = record.value().ok().and_then(|value| value.parse().ok());
-        match (record.key(), number) {
-            (Ok("uid"), Some(number)) => uid = number,
-            (Ok("gid"), Some(number)) => gid = number,
-            _ => {}
-        }
-    }
+    let owner = Owner::of(entry)?;
     let mut content = Vec::new();
     entry.take(MAX_CONTENT_BYTES).read_to_end(&mut content)?;
-    Ok(Some(FileFacts { uid, gid, mode, is_folder: kind.is_dir(), content }))
+    Ok(Some(FileFacts { owner, is_folder: kind.is_dir(), content }))
 }
 
 #[cfg(test)]
@@ -134,7 +123,7 @@ mod tests {
             paths(&["data", "etc/passwd", "etc/group", "var/run/x", "srv/gone/x", "srv/goner", "opt/x"]);
         let looked = look(&layer.to_bytes().unwrap()[..], &wanted).unwrap();
         let data = looked.found["data"].clone().unwrap();
-        assert_eq!((data.uid, data.gid, data.mode, data.is_folder), (1000, 1001, 0o2750, true));
+        assert_eq!((data.owner, data.is_folder), (Owner { uid: 1000, gid: 1001, mode: 0o2750 }, true));
         let passwd = looked.found["etc/passwd"].clone().unwrap();
         assert_eq!((passwd.is_folder, &passwd.content[..3]), (false, &b"app"[..]));
         assert_eq!(looked.found.len(), 2);

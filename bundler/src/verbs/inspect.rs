@@ -45,8 +45,9 @@ pub(crate) fn read(reader: &mut dyn Read, renderer: &dyn Renderer) -> Result<Beg
     let length = end.saturating_sub(start).min(MAX_AHEAD);
     let part = Part::read(reader, start, length, verified.file_bytes());
     let bundle = Bundle::with_source(verified, part)?;
-    let manifest = texts::manifest(&bundle).ok();
-    let permissions = Texts::read(&bundle).ok().and_then(|texts| by_default(&texts, renderer));
+    let texts = Texts::read(&bundle).ok();
+    let permissions = texts.as_ref().and_then(|texts| by_default(texts, renderer));
+    let manifest = texts.map(|texts| texts.manifest).or_else(|| texts::manifest(&bundle).ok());
     Ok(Beginning { bundle: bundle.into_verified(), manifest, permissions })
 }
 

@@ -19,7 +19,7 @@ use anyhow::Result;
 use bundle_format::{Bundle, slim};
 use manifest_schema::ReleaseId;
 use manifest_schema::compose::Reserved;
-use manifest_schema::compose::model::permissions;
+use manifest_schema::compose::model::{Permission, permissions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
@@ -139,7 +139,8 @@ impl Survey<'_> {
         }
         findings.extend(of_images);
         self.host(installation, &site, findings).await?;
-        findings.extend(own_places(installation, &site, root.path()).await?);
+        let asked = permissions(&site.project);
+        findings.extend(own_places(installation, &asked, root.path()).await?);
         let lay_out = !lay_out::is_laid_out(&site, product, id);
         let seeds = seeding::needed(installation, &site, release).await?;
         let retained = if product.retained_bundle(id).is_file() { 0 } else { slim::bytes(bundle)? };
@@ -164,7 +165,7 @@ impl Survey<'_> {
         };
         let current = state.current.as_ref().map(|current| product.release(&current.folder));
         let plan = Plan {
-            access: access::access(&site, current.as_deref()),
+            access: access::access(asked, current.as_deref()),
             lay_out,
             seeds,
             ailments: ailments(&comparison, state),
@@ -200,14 +201,13 @@ impl Survey<'_> {
 }
 
 /// Paths that are Ferry's own, or in a volume of another product.
-async fn own_places(installation: &Installation, site: &Site, root: &Path) -> Result<Vec<Finding>> {
+async fn own_places(installation: &Installation, asked: &[Permission], root: &Path) -> Result<Vec<Finding>> {
     let Installation { name, engine, .. } = installation;
-    let asked = permissions(&site.project);
-    let mut findings = preflight::check_own_folder(&asked, root);
+    let mut findings = preflight::check_own_folder(asked, root);
     for volume in engine.volumes_with(label::ATTEMPT).await? {
         let owner = volume.labels.get(label::PROJECT).filter(|owner| *owner != name.as_str());
         if let Some(owner) = owner {
-            findings.extend(preflight::check_foreign_volume(&asked, &volume, owner));
+            findings.extend(preflight::check_foreign_volume(asked, &volume, owner));
         }
     }
     Ok(findings)

@@ -3,7 +3,6 @@
 //! Computed from the rendered Compose model and never believed from a bundle.
 
 use crate::host::files;
-use crate::release::site::Site;
 use ferry_terminal::human;
 use manifest_schema::compose::model::{Permission, PermissionKind, permissions};
 use manifest_schema::compose::{self, Text};
@@ -39,9 +38,9 @@ impl fmt::Display for Access {
     }
 }
 
-/// The access that `site` asks for. `current` is the folder of the release that runs.
+/// The access that a release has `asked` for. `current` is the folder of the one that runs.
 #[must_use]
-pub(crate) fn access(site: &Site, current: Option<&Path>) -> Vec<Access> {
+pub(crate) fn access(asked: Vec<Permission>, current: Option<&Path>) -> Vec<Access> {
     let running = current.and_then(of_folder).unwrap_or_default();
     let has = |asked: &Permission| {
         running.iter().any(|one| {
@@ -49,8 +48,7 @@ pub(crate) fn access(site: &Site, current: Option<&Path>) -> Vec<Access> {
             same && asked.services.iter().all(|service| one.services.contains(service))
         })
     };
-    let asked = permissions(&site.project).into_iter();
-    asked.map(|permission| Access { new: !has(&permission), permission }).collect()
+    asked.into_iter().map(|permission| Access { new: !has(&permission), permission }).collect()
 }
 
 /// The access of the release in `folder`, or `None` where its Compose file cannot be read: then all counts as new.

@@ -156,10 +156,10 @@ pub(crate) fn evaluate<S: ReadAt>(
     };
     let mut files: BTreeMap<BundlePath, RenderedFile> = texts
         .files
-        .iter()
+        .into_iter()
         .map(|(path, Carried { content, executable })| {
-            let mode = if *executable { 0o755 } else { 0o644 };
-            (path.clone(), RenderedFile { content: content.clone(), mode })
+            let mode = if executable { 0o755 } else { 0o644 };
+            (path, RenderedFile { content, mode })
         })
         .collect();
     for (config, content) in release.configs.iter().zip(made.configs) {

@@ -10,7 +10,7 @@ mod resources;
 pub use config_hash::config_hash;
 pub use named_file::{FileUse, NamedFile};
 pub use needs::{Need, needs};
-pub use permissions::{Permission, PermissionKind, permissions, plain};
+pub use permissions::{Permission, PermissionKind, permissions};
 pub use resources::{Blkio, DeviceRequest, Resources};
 
 use crate::yaml::Place;

@@ -1,8 +1,8 @@
 //! A look through the tar of a seed: an engine would refuse on site what is refused here.
 
-use super::Owner;
+use crate::read::owner::Owner;
 use anyhow::{Context, bail};
-use std::io::Read;
+use std::io::{self, Read};
 
 const BLOCK_BYTES: usize = 512;
 
@@ -14,13 +14,13 @@ pub(super) fn is_tar(head: &[u8]) -> bool {
         && (head.iter().all(|byte| *byte == 0) || own() == Some(head.iter().enumerate().map(sum).sum()))
 }
 
-/// Owner and mode of the tar's own root, where it names it.
+/// Owner and mode of the tar's own root, where it names it, and the tar's length in bytes.
 ///
 /// # Errors
 /// When it is damaged, or a member or link leads out of the volume.
-pub(super) fn scan(tar: impl Read) -> anyhow::Result<Option<Owner>> {
+pub(super) fn scan(tar: impl Read) -> anyhow::Result<(Option<Owner>, u64)> {
     let mut root = None;
-    let mut archive = tar::Archive::new(tar);
+    let mut archive = tar::Archive::new(Counted { inner: tar, bytes: 0 });
     for entry in archive.entries().context("it cannot be read")? {
         let mut entry = entry.context("it is no tar, or a damaged one")?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -30,7 +30,7 @@ pub(super) fn scan(tar: impl Read) -> anyhow::Result<Option<Owner>> {
             bail!("its member `{name}` leads out of the volume; pack the folder again, from inside it");
         };
         if depth == 0 && kind.is_dir() {
-            root = Some(owner(&mut entry)?);
+            root = Some(Owner::of(&mut entry)?);
             continue;
         }
         if !kind.is_symlink() && !kind.is_hard_link() {
@@ -46,7 +46,23 @@ pub(super) fn scan(tar: impl Read) -> anyhow::Result<Option<Owner>> {
             );
         }
     }
-    Ok(root)
+    let mut tar = archive.into_inner();
+    io::copy(&mut tar, &mut io::sink()).context("it cannot be read to its end")?;
+    Ok((root, tar.bytes))
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    inner: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.bytes += read as u64;
+        Ok(read)
+    }
 }
 
 /// The depth of `path`, beginning `start` folders deep; `None` where it goes above the root.
@@ -56,18 +72,4 @@ fn depth(start: usize, path: &str) -> Option<usize> {
         ".." => depth.checked_sub(1),
         _ => Some(depth + 1),
     })
-}
-
-fn owner(entry: &mut tar::Entry<'_, impl Read>) -> anyhow::Result<Owner> {
-    let (mut uid, mut gid) = (entry.header().uid()?, entry.header().gid()?);
-    let mode = entry.header().mode()? & 0o7777;
-    for record in entry.pax_extensions()?.into_iter().flatten().flatten() {
-        let number = record.value().ok().and_then(|value| value.parse().ok());
-        match (record.key(), number) {
-            (Ok("uid"), Some(number)) => uid = number,
-            (Ok("gid"), Some(number)) => gid = number,
-            _ => {}
-        }
-    }
-    Ok(Owner { uid, gid, mode })
 }

@@ -47,12 +47,8 @@ pub(crate) fn check_foreign_volume(asked: &[Permission], volume: &VolumeFacts, o
         .collect()
 }
 
-fn host_paths(asked: &[Permission]) -> impl Iterator<Item = (&Permission, PathBuf)> {
-    asked.iter().filter_map(|one| match one.kind {
-        PermissionKind::HostPath => one.value.rsplit_once(':').map(|(path, _)| (one, PathBuf::from(path))),
-        PermissionKind::EngineSocket => Some((one, PathBuf::from(&one.value))),
-        _ => None,
-    })
+fn host_paths(asked: &[Permission]) -> impl Iterator<Item = (&Permission, &Path)> {
+    asked.iter().filter_map(|one| Some((one, one.host_path()?)))
 }
 
 /// `path` without links in the part of it that exists.

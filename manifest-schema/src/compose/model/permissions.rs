@@ -1,7 +1,7 @@
 //! Access to the host that a project asks for, beyond a container of its own: computed from the rendered model,
 //! so that it can be shown before the first start, compared between releases, and held against a policy.
 //!
-//! What must stay true: each member of [`Service`], [`Volume`] and [`Network`] that reaches out of a container is
+//! Invariant: each member of [`Service`], [`Volume`] and [`Network`] that reaches out of a container is
 //! read here. `every_member_is_judged` in the tests fails for a new member that nobody has judged.
 
 use super::{MountSource, Network, Project, Service, Volume};
@@ -74,6 +74,18 @@ pub struct Permission {
     pub value: String,
     /// The services, in order. Empty where nobody but the project itself asks.
     pub services: Vec<ServiceName>,
+}
+
+impl Permission {
+    /// The path on the host, where the access is to one.
+    #[must_use]
+    pub fn host_path(&self) -> Option<&Path> {
+        match self.kind {
+            PermissionKind::HostPath => self.value.rsplit_once(':').map(|(path, _)| Path::new(path)),
+            PermissionKind::EngineSocket => Some(Path::new(&self.value)),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Permission {
@@ -230,8 +242,7 @@ fn of_path(path: &str, read_only: bool) -> Access {
 const SOCKETS: [&str; 5] = ["docker.sock", "podman.sock", "containerd.sock", "crio.sock", "buildkitd.sock"];
 
 /// An absolute path without `.`, `..` and repeated slashes. Links are not followed.
-#[must_use]
-pub fn plain(path: &str) -> PathBuf {
+fn plain(path: &str) -> PathBuf {
     let mut plain = PathBuf::from("/");
     for part in Path::new(path).components() {
         match part {
