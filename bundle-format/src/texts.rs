@@ -8,7 +8,7 @@ use manifest_schema::compose::{Reserved, Text};
 use manifest_schema::manifest::Manifest;
 use manifest_schema::release::FileEntry;
 use manifest_schema::render::Renderer;
-use manifest_schema::site::Written;
+use manifest_schema::site::{Made, Values, Written};
 use manifest_schema::{BundlePath, Diagnostics, limits};
 use std::collections::BTreeMap;
 
@@ -88,20 +88,23 @@ impl Texts {
         Ok(Self { manifest, compose, dotenv, configs, templates, files })
     }
 
-    /// Gives the texts to `use_them`: with a Compose file of the site's own over them, and with `reserved` labels
-    /// and names refused or left out.
-    pub fn written<T>(
+    /// The release with these `names` (see `site::names`): with a Compose file of the site's own over the texts, and with
+    /// `reserved` labels and names refused or left out.
+    ///
+    /// # Errors
+    /// As [`Written::make`].
+    pub fn make(
         &self,
         over: Option<Text<'_>>,
         reserved: Reserved,
         renderer: &dyn Renderer,
-        use_them: impl FnOnce(Written<'_>) -> T,
-    ) -> T {
+        names: &Values,
+    ) -> Result<Made, Diagnostics> {
         let load = |name: &str| {
             let path: BundlePath = name.parse().ok()?;
             self.files.get(&path).map(|file| file.content.clone())
         };
-        use_them(Written {
+        let written = Written {
             manifest: &self.manifest,
             shown_root: "",
             compose: &self.compose,
@@ -112,7 +115,8 @@ impl Texts {
             over,
             reserved,
             renderer,
-        })
+        };
+        written.make(names)
     }
 }
 

@@ -12,4 +12,4 @@ pub(crate) mod state;
 pub(crate) mod strict;
 pub(crate) mod versioned;
 
-pub(crate) use folder::{DEFAULT_ROOT, Lock, ProductDir, Root};
+pub(crate) use folder::{DEFAULT_ROOT, Lock, OVERRIDE, ProductDir, Root};

@@ -179,8 +179,9 @@ pub fn is_ferrys_label(key: &str) -> bool {
 /// another.
 #[must_use]
 pub fn is_ferrys_container(name: &str) -> bool {
-    let replaced = name.rsplit_once(".old-").or_else(|| name.rsplit_once(".idle-"));
-    let by_id = replaced.is_some_and(|(_, id)| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+    let is_id = |id: &str| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit());
+    let by_id =
+        [".old-", ".idle-"].iter().any(|mark| name.rsplit_once(mark).is_some_and(|(_, id)| is_id(id)));
     by_id || name.starts_with("ferry-seed-") || name.ends_with(".new") || name.ends_with(".filling")
 }
 

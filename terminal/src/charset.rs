@@ -1,5 +1,5 @@
-//! The characters of the terminal: where its locale is not UTF-8, the signs of our own lines are written in ASCII.
-//! Only this file decides it. What people and bundles wrote stays as it is.
+//! The characters of the terminal: where its locale is not UTF-8, the signs that our lines use are written in ASCII,
+//! wherever they stand. Letters stay as they are. Only this file decides it.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -28,7 +28,7 @@ const SIGNS: [(char, &str); 18] = [
 
 /// `text` as this process's terminal shows it.
 #[must_use]
-pub fn shown(text: &str) -> Cow<'_, str> {
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     if is_unicode() { Cow::Borrowed(text) } else { in_ascii(text) }
 }
 

@@ -4,7 +4,7 @@
 //! Progress goes to standard error and results to standard output, so that `--json` output can be
 //! piped while a bar still moves. Colour only on a terminal, and never under `NO_COLOR`.
 
-pub mod charset;
+mod charset;
 pub mod command_line;
 pub mod confined;
 pub mod disk;

@@ -171,10 +171,7 @@ fn remove_leftovers(path: &Path) {
 /// # Errors
 /// When writing fails; an older file of that name is then still there.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
-    let mut file = WholeFile::begin(path)?;
-    let needed = Some(content.len() as u64);
-    file.as_file_mut().write_all(content).map_err(|error| writing::failed(path, needed, error))?;
-    file.finish(mode).map(|_| ())
+    written(path, content)?.finish(mode).map(|_| ())
 }
 
 /// Writes the new file `path` with the permission bits `mode`.
@@ -182,10 +179,14 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 /// # Errors
 /// When writing fails, or there is a file of that name, which stays: see [`is_taken`].
 pub fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    written(path, content)?.finish_new(mode).map(|_| ())
+}
+
+fn written(path: &Path, content: &[u8]) -> Result<WholeFile> {
     let mut file = WholeFile::begin(path)?;
     let needed = Some(content.len() as u64);
     file.as_file_mut().write_all(content).map_err(|error| writing::failed(path, needed, error))?;
-    file.finish_new(mode).map(|_| ())
+    Ok(file)
 }
 
 /// True where the name of a new file was taken.

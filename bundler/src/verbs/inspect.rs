@@ -22,7 +22,7 @@ pub(crate) struct Beginning {
     pub bundle: Verified,
     /// `ferry.yaml`, unless the bundle ends before it.
     pub manifest: Option<Manifest>,
-    /// Access to the host with the defaults, unless the bundle ends before its texts, or they make no release.
+    /// Access to the host with the defaults, unless the bundle ends before its texts, they are too large, or they make no release.
     pub permissions: Option<Vec<Permission>>,
 }
 
@@ -62,7 +62,7 @@ fn texts_of(release: &Release) -> impl Iterator<Item = &FileEntry> {
 fn by_default(texts: &Texts, renderer: &dyn Renderer) -> Option<Vec<Permission>> {
     let values = renderings::stand_ins(&texts.manifest);
     let names = site::names(&texts.manifest, &values, renderings::HOSTNAME);
-    let made = texts.written(None, Reserved::Dropped, renderer, |written| written.make(&names)).ok()?;
+    let made = texts.make(None, Reserved::Dropped, renderer, &names).ok()?;
     Some(permissions(&made.parsed.project))
 }
 
@@ -256,8 +256,10 @@ fn variables(text: &mut String, manifest: Option<&Manifest>) {
 /// Access to the host, by default: other answers may ask for other things.
 fn access(text: &mut String, permissions: Option<&[Permission]>) {
     let Some(permissions) = permissions else {
-        let _ =
-            writeln!(text, "├─ access to the host: not known without answers, or the bundle is not whole");
+        let _ = writeln!(
+            text,
+            "├─ access to the host: not known (its texts cannot be read from here, or need answers)"
+        );
         return;
     };
     let _ = writeln!(text, "├─ access to the host, by default: {}", permissions.len());

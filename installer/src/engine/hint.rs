@@ -3,10 +3,14 @@
 
 const ADDRESS_TAKEN: &str = "another container has the fixed address of this service, or another program its port: `docker network inspect` and `ss -ltnp` show which; give the network an `ip_range` for services without an address of their own";
 
+const LEFTOVER_TASK: &str =
+    "the engine was killed while it started this container: `./install` with the bundle makes it anew";
+
 /// The engine says that a container's ID is in use by a task that an earlier, killed engine has left behind.
 #[must_use]
 pub(crate) fn is_leftover_task(text: &str) -> bool {
-    let task = text.contains("task ") && text.contains("already exists");
+    // As a word: a thing whose name ends in `task` may exist already, too.
+    let task = (text.starts_with("task ") || text.contains(" task ")) && text.contains("already exists");
     // Killed a little earlier, it leaves only the task's folder.
     task || (text.contains("failed to start shim") && text.contains("file exists"))
 }
@@ -23,14 +27,6 @@ pub(super) fn is_full_disk(text: &str) -> bool {
 pub(crate) fn for_text(text: &str) -> Option<&'static str> {
     // In this order: the first that fits is the most particular.
     const CAUSES: &[(&[&str], &str)] = &[
-        (
-            &["task", "already exists"],
-            "the engine was killed while it started this container: `./install` with the bundle makes it anew",
-        ),
-        (
-            &["failed to start shim", "file exists"],
-            "the engine was killed while it started this container: `./install` with the bundle makes it anew",
-        ),
         (
             &["exec:", "permission denied"],
             "its command is not executable: check `command`, `entrypoint` and the file's mode in the image",
@@ -97,6 +93,9 @@ pub(crate) fn for_text(text: &str) -> Option<&'static str> {
     if engines || text.ends_with("container networking: address already in use") {
         return Some(ADDRESS_TAKEN);
     }
+    if is_leftover_task(&text) {
+        return Some(LEFTOVER_TASK);
+    }
     CAUSES.iter().find(|(words, _)| words.iter().all(|word| text.contains(word))).map(|(_, hint)| *hint)
 }
 
@@ -120,6 +119,8 @@ mod tests {
         ] {
             assert!(for_text(text).is_some_and(|hint| hint.contains(word)), "{text}: {:?}", for_text(text));
         }
-        assert_eq!(for_text("something else"), None);
+        for text in ["something else", "network with name shop_task already exists", "no task of it exists"] {
+            assert_eq!(for_text(text), None, "{text}");
+        }
     }
 }

@@ -46,6 +46,10 @@ pub(super) const STATE_1: &str = "state.json";
 pub(super) const STATE_1_ASIDE: &str = "state.v1.json";
 /// The folder before it takes its place; between two renames, state of 0.1.0.
 pub(super) const GUARD: &str = ".state-guard";
+/// The folder of configs and secrets that the site brings.
+pub(super) const EXTERNAL: &str = "external";
+/// The Compose file of the site, which goes over those of every release.
+pub(crate) const OVERRIDE: &str = "override.yaml";
 
 #[derive(Debug, Clone)]
 pub(crate) struct Root(PathBuf);
@@ -166,7 +170,7 @@ impl ProductDir {
     /// The folder of external configs and secrets, which the sysop provides.
     #[must_use]
     pub(crate) fn external(&self) -> PathBuf {
-        self.path.join("external")
+        self.path.join(EXTERNAL)
     }
 
     /// The bundles of installed releases, retained without their layers.

@@ -13,7 +13,7 @@
 //! The link also leads a program of 0.1.0 to the folder `state.json`, which it refuses ([`super::versioned`]).
 
 use super::files::make_private_dir;
-use super::folder::{GUARD, ProductDir, Root, STATE, STATE_1, STATE_1_ASIDE};
+use super::folder::{EXTERNAL, GUARD, OVERRIDE, ProductDir, Root, STATE, STATE_1, STATE_1_ASIDE};
 use anyhow::{Context, Result};
 use ferry_terminal::whole_file::sync_folder;
 use ferry_terminal::{Class, Failure};
@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 pub(super) const PRODUCTS: &str = "products";
 
 /// All that lies in a product's folder. Needed only where Ferry keeps something else there.
-const OF_PRODUCT: [&str; 19] = [
+const OF_PRODUCT: [&str; 21] = [
     "lock",
     STATE,
     STATE_1,
@@ -48,6 +48,8 @@ const OF_PRODUCT: [&str; 19] = [
     "current",
     ".current-new",
     "data",
+    EXTERNAL,
+    OVERRIDE,
 ];
 
 /// The product `name` below `root`: where it is recorded, else where something of it lies, else the new place.
@@ -325,8 +327,10 @@ mod tests {
             let product = root.product(&name(folder));
             assert_eq!(product.path(), root.path().join(folder));
             assert!(!product.move_to_products(&root).unwrap());
-            let data = product.data();
-            assert_eq!(product.remove_but(std::slice::from_ref(&data)).unwrap(), [data]);
+            let spared = [product.data(), product.external(), product.file(OVERRIDE)];
+            fs::create_dir(&spared[1]).unwrap();
+            fs::write(&spared[2], "services: {}").unwrap();
+            assert_eq!(product.remove_but(&spared).unwrap(), spared, "the site's own files are left");
             let _ = product.remove_but(&[]).unwrap();
             assert!(!product.file("data").exists());
         }

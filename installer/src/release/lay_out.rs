@@ -165,6 +165,16 @@ fn make_data_folders(release: &Release, site: &Site, product: &ProductDir) -> Re
 
 /// A path that was not followed, as a failure.
 fn refused(refused: Refused) -> anyhow::Error {
+    // A disk that takes no more is told as such, and as ours: not the engine's.
+    let refused = match refused {
+        Refused::Failed(path, error) => {
+            match writing::named(&path, None, error.into()).downcast::<std::io::Error>() {
+                Ok(error) => Refused::Failed(path, error),
+                Err(told) => return told,
+            }
+        }
+        other => other,
+    };
     let link = matches!(refused, Refused::Link(_));
     let class = if link { Class::Preflight } else { Class::Files };
     let failure = Failure::new(class, ferry_terminal::failure::chain(&refused));

@@ -76,8 +76,7 @@ pub(crate) fn external(product: &ProductDir, kind: &str, name: &str) -> Result<E
     Ok(External { path, content })
 }
 
-/// The name of the Compose file that goes over those of every release.
-pub(crate) const OVERRIDE: &str = "override.yaml";
+pub(crate) use crate::host::OVERRIDE;
 
 /// The host's part of a release, beside answers.
 pub(crate) struct HostProvides<'a> {
@@ -138,7 +137,7 @@ pub(crate) fn evaluate<S: ReadAt>(
     let over = host.over.as_ref().map(|(file, text)| Text { file, text });
     let make = |values: &Values, over: Option<Text<'_>>| {
         let names = site::names(manifest, values, hostname);
-        texts.written(over, host.reserved, host.renderer, |written| written.make(&names))
+        texts.make(over, host.reserved, host.renderer, &names)
     };
     let made = make(&values, over).map_err(Unfit::Host)?;
     if let Some((file, _)) = &host.over {

@@ -90,7 +90,7 @@ impl fmt::Display for Range {
     }
 }
 
-/// Sets a part of the network's only subnet apart for `others` containers without an address of their own, where
+/// Sets a part of the network's subnet apart, where it has one alone, for `others` containers without an address of their own, where
 /// the Compose file leaves that open and some have `fixed` ones.
 pub(crate) fn set_apart(ipam: &mut [Subnet], fixed: &[IpAddr], others: usize) {
     let [only] = ipam else { return };

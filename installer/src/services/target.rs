@@ -183,7 +183,7 @@ fn networks(name: &ProjectName, project: &Project, placement: &Placement) -> Vec
         .collect()
 }
 
-/// The networks, with addresses for the containers that have none of their own.
+/// The networks, with IPv4 addresses for the containers that have none of their own.
 fn with_room(mut networks: Vec<NetworkSpec>, services: &[ServiceTarget]) -> Vec<NetworkSpec> {
     for network in networks.iter_mut().filter(|network| !network.external) {
         let attached = services.iter().flat_map(|service| &service.container.networks);

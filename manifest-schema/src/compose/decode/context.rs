@@ -243,13 +243,18 @@ impl<'a> Context<'a> {
         labels
     }
 
+    /// True where a label or name of Ferry's own at `place` is left out, and no mistake.
+    pub(in crate::compose) fn leaves_out(&self, place: Place) -> bool {
+        self.reserved == Reserved::Dropped && self.site != Some(place.source)
+    }
+
     /// True for a label that a Compose file may set. Another one is a mistake or, in a release that a host has
     /// already, left out. What the site writes itself is never left out in silence.
     pub(in crate::compose) fn may_set(&mut self, owner: &str, label: &str, place: Place) -> bool {
         if !is_ferrys_label(label) {
             return true;
         }
-        if self.reserved == Reserved::Dropped && self.site != Some(place.source) {
+        if self.leaves_out(place) {
             self.dropped.push(format!("the label `{}` of {owner}", shown(label)));
         } else {
             let message = format!("the label `{}` of {owner} is Ferry's own", shown(label));

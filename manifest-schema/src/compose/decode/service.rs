@@ -5,7 +5,7 @@
 
 use super::context::{Context, Target};
 use super::{depends, deploy, devices, environment, files, health, hooks, mounts, networks, ports};
-use crate::compose::model::{Logging, NetworkAttachment, Reserved, Service};
+use crate::compose::model::{Logging, NetworkAttachment, Service};
 use crate::diagnostic::{nearest, shown};
 use crate::quantity;
 use crate::yaml::{Key, Node, Value};
@@ -294,7 +294,7 @@ fn image(context: &mut Context<'_>, node: &Node, service: &mut Service) {
 }
 
 fn container_name(context: &mut Context<'_>, node: &Node) -> Option<String> {
-    let leaves_out = context.reserved == Reserved::Dropped && context.site != Some(node.place.source);
+    let leaves_out = context.leaves_out(node.place);
     let mut dropped = None;
     let named = context.r.parsed("container_name", node, |text| {
         let name = text.parse::<ServiceName>().map_err(|_| {
