@@ -136,7 +136,8 @@ struct InstallArgs {
         value_name = "COMMAND",
         num_args = 0..=1,
         require_equals = true,
-        default_missing_value = "systemctl restart docker"
+        default_missing_value = "systemctl restart docker",
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
     )]
     restart_engine: Option<String>,
 }

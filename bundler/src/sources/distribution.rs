@@ -234,8 +234,9 @@ impl Repository {
             let answer = good(self.head(request).await?).await?;
             document(answer, MAX_TOKEN_BYTES, "a token").await
         };
-        let text =
-            timeout(self.patience.document, work).await.context("it took too long to send a token")??;
+        // A token is asked for in the middle of a blob, too, which goes on where it stopped.
+        let late = || Refused::Passing("it took too long to send a token".to_owned());
+        let text = timeout(self.patience.document, work).await.with_context(late)??;
         let token: Token = serde_json::from_slice(&text).context("its token is malformed")?;
         let token = token.token.or(token.access_token).context("its token is malformed")?;
         let mut header =
@@ -294,7 +295,8 @@ impl Blob {
 /// The body of `answer`, at most `most` bytes.
 async fn document(mut answer: Response, most: u64, what: &str) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = answer.chunk().await.context("the connection broke")? {
+    let broke = || Refused::Passing("the connection broke".to_owned());
+    while let Some(chunk) = answer.chunk().await.with_context(broke)? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() as u64 > most {
             bail!(Refused::Final(format!("it sent {what} of more than {most} bytes")));

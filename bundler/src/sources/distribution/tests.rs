@@ -6,6 +6,11 @@ use std::net::{TcpListener, TcpStream};
 
 /// A registry on loopback that gives each connection, with the path that it asks for, to `answer`.
 fn registry(answer: impl Fn(&mut TcpStream, &str) + Clone + Send + 'static) -> String {
+    registry_of_heads(move |stream, head| answer(stream, head.split(' ').nth(1).unwrap_or_default()))
+}
+
+/// The same, with the whole head of each request.
+fn registry_of_heads(answer: impl Fn(&mut TcpStream, &str) + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
@@ -14,8 +19,7 @@ fn registry(answer: impl Fn(&mut TcpStream, &str) + Clone + Send + 'static) -> S
             std::thread::spawn(move || {
                 let mut head = [0; 4096];
                 let read = stream.read(&mut head).unwrap_or_default();
-                let head = String::from_utf8_lossy(&head[..read]).into_owned();
-                answer(&mut stream, head.split(' ').nth(1).unwrap_or_default());
+                answer(&mut stream, &String::from_utf8_lossy(&head[..read]));
             });
         }
     });
@@ -117,6 +121,46 @@ async fn redirects_end_and_lead_to_no_plain_http_elsewhere() {
         let told = manifest(&host, PATIENT).await;
         assert!(told.contains(part), "{told}");
     }
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_host_carries_no_password() {
+    let (heard, hears) = std::sync::mpsc::channel();
+    let there = registry_of_heads(move |stream, head| {
+        let _ = heard.send(head.to_ascii_lowercase());
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}");
+    });
+    let here = registry_of_heads(move |stream, head| {
+        let answer = if head.to_ascii_lowercase().contains("authorization: basic ") {
+            format!("HTTP/1.1 307 X\r\nLocation: http://{there}/elsewhere\r\n")
+        } else {
+            "HTTP/1.1 401 X\r\nWWW-Authenticate: Basic realm=\"r\"\r\n".to_owned()
+        };
+        let _ =
+            stream.write_all(format!("{answer}Content-Length: 0\r\nConnection: close\r\n\r\n").as_bytes());
+    });
+    let credentials = Credentials::Password { user: "user".into(), password: "password".into() };
+    let repository = Repository::new(&here, "acme/api", credentials, PATIENT).unwrap();
+    assert_eq!(repository.manifest("1", &["application/json"]).await.unwrap(), b"{}");
+    let head = hears.recv().unwrap();
+    assert!(head.starts_with("get /elsewhere ") && !head.contains("authorization"), "{head}");
+}
+
+#[tokio::test]
+async fn a_token_that_does_not_come_may_be_asked_for_again() {
+    let slow = registry(|stream, path| {
+        if path.starts_with("/token") {
+            return endlessly(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b" ", SLOWLY);
+        }
+        let host = stream.local_addr().unwrap();
+        let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{host}/token\",service=\"s\"");
+        let head = format!("HTTP/1.1 401 X\r\n{challenge}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let _ = stream.write_all(head.as_bytes());
+    });
+    let repository = Repository::new(&slow, "acme/api", Credentials::Anonymous, QUICK).unwrap();
+    let Err(error) = repository.blob(&Digest::of(b"x"), 0).await else { panic!("a token came") };
+    assert!(error.to_string().contains("took too long to send a token"), "{error:#}");
+    assert!(matches!(error.downcast_ref(), Some(Refused::Passing(_))), "{error:#}");
 }
 
 #[tokio::test]
