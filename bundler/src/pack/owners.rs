@@ -42,10 +42,12 @@ pub(crate) fn settle(
     cancel: &Cancel,
 ) -> Result<Vec<Diagnostic>> {
     let mentions = Mentions::read(&inputs.manifest_shown, &inputs.manifest_text);
+    let uses: Vec<Vec<Use<'_>>> = plans.iter().map(|plan| uses(&plan.spec.volume, inputs, images)).collect();
+    let files = look(uses.iter().flatten(), images, cancel);
+    cancel.check()?;
     let mut warnings = Vec::new();
-    for plan in plans {
-        let mut mounting = mounting(&plan.spec.volume, inputs, images, cancel);
-        cancel.check()?;
+    for (plan, uses) in plans.iter_mut().zip(&uses) {
+        let mut mounting: Vec<Mounting<'_>> = uses.iter().map(|one| one.settled(&files)).collect();
         // Whoever writes counts first.
         mounting.sort_by_key(|service| service.read_only);
         let owners: Vec<Owner> = mounting.iter().map(Mounting::owner).collect();
@@ -71,13 +73,21 @@ pub(crate) fn settle(
     Ok(warnings)
 }
 
-/// The services that mount `volume` whole, with the defaults.
-fn mounting<'a>(
-    volume: &str,
-    inputs: &'a Inputs,
-    images: &[FoundImage],
-    cancel: &Cancel,
-) -> Vec<Mounting<'a>> {
+/// A mount of a seeded volume, before its image was looked into.
+struct Use<'a> {
+    service: &'a ServiceName,
+    mount: &'a Mount,
+    /// The number of its image, where that is known.
+    image: Option<usize>,
+    /// `user`, of the service or else of the image.
+    user: Option<String>,
+}
+
+/// Files of images, by the image's number and their path.
+type Files = BTreeMap<usize, BTreeMap<String, FileFacts>>;
+
+/// Whole mounts of `volume`, with the defaults.
+fn uses<'a>(volume: &str, inputs: &'a Inputs, images: &[FoundImage]) -> Vec<Use<'a>> {
     let Some(rendering) = inputs.renderings.first() else { return Vec::new() };
     let services = rendering.made.parsed.project.services.iter();
     let mounts =
@@ -85,41 +95,61 @@ fn mounting<'a>(
     let whole = mounts.filter(|(_, _, mount)| {
         mount.subpath.is_none() && matches!(&mount.source, MountSource::Volume(key) if key == volume)
     });
-    whole.map(|(name, service, mount)| Mounting::read(name, service, mount, images, cancel)).collect()
+    whole.map(|(name, service, mount)| Use::new(name, service, mount, images)).collect()
 }
 
-impl<'a> Mounting<'a> {
-    fn read(
-        name: &'a ServiceName,
-        service: &Service,
-        mount: &Mount,
-        images: &[FoundImage],
-        cancel: &Cancel,
-    ) -> Self {
+/// Looks into each image once, for all that is used of it. A layer that cannot be read is told of when it is packed.
+fn look<'u>(uses: impl Iterator<Item = &'u Use<'u>>, images: &[FoundImage], cancel: &Cancel) -> Files {
+    let mut wanted: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+    for one in uses {
+        if let Some(image) = one.image {
+            wanted.entry(image).or_default().extend(one.paths());
+        }
+    }
+    let found = |(number, paths): (usize, BTreeSet<String>)| {
+        Some((number, images.get(number)?.files(&paths, cancel).unwrap_or_default()))
+    };
+    wanted.into_iter().filter_map(found).collect()
+}
+
+impl<'a> Use<'a> {
+    fn new(name: &'a ServiceName, service: &Service, mount: &'a Mount, images: &[FoundImage]) -> Self {
         let reference = service.image.parse::<ImageRef>().ok();
-        let of_service = |image: &&FoundImage| {
+        let of_service = |image: &FoundImage| {
             Some(&image.reference) == reference.as_ref()
                 && service.platform.as_ref().is_none_or(|platform| &image.platform == platform)
         };
-        let image = images.iter().find(of_service);
-        let user = service.user.clone().or_else(|| user_of(image?));
-        let point = mount.target.trim_matches('/').to_owned();
-        let mut paths = BTreeSet::from([point.clone()]);
-        if user.as_deref().is_some_and(|user| !user.is_empty()) {
-            paths.extend(["etc/passwd".to_owned(), "etc/group".to_owned()]);
-        }
-        // A layer that cannot be read is told of when it is packed.
-        let mut files = image.and_then(|image| image.files(&paths, cancel).ok()).unwrap_or_default();
-        let root = Some(User { uid: 0, gid: 0, named_group: false });
-        let user = match user.as_deref() {
-            None if image.is_none() => None,
-            None | Some("") => root,
-            Some(user) => resolve(user, &files),
-        };
-        let point = files.remove(&point).filter(|point| point.is_folder).map(|point| point.owner);
-        Self { name, read_only: mount.read_only, user, point }
+        let image = images.iter().position(of_service);
+        let user = service.user.clone().or_else(|| user_of(images.get(image?)?));
+        Self { service: name, mount, image, user }
     }
 
+    /// The place in the image that the volume covers.
+    fn point(&self) -> &str {
+        self.mount.target.trim_matches('/')
+    }
+
+    fn paths(&self) -> impl Iterator<Item = String> {
+        let is_named = self.user.as_deref().is_some_and(|user| !user.is_empty());
+        let lists: &[&str] = if is_named { &["etc/passwd", "etc/group"] } else { &[] };
+        std::iter::once(self.point()).chain(lists.iter().copied()).map(str::to_owned)
+    }
+
+    fn settled(&self, files: &Files) -> Mounting<'a> {
+        let nothing = BTreeMap::new();
+        let files = self.image.and_then(|image| files.get(&image)).unwrap_or(&nothing);
+        let root = Some(User { uid: 0, gid: 0, named_group: false });
+        let user = match self.user.as_deref() {
+            None if self.image.is_none() => None,
+            None | Some("") => root,
+            Some(user) => resolve(user, files),
+        };
+        let point = files.get(self.point()).filter(|point| point.is_folder).map(|point| point.owner);
+        Mounting { name: self.service, read_only: self.mount.read_only, user, point }
+    }
+}
+
+impl Mounting<'_> {
     /// The owner that suits it.
     fn owner(&self) -> Owner {
         match self.user {
