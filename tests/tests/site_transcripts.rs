@@ -17,6 +17,8 @@ use fixtures::site::Site;
 use regex_lite::Regex;
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 use tests::host::Host;
 use tests::outcome::Outcome;
 use tests::port_holder::PortHolder;
@@ -76,11 +78,24 @@ fn the_technician(place: &Place<'_>) {
 
 fn the_sysop(place: &Place<'_>) {
     let mut page = Page::of("docs/guide/sysop.md", "site");
-    place.play(&mut page, &["status", "ps", "logs", "stop", "stopped", "start", "reconfigure"]);
+    place.play(&mut page, &["status"]);
+    wait_for_the_engines_verdict(place.host);
+    place.play(&mut page, &["ps", "logs", "stop", "stopped", "start", "reconfigure"]);
     place.play(&mut page, &["files", "pinned", "needs a yes", "uninstall", "volumes"]);
     let _ = Outcome::of(place.host.shell(&place.folder).args(["-c", "./install site.fz"])).succeeds();
     place.play(&mut page, &["uninstall with volumes"]);
     page.finish();
+}
+
+/// Waits until the engine calls every container healthy: Ferry runs the checks more often while it starts a site,
+/// and knows before.
+#[track_caller]
+fn wait_for_the_engines_verdict(host: &Host) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !host.docker_text(&["ps", "--quiet", "--filter", "health=starting"]).is_empty() {
+        assert!(Instant::now() < deadline, "{:?}", host.containers());
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// A folder on a host, where commands of the pages are run with the key and the root at hand.
