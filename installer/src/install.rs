@@ -27,6 +27,7 @@ mod target;
 mod tidy;
 mod undo;
 pub(crate) mod verify;
+mod verifying;
 
 use crate::bundle_errors;
 use crate::engine::EngineAddress;
@@ -58,6 +59,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use verifying::Verifying;
 
 /// The origin of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +95,8 @@ pub(crate) struct Request {
     pub restart_engine: Option<String>,
     /// Renders templates.
     pub renderer: &'static dyn Renderer,
+    /// The check of the bundle, which copies of this request share.
+    pub verifying: Arc<Verifying>,
 }
 
 impl Request {
@@ -118,6 +122,7 @@ impl Request {
             replace_fz: false,
             restart_engine: None,
             renderer,
+            verifying: Arc::default(),
         }
     }
 }

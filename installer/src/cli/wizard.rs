@@ -73,7 +73,8 @@ pub(super) fn ask(
     let mut interview = Interview::new(questions, anew);
     let product = format!("{} {}", questions.manifest.name, questions.manifest.version);
     let enter = if anew { "show what changes" } else { "install" };
-    let result = converse(&mut interview, &product, enter, &mut Terminal::new(output, cancel));
+    let person = &mut Terminal::new(output, cancel);
+    let result = converse(&mut interview, &product, enter, questions.goes_on, person);
     *again.borrow_mut() = interview.options();
     result.map(|()| interview.answers())
 }
@@ -93,7 +94,13 @@ pub(super) fn ask_one(
     // The others are not looked at, nor whether it would be asked with their answers.
     manifest.variables.retain(|other, _| other == name);
     manifest.variables.values_mut().for_each(|variable| variable.when = None);
-    let questions = Questions { manifest: &manifest, given: &nothing, remembered: &nothing, tried: &nothing };
+    let questions = Questions {
+        manifest: &manifest,
+        given: &nothing,
+        remembered: &nothing,
+        tried: &nothing,
+        goes_on: &|| true,
+    };
     let mut interview = Interview::new(&questions, false);
     match question(&mut interview, name, &mut Terminal::new(output, cancel))? {
         Next::Onward => Ok(interview.answers().remove(name)),
@@ -115,11 +122,12 @@ enum Verdict {
 }
 
 /// From the first question to the yes. Says nothing where there is nothing to ask. `enter` says what Enter
-/// does at the review.
+/// does at the review. Ends early where `goes_on` says so.
 fn converse(
     interview: &mut Interview<'_>,
     product: &str,
     enter: &str,
+    goes_on: &dyn Fn() -> bool,
     person: &mut dyn Person,
 ) -> Result<()> {
     refuse_maps(interview)?;
@@ -136,6 +144,9 @@ fn converse(
     let mut wanted = Some(first);
     let mut chosen = None;
     loop {
+        if !goes_on() {
+            return Ok(());
+        }
         let Some(name) = wanted.take().or_else(|| interview.next()) else {
             match review(interview, enter, person)? {
                 Verdict::Install => return Ok(()),

@@ -12,7 +12,7 @@ use manifest_schema::manifest::{Given, Manifest};
 use std::fs::File;
 
 /// The variables to ask about, and their known answers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Questions<'a> {
     /// The manifest of the verified bundle, with its variables.
     pub manifest: &'a Manifest,
@@ -22,12 +22,15 @@ pub(crate) struct Questions<'a> {
     pub remembered: &'a Values,
     /// Answers of an install that failed, to be offered again. They may not fit this bundle.
     pub tried: &'a Values,
+    /// Called before each question: begins work that goes on while a person answers, and says whether more is to be
+    /// asked. Where not, the answers so far are enough.
+    pub goes_on: &'a dyn Fn() -> bool,
 }
 
 /// Asks a person for missing answers; returns the typed ones.
 pub(crate) type Ask<'a> = &'a dyn Fn(&Questions<'_>) -> Result<Values>;
 
-/// The answers `given`, and over them those that a person types.
+/// The answers `given`, and over them those that a person types. `goes_on` is [`Questions::goes_on`].
 ///
 /// # Errors
 /// The error of `ask`: the person stops, or cannot answer.
@@ -36,7 +39,7 @@ pub(super) fn with_answers(
     bundle: &Bundle<File>,
     product: &ProductDir,
     resumes: bool,
-    ask: Ask<'_>,
+    (ask, goes_on): (Ask<'_>, &dyn Fn() -> bool),
 ) -> Result<Given> {
     let mut given = given.clone();
     // An unreadable manifest is listed with all other damaged spots of the bundle.
@@ -47,8 +50,13 @@ pub(super) fn with_answers(
     }
     let remembered = answers::remembered(product, &manifest, resumes)?;
     let tried = answers::tried(product)?;
-    let questions =
-        Questions { manifest: &manifest, given: given.values(), remembered: &remembered, tried: &tried };
+    let questions = Questions {
+        manifest: &manifest,
+        given: given.values(),
+        remembered: &remembered,
+        tried: &tried,
+        goes_on,
+    };
     let answers = ask(&questions)?;
     for (name, value) in answers {
         given.set(&name, value, "answers");

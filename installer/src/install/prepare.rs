@@ -15,8 +15,8 @@ use crate::installation::Installation;
 use crate::release::site::{self, Site};
 use crate::services::switch::Volumes;
 use anyhow::Result;
-use bundle_format::{Bundle, check};
-use ferry_terminal::{Failure, failure};
+use bundle_format::Bundle;
+use ferry_terminal::failure;
 use manifest_schema::ReleaseId;
 use manifest_schema::manifest::{Given, VariableKind};
 use manifest_schema::progress::Progress;
@@ -69,14 +69,17 @@ pub(super) async fn prepare(
         ask => (ask, GIVE),
     };
     downgrade::check(request, release, &connected.state, progress.as_ref())?;
-    let values = answers(request, bundle, &connected, ask, progress.as_ref())?;
+    let values = answers(request, bundle, &connected, ask, progress.as_ref(), cancel)?;
+    if request.verifying.has_found_damage() {
+        return Err(refusal(&request.verifying.findings(request, bundle, progress, cancel).await?));
+    }
     let request = &Request { values, ..request.clone() };
     let Connected { id, product, state, lock, engine, mut findings } = connected;
     let survey = Survey { request, root, bundle, id: &id, give };
     let Some(engine) = engine else {
         // The answers and the bundle can be judged all the same.
         let site = survey.site(&product, &state, &mut findings);
-        findings.extend(broken_places(request, bundle, progress, cancel).await?);
+        findings.extend(request.verifying.findings(request, bundle, progress, cancel).await?);
         return Err(site.err().filter(|_| findings.is_empty()).unwrap_or_else(|| refusal(&findings)));
     };
     let name = release.name.clone();
@@ -85,7 +88,7 @@ pub(super) async fn prepare(
     // An unreadable file may be one of many damaged spots: then all are listed.
     let reads = !matches!(&known, Ok(Some(known)) if !known.plan.reads_payload());
     if reads || !findings.is_empty() {
-        findings.extend(broken_places(request, bundle, progress, cancel).await?);
+        findings.extend(request.verifying.findings(request, bundle, progress, cancel).await?);
     }
     if !findings.is_empty() {
         return Err(refusal(&findings));
@@ -139,15 +142,25 @@ async fn connect(request: &Request, root: &Root, bundle: &Bundle<File>) -> Resul
 /// The answers for this run: given ones, and those that a person types now.
 fn answers(
     request: &Request,
-    bundle: &Bundle<File>,
+    bundle: &Arc<Bundle<File>>,
     connected: &Connected,
     ask: Option<Ask<'_>>,
     progress: &dyn Progress,
+    cancel: &CancellationToken,
 ) -> Result<Given> {
     let Connected { id, product, state, .. } = connected;
     let resumes = own_attempt(state, id).is_some();
     let values = match ask {
-        Some(ask) => ask::with_answers(&request.values, bundle, product, resumes, ask)?,
+        Some(ask) => {
+            // A stick takes minutes to read, and a person to answer: neither waits for the other.
+            let goes_on = || {
+                if request.source == Source::Stick {
+                    request.verifying.begin(bundle, cancel);
+                }
+                !request.verifying.has_found_damage()
+            };
+            ask::with_answers(&request.values, bundle, product, resumes, (ask, &goes_on))?
+        }
         None => request.values.clone(),
     };
     if !request.dry_run {
@@ -179,36 +192,6 @@ fn warn_of_shown_secrets(given: &Given, bundle: &Bundle<File>, progress: &dyn Pr
              give it with --values FILE, or type it when asked"
         ));
     }
-}
-
-/// Reads every byte of the bundle on all cores. A retained one lacks its layers on purpose.
-async fn broken_places(
-    request: &Request,
-    bundle: &Arc<Bundle<File>>,
-    progress: &Arc<dyn Progress>,
-    cancel: &CancellationToken,
-) -> Result<Vec<Finding>> {
-    if request.source == Source::Host {
-        return Ok(Vec::new());
-    }
-    let (bundle, watching) = (Arc::clone(bundle), Arc::clone(progress));
-    let stop = cancel.clone();
-    progress.begin("verifying", Some(bundle.verified().index().payload_end()));
-    let bytes = bundle.verified().file_bytes();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let checking = tokio::task::spawn_blocking(move || {
-        check::check(&bundle, threads, watching.as_ref(), &|| stop.is_cancelled())
-    });
-    let broken = checking.await??;
-    if cancel.is_cancelled() {
-        return Err(Failure::cancelled().into());
-    }
-    if broken.is_empty() {
-        progress.end(&format!("{} as signed", ferry_terminal::human::bytes(bytes)));
-    } else {
-        progress.fail("the bundle is damaged");
-    }
-    Ok(preflight::check_bundle(&request.bundle, &broken))
 }
 
 fn release_id(release: &Release, bundle: &manifest_schema::Digest) -> Result<ReleaseId> {

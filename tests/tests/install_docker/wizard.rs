@@ -1,8 +1,11 @@
 //! Questions, asked at a terminal.
 
+use fixtures::damage;
 use fixtures::small_site::SmallSite;
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 use tests::bundle::{self, Built};
 use tests::host::Host;
 use tests::outcome::Outcome;
@@ -101,6 +104,27 @@ const SECRET: &str = "     what you type is not shown";
 const AGAIN: &str = "     once more, to be sure";
 const BACKUP: &str = "     yes or no";
 const REVIEW: &str = "Enter = install";
+
+/// A stick takes minutes to read: it is read while a person answers, who is not asked to the end for nothing.
+#[test]
+fn a_broken_stick_is_known_before_all_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = asking(folder.path(), "1.0.0", "");
+    damage::flip(Path::new(built.path()), fs::metadata(built.path()).unwrap().len() / 2).unwrap();
+    let host = Host::docker("broken");
+    let [trust, fingerprint] = built.trust();
+    let mut running = host.on_terminal(&[trust, fingerprint, built.path()]);
+    assert!(running.wait_for_output(|line| line.contains(NAME)), "{}", running.end());
+    // All is read long before a person has typed this.
+    thread::sleep(Duration::from_secs(3));
+    let ended = {
+        running.type_line("ABC-7");
+        running.end()
+    }
+    .exits(4)
+    .says("is damaged in frame");
+    let _ = ended.says("add --set site_name=ABC-7").does_not_say("Which side").says("nothing was changed");
+}
 
 #[test]
 fn the_questions_of_a_bundle_are_asked_once_and_reach_its_files() {

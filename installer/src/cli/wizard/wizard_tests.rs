@@ -1,6 +1,7 @@
 use super::*;
 use manifest_schema::manifest::Manifest;
 use serde_json::json;
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 /// Somebody whose lines are known beforehand; the input ends after them.
@@ -74,15 +75,24 @@ impl Site {
 
     fn interview(&self) -> Interview<'_> {
         let Self { manifest, given, remembered, tried } = self;
-        Interview::new(&Questions { manifest, given, remembered, tried }, false)
+        Interview::new(&Questions { manifest, given, remembered, tried, goes_on: &|| true }, false)
     }
 
     /// The answers after these lines, what was seen, and the options that give them again.
     fn outcome(&self, lines: &[&str]) -> (Result<Values>, Script, Vec<String>) {
+        self.outcome_while(lines, &|| true)
+    }
+
+    /// As `outcome`, where `goes_on` is asked before each question.
+    fn outcome_while(
+        &self,
+        lines: &[&str],
+        goes_on: &dyn Fn() -> bool,
+    ) -> (Result<Values>, Script, Vec<String>) {
         let mut person =
             Script { typed: lines.iter().map(|line| (*line).to_owned()).collect(), ..Script::default() };
         let mut interview = self.interview();
-        let result = converse(&mut interview, "plant 2.4.0", "install", &mut person);
+        let result = converse(&mut interview, "plant 2.4.0", "install", goes_on, &mut person);
         (result.map(|()| interview.answers()), person, interview.options())
     }
 
@@ -99,6 +109,18 @@ impl Site {
         let (result, person, _) = self.outcome(lines);
         (result.expect_err("it must fail").to_string(), person)
     }
+}
+
+#[test]
+fn nothing_more_is_asked_once_the_bundle_is_known_to_be_broken() {
+    let site = site("  one: { prompt: One }\n  two: { prompt: Two }\n  three: { prompt: Three }\n");
+    let asked = Cell::new(0);
+    let goes_on = || asked.replace(asked.get() + 1) < 2;
+    let (result, person, options) = site.outcome_while(&["1", "2", "3"], &goes_on);
+    assert_eq!(result.unwrap(), values(&[("one", json!("1")), ("two", json!("2"))]));
+    assert_eq!(person.asked(), ["1/3  One", "2/3  Two"]);
+    assert!(!person.saw("The answers"), "{}", person.text());
+    assert_eq!(options, ["--set one=1", "--set two=2"]);
 }
 
 #[test]
