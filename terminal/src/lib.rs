@@ -8,6 +8,7 @@ mod charset;
 pub mod command_line;
 pub mod confined;
 pub mod disk;
+mod drawn;
 pub mod failure;
 pub mod human;
 mod output;

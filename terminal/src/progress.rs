@@ -1,12 +1,13 @@
 //! Progress for people: a bar on a terminal, lines in a log, JSON lines for programs.
 
-use crate::charset;
+use crate::drawn::{self, Drawn, Numbers};
 use crate::human;
 use crate::output::Output;
 use crate::waiting;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use manifest_schema::progress::{Progress, Wait};
-use std::sync::Mutex;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Shows one stage at a time: the innermost, where one begins while another is open.
@@ -19,29 +20,37 @@ pub struct TerminalProgress {
 }
 
 struct Stage {
-    name: String,
+    drawn: Arc<Mutex<Drawn>>,
     bar: Option<ProgressBar>,
     began: Instant,
     total: Option<u64>,
     done: u64,
     /// When a plain log last said how far it is.
     said: Instant,
-    detail: String,
-    /// Its bar shows waits.
-    waits: bool,
 }
 
-/// A stage whose bytes are counted, one whose end is open, and one that waits.
-const MEASURED: &str =
-    "  {prefix:<10} [{bar:28}] {percent:>3}%  {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {wide_msg}";
-const OPEN: &str = "  {prefix:<10} {spinner} {elapsed}  {wide_msg}";
-const WAITING: &str = "  {prefix:<10} {spinner} {elapsed}\n{msg}";
+impl Stage {
+    fn drawn(&self) -> MutexGuard<'_, Drawn> {
+        self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
-fn style(template: &str) -> ProgressStyle {
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let style = style.progress_chars("=> ");
-    // The usual spinner is drawn with Braille patterns.
-    if charset::is_unicode() { style } else { style.tick_chars("|/-\\ ") }
+/// A bar that draws a stage.
+fn style(drawn: &Arc<Mutex<Drawn>>) -> ProgressStyle {
+    let drawn = Arc::clone(drawn);
+    let draw = move |state: &ProgressState, writer: &mut dyn Write| {
+        let numbers = Numbers {
+            done: state.pos(),
+            total: state.len(),
+            rate: state.per_sec(),
+            left: state.eta(),
+            elapsed: state.elapsed(),
+        };
+        let drawn = drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = writer.write_str(&drawn.on_terminal(&numbers, columns().unwrap_or(80)).join("\n"));
+    };
+    let style = ProgressStyle::with_template("{stage}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("stage", draw)
 }
 
 /// Columns of the terminal behind standard error, where there is one that says so.
@@ -69,13 +78,13 @@ impl TerminalProgress {
     pub fn fail_open(&self, summary: &str) {
         self.with(|stages| {
             while let Some(stage) = stages.pop() {
-                self.close(stage, summary, false);
+                self.close(&stage, summary, false);
             }
         });
     }
 
     fn with(&self, act: impl FnOnce(&mut Vec<Stage>)) {
-        let mut stages = self.stages.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
         act(&mut stages);
     }
 
@@ -83,51 +92,53 @@ impl TerminalProgress {
         (self.say)(&value.to_string());
     }
 
-    fn bar(&self, name: &str, total: Option<u64>) -> Option<ProgressBar> {
+    fn bar(&self, drawn: &Arc<Mutex<Drawn>>, total: Option<u64>) -> Option<ProgressBar> {
         if !self.output.rich || self.output.json {
             return None;
         }
         let target = ProgressDrawTarget::stderr_with_hz(12);
         let bar = ProgressBar::with_draw_target(total, target);
-        bar.set_style(style(if total.is_some() { MEASURED } else { OPEN }));
-        bar.set_prefix(name.to_owned());
+        bar.set_style(style(drawn));
         bar.enable_steady_tick(Duration::from_millis(200));
         Some(bar)
     }
 
     /// Clears the bar and says how the stage ended.
-    fn close(&self, stage: Stage, summary: &str, good: bool) {
+    fn close(&self, stage: &Stage, summary: &str, good: bool) {
         if let Some(bar) = &stage.bar {
             bar.finish_and_clear();
         }
+        let name = &stage.drawn().name;
         if self.output.json {
             let seconds = stage.began.elapsed().as_secs_f64();
             self.event(&serde_json::json!({
                 "event": if good { "end" } else { "failed" },
-                "stage": stage.name, "summary": summary, "seconds": seconds
+                "stage": name, "summary": summary, "seconds": seconds
             }));
             return;
         }
-        let time = human::duration(stage.began.elapsed());
+        let time = format!("({})", human::duration(stage.began.elapsed()));
         let mark = if good { self.output.green("✓") } else { self.output.red("✗") };
-        let summary = human::printable(summary);
-        let time = self.output.dim(&format!("({time})"));
-        (self.say)(&format!("{mark} {:<10} {summary} {time}", stage.name));
+        let text = format!("{name:<10} {}", human::printable(summary));
+        let room = columns().unwrap_or(usize::MAX).saturating_sub(3);
+        let line = if text.chars().count() + 1 + time.chars().count() <= room {
+            format!("{text} {}", self.output.dim(&time))
+        } else {
+            drawn::wrapped(&format!("{text} {time}"), room)
+        };
+        (self.say)(&format!("{mark} {line}"));
     }
 
     fn end_stage(&self, summary: &str, good: bool) {
         self.with(|stages| {
             let Some(stage) = stages.pop() else { return };
-            self.close(stage, summary, good);
+            self.close(&stage, summary, good);
             // The one around it is shown again.
             if let Some(outer) = stages.last_mut() {
-                outer.waits = false;
-                outer.bar = self.bar(&outer.name, outer.total).map(|bar| {
-                    let bar = bar
-                        .with_elapsed(outer.began.elapsed())
-                        .with_message(charset::shown(&outer.detail).into_owned());
+                outer.drawn().waits.clear();
+                outer.bar = self.bar(&outer.drawn, outer.total).map(|bar| {
                     bar.set_position(outer.done);
-                    bar
+                    bar.with_elapsed(outer.began.elapsed())
                 });
             }
         });
@@ -148,9 +159,9 @@ impl Progress for TerminalProgress {
                 self.event(&serde_json::json!({ "event": "begin", "stage": name, "total_bytes": total }));
             }
             let now = Instant::now();
-            let bar = self.bar(&name, total);
-            let detail = String::new();
-            stages.push(Stage { name, bar, began: now, total, done: 0, said: now, detail, waits: false });
+            let drawn = Arc::new(Mutex::new(Drawn { name, ..Drawn::default() }));
+            let bar = self.bar(&drawn, total);
+            stages.push(Stage { drawn, bar, began: now, total, done: 0, said: now });
         });
     }
 
@@ -163,15 +174,15 @@ impl Progress for TerminalProgress {
             } else if stage.said.elapsed() >= LOG_EVERY {
                 stage.said = Instant::now();
                 let done = human::bytes(stage.done);
+                let Drawn { name, detail, .. } = &*stage.drawn();
                 if self.output.json {
-                    let (name, total) = (&stage.name, stage.total);
                     self.event(&serde_json::json!({
-                        "event": "progress", "stage": name, "bytes": stage.done, "total_bytes": total
+                        "event": "progress", "stage": name, "bytes": stage.done, "total_bytes": stage.total
                     }));
                 } else {
                     let of =
                         stage.total.map(|total| format!(" of {}", human::bytes(total))).unwrap_or_default();
-                    (self.say)(&format!("  {:<10} {done}{of} {}", stage.name, stage.detail));
+                    (self.say)(&format!("  {name:<10} {done}{of} {detail}"));
                 }
             }
         });
@@ -181,36 +192,26 @@ impl Progress for TerminalProgress {
         self.with(|stages| {
             let Some(stage) = stages.last_mut() else { return };
             let text = human::printable(text);
-            if let Some(bar) = &stage.bar {
-                if !stage.waits {
-                    bar.set_message(charset::shown(&text).into_owned());
-                }
-            } else if self.output.json && stage.detail != text {
-                self.event(&serde_json::json!({ "event": "detail", "stage": stage.name, "text": text }));
+            let mut drawn = stage.drawn();
+            if self.output.json && drawn.detail != text {
+                self.event(&serde_json::json!({ "event": "detail", "stage": drawn.name, "text": text }));
             }
-            stage.detail = text;
+            drawn.detail = text;
         });
     }
 
     fn wait(&self, waits: &[Wait]) {
         self.with(|stages| {
             let Some(stage) = stages.last_mut() else { return };
-            if let Some(bar) = &stage.bar {
-                let waited = std::mem::replace(&mut stage.waits, !waits.is_empty());
-                if waited != stage.waits {
-                    bar.set_style(style(if stage.waits { WAITING } else { OPEN }));
-                }
-                let message = match stage.waits {
-                    true => waiting::on_terminal(waits, columns().unwrap_or(80)).join("\n"),
-                    false => stage.detail.clone(),
-                };
-                bar.set_message(charset::shown(&message).into_owned());
+            if stage.bar.is_some() {
+                stage.drawn().waits = waits.to_vec();
                 return;
             }
             if waits.is_empty() || stage.said.elapsed() < LOG_EVERY {
                 return;
             }
             stage.said = Instant::now();
+            let name = &stage.drawn().name;
             if self.output.json {
                 let waits: Vec<_> = waits
                     .iter()
@@ -221,13 +222,13 @@ impl Progress for TerminalProgress {
                         })
                     })
                     .collect();
-                self.event(&serde_json::json!({ "event": "waiting", "stage": stage.name, "waits": waits }));
+                self.event(&serde_json::json!({ "event": "waiting", "stage": name, "waits": waits }));
             } else {
                 // A terminal without colours wraps what is too long; a log takes any length.
                 let lines = match columns() {
                     Some(columns) => waiting::on_terminal(waits, columns),
                     None => {
-                        let line = |wait| format!("  {:<10} {}", stage.name, waiting::line(wait));
+                        let line = |wait| format!("  {name:<10} {}", waiting::line(wait));
                         waits.iter().map(line).collect()
                     }
                 };

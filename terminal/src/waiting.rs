@@ -54,13 +54,13 @@ fn seconds(left: Duration) -> String {
     if seconds < 120 { format!("{seconds} s") } else { format!("{} min {} s", seconds / 60, seconds % 60) }
 }
 
-/// The same in one word and a unit, not less than it is.
-fn briefly(left: Duration) -> String {
+/// A time in one word and a unit, not less than it is: `45 s`, `4 min`.
+pub(crate) fn briefly(left: Duration) -> String {
     let seconds = left.as_millis().div_ceil(1000);
     if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds.div_ceil(60)) }
 }
 
-fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }

@@ -42,6 +42,8 @@ pub(super) struct EngineImage {
     pub(super) id: Digest,
     /// Its platform, where the engine cannot have others of the same name.
     pub(super) only_platform: Option<Platform>,
+    /// Bytes of its layers, which is nearly what an archive of it has. The containerd store counts otherwise.
+    bytes: Option<u64>,
 }
 
 impl std::fmt::Display for Engine {
@@ -119,8 +121,10 @@ impl Engine {
                             format!("{}/{}", os.unwrap_or_default(), architecture.unwrap_or_default())
                         }
                     };
-                let only_platform = if image.descriptor.is_none() { platform.parse().ok() } else { None };
-                return Ok(Some(EngineImage { name: name.clone(), id, only_platform }));
+                let is_classic = image.descriptor.is_none();
+                let only_platform = if is_classic { platform.parse().ok() } else { None };
+                let bytes = image.size.filter(|_| is_classic).and_then(|size| u64::try_from(size).ok());
+                return Ok(Some(EngineImage { name: name.clone(), id, only_platform, bytes }));
             }
             Ok(None)
         }))
@@ -155,7 +159,8 @@ impl Engine {
     ) -> anyhow::Result<()> {
         let mut file =
             File::create(partial).with_context(|| format!("{} cannot be written", partial.display()))?;
-        progress.begin("saving", None);
+        progress.begin("saving", image.bytes);
+        progress.detail(&format!("image {}", image.name));
         let mut bytes = 0_u64;
         runtime()?.block_on(self.cancel.unless(async {
             let mut stream = std::pin::pin!(docker.export_image(&image.name));

@@ -98,7 +98,9 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
         cancel,
     )
     .map_err(|mistakes| inputs.shown_in(mistakes))?;
+    progress.detail("artifacts");
     let artifacts = artifacts::of(&inputs, cancel)?;
+    progress.detail("seeds of volumes");
     let mut seeds = seed::plan(&inputs, cancel)?;
     for warning in owners::settle(&mut seeds, &inputs, &images, cancel)? {
         progress.warn(&warning.to_string());

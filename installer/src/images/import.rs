@@ -61,6 +61,9 @@ impl<S: ReadAt + 'static> Import<'_, S> {
             names::give(engine, facts.id, &plan.name_of(image), inventory).await?;
             found.insert(image.reference.to_string(), facts.id);
         }
+        // On a slow disk this takes as long as all before.
+        progress.detail("until all is on the disk");
+        engine.sync_data().await?;
         progress.end(&ferry_terminal::human::count(plan.missing.len(), "image"));
         Ok(found)
     }

@@ -42,9 +42,6 @@ pub(super) async fn stage(
         ids = import.run() => ids?,
         () = cancel.cancelled() => return Err(Failure::cancelled().into()),
     };
-    if !images.missing.is_empty() {
-        engine.sync_data().await?;
-    }
     let id = &attempt.release;
     lay_out::lay_out(bundle, site, product, id, progress.as_ref())?;
     if request.source == Source::Stick {

@@ -33,7 +33,7 @@ enum State {
     Done(Vec<Broken>),
 }
 
-/// What the threads of the check and those who wait for it share.
+/// Shared by the threads of the check and those who wait for it.
 #[derive(Default)]
 struct Shared {
     /// Where it is shown, once somebody waits.
