@@ -1,5 +1,5 @@
 //! The edges that both programs share: how they speak to a person (progress, errors with hints, exit codes,
-//! sizes), and how they write a file.
+//! sizes), how they write a file, and how they reach an engine.
 //!
 //! Progress goes to standard error and results to standard output, so that `--json` output can be
 //! piped while a bar still moves. Colour only on a terminal, and never under `NO_COLOR`.
@@ -9,6 +9,7 @@ pub mod command_line;
 pub mod confined;
 pub mod disk;
 mod drawn;
+pub mod engine_client;
 pub mod failure;
 pub mod human;
 mod output;

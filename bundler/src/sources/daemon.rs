@@ -10,6 +10,7 @@ use crate::cancel::Cancel;
 use anyhow::{Context, bail};
 use bollard::Docker;
 use bollard::errors::Error;
+use ferry_terminal::engine_client::{self, Address};
 use ferry_terminal::{whole_file, writing};
 use futures_util::StreamExt;
 use manifest_schema::progress::Progress;
@@ -59,18 +60,18 @@ impl Engine {
     }
 
     fn connect(&self, timeout: Duration) -> anyhow::Result<Docker> {
-        let seconds = timeout.as_secs();
-        let version = bollard::API_DEFAULT_VERSION;
-        if self.host.starts_with("unix://") {
-            #[cfg(unix)]
-            return Ok(Docker::connect_with_unix(&self.host, seconds, version)?);
+        #[cfg(unix)]
+        if let Some(path) = self.host.strip_prefix("unix://") {
+            return Ok(engine_client::connect(Address::Unix(path.into()), timeout)?);
         }
+        #[cfg(windows)]
         if self.host.starts_with("npipe://") {
-            #[cfg(windows)]
+            let (seconds, version) = (timeout.as_secs(), bollard::API_DEFAULT_VERSION);
             return Ok(Docker::connect_with_named_pipe(&self.host, seconds, version)?);
         }
-        if self.host.starts_with("tcp://") || self.host.starts_with("http://") {
-            return Ok(Docker::connect_with_http(&self.host, seconds, version)?);
+        let tcp = self.host.strip_prefix("tcp://").or_else(|| self.host.strip_prefix("http://"));
+        if let Some(host) = tcp {
+            return Ok(engine_client::connect(Address::Tcp(host.trim_end_matches('/').to_owned()), timeout)?);
         }
         bail!("its address must start with unix:// or tcp://")
     }

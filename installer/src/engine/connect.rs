@@ -5,7 +5,7 @@
 
 use super::address::{EngineAddress, Transport};
 use super::{CALL_TIMEOUT, Engine, EngineError, EngineFacts, EngineKind, ImageStore, Result, one_line};
-use bollard::Docker;
+use ferry_terminal::engine_client::{self, Address};
 use manifest_schema::Platform;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -96,19 +96,11 @@ impl Engine {
             address: address.clone(),
             message: one_line(&root_cause(&error)),
         };
-        let docker = match address.transport() {
-            Transport::Unix(path) => Docker::connect_with_unix(
-                &path.to_string_lossy(),
-                CALL_TIMEOUT.as_secs(),
-                bollard::API_DEFAULT_VERSION,
-            ),
-            Transport::Tcp(host) => Docker::connect_with_http(
-                &format!("tcp://{host}"),
-                CALL_TIMEOUT.as_secs(),
-                bollard::API_DEFAULT_VERSION,
-            ),
-        }
-        .map_err(stranger)?;
+        let server = match address.transport() {
+            Transport::Unix(path) => Address::Unix(path.clone()),
+            Transport::Tcp(host) => Address::Tcp(host.clone()),
+        };
+        let docker = engine_client::connect(server, CALL_TIMEOUT).map_err(stranger)?;
         let questions = async { tokio::try_join!(docker.version(), docker.info()) };
         let (version, info) = tokio::time::timeout(CONNECT_TIMEOUT, questions)
             .await
