@@ -31,6 +31,7 @@ mod verifying;
 
 use crate::bundle_errors;
 use crate::engine::EngineAddress;
+use crate::host::files::reserve;
 use crate::host::journal::{Journal, Step};
 use crate::host::state::Phase;
 use crate::host::{Root, answers, retained};
@@ -222,7 +223,8 @@ async fn carry_out(
         prepared.installation.progress.warn(&cure);
     }
     let mut journal = Journal::open(&prepared.installation.product, &prepared.attempt.name)?;
-    let report = match stage_switch_commit(request, bundle, &mut prepared, &mut journal, cancel).await {
+    let room = reserve(prepared.installation.product.path(), RECORDS_ROOM)?;
+    let report = match stage_switch_commit(request, bundle, &mut prepared, &mut journal, room, cancel).await {
         Ok(report) => report,
         Err(Stopped { step, error }) => {
             let error = prepared.installation.engine.naming_its_disk(bundle_errors::read_again(error));
@@ -248,12 +250,17 @@ async fn carry_out(
     Ok(Ending::Installed { release, plan, report, published, resident: resident.is_ok() })
 }
 
+/// Room for the records of a switch, its commit or rollback: state, answers and journal have some KiB. It is taken
+/// before anything that runs is touched, since a disk that is full at the commit costs an outage.
+const RECORDS_ROOM: u64 = 1 << 20;
+
 /// The steps that a failure undoes.
 async fn stage_switch_commit(
     request: &Request,
     bundle: &Arc<Bundle<File>>,
     prepared: &mut Prepared,
     journal: &mut Journal,
+    room: Option<File>,
     cancel: &CancellationToken,
 ) -> Result<SwitchReport, Stopped> {
     let at = |step| move |error| Stopped { step, error };
@@ -264,6 +271,7 @@ async fn stage_switch_commit(
     let target = &staged.target;
     let report = switch(request, prepared, target, journal, cancel).await.map_err(at(Step::Switch))?;
 
+    drop(room);
     journal.begin(Step::Commit).map_err(at(Step::Commit))?;
     finish::commit(bundle, prepared, &staged, &report).await.map_err(at(Step::Commit))?;
     Ok(report)

@@ -1,7 +1,7 @@
 //! Folders of root's own, and reads with a ceiling.
 
 use anyhow::{Context, Result};
-use ferry_terminal::{Class, Failure, whole_file};
+use ferry_terminal::{Class, Failure, whole_file, writing};
 use fs4::fs_std::FileExt;
 use std::fs::{self, File};
 use std::io::Read;
@@ -95,6 +95,26 @@ pub(crate) fn lock(path: &Path, patience: Duration) -> Result<File> {
     Ok(file)
 }
 
+/// Takes room on the disk of `folder`, in a file without a name, until it is dropped. Nothing is taken where the file
+/// system cannot.
+///
+/// # Errors
+/// When the disk has no such room.
+pub(crate) fn reserve(folder: &Path, bytes: u64) -> Result<Option<File>> {
+    use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, open};
+    use rustix::io::Errno;
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let taken = open(folder, flags, Mode::RUSR | Mode::WUSR)
+        .and_then(|file| fallocate(&file, FallocateFlags::empty(), 0, bytes).map(|()| File::from(file)));
+    match taken {
+        Ok(file) => Ok(Some(file)),
+        Err(error @ (Errno::NOSPC | Errno::DQUOT)) => {
+            Err(writing::failed(folder, Some(bytes), std::io::Error::from(error)))
+        }
+        Err(_) => Ok(None),
+    }
+}
+
 /// Removes a file, where there is one.
 ///
 /// # Errors
@@ -122,6 +142,20 @@ pub(super) fn sweep(folders: &[&Path]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_is_taken_and_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let free = || rustix::fs::statvfs(folder.path()).map(|it| it.f_bfree * it.f_frsize).unwrap();
+        let before = free();
+        let room = reserve(folder.path(), 512 << 20).unwrap().unwrap();
+        assert_eq!(room.metadata().unwrap().len(), 512 << 20);
+        assert!(free() < before - (256 << 20), "{before} {}", free());
+        drop(room);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let error = reserve(folder.path(), 2 * free()).unwrap_err();
+        assert_eq!(ferry_terminal::class_of(&error), Class::Files, "{error:#}");
+    }
 
     #[test]
     fn bounded_reads() {

@@ -3,7 +3,7 @@
 use super::plan::Plan;
 use super::preflight::{self, About, Finding, Needed, Ports};
 use super::target::target;
-use super::{Request, Source};
+use super::{RECORDS_ROOM, Request, Source};
 use crate::engine::inventory::Inventory;
 use crate::engine::label;
 use crate::host::state::{Attempt, Phase, State};
@@ -150,7 +150,7 @@ impl Survey<'_> {
             root: root.path(),
             lay_out,
             seeds: !seeds.is_empty(),
-            own_bytes: retained.saturating_add(root.program_bytes()),
+            own_bytes: retained.saturating_add(root.program_bytes()).saturating_add(RECORDS_ROOM),
         };
         findings.extend(preflight::check_space(engine.facts(), &needed));
         let comparison = if images_fit {

@@ -5,6 +5,7 @@
 mod access;
 mod engine_killed;
 mod everyday;
+mod full_disk;
 mod golden;
 mod host_files;
 mod ill;
