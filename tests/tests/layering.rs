@@ -135,9 +135,10 @@ fn places(words: &[&str], allowed: impl Fn(&str) -> bool) -> (Vec<String>, usize
 }
 
 #[test]
-fn only_two_places_know_how_to_speak_to_an_engine() {
+fn one_place_of_each_program_speaks_to_an_engine_over_one_client() {
     let allowed = |path: &str| {
-        path.starts_with("installer/src/engine/")
+        path == "terminal/src/engine_client.rs"
+            || path.starts_with("installer/src/engine/")
             || path == "installer/src/engine.rs"
             || path.starts_with("bundler/src/sources/daemon")
     };
