@@ -3,4 +3,5 @@
 pub(crate) mod compression;
 pub(crate) mod exactly;
 pub(crate) mod folder;
+pub(crate) mod instead;
 pub(crate) mod owner;

@@ -13,6 +13,7 @@ mod credentials;
 mod daemon;
 mod distribution;
 mod docker_archive;
+mod documents;
 mod files;
 mod find;
 pub(crate) mod fuzzing;

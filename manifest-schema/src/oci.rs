@@ -55,21 +55,27 @@ pub struct DescriptorPlatform {
     pub variant: Option<String>,
 }
 
-impl DescriptorPlatform {
-    /// The platform as a name, or `None` for `unknown/unknown`, which marks attestation manifests.
-    #[must_use]
-    pub fn platform(&self) -> Option<Platform> {
-        if self.os == "unknown" || self.architecture == "unknown" {
-            return None;
-        }
-        platform(&self.os, &self.architecture, self.variant.as_deref())
-    }
-}
-
-fn platform(os: &str, architecture: &str, variant: Option<&str>) -> Option<Platform> {
+/// The platform of these members, in Go's words also where another program wrote those of `uname -m`, as containerd
+/// reads them; `None` where they are no words for a platform.
+#[must_use]
+pub fn platform(os: &str, architecture: &str, variant: Option<&str>) -> Option<Platform> {
+    let (os, architecture) = (os.to_ascii_lowercase(), architecture.to_ascii_lowercase());
+    let (architecture, usual) = match architecture.as_str() {
+        "x86_64" | "x86-64" => ("amd64", None),
+        "aarch64" => ("arm64", None),
+        "i386" | "i486" | "i586" | "i686" | "x86" => ("386", None),
+        "armhf" | "armv7" | "armv7l" | "armv7hl" => ("arm", Some("v7")),
+        "armel" | "armv6" | "armv6l" | "armv6hl" => ("arm", Some("v6")),
+        "armv5" | "armv5l" | "armv5tel" => ("arm", Some("v5")),
+        other => (other, None),
+    };
+    let variant = variant.filter(|variant| !variant.is_empty()).or(usual);
     match variant {
-        Some(variant) if !variant.is_empty() => format!("{os}/{architecture}/{variant}"),
-        _ => format!("{os}/{architecture}"),
+        Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{os}/{architecture}/v{number}")
+        }
+        Some(variant) => format!("{os}/{architecture}/{variant}"),
+        None => format!("{os}/{architecture}"),
     }
     .parse()
     .ok()
@@ -112,37 +118,6 @@ impl Manifest {
     }
 }
 
-/// The members of an image configuration that Ferry needs. The bytes themselves are carried
-/// unchanged, since their digest is the image's ID.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct ImageConfig {
-    /// `amd64`.
-    pub architecture: String,
-    /// `linux`.
-    pub os: String,
-    /// `v7`.
-    #[serde(default)]
-    pub variant: Option<String>,
-    /// The layers' diff IDs.
-    pub rootfs: RootFs,
-}
-
-/// The `rootfs` member of an image configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct RootFs {
-    /// SHA-256 of each uncompressed layer tar, base first.
-    #[serde(default)]
-    pub diff_ids: Vec<Digest>,
-}
-
-impl ImageConfig {
-    /// The platform the image was built for.
-    #[must_use]
-    pub fn platform(&self) -> Option<Platform> {
-        platform(&self.os, &self.architecture, self.variant.as_deref())
-    }
-}
-
 /// One image of Docker's `manifest.json` (docker image spec v1.2, "Combined Image JSON").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -154,4 +129,32 @@ pub struct ArchiveImage {
     pub repo_tags: Option<Vec<String>>,
     /// Paths of the layer tars, base first.
     pub layers: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms_are_known_in_the_words_of_uname_too() {
+        let of = |os, architecture, variant| platform(os, architecture, variant).map(|it| it.to_string());
+        for (architecture, variant, platform) in [
+            ("amd64", None, "linux/amd64"),
+            ("x86_64", Some(""), "linux/amd64"),
+            ("aarch64", None, "linux/arm64"),
+            ("arm64", Some("v8"), "linux/arm64/v8"),
+            ("aarch64", Some("8"), "linux/arm64/v8"),
+            ("armhf", None, "linux/arm/v7"),
+            ("armv7l", None, "linux/arm/v7"),
+            ("arm", Some("7"), "linux/arm/v7"),
+            ("armv6l", None, "linux/arm/v6"),
+            ("i686", None, "linux/386"),
+            ("riscv64", None, "linux/riscv64"),
+        ] {
+            assert_eq!(of("linux", architecture, variant).as_deref(), Some(platform));
+        }
+        assert_eq!(of("Linux", "AMD64", None).as_deref(), Some("linux/amd64"));
+        assert_eq!(of("linux", "", None), None);
+        assert_eq!(of("linux", "a/b/c", None), None);
+    }
 }

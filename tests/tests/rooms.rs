@@ -113,7 +113,8 @@ const HOUSES: [House; 6] = [
         table: "
             confined:
             command_line:   charset failure output
-            progress:       charset human output waiting
+            progress:       drawn human output waiting
+            drawn:          charset human waiting
             waiting:        human
             whole_file:     writing
             writing:        disk failure
@@ -122,6 +123,7 @@ const HOUSES: [House; 6] = [
             human:
             output:         charset
             charset:
+            engine_client:
         ",
     },
 ];

@@ -37,7 +37,7 @@ pub(crate) fn sniff(head: &[u8]) -> anyhow::Result<Compression> {
         [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
         // A zstd frame, or a skippable one in front of it (RFC 8878, section 3.1.2).
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => {
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
             anyhow::bail!("it is compressed with xz; gzip, zstd and plain tar are read")
         }
         [b'B', b'Z', b'h', b'1'..=b'9', ..] => {

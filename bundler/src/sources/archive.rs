@@ -10,8 +10,9 @@
 
 use super::tar_scan::{Member, MemberKind, Seekable, Streamed, clean, scan, skip_by_reading};
 use crate::cancel::Cancel;
-use crate::read::compression::{Compression, HEAD_BYTES, decompress, sniff};
+use crate::read::compression::{Compression, decompress, sniff};
 use crate::read::exactly::Exactly;
+use crate::read::instead::{LOOK_BYTES, instead_of_an_archive};
 use anyhow::{Context, bail};
 use manifest_schema::limits::MAX_IMAGE_JSON_BYTES;
 use std::collections::HashMap;
@@ -58,9 +59,12 @@ impl Archive {
         let metadata = file.metadata()?;
         let file_bytes = metadata.len();
         let mut head = Vec::new();
-        (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+        (&mut file).take(LOOK_BYTES as u64).read_to_end(&mut head)?;
         if head.is_empty() {
             bail!("it is empty");
+        }
+        if let Some(what) = instead_of_an_archive(&head) {
+            bail!("{what}");
         }
         file.seek(SeekFrom::Start(0))?;
         let compression = sniff(&head)?;
@@ -98,6 +102,33 @@ impl Archive {
     /// The words behind "member X is absent" where the reason is plain.
     pub(super) const fn why_absent(&self) -> &'static str {
         if self.complete { "" } else { "; the archive has no end marker, so it was probably cut off" }
+    }
+
+    /// What this is instead of an image archive, by the names in it, and what to do.
+    pub(super) fn instead(&self) -> Option<String> {
+        let names = || self.members.iter().map(|member| member.name.as_str());
+        let has = |name: &str| names().any(|other| other == name);
+        let below = |file: &str| {
+            names().find_map(|name| name.strip_suffix(file).filter(|folder| folder.matches('/').count() == 1))
+        };
+        if let Some(folder) = below("manifest.json").or_else(|| below("index.json")) {
+            return Some(format!(
+                "the image lies in its folder `{folder}`: pack what is in that folder, without it"
+            ));
+        }
+        if below("Chart.yaml").is_some() {
+            return Some("it is a Helm chart, and no image".to_owned());
+        }
+        if has("repositories") {
+            let text =
+                "it was saved by Docker 1.9 or earlier: load it into an engine of today, and save it again";
+            return Some(text.to_owned());
+        }
+        if has("etc") && (has("bin") || has("usr")) || has("etc/passwd") {
+            let text = "it holds a root file system, as `docker export` writes it: save the image with `docker save`";
+            return Some(text.to_owned());
+        }
+        None
     }
 
     /// The file that `name` means, links followed; `None` where there is no such member.

@@ -3,12 +3,12 @@
 //! Invariants: a choice is never a guess. Where two different images answer to one name,
 //! or the wrong platform is all there is, the caller hears what is there instead.
 
+use super::documents::{self, ImageConfig};
 use super::store::{Store, Stored};
 use super::{LayerSource, OriginalManifest};
 use crate::read::compression::Compression;
 use anyhow::{Context, bail};
 use manifest_schema::limits::MAX_LAYERS;
-use manifest_schema::oci::ImageConfig;
 use manifest_schema::{Digest, ImageRef, Platform};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -200,6 +200,9 @@ pub(super) fn other_name<'a>(chosen: &[&'a Candidate], reference: &ImageRef) -> 
 /// Names of all candidates, for messages.
 pub(super) fn list_names(candidates: &[Candidate]) -> String {
     let names: BTreeSet<&str> = candidates.iter().flat_map(|c| &c.names).map(String::as_str).collect();
+    if candidates.is_empty() {
+        return "no image".to_owned();
+    }
     if names.is_empty() {
         return format!("{} without a name", if candidates.len() == 1 { "one image" } else { "images" });
     }
@@ -218,6 +221,12 @@ pub(super) fn choose<'a>(
     let runs =
         |candidate: &&&Candidate| candidate.platform.as_ref().is_some_and(|p| asked.platform.accepts(p));
     let mut fitting: Vec<&Candidate> = chosen.iter().filter(runs).copied().collect();
+    if fitting.iter().all(|candidate| candidate.content.is_err()) {
+        // Hand-made images may name no platform; engines run them on whatever they are.
+        let unnamed =
+            chosen.iter().filter(|candidate| candidate.platform.is_none() && candidate.content.is_ok());
+        fitting.extend(unnamed);
+    }
     fitting.sort_by_key(|candidate| preference(asked.platform, candidate.platform.as_ref()));
     if let Some(best) = fitting.first().and_then(|first| first.platform.clone()) {
         fitting.retain(|candidate| candidate.platform.as_ref() == Some(&best));
@@ -295,9 +304,9 @@ pub(super) fn content(
             "configuration `{config_name}` of {label} is damaged: its digest is {config_digest}, not {claimed}"
         );
     }
-    let parsed: ImageConfig = serde_json::from_slice(&config)
+    let parsed = documents::config(&config)
         .with_context(|| format!("configuration `{config_name}` of {label} is no image configuration"))?;
-    let diff_ids = parsed.rootfs.diff_ids.clone();
+    let ImageConfig { platform: config_platform, diff_ids } = parsed;
     if layer_count != diff_ids.len() {
         bail!(
             "configuration `{config_name}` of {label} lists {} layers, but {layer_count} are there",
@@ -316,7 +325,6 @@ pub(super) fn content(
             Ok(LayerSource::new(*diff_id, digest, stored))
         })
         .collect::<anyhow::Result<_>>()?;
-    let config_platform = parsed.platform();
     Ok(Content { config, config_platform, config_digest, diff_ids, layers })
 }
 

@@ -5,16 +5,16 @@
 //! `<digest>.tar`; Engine 25 and later write `blobs/sha256/<digest>` and an OCI layout beside it.
 
 use super::candidate::{Absent, Candidate, claimed_digest, content};
+use super::documents::{self, ArchiveImage};
 use super::store::Store;
 use crate::read::compression::Compression;
 use anyhow::Context;
 use manifest_schema::Digest;
-use manifest_schema::oci::ArchiveImage;
 
 /// The images that `manifest.json` lists; `None` where there is no such member.
 pub(super) fn read(store: &Store) -> anyhow::Result<Option<Vec<Candidate>>> {
     let Some(manifest) = store.document("manifest.json")? else { return Ok(None) };
-    let images: Vec<ArchiveImage> = serde_json::from_slice(&manifest).with_context(|| {
+    let images = documents::archive_images(&manifest).with_context(|| {
         format!("manifest.json of {} does not list images as `docker save` does", store.label())
     })?;
     Ok(Some(images.iter().map(|image| candidate(store, image)).collect()))
@@ -32,12 +32,16 @@ fn candidate(store: &Store, image: &ArchiveImage) -> Candidate {
             .flatten();
         Ok((stored, digest))
     };
-    let read = content(store, &image.config, image.layers.len(), layer);
+    let config = image.config.as_deref();
+    let read = config
+        .with_context(|| format!("manifest.json of {} names an image without a configuration", store.label()))
+        .and_then(|config| content(store, config, image.layers.len(), layer));
     Candidate {
-        names: image.repo_tags.clone().unwrap_or_default(),
-        group: read
-            .as_ref()
-            .map_or_else(|_| Digest::of(image.config.as_bytes()), |content| content.config_digest),
+        names: image.names.clone(),
+        group: read.as_ref().map_or_else(
+            |_| Digest::of(config.unwrap_or_default().as_bytes()),
+            |content| content.config_digest,
+        ),
         platform: read.as_ref().ok().and_then(|content| content.config_platform.clone()),
         original: None,
         indexes: Vec::new(),

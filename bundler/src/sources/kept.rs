@@ -84,6 +84,9 @@ pub(super) fn read_images(path: &Path, cancel: &Cancel) -> anyhow::Result<Vec<Ca
     let layout = oci_layout::read(&store)?;
     let archive = if matches!(store, Store::Archive(..)) { docker_archive::read(&store)? } else { None };
     if layout.is_none() && archive.is_none() {
+        if let Some(what) = store.instead() {
+            bail!("{} is not an image archive: {what}", path.display());
+        }
         bail!(
             "{} is not an image archive: it has neither manifest.json nor index.json{}",
             path.display(),

@@ -6,17 +6,13 @@
 //! the digest that led to it; every layer blob against its size.
 
 use super::OriginalManifest;
-use super::candidate::{Absent, Candidate, Flaw, content};
+use super::candidate::{Absent, Candidate, Content, content};
+use super::documents::{self, Listed, Manifest};
 use super::store::Store;
 use anyhow::{Context, bail};
-use manifest_schema::Digest;
-use manifest_schema::oci::{Descriptor, Index, Manifest, media_type};
+use manifest_schema::oci::{Descriptor, media_type};
+use manifest_schema::{Digest, Platform};
 use std::sync::Arc;
-
-/// Annotations that name an image, the certain one first.
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
-/// The specification's own: a tag or a whole reference, as the tool liked.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// Nesting of indexes: buildx needs two.
 const MAX_DEPTH: usize = 8;
@@ -27,19 +23,22 @@ const MAX_DESCRIPTORS: usize = 4096;
 /// The images of a layout; `None` where there is no `index.json`.
 pub(super) fn read(store: &Store) -> anyhow::Result<Option<Vec<Candidate>>> {
     let Some(bytes) = store.document("index.json")? else { return Ok(None) };
-    let index: Index = serde_json::from_slice(&bytes)
+    let index = documents::index(&bytes)
         .with_context(|| format!("index.json of {} is not an OCI image index", store.label()))?;
     let mut walk = Walk { store, seen: 0, found: Vec::new() };
-    for descriptor in &index.manifests {
-        let names = names(descriptor);
-        walk.descriptor(descriptor, &names, descriptor.digest, &[])?;
+    for listed in &index {
+        let group = listed.descriptor.as_ref().map_or_else(|why| Digest::of(why.as_bytes()), |it| it.digest);
+        walk.entry(listed, &Offer { names: listed.names.clone(), group, indexes: Vec::new() })?;
     }
     Ok(Some(walk.found))
 }
 
-fn names(descriptor: &Descriptor) -> Vec<String> {
-    let annotation = |key| descriptor.annotations.get(key).cloned();
-    annotation(CONTAINERD_NAME).or_else(|| annotation(REF_NAME)).into_iter().collect()
+/// The names by which images are offered, and the indexes above them.
+#[derive(Clone)]
+struct Offer {
+    names: Vec<String>,
+    group: Digest,
+    indexes: Vec<Arc<OriginalManifest>>,
 }
 
 struct Walk<'a> {
@@ -49,62 +48,93 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn descriptor(
-        &mut self,
-        descriptor: &Descriptor,
-        names: &[String],
-        group: Digest,
-        above: &[Arc<OriginalManifest>],
-    ) -> anyhow::Result<()> {
+    /// Looks at an entry of an index. One that cannot be used is a flawed image, and spoils no other.
+    fn entry(&mut self, listed: &Listed, offer: &Offer) -> anyhow::Result<()> {
         let label = self.store.label();
         self.seen += 1;
         if self.seen > MAX_DESCRIPTORS {
             bail!("the indexes of {label} list more than {MAX_DESCRIPTORS} manifests");
         }
-        if above.len() > MAX_DEPTH {
+        if offer.indexes.len() > MAX_DEPTH {
             bail!("the indexes of {label} are nested more than {MAX_DEPTH} deep");
         }
-        if is_attestation(descriptor) {
+        if listed.is_attestation {
             return Ok(());
         }
-        let name = blob_name(&descriptor.digest);
-        let Some(bytes) = self.store.document(&name)? else {
-            self.found.push(Candidate {
-                names: names.to_vec(),
-                group,
-                platform: descriptor.platform.as_ref().and_then(|platform| platform.platform()),
-                original: None,
-                indexes: above.to_vec(),
-                content: Err(Flaw::Absent(format!(
-                    "manifest {} is absent from {label}{}",
-                    descriptor.digest,
-                    self.store.why_absent()
-                ))),
-                label,
-            });
-            return Ok(());
+        let document = match self.document(listed) {
+            Ok(document) => document,
+            Err(error) => {
+                self.push(listed.platform.clone(), offer, None, Err(error));
+                return Ok(());
+            }
         };
+        if matches!(document.media_type.as_str(), media_type::INDEX | media_type::DOCKER_LIST) {
+            let index = documents::index(&document.bytes).with_context(|| {
+                format!("blob `{}` of {label} is not an image index", blob_name(&document.digest))
+            });
+            let mut below = offer.clone();
+            below.indexes.push(Arc::new(document));
+            match index {
+                Ok(index) => index.iter().try_for_each(|child| self.entry(child, &below))?,
+                Err(error) => self.push(None, offer, None, Err(error)),
+            }
+            return Ok(());
+        }
+        let manifest = documents::manifest(&document.bytes).with_context(|| {
+            format!("blob `{}` of {label} is not an image manifest", blob_name(&document.digest))
+        });
+        match manifest {
+            Ok(Some(manifest)) => {
+                let read = self.image(&manifest);
+                // Engines choose by the index too; a configuration that says otherwise is warned of.
+                let platform = listed.platform.clone();
+                let platform = platform
+                    .or_else(|| read.as_ref().ok().and_then(|content| content.config_platform.clone()));
+                self.push(platform, offer, Some(document), read);
+            }
+            // A signature, chart or other artifact.
+            Ok(None) => {}
+            Err(error) => self.push(listed.platform.clone(), offer, None, Err(error)),
+        }
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        platform: Option<Platform>,
+        offer: &Offer,
+        original: Option<OriginalManifest>,
+        content: anyhow::Result<Content>,
+    ) {
+        let Offer { names, group, indexes } = offer.clone();
+        let (content, label) = (content.map_err(Into::into), self.store.label());
+        self.found.push(Candidate { names, group, platform, original, indexes, content, label });
+    }
+
+    /// The document that an entry means, as the digest has it.
+    fn document(&self, listed: &Listed) -> anyhow::Result<OriginalManifest> {
+        let label = self.store.label();
+        let descriptor = listed.usable().with_context(|| format!("an entry of an index of {label}"))?;
+        let name = blob_name(&descriptor.digest);
+        let bytes = self.store.document(&name)?.ok_or_else(|| {
+            Absent(format!(
+                "manifest {} is absent from {label}{}",
+                descriptor.digest,
+                self.store.why_absent()
+            ))
+        })?;
         let digest = Digest::of(&bytes);
         if digest != descriptor.digest {
             bail!("blob `{name}` of {label} is damaged: its digest is {digest}");
         }
-        let document = OriginalManifest { media_type: media_type_of(descriptor, &bytes), digest, bytes };
-        if matches!(document.media_type.as_str(), media_type::INDEX | media_type::DOCKER_LIST) {
-            let index: Index = serde_json::from_slice(&document.bytes)
-                .with_context(|| format!("blob `{name}` of {label} is not an image index"))?;
-            let above = [above, &[Arc::new(document)]].concat();
-            for child in &index.manifests {
-                self.descriptor(child, names, group, &above)?;
-            }
-            return Ok(());
-        }
-        let manifest: Manifest = serde_json::from_slice(&document.bytes)
-            .with_context(|| format!("blob `{name}` of {label} is not an image manifest"))?;
-        if !is_image(&manifest) {
-            return Ok(());
-        }
+        Ok(OriginalManifest { media_type: media_type_of(descriptor, &bytes), digest, bytes })
+    }
+
+    fn image(&self, manifest: &Manifest) -> anyhow::Result<Content> {
+        let label = self.store.label();
         let layer = |index: usize| {
-            let layer = manifest.layers.get(index).context("a layer without a descriptor")?;
+            let listed = manifest.layers.get(index).context("a layer without a descriptor")?;
+            let layer = listed.usable().with_context(|| format!("layer {index} in a manifest of {label}"))?;
             let name = blob_name(&layer.digest);
             let stored = self.store.stored(&name)?.ok_or_else(|| {
                 Absent(format!("layer {} is absent from {label}{}", layer.digest, self.store.why_absent()))
@@ -119,43 +149,15 @@ impl Walk<'_> {
             }
             Ok((stored, Some(layer.digest)))
         };
-        let read = content(self.store, &blob_name(&manifest.config.digest), manifest.layers.len(), layer);
-        let listed = descriptor.platform.as_ref().and_then(|platform| platform.platform());
-        self.found.push(Candidate {
-            names: names.to_vec(),
-            group,
-            // Engines choose by the index too; a configuration that says otherwise is warned of.
-            platform: listed
-                .or_else(|| read.as_ref().ok().and_then(|content| content.config_platform.clone())),
-            original: Some(document),
-            indexes: above.to_vec(),
-            content: read.map_err(Into::into),
-            label,
-        });
-        Ok(())
+        let config = manifest.config.usable();
+        let config = config.with_context(|| format!("the configuration in a manifest of {label}"))?;
+        content(self.store, &blob_name(&config.digest), manifest.layers.len(), layer)
     }
 }
 
 /// Path of a blob in a layout.
 pub(super) fn blob_name(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
-}
-
-/// Provenance and SBOMs that buildx puts beside images.
-pub(super) fn is_attestation(descriptor: &Descriptor) -> bool {
-    descriptor.annotations.contains_key("vnd.docker.reference.type")
-        || descriptor
-            .platform
-            .as_ref()
-            .is_some_and(|platform| platform.os == "unknown" || platform.architecture == "unknown")
-}
-
-/// True for the manifest of an image, false for that of a signature, chart or other artifact.
-fn is_image(manifest: &Manifest) -> bool {
-    matches!(
-        manifest.config.media_type.as_str(),
-        "" | media_type::CONFIG | "application/vnd.docker.container.image.v1+json"
-    )
 }
 
 /// The media type of a document: what it says itself, else what its shape says, since descriptors

@@ -8,13 +8,14 @@
 use super::credentials::credentials;
 use super::daemon::runtime;
 use super::distribution::{Patience, Refused, Repository};
-use super::oci_layout::{blob_name, is_attestation, media_type_of};
+use super::documents::{self, Listed, Manifest};
+use super::oci_layout::{blob_name, media_type_of};
 use super::{ResolveOptions, kept};
 use crate::cancel::Cancel;
 use anyhow::{Context, bail};
 use ferry_terminal::{whole_file, writing};
 use manifest_schema::limits::{MAX_IMAGE_JSON_BYTES, MAX_LAYERS};
-use manifest_schema::oci::{Descriptor, Index, Manifest, media_type};
+use manifest_schema::oci::{Descriptor, Index, media_type};
 use manifest_schema::progress::Progress;
 use manifest_schema::{Digest, ImageRef, Platform};
 use sha2::{Digest as _, Sha256};
@@ -47,8 +48,6 @@ pub(super) fn fetch(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> anyhow::Result<()> {
-    let blobs = layout.join("blobs/sha256");
-    std::fs::create_dir_all(&blobs).with_context(|| format!("{} cannot be made", blobs.display()))?;
     let domain = reference.domain();
     let credentials = credentials(options.docker_config.as_deref(), domain)?;
     let repository = Repository::new(domain, reference.path(), credentials, Patience::USUAL)?;
@@ -80,13 +79,17 @@ impl Pull<'_> {
             if manifest.layers.len() > MAX_LAYERS {
                 bail!("an image has {} layers; engines accept {MAX_LAYERS}", manifest.layers.len());
             }
-            if manifest.config.size > MAX_IMAGE_JSON_BYTES {
-                bail!("an image configuration has {} bytes, too many", manifest.config.size);
+            if manifest.config.usable()?.size > MAX_IMAGE_JSON_BYTES {
+                bail!("an image configuration has {} bytes, too many", manifest.config.usable()?.size);
             }
             for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
+                let blob = blob.usable()?;
                 wanted.insert(blob.digest, blob.size);
             }
         }
+        // Only now: a registry that is away leaves nothing.
+        let blobs = self.layout.join("blobs/sha256");
+        std::fs::create_dir_all(&blobs).with_context(|| format!("{} cannot be made", blobs.display()))?;
         for document in &documents {
             self.write(&blob_name(&document.descriptor.digest), &document.bytes)?;
         }
@@ -136,16 +139,16 @@ impl Pull<'_> {
                 bail!("`{}` is of media type {media_type}, which is no image", self.reference);
             }
             if matches!(media_type.as_str(), media_type::INDEX | media_type::DOCKER_LIST) {
-                let index: Index = serde_json::from_slice(&bytes).context("its index is malformed")?;
-                for child in index.manifests.iter().filter(|child| !is_attestation(child)) {
-                    let fits = match child.platform.as_ref().map(|platform| platform.platform()) {
-                        Some(Some(platform)) => {
-                            let fits = platforms.iter().any(|asked| asked.accepts(&platform));
-                            offered.insert(platform);
+                let index = documents::index(&bytes).context("its index is malformed")?;
+                for child in index.iter().filter(|child| !child.is_attestation) {
+                    let fits = match &child.platform {
+                        Some(platform) => {
+                            let fits = platforms.iter().any(|asked| asked.accepts(platform));
+                            offered.insert(platform.clone());
                             fits
                         }
-                        Some(None) => false,
-                        None => true,
+                        // One that cannot be used may be for another platform.
+                        None => child.descriptor.is_ok(),
                     };
                     if !fits {
                         continue;
@@ -154,11 +157,13 @@ impl Pull<'_> {
                         bail!("its index lists more than {MAX_DOCUMENTS} images for {}", list(platforms));
                     }
                     let document = self.manifest(Some(child)).await?;
+                    unlisted |= child.platform.is_none();
                     waiting.push((depth + 1, document.descriptor, document.bytes));
                 }
             } else {
-                unlisted |= descriptor.platform.is_none();
-                manifests.push(serde_json::from_slice(&bytes).context("its manifest is malformed")?);
+                unlisted |= depth == 0;
+                let manifest = documents::manifest(&bytes).context("its manifest is malformed")?;
+                manifests.extend(manifest);
             }
             documents.push(Document { descriptor, bytes });
         }
@@ -172,7 +177,8 @@ impl Pull<'_> {
     }
 
     /// The manifest at the reference, or the one that `child` names.
-    async fn manifest(&self, child: Option<&Descriptor>) -> anyhow::Result<Document> {
+    async fn manifest(&self, child: Option<&Listed>) -> anyhow::Result<Document> {
+        let child = child.map(Listed::usable).transpose().context("an entry of its index")?;
         let digest = child.map(|child| child.digest).or(self.reference.digest().copied());
         let target = match digest {
             Some(digest) => digest.to_string(),

@@ -47,9 +47,17 @@ impl Store {
             return Ok(Self::Archive(Arc::new(Archive::open(path, cancel)?), Arc::default()));
         }
         if !path.join("index.json").is_file() {
-            bail!("folder {} is not an OCI image layout: it has no index.json", path.display());
+            bail!("folder {} is not an OCI image layout: {}", path.display(), instead_of_a_layout(path));
         }
         Ok(Self::Folder(Arc::new(path.to_owned()), Arc::default()))
+    }
+
+    /// What it is instead of images, where that is plain, and what to do.
+    pub(super) fn instead(&self) -> Option<String> {
+        match self {
+            Self::Archive(archive, _) => archive.instead(),
+            Self::Folder(..) => None,
+        }
     }
 
     /// The path, for messages.
@@ -132,6 +140,22 @@ impl Stored {
             Place::Range { archive, name, .. } => format!("layer `{name}` of {}", archive.path().display()),
             Place::File(path) => format!("layer {}", path.display()),
         }
+    }
+}
+
+/// What a folder is that is no layout, and what to do.
+fn instead_of_a_layout(folder: &Path) -> &'static str {
+    let has = |name: &str| folder.join(name).is_file();
+    if has("version") && has("manifest.json") {
+        "it is one that skopeo writes for `dir:`; copy the image to `oci:` or `docker-archive:` instead"
+    } else if has("manifest.json") {
+        "it is an archive of `docker save` that was unpacked; name the archive itself"
+    } else if has("Chart.yaml") {
+        "it is a Helm chart, and no image"
+    } else if has("Dockerfile") {
+        "it is what an image is built from; build it, and save the image with `docker save`"
+    } else {
+        "it has no index.json"
     }
 }
 

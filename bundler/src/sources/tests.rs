@@ -5,4 +5,5 @@ mod damage;
 mod finding;
 mod formats;
 #[cfg(unix)]
+mod neighbours;
 mod network;

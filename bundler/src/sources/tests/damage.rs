@@ -164,14 +164,15 @@ fn documents_that_contradict_themselves_are_refused() {
     error(folder.path(), &archive("c.json", &right, &[]), &["lists 1 layers, but 0"]);
     let wrong_name = format!("{}.json", "0".repeat(64));
     error(folder.path(), &archive(&wrong_name, &right, &["l"]), &["damaged", "its digest is"]);
-    error(folder.path(), &archive("c.json", b"{}", &["l"]), &["no image configuration"]);
+    error(folder.path(), &archive("c.json", b"[]", &["l"]), &["no image configuration"]);
     let many = config("linux/amd64", &vec![one.clone(); 200]);
     error(folder.path(), &archive("c.json", &many, &["l"; 200]), &["200 layers"]);
     let huge = vec![b' '; 9 << 20];
     error(folder.path(), &archive("c.json", &huge, &["l"]), &["documents are read up to"]);
-    for not_a_list in [&b"{"[..], b"{}", b"null", b"[1]"] {
+    for not_a_list in [&b"{"[..], b"{}", b"[1]", br#"[{"Layers": 1}]"#] {
         error(folder.path(), &Tar::new().file("manifest.json", not_a_list).bytes(), &["manifest.json"]);
     }
+    error(folder.path(), &Tar::new().file("manifest.json", b"null").bytes(), &["holds no image"]);
     let foreign = Tar::new()
         .file("l", b"\xfd7zXZ\0")
         .file("c.json", &right)
@@ -226,9 +227,9 @@ fn layouts_that_lie_are_refused() {
     error(folder.path(), &changed(&config, None), &["absent"]);
     error(folder.path(), &changed(&blob, Some(b"\x1f\x8b")), &["bytes, its manifest says"]);
     error(folder.path(), &changed(&blob, None), &["absent"]);
-    for index in ["", "[]", r#"{"schemaVersion": 2, "manifests": [{"digest": "sha256:../../x", "size": 1}]}"#]
-    {
-        error(folder.path(), &Tar::new().file("index.json", index.as_bytes()).bytes(), &["index.json"]);
+    let outside = r#"{"schemaVersion": 2, "manifests": [{"digest": "sha256:../../x", "size": 1}]}"#;
+    for (index, why) in [("", "index.json"), ("[]", "index.json"), (outside, "no digest of SHA-256")] {
+        error(folder.path(), &Tar::new().file("index.json", index.as_bytes()).bytes(), &[why]);
     }
     // Indexes that list each other many times over.
     let mut bomb = Layout::default();
