@@ -108,6 +108,10 @@ const PLACES: &[(&str, By)] = &[
         "installer hooks::of",
         Without("a label of our own containers: serde, into lists of strings; else nothing"),
     ),
+    (
+        "installer files::look",
+        Without("a signed layer: the `tar` crate, into those of a release's own paths that it names"),
+    ),
     ("installer files::read_bounded", Passes("a file's bytes, bounded")),
     ("installer files::read_whole", Passes("an open file's bytes, bounded")),
     ("installer journal::has_header", Without("a line of ours: serde, into a number and a text")),

@@ -78,6 +78,25 @@ pub enum ImageStore {
     Containerd,
 }
 
+/// The host's users that the users in containers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Users {
+    /// The same.
+    Same,
+    /// Those from this user and group on (`userns-remap`).
+    From {
+        /// The host's user that is root in containers.
+        uid: u32,
+        /// The host's group that is root's in containers.
+        gid: u32,
+    },
+    /// Those of a user without root, whom the engine runs as.
+    Rootless,
+    /// Others, which cannot be told from here.
+    Hidden,
+}
+
 /// The engine's facts about itself, asked once when connecting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EngineFacts {
@@ -99,6 +118,8 @@ pub struct EngineFacts {
     pub store: ImageStore,
     /// The folder of images and volumes on the engine's host.
     pub data_root: Option<PathBuf>,
+    /// Its users on its host.
+    pub users: Users,
     /// Memory of the engine's host in bytes.
     pub memory_bytes: Option<u64>,
 }

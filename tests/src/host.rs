@@ -35,6 +35,16 @@ impl Host {
         Self::of(Engine::start(name).unwrap_or_else(|error| panic!("{error:#}")))
     }
 
+    /// A host whose Docker Engine maps users.
+    ///
+    /// # Panics
+    /// When the engine is missing or does not answer.
+    #[track_caller]
+    #[must_use]
+    pub fn remapped(name: &str) -> Self {
+        Self::of(Engine::start_remapped(name).unwrap_or_else(|error| panic!("{error:#}")))
+    }
+
     /// A host with Podman.
     ///
     /// # Panics

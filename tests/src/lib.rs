@@ -15,6 +15,7 @@
 
 pub mod bundle;
 pub mod host;
+pub mod host_binds;
 pub mod leftovers;
 pub mod outcome;
 pub mod port_holder;

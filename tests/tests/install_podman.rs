@@ -9,6 +9,7 @@ use serde_json::json;
 use std::fs;
 use tests::bundle;
 use tests::host::Host;
+use tests::host_binds;
 use tests::programs;
 use tests::snapshot::assert_unchanged;
 
@@ -170,4 +171,14 @@ fn seeded_volumes_and_secrets() {
     let _ = host.run(&["uninstall", "--yes"]).succeeds();
     let _ = host.run(&[built.path()]).succeeds();
     assert_eq!(inside("cat /seeded/table"), "written on site");
+}
+
+#[test]
+fn files_of_the_host_that_vanish_stay_away() {
+    host_binds::a_file_that_vanishes_stays_away(&Host::podman("podman-gone"));
+}
+
+#[test]
+fn folders_of_the_host_are_made_and_taken_back() {
+    host_binds::folders_are_made_and_taken_back(&Host::podman("podman-made"));
 }

@@ -4,7 +4,9 @@
 //! socket is missing, forbidden or dead, and bollard tells these apart only in its own words.
 
 use super::address::{EngineAddress, Transport};
-use super::{CALL_TIMEOUT, Engine, EngineError, EngineFacts, EngineKind, ImageStore, Result, one_line};
+use super::{
+    CALL_TIMEOUT, Engine, EngineError, EngineFacts, EngineKind, ImageStore, Result, Users, one_line,
+};
 use ferry_terminal::engine_client::{self, Address};
 use manifest_schema::Platform;
 use std::io::ErrorKind;
@@ -132,6 +134,7 @@ fn facts(
     let containerd = pairs.iter().any(|pair| {
         matches!(pair.as_slice(), [key, value] if key == "driver-type" && value == "io.containerd.snapshotter.v1")
     });
+    let users = users(&info.security_options.unwrap_or_default(), info.docker_root_dir.as_deref());
     let os = version.os.or(info.os_type).unwrap_or_else(|| "linux".to_owned());
     let machine = info.architecture.unwrap_or_default();
     let platform =
@@ -149,8 +152,26 @@ fn facts(
         platform,
         store: if containerd { ImageStore::Containerd } else { ImageStore::GraphDriver },
         data_root: info.docker_root_dir.filter(|dir| !dir.is_empty()).map(PathBuf::from),
+        users,
         memory_bytes: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0),
     })
+}
+
+/// The users of an engine with these options. One that maps them keeps its data in a folder of the first ones,
+/// `/var/lib/docker/UID.GID`.
+fn users(options: &[String], data_root: Option<&str>) -> Users {
+    let has = |name: &str| options.iter().any(|option| option.split(',').any(|part| part == name));
+    if has("name=rootless") {
+        return Users::Rootless;
+    }
+    if !has("name=userns") {
+        return Users::Same;
+    }
+    let ids = data_root.and_then(|root| {
+        let (uid, gid) = Path::new(root).file_name()?.to_str()?.split_once('.')?;
+        Some((uid.parse().ok()?, gid.parse().ok()?))
+    });
+    ids.map_or(Users::Hidden, |(uid, gid)| Users::From { uid, gid })
 }
 
 /// The engine's platform: `arch` in Go's words, where the engine gives it, else from `uname -m`.
@@ -195,6 +216,25 @@ mod tests {
         assert_eq!(platform("linux", None, "aarch64").unwrap().as_str(), "linux/arm64");
         assert_eq!(platform("linux", Some("arm"), "armv7l").unwrap().as_str(), "linux/arm/v7");
         assert!(platform("linux", None, "").is_none());
+    }
+
+    #[test]
+    fn the_users_of_an_engine_are_told_by_its_options() {
+        let of = |options: &[&str], root: &str| {
+            users(&options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>(), Some(root))
+        };
+        let plain = ["name=seccomp,profile=default"];
+        let mapped = ["name=seccomp,profile=default", "name=userns"];
+        assert_eq!(of(&plain, "/var/lib/docker"), Users::Same);
+        assert_eq!(of(&plain, "/srv/1000.1000"), Users::Same);
+        assert_eq!(of(&mapped, "/var/lib/docker/100000.200000"), Users::From { uid: 100_000, gid: 200_000 });
+        assert_eq!(of(&mapped, "/var/lib/docker"), Users::Hidden);
+        assert_eq!(of(&mapped, "/var/lib/docker/a.b"), Users::Hidden);
+        assert_eq!(users(&["name=userns".to_owned()], None), Users::Hidden);
+        assert_eq!(
+            of(&["name=seccomp", "name=rootless", "name=cgroupns"], "/home/a/docker"),
+            Users::Rootless
+        );
     }
 
     #[tokio::test]

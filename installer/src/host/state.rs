@@ -11,6 +11,7 @@ use anyhow::Result;
 use manifest_schema::{Digest, ReleaseId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The state of one product.
@@ -57,6 +58,9 @@ pub(crate) struct Attempt {
     /// Images that it brings in, by their IDs in the engine, until they are known to be on the disk.
     #[serde(default)]
     pub importing: BTreeSet<ImageId>,
+    /// Folders of the host, outside of Ferry's own, that it makes for services to mount.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub made: BTreeSet<PathBuf>,
 }
 
 impl Attempt {
@@ -69,6 +73,7 @@ impl Attempt {
             phase: Phase::Staging,
             boot: String::new(),
             importing: BTreeSet::new(),
+            made: BTreeSet::new(),
         }
     }
 }

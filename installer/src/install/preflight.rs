@@ -3,8 +3,10 @@
 
 mod access;
 mod addresses;
+mod paths;
 mod ports;
 mod space;
+mod users;
 
 use crate::engine::containers::ContainerFacts;
 use crate::engine::label;
@@ -13,11 +15,9 @@ use crate::host::state::State;
 use crate::host::{ProductDir, Root, place, strict};
 use crate::images::plan::ImportPlan;
 use crate::release::site::{self, Site};
-use crate::services::without_links;
 use bundle_format::check::Broken;
-use ferry_terminal::{failure, human};
+use ferry_terminal::human;
 use manifest_schema::ProjectName;
-use manifest_schema::compose::model::{MountSource, Project};
 use manifest_schema::release::{Manifests, Release};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -26,9 +26,11 @@ use std::path::Path;
 
 pub(crate) use access::{check_foreign_volume, check_own_folder};
 pub(crate) use addresses::check_addresses;
+pub(crate) use paths::{Paths, check_links, check_paths};
 pub(crate) use ports::{Ports, check_ports};
 use space::existing;
 pub(crate) use space::{Needed, check_space};
+pub(crate) use users::check_users;
 
 /// The oldest engine that is supported.
 pub(crate) const OLDEST_ENGINE: (u32, u32) = (20, 10);
@@ -231,41 +233,6 @@ pub(crate) fn check_retained(images: &ImportPlan) -> Vec<Finding> {
             )
         })
         .collect()
-}
-
-/// Devices and folders of this machine that services need and that are not there.
-#[must_use]
-pub(crate) fn check_paths(project: &Project) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for (name, service) in &project.services {
-        for (device, ..) in service.devices.iter().filter(|(device, ..)| !Path::new(device).exists()) {
-            let device = human::printable(device);
-            findings.push(Finding::new(
-                format!("service {name} needs the device {device}, which is not there"),
-                "plug it in, or load its driver; `ls /dev` shows what is there",
-            ));
-        }
-        for mount in &service.mounts {
-            if let MountSource::Bind { path, create: false } = &mount.source
-                && path.starts_with('/')
-                && !Path::new(path).exists()
-            {
-                let path = human::printable(path);
-                findings.push(Finding::new(
-                    format!("service {name} mounts {path}, which is not there"),
-                    format!("create it as the service needs it, for example with `mkdir -p {path}`"),
-                ));
-            }
-        }
-    }
-    findings
-}
-
-/// Links where relative binds are mounted from. `sources` lie in `product`, Ferry's folder of the product.
-#[must_use]
-pub(crate) fn check_links<'p>(product: &Path, sources: impl Iterator<Item = &'p Path>) -> Vec<Finding> {
-    let refused = sources.filter_map(|source| without_links::look_at_source(product, source).err());
-    refused.map(|refused| Finding::new(failure::chain(&refused), refused.fix())).collect()
 }
 
 /// Broken places of the bundle, which messages call `shown`.

@@ -8,7 +8,8 @@ use crate::engine::ImageId;
 use crate::host::{answers, retained, state};
 use crate::images::plan::Import;
 use crate::installation::Installation;
-use crate::release::{lay_out, seeding};
+use crate::release::lay_out::{self, outside};
+use crate::release::seeding;
 use crate::services::switch::{self, SwitchError};
 use crate::services::target::Target;
 use anyhow::Result;
@@ -43,7 +44,8 @@ pub(super) async fn stage(
         () = cancel.cancelled() => return Err(Failure::cancelled().into()),
     };
     let id = &attempt.release;
-    lay_out::lay_out(bundle, site, product, id, progress.as_ref())?;
+    outside::make(&attempt.made, &site.project, engine.facts().users)?;
+    lay_out::lay_out(bundle, site, product, id, engine.facts().users, progress.as_ref())?;
     if request.source == Source::Stick {
         retained::retain(bundle, product, id)?;
     }
@@ -61,7 +63,8 @@ pub(super) async fn stage(
 
 /// Records what the attempt is about to bring, so that it can be undone after a power cut.
 fn record(prepared: &mut Prepared) -> Result<()> {
-    let Prepared { installation, attempt, images, .. } = prepared;
+    let Prepared { installation, attempt, site, images, .. } = prepared;
+    attempt.made.extend(outside::missing(&site.project, installation.engine.facts()));
     let expected = images.expected_ids(installation.engine.facts().store);
     for image in &images.missing {
         let Some(id) = expected.get(&image.reference.to_string()) else { continue };

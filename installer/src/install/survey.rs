@@ -1,7 +1,7 @@
 //! A look at everything that an install depends on. Nothing is changed.
 
 use super::plan::Plan;
-use super::preflight::{self, About, Finding, Needed, Ports};
+use super::preflight::{self, About, Finding, Needed, Paths, Ports};
 use super::target::target;
 use super::{RECORDS_ROOM, Request, Source};
 use crate::engine::inventory::Inventory;
@@ -138,7 +138,7 @@ impl Survey<'_> {
             findings.extend(preflight::check_retained(&images));
         }
         findings.extend(of_images);
-        self.host(installation, &site, findings).await?;
+        self.host(installation, &site, &images, findings).await?;
         let asked = permissions(&site.project);
         findings.extend(own_places(installation, &asked, root.path()).await?);
         let lay_out = !lay_out::is_laid_out(&site, product, id);
@@ -182,16 +182,19 @@ impl Survey<'_> {
         &self,
         installation: &Installation,
         site: &Site,
+        images: &ImportPlan,
         findings: &mut Vec<Finding>,
     ) -> Result<()> {
         let Installation { name, product, engine, state, .. } = installation;
         let (id, release) = (self.id, self.bundle.release());
         if engine.facts().local {
-            findings.extend(preflight::check_paths(&site.project));
             let folder = product.release(&lay_out::folder_name(site, id));
-            let binds = lay_out::host_paths(site, release, &folder, product).binds;
-            let sources = binds.values().map(|placed| placed.path.as_path());
-            findings.extend(preflight::check_links(product.path(), sources));
+            let binds = lay_out::host_paths(site, release, &folder, product);
+            let bundle = (self.request.source == Source::Stick).then_some(self.bundle);
+            let paths = Paths { project: &site.project, binds: &binds, images, bundle };
+            findings.extend(preflight::check_paths(&paths));
+            findings.extend(preflight::check_links(product.path(), &binds));
+            findings.extend(preflight::check_users(engine.facts().users, &site.project, &binds));
             findings.extend(taken_ports(installation, site, self.request.engine_restart()).await?);
         }
         let there = engine.containers(label::PROJECT, name.as_str()).await?;

@@ -3,7 +3,7 @@
 use crate::engine::{ImageId, label};
 use crate::host::state::Attempt;
 use crate::installation::Installation;
-use crate::release::lay_out;
+use crate::release::lay_out::{self, outside};
 use crate::release::site::Site;
 use crate::services::network_names::network_names;
 use crate::services::spec::Placement;
@@ -58,6 +58,7 @@ pub(super) async fn target(
         configs: paths.configs,
         secrets: paths.secrets,
         binds: paths.binds,
+        host_files: outside::files(&site.project, engine.facts().local),
         networks: network_names(&release.name, &site.project, &there),
         is_here: engine.facts().local,
         start_interval: engine.facts().has_start_interval(),

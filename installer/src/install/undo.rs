@@ -8,6 +8,7 @@ use crate::host::answers::{self, Answers};
 use crate::host::journal::{Journal, Step};
 use crate::images::names;
 use crate::installation::Installation;
+use crate::release::lay_out::outside;
 use crate::services::health::Patience;
 use crate::services::switch::{self, SwitchError, UndoReport, Volumes};
 use std::sync::Arc;
@@ -43,6 +44,12 @@ pub(super) async fn undo(
     // With the folders go the secrets that were written for it.
     if let Err(error) = tidy::remove_files(installation).await {
         progress.warn(&format!("files of the undone attempt are left: {error:#}"));
+    }
+    let made = installation.state.attempt.iter().flat_map(|attempt| &attempt.made);
+    let kept = outside::take_back(made);
+    if !kept.is_empty() {
+        let kept: Vec<String> = kept.iter().map(|path| path.display().to_string()).collect();
+        progress.warn(&format!("folders kept, since they may hold data: {}", kept.join(", ")));
     }
     if let Err(error) = tidy::prune_images(installation, &[]).await {
         // They stay recorded, for the next commit or undo.

@@ -5,8 +5,11 @@
 //! would leave the folder, follow a link or be a device is refused.
 
 mod holes;
+pub(crate) mod outside;
+mod owners;
 
 use crate::bundle_errors;
+use crate::engine::Users;
 use crate::host::{ProductDir, files};
 use crate::release::site::Site;
 use crate::services::spec::Placed;
@@ -22,7 +25,7 @@ use manifest_schema::{BundlePath, Digest, ReleaseId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where configs, secrets and relative bind mounts of a release lie once it is laid out.
@@ -90,18 +93,21 @@ pub(crate) fn lay_out<S: ReadAt>(
     site: &Site,
     product: &ProductDir,
     id: &ReleaseId,
+    users: Users,
     progress: &dyn Progress,
 ) -> Result<PathBuf> {
     let folder = folder_name(site, id);
     let target = product.release(&folder);
     files::make_private_dir(&product.releases())?;
-    make_data_folders(bundle.release(), site, product)?;
-    if !is_laid_out(site, product, id) {
-        write_folder(bundle, site, product, &folder, progress)?;
+    make_data_folders(bundle.release(), site, product, users)?;
+    let paths = host_paths(site, bundle.release(), &target, product);
+    if is_laid_out(site, product, id) {
+        // An engine can be told to map users afterwards.
+        owners::give(users, &site.project, &paths)?;
+    } else {
+        write_folder(bundle, site, product, &folder, users, progress)?;
     }
-    let binds = host_paths(site, bundle.release(), &target, product).binds;
-    let sources = binds.values().map(|placed| &placed.path);
-    for source in sources {
+    for source in paths.binds.values().map(|placed| &placed.path) {
         without_links::look_at_source(product.path(), source).map_err(refused)?;
     }
     Ok(target)
@@ -113,6 +119,7 @@ fn write_folder<S: ReadAt>(
     site: &Site,
     product: &ProductDir,
     folder: &str,
+    users: Users,
     progress: &dyn Progress,
 ) -> Result<()> {
     let target = product.release(folder);
@@ -135,6 +142,7 @@ fn write_folder<S: ReadAt>(
             .map_err(|error| bundle_errors::read_again(writing::named(&making, Some(artifact_bytes), error)))
             .with_context(|| format!("laying out the artifact {}", artifact.to))?;
     }
+    owners::give(users, &site.project, &host_paths(site, bundle.release(), &making, product))?;
     write_file(&making.join(STAMP), &stamp_line(site), 0o600)?;
     files::sync_filesystem(&making)?;
     // One that is there and not whole was damaged by hand.
@@ -150,15 +158,16 @@ fn write_folder<S: ReadAt>(
 }
 
 /// Creates the folders of the site's own data, as Compose creates the missing source of a bind mount.
-fn make_data_folders(release: &Release, site: &Site, product: &ProductDir) -> Result<()> {
+fn make_data_folders(release: &Release, site: &Site, product: &ProductDir, users: Users) -> Result<()> {
     let data = product.data();
     let binds = host_paths(site, release, Path::new("/"), product).binds;
-    let own: Vec<&Placed> = binds.values().filter(|placed| placed.digest.is_none()).collect();
+    let own: Vec<(&String, &Placed)> = binds.iter().filter(|(_, placed)| placed.digest.is_none()).collect();
     if !own.is_empty() {
         fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
     }
-    for placed in own {
-        without_links::make_folder(&data, &placed.path, None).map_err(refused)?;
+    for (path, placed) in own {
+        let owner = owners::of_bind(users, &site.project, path);
+        without_links::make_folder(&data, &placed.path, owner).map_err(refused)?;
     }
     Ok(())
 }
@@ -224,11 +233,6 @@ fn write_objects(site: &Site, folder: &Path) -> Result<()> {
             let path = folder.join(name.as_str());
             let mount = mounts.iter().find(|mount| &mount.source == key);
             write_file(&path, content, mount.and_then(|mount| mount.mode).unwrap_or(0o444) & 0o777)?;
-            let number = |text: Option<&String>| text.and_then(|text| text.parse().ok());
-            let (uid, gid) = mount.map_or((None, None), |m| (number(m.uid.as_ref()), number(m.gid.as_ref())));
-            if uid.is_some() || gid.is_some() {
-                chown(&path, uid, gid).with_context(|| format!("giving {} its owner", path.display()))?;
-            }
         }
     }
     Ok(())

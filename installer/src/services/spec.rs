@@ -114,8 +114,10 @@ pub fn container_spec(
             MountSource::Anonymous => MountFrom::Anonymous,
             MountSource::Bind { path, create } => MountFrom::Bind {
                 path: bind_source(name, path, placement, &mut hash)?,
-                // What Ferry has made, the engine need not make, and does not make through a link.
-                create: *create && (path.starts_with('/') || !placement.is_here),
+                // What Ferry has made, the engine need not make, and does not make through a link. A file it cannot make.
+                create: *create
+                    && !placement.host_files.contains(path)
+                    && (path.starts_with('/') || !placement.is_here),
                 propagation: mount.propagation.clone(),
                 recursive: mount.recursive.clone(),
             },

@@ -110,6 +110,7 @@ fn placement() -> Placement {
             "config/app.conf".to_owned(),
             placed("/srv/shop/releases/2.4.0/config/app.conf", b"conf"),
         )]),
+        host_files: BTreeSet::new(),
         networks: [("back", "shop_back"), ("front", "shared")]
             .map(|(key, name)| (key.to_owned(), name.to_owned()))
             .into(),
@@ -239,6 +240,25 @@ fn the_sites_own_data_belongs_to_no_release() {
     data.binds.clear();
     let error = container_spec(&"shop".parse().unwrap(), &replica("api"), &project(), &data).unwrap_err();
     assert_eq!(error.to_string(), "service api: there is no file `config/app.conf`");
+}
+
+#[test]
+fn no_engine_makes_a_folder_where_a_file_is_mounted() {
+    let mut project = project();
+    let service = project.services.get_mut(&name("api")).unwrap();
+    service.mounts[1].source = MountSource::Bind { path: "/etc/timezone".to_owned(), create: true };
+    let made = |placement: &Placement| {
+        let mounts = spec(&project, placement).mounts;
+        let made = mounts.iter().find_map(|mount| match &mount.source {
+            MountFrom::Bind { path, create, .. } if path == "/etc/timezone" => Some(*create),
+            _ => None,
+        });
+        (made, hash(&project, placement))
+    };
+    let (unknown, mut known) = (placement(), placement());
+    known.host_files.insert("/etc/timezone".to_owned());
+    assert_eq!((made(&unknown).0, made(&known).0), (Some(true), Some(false)));
+    assert_eq!(made(&unknown).1, made(&known).1, "what a host has is no change of the service");
 }
 
 #[test]

@@ -9,15 +9,18 @@
 //! `O_NOFOLLOW`: `openat2` needs Linux 5.6, and Engine 20.10 runs on older ones. No part is `..`, so a folder that is
 //! moved meanwhile leads nowhere else.
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat, mkdirat, openat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chownat, fchown, fstat, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Why a path was not followed.
 #[derive(Debug, thiserror::Error)]
@@ -114,13 +117,13 @@ fn other_place(product: &Path) -> Option<PathBuf> {
 }
 
 /// Makes the folder `path`, and those between `above` and it, unless something is there. A new one belongs to `owner`,
-/// a user and group.
+/// a user and group; so does one of root's that is empty, since nobody has used it.
 ///
 /// # Errors
 /// Where a part is a link, or a folder cannot be made.
 pub(crate) fn make_folder(above: &Path, path: &Path, owner: Option<(u32, u32)>) -> Result<(), Refused> {
     if look(above, path)? {
-        return Ok(());
+        return owner.map_or(Ok(()), |owner| give_empty(above, path, owner));
     }
     let mut here = open_above(above)?;
     let mut name = above.to_owned();
@@ -140,6 +143,26 @@ pub(crate) fn make_folder(above: &Path, path: &Path, owner: Option<(u32, u32)>) 
         let next = openat(&here, part.as_os_str(), LOOK, Mode::empty()).map_err(failed)?;
         refuse_link(&next, &name)?;
         here = next;
+    }
+    Ok(())
+}
+
+/// Gives the folder `path` to a user and group, where it is root's and holds nothing.
+fn give_empty(above: &Path, path: &Path, (uid, gid): (u32, u32)) -> Result<(), Refused> {
+    let failed = |error: Errno| Refused::Failed(path.to_owned(), error.into());
+    let mut here = open_above(above)?;
+    for part in parts(above, path)? {
+        here = match openat(&here, part.as_os_str(), FOLDER, Mode::empty()) {
+            // A file, or gone.
+            Err(Errno::NOTDIR | Errno::NOENT) => return Ok(()),
+            opened => opened.map_err(failed)?,
+        };
+    }
+    let is_roots = fstat(&here).map_err(failed)?.st_uid == 0;
+    let held = |name: &CStr| !matches!(name.to_bytes(), b"." | b"..");
+    let mut entries = Dir::read_from(&here).map_err(failed)?;
+    if is_roots && !entries.any(|entry| entry.is_ok_and(|entry| held(entry.file_name()))) {
+        fchown(&here, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(failed)?;
     }
     Ok(())
 }
@@ -246,6 +269,27 @@ mod tests {
         assert!(open_file(&above, &above.join("a")).is_err());
         assert!(make_folder(&above, &above.join("f/g"), None).is_err());
         assert!(!look(&folder.path().join("missing"), &folder.path().join("missing/x")).unwrap());
+    }
+
+    #[test]
+    fn an_unused_folder_gets_its_owner() {
+        use std::os::unix::fs::MetadataExt as _;
+        if !rustix::process::geteuid().is_root() {
+            println!("left out: only root can give a folder away");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["empty", "used", "theirs"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        fs::write(at("used/data"), "x").unwrap();
+        fs::write(at("file"), "x").unwrap();
+        std::os::unix::fs::chown(at("theirs"), Some(7), Some(7)).unwrap();
+        for (name, uid) in [("new/deep", 5), ("empty", 5), ("used", 0), ("theirs", 7), ("file", 0)] {
+            make_folder(folder.path(), &at(name), Some((5, 6))).unwrap();
+            assert_eq!(at(name).metadata().unwrap().uid(), uid, "{name}");
+        }
     }
 
     #[test]

@@ -143,6 +143,7 @@ impl Site {
             configs: BTreeMap::new(),
             secrets: BTreeMap::new(),
             binds: self.binds(),
+            host_files: BTreeSet::new(),
             networks: network_names(&self.name, &self.project, &[]),
             start_interval: self.engine.facts().has_start_interval(),
         };

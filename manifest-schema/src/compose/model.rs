@@ -2,12 +2,14 @@
 //! Member names follow the Compose Specification.
 
 mod config_hash;
+mod file_names;
 mod named_file;
 mod needs;
 mod permissions;
 mod resources;
 
 pub use config_hash::config_hash;
+pub use file_names::names_a_file;
 pub use named_file::{FileUse, NamedFile};
 pub use needs::{Need, needs};
 pub use permissions::{Permission, PermissionKind, permissions};
@@ -280,6 +282,15 @@ pub struct Mount {
     /// `bind.recursive`: `enabled`, `disabled`, `writable`, `readonly`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recursive: Option<String>,
+}
+
+impl Mount {
+    /// The name of its source, or of its place in the container, is one that people give to files.
+    #[must_use]
+    pub fn names_a_file(&self) -> bool {
+        let source = matches!(&self.source, MountSource::Bind { path, .. } if names_a_file(path));
+        source || names_a_file(&self.target)
+    }
 }
 
 /// The source of a mount.

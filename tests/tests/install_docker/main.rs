@@ -8,6 +8,7 @@ mod everyday;
 mod full_disk;
 mod golden;
 mod host_files;
+mod host_paths;
 mod ill;
 mod import;
 mod interruption;

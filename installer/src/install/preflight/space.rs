@@ -135,6 +135,7 @@ mod tests {
             platform: "linux/amd64".parse().unwrap(),
             store: ImageStore::GraphDriver,
             data_root: Some(folder.path().to_owned()),
+            users: crate::engine::Users::Same,
             memory_bytes: None,
         };
         let plan = ImportPlan { bytes: 400, unpacked_bytes: 1000, ..ImportPlan::default() };

@@ -3,7 +3,7 @@
 
 use crate::engine::ImageId;
 use manifest_schema::{Digest, ReleaseId, ServiceName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// A file or folder of the release as it lies on the engine's host.
@@ -44,6 +44,8 @@ pub struct Placement {
     pub secrets: BTreeMap<String, Placed>,
     /// Relative bind mounts, by their path as the model has it.
     pub binds: BTreeMap<String, Placed>,
+    /// Absolute paths of binds that are files, or are to be: no engine makes a folder there.
+    pub host_files: BTreeSet<String>,
     /// Names of the project's networks in the engine, by key.
     pub networks: BTreeMap<String, String>,
     /// The engine runs on this host, where Ferry has made the folders of relative binds.
