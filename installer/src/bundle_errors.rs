@@ -2,12 +2,17 @@
 
 use bundle_format::FormatError;
 use ferry_terminal::{Class, Failure, disk, failure};
+use manifest_schema::feature::Missing;
+use manifest_schema::release::ReleaseError;
 use std::path::Path;
 
 /// A bundle that cannot be used.
 #[must_use]
 pub(crate) fn unusable(error: FormatError, path: &Path) -> anyhow::Error {
     let shown = path.display();
+    if let FormatError::Needs(missing) = &error {
+        return lacking(missing, path).into();
+    }
     let (class, fact, hint) = match &error {
         FormatError::Io { source, .. } if disk::is_broken_medium(source) => (
             Class::Files,
@@ -29,7 +34,7 @@ pub(crate) fn unusable(error: FormatError, path: &Path) -> anyhow::Error {
             format!("{shown} was cut short or changed"),
             "copy the bundle again; was the stick full, or pulled out too early?",
         ),
-        FormatError::Version { .. } => (
+        FormatError::Version { .. } | FormatError::Release(ReleaseError::Version { .. }) => (
             Class::Bundle,
             format!("{shown} was made by a later Ferry"),
             "use the installer that came with the bundle",
@@ -42,6 +47,18 @@ pub(crate) fn unusable(error: FormatError, path: &Path) -> anyhow::Error {
         _ => (Class::Bundle, format!("{shown} cannot be used"), "copy the bundle again"),
     };
     Failure::new(class, fact).because(error).hint(hint).into()
+}
+
+/// A bundle that needs features which this program lacks. Names and versions have passed their syntax.
+fn lacking(missing: &Missing, path: &Path) -> Failure {
+    let own = env!("CARGO_PKG_VERSION");
+    let fact = format!("{} needs what fz {own} does not have: {missing}", path.display());
+    let product = missing.product.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+    let hint = format!(
+        "fz {} reads it: start ./install from the stick if it is that one, or install the bundle{product} that carries fz first",
+        missing.newest()
+    );
+    Failure::new(Class::Bundle, fact).hint(hint)
 }
 
 /// The bundle was good when it was verified, and cannot be read any more.

@@ -6,8 +6,10 @@ use bundle_format::bundle::Verified;
 use bundle_format::texts::{self, Texts};
 use bundle_format::{Bundle, FormatError, Part, Trust, UnverifiedBundle};
 use ferry_terminal::{Output, human};
+use manifest_schema::Digest;
 use manifest_schema::compose::Reserved;
 use manifest_schema::compose::model::{Permission, permissions};
+use manifest_schema::feature::Missing;
 use manifest_schema::manifest::{Manifest, in_order};
 use manifest_schema::release::{ArtifactKind, FileEntry, Image, Manifests, Release};
 use manifest_schema::render::Renderer;
@@ -26,6 +28,32 @@ pub(crate) struct Beginning {
     pub permissions: Option<Vec<Permission>>,
 }
 
+/// A bundle that needs features which this program lacks: as much as is known of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{missing}")]
+pub(crate) struct Unread {
+    id: Digest,
+    signed_by: Vec<String>,
+    pub(crate) missing: Missing,
+}
+
+impl Unread {
+    /// What is known, as JSON.
+    #[must_use]
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        json!({ "id": self.id, "signed_by": self.signed_by, "needs": self.missing.needs })
+    }
+
+    /// What is known, for people.
+    #[must_use]
+    pub(crate) fn to_tree(&self) -> String {
+        let signers = self.signed_by.iter();
+        let signers = signers
+            .map(|signer| format!("\nsigned by  {signer}  (valid; compare it with the delivery note)"));
+        format!("id         {}{}", self.id, signers.collect::<String>())
+    }
+}
+
 /// No more than this is read for the texts, which Ferry writes into the first data frames.
 const MAX_AHEAD: u64 = 32 << 20;
 
@@ -34,7 +62,15 @@ const MAX_AHEAD: u64 = 32 << 20;
 /// # Errors
 /// When it is not a bundle, or its head is damaged or not signed.
 pub(crate) fn read(reader: &mut dyn Read, renderer: &dyn Renderer) -> Result<Beginning> {
-    let verified = UnverifiedBundle::read(reader)?.verify(&Trust::AnyValid, reader)?;
+    let unverified = UnverifiedBundle::read(reader)?;
+    let (id, signers) = (Digest::of(unverified.index_bytes()), unverified.signers());
+    let verified = unverified.verify(&Trust::AnyValid, reader).map_err(|error| match error {
+        FormatError::Needs(missing) => {
+            let signed_by = signers.iter().map(|signer| signer.fingerprint().to_string()).collect();
+            anyhow::Error::new(Unread { id, signed_by, missing })
+        }
+        error => error.into(),
+    })?;
     let mut last = 0;
     for file in texts_of(verified.release()) {
         last = verified.frames_of(file.span)?.0.end.max(last);
@@ -81,7 +117,7 @@ pub(crate) fn to_json(beginning: &Beginning) -> serde_json::Value {
     let Beginning { bundle, manifest, permissions } = beginning;
     json!({
         "id": bundle.id(),
-        "format": bundle_format::index::VERSION,
+        "format": bundle.index().version(),
         "file_bytes": bundle.file_bytes(),
         "content_bytes": bundle.index().content_bytes(),
         "frames": bundle.index().frames().len(),
@@ -124,6 +160,7 @@ pub(crate) fn to_tree(beginning: &Beginning, output: Output) -> String {
         human::bytes(bundle.index().content_bytes()),
         human::count(bundle.index().frames().len(), "frame")
     );
+    version_2(&mut text, release);
     requires(&mut text, release);
     images(&mut text, release);
     others(&mut text, release);
@@ -136,6 +173,19 @@ pub(crate) fn to_tree(beginning: &Beginning, output: Output) -> String {
 
 fn title(release: &Release, output: Output) -> String {
     format!("{} {}\n", output.bold(release.name.as_str()), human::printable(&release.version))
+}
+
+/// What version 1 does not have.
+fn version_2(text: &mut String, release: &Release) {
+    if let Some(serial) = release.serial {
+        let _ = writeln!(text, "  serial     {serial}");
+    }
+    if let Some(needs) = &release.needs {
+        let names: Vec<String> =
+            needs.iter().map(|need| format!("{} (fz {} or later)", need.feature.as_str(), need.fz)).collect();
+        let names = if names.is_empty() { "a reader of version 2".to_owned() } else { names.join(", ") };
+        let _ = writeln!(text, "  needs      {names}");
+    }
 }
 
 fn requires(text: &mut String, release: &Release) {
