@@ -79,3 +79,51 @@ pub(crate) fn read_again(error: anyhow::Error) -> anyhow::Error {
     };
     if error.chain().any(of_bundle) { unreadable(&failure::chain(error.as_ref())).into() } else { error }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bundle_format::{Trust, UnverifiedBundle};
+    use manifest_schema::feature::{FEATURES, Feature};
+
+    /// What a program without these features says of a golden bundle of version 2: fact, and the failure as it is.
+    fn said(name: &str, lacking: &[&str]) -> Option<(String, String)> {
+        let bytes = std::fs::read(fixtures::golden::v2().join(name)).unwrap();
+        let mut reader = bytes.as_slice();
+        let known: Vec<Feature> =
+            FEATURES.iter().copied().filter(|feature| !lacking.contains(&feature.name)).collect();
+        let unverified = UnverifiedBundle::read(&mut reader).unwrap();
+        let error = unverified.verify_with(&Trust::AnyValid, &known, &mut reader).err()?;
+        let error = unusable(error, Path::new(name));
+        let failure = error.downcast_ref::<Failure>().unwrap();
+        assert_eq!((failure.class().code(), error.chain().count()), (4, 1), "one sentence says it all");
+        Some((failure.to_string(), format!("{failure:?}")))
+    }
+
+    #[test]
+    fn a_program_without_a_feature_says_which_and_where_it_is() {
+        for (name, lacking, needs, product) in [
+            ("serial.fz", &["serial"][..], "`serial` (since 0.2.0)", "serial"),
+            ("seed-owner.fz", &["seed-owner"], "`seed-owner` (since 0.2.0)", "seed-owner"),
+            ("all.fz", &["serial"], "`serial` (since 0.2.0)", "all"),
+            ("all.fz", &["seed-owner"], "`seed-owner` (since 0.2.0)", "all"),
+            (
+                "all.fz",
+                &["serial", "seed-owner"],
+                "`seed-owner` (since 0.2.0), `serial` (since 0.2.0)",
+                "all",
+            ),
+        ] {
+            let (fact, failure) = said(name, lacking).unwrap();
+            let own = env!("CARGO_PKG_VERSION");
+            assert_eq!(fact, format!("{name} needs what fz {own} does not have: {needs}"));
+            let hint = format!(
+                "hint: Some(\"fz 0.2.0 reads it: start ./install from the stick if it is that one, or install the bundle \
+                 of {product} that carries fz first\")"
+            );
+            assert!(failure.contains(&hint), "{failure}");
+        }
+        assert_eq!(said("serial.fz", &["seed-owner"]), None);
+        assert_eq!(said("all.fz", &[]), None);
+    }
+}
