@@ -27,6 +27,13 @@ pub fn order(one: Release<'_>, other: Release<'_>) -> Option<Ordering> {
     serials.filter(|order| order.is_ne()).or(equal)
 }
 
+/// True where the order of two releases is that of their serials.
+#[must_use]
+pub fn serials_decide(one: Release<'_>, other: Release<'_>) -> bool {
+    let are_semantic = semantic(one.version).is_some() && semantic(other.version).is_some();
+    !are_semantic && one.serial.is_some() && other.serial.is_some()
+}
+
 fn semantic(text: &str) -> Option<semver::Version> {
     let text = text.strip_prefix('v').unwrap_or(text);
     let end = text.find(['-', '+']).unwrap_or(text.len());
@@ -72,6 +79,10 @@ mod tests {
             (("2.4", Some(1)), ("v2.4.0", Some(9)), Some(Equal)),
         ] {
             assert_eq!(with_serials(one, other), expected, "{one:?} {other:?}");
+            let [release, than] = [one, other].map(|(version, serial)| Release { version, serial });
+            let are_semantic = one.0.starts_with(['1', '2']) && other.0.starts_with(['v', '1']);
+            let decide = one.1.is_some() && other.1.is_some() && !are_semantic;
+            assert_eq!(serials_decide(release, than), decide, "{one:?} {other:?}");
         }
     }
 

@@ -36,12 +36,15 @@ pub(super) fn check(
         return Ok(());
     };
     let serial = if release.serial.is_some() { retained::serial(product, current) } else { None };
-    let order = version::order(
-        version::Release { version: &release.version, serial: release.serial },
-        version::Release { version: &current.version, serial },
-    );
-    let (new, running) = (human::printable(&release.version), human::printable(&current.version));
-    let fact = match order {
+    let one = version::Release { version: &release.version, serial: release.serial };
+    let other = version::Release { version: &current.version, serial };
+    let by_serial = version::serials_decide(one, other);
+    let shown = |release: version::Release<'_>| match release.serial.filter(|_| by_serial) {
+        Some(serial) => format!("{} (serial {serial})", human::printable(release.version)),
+        None => human::printable(release.version),
+    };
+    let (new, running) = (shown(one), shown(other));
+    let fact = match version::order(one, other) {
         Some(Ordering::Less) => format!("version {new} is older than the running {running}"),
         Some(_) => return Ok(()),
         None => format!("nothing says whether version {new} is older than the running {running}"),
