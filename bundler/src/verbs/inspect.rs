@@ -9,7 +9,7 @@ use ferry_terminal::{Output, human};
 use manifest_schema::Digest;
 use manifest_schema::compose::Reserved;
 use manifest_schema::compose::model::{Permission, permissions};
-use manifest_schema::feature::Missing;
+use manifest_schema::feature::{FEATURES, Feature, Missing};
 use manifest_schema::manifest::{Manifest, in_order};
 use manifest_schema::release::{ArtifactKind, FileEntry, Image, Manifests, Release};
 use manifest_schema::render::Renderer;
@@ -62,9 +62,14 @@ const MAX_AHEAD: u64 = 32 << 20;
 /// # Errors
 /// When it is not a bundle, or its head is damaged or not signed.
 pub(crate) fn read(reader: &mut dyn Read, renderer: &dyn Renderer) -> Result<Beginning> {
+    read_with(reader, renderer, FEATURES)
+}
+
+/// The same for a program that has only the `known` features.
+fn read_with(reader: &mut dyn Read, renderer: &dyn Renderer, known: &[Feature]) -> Result<Beginning> {
     let unverified = UnverifiedBundle::read(reader)?;
     let (id, signers) = (Digest::of(unverified.index_bytes()), unverified.signers());
-    let verified = unverified.verify(&Trust::AnyValid, reader).map_err(|error| match error {
+    let verified = unverified.verify_with(&Trust::AnyValid, known, reader).map_err(|error| match error {
         FormatError::Needs(missing) => {
             let signed_by = signers.iter().map(|signer| signer.fingerprint().to_string()).collect();
             anyhow::Error::new(Unread { id, signed_by, missing })
@@ -334,6 +339,35 @@ fn origin(text: &mut String, release: &Release) {
 mod tests {
     use super::*;
     use manifest_schema::compose::model::PermissionKind;
+
+    #[test]
+    fn of_a_bundle_that_needs_more_the_signers_and_the_id_are_shown() {
+        use crate::verbs::verify::classified;
+        use manifest_schema::feature::SEED_OWNER;
+        use std::path::Path;
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/golden/v2/all.fz");
+        let bytes = std::fs::read(golden).unwrap();
+        let renderer = &ferry_terminal::confined::CONFINED;
+        let error = read_with(&mut bytes.as_slice(), renderer, &[SEED_OWNER]).unwrap_err();
+        let unread: Unread = error.downcast().unwrap();
+        let whole = UnverifiedBundle::read(&mut bytes.as_slice()).unwrap();
+        let (id, signer) = (Digest::of(whole.index_bytes()), whole.signers()[0].fingerprint().to_string());
+        let shown =
+            format!("id         {id}\nsigned by  {signer}  (valid; compare it with the delivery note)");
+        assert_eq!(unread.to_tree(), shown);
+        let known =
+            json!({ "id": id, "signed_by": [signer], "needs": [{ "feature": "serial", "fz": "0.2.0" }] });
+        assert_eq!(unread.to_json(), known);
+        let error = classified(FormatError::Needs(unread.missing), Path::new("all.fz"));
+        let failure: &ferry_terminal::Failure = error.downcast_ref().unwrap();
+        let own = env!("CARGO_PKG_VERSION");
+        assert_eq!(
+            failure.to_string(),
+            format!("all.fz needs what ferry {own} does not have: `serial` (since 0.2.0)")
+        );
+        assert_eq!((failure.class().code(), error.chain().count()), (4, 1));
+        assert!(format!("{failure:?}").contains("ferry 0.2.0 reads it"));
+    }
 
     #[test]
     fn what_a_bundle_says_cannot_forge_a_line_or_steer_the_terminal() {
