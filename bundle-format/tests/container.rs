@@ -52,8 +52,10 @@ fn described_as(release: &Release) -> Metadata {
 fn release(manifest: FileEntry, layers: Vec<Layer>) -> Release {
     Release {
         ferry: 1,
+        needs: None,
         name: "site".parse().unwrap(),
         version: "1".into(),
+        serial: None,
         requires: Requires { platforms: vec!["linux/amd64".parse().unwrap()], ..Requires::default() },
         compose: manifest.clone(),
         manifest,

@@ -95,7 +95,8 @@ fn owner(text: &str) -> Result<(), String> {
             });
         }
         let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-        if !is_number && !(part.len() <= 32 && part.bytes().all(good) && !part.starts_with(['-', '.'])) {
+        let is_name = part.len() <= 32 && part.bytes().all(good) && !part.starts_with(['-', '.']);
+        if !is_number && !is_name {
             return Err(example.to_owned());
         }
     }
