@@ -30,11 +30,11 @@ pub struct FrameEntry {
     pub digest: Digest,
 }
 
-/// What an index of version 2 has beyond one of version 1.
+/// The part of an index that version 1 does not have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Extension {
-    /// What a reader of the index must have, by name.
+    /// Features that a reader of the index must have, by name.
     pub needs: Vec<Need>,
 }
 
@@ -49,7 +49,7 @@ pub struct Index {
     pub release_digest: Digest,
     /// Size of `ferry.json` in bytes; it starts at content offset 512, after its tar header.
     pub release_bytes: u64,
-    /// That of version 2.
+    /// In version 2.
     extension: Option<Extension>,
     frames: Vec<FrameEntry>,
     /// Offset in the file of each frame, and of the end of the last.

@@ -86,7 +86,7 @@ mod tests {
     use bundle_format::{Trust, UnverifiedBundle};
     use manifest_schema::feature::{FEATURES, Feature};
 
-    /// What a program without these features says of a golden bundle of version 2: fact, and the failure as it is.
+    /// The fact of a program without these features about a golden bundle of version 2, and the whole failure.
     fn said(name: &str, lacking: &[&str]) -> Option<(String, String)> {
         let bytes = std::fs::read(fixtures::golden::v2().join(name)).unwrap();
         let mut reader = bytes.as_slice();

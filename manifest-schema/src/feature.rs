@@ -62,7 +62,7 @@ pub struct Missing {
 }
 
 impl Feature {
-    /// What a document that uses it needs.
+    /// The entry of a document that uses it.
     #[must_use]
     pub fn need(self) -> Option<Need> {
         let feature = self.name.to_owned().try_into().ok()?;
@@ -142,7 +142,7 @@ impl fmt::Display for Missing {
     }
 }
 
-/// What `needs` of a document has beyond the `known` features.
+/// The needs of a document beyond the `known` features.
 ///
 /// # Errors
 /// When there are too many, they are not sorted by name, or one is there twice.

@@ -21,7 +21,7 @@ pub const RESERVED_PLACES: [&str; 5] =
 pub struct Release {
     /// 1, or 2 where `needs` is there.
     pub ferry: u32,
-    /// What a reader must have, by name. Empty where a manifest of version 2 is the sole reason for version 2.
+    /// Features that a reader must have, by name. Empty where a manifest of version 2 is the sole reason for version 2.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub needs: Option<Vec<Need>>,
     /// Product name, also the Compose project's name.

@@ -196,7 +196,7 @@ pub(crate) struct Content {
     pub(crate) layers: Vec<Vec<u8>>,
     /// `ferry.yaml`.
     pub(crate) manifest: Vec<u8>,
-    /// Whether the index has version 2; `None`: as `ferry.json` has.
+    /// True for an index of version 2; `None`: as `ferry.json` has.
     pub(crate) index_2: Option<bool>,
 }
 

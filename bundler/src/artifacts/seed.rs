@@ -315,3 +315,6 @@ impl Read for FolderTar {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,13 +38,13 @@ pub(crate) struct Unread {
 }
 
 impl Unread {
-    /// What is known, as JSON.
+    /// Id, signers and needs as JSON.
     #[must_use]
     pub(crate) fn to_json(&self) -> serde_json::Value {
         json!({ "id": self.id, "signed_by": self.signed_by, "needs": self.missing.needs })
     }
 
-    /// What is known, for people.
+    /// Id and signers for people.
     #[must_use]
     pub(crate) fn to_tree(&self) -> String {
         let signers = self.signed_by.iter();
@@ -180,7 +180,7 @@ fn title(release: &Release, output: Output) -> String {
     format!("{} {}\n", output.bold(release.name.as_str()), human::printable(&release.version))
 }
 
-/// What version 1 does not have.
+/// Members that version 1 does not have.
 fn version_2(text: &mut String, release: &Release) {
     if let Some(serial) = release.serial {
         let _ = writeln!(text, "  serial     {serial}");

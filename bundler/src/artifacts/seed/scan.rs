@@ -14,7 +14,7 @@ pub(super) fn is_tar(head: &[u8]) -> bool {
         && (head.iter().all(|byte| *byte == 0) || own() == Some(head.iter().enumerate().map(sum).sum()))
 }
 
-/// What a look through a tar finds.
+/// The findings of a look through a tar.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scanned {
     /// Owner and mode of the tar's own root, where it names it.
