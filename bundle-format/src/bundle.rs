@@ -20,6 +20,7 @@ use crate::seek_table;
 use crate::signature::{self, Signer, Trust};
 use crate::tarball::BLOCK_BYTES;
 use manifest_schema::Digest;
+use manifest_schema::feature::{FEATURES, Feature};
 use manifest_schema::release::{FileEntry, Layer, Release, Span};
 use std::io::Read;
 use std::ops::Range;
@@ -70,21 +71,35 @@ impl UnverifiedBundle {
     /// just behind the head.
     ///
     /// # Errors
-    /// [`FormatError::Unsigned`] or [`FormatError::Untrusted`] without a trusted signature; otherwise what is damaged.
+    /// [`FormatError::Unsigned`] or [`FormatError::Untrusted`] without a trusted signature, [`FormatError::Needs`] for
+    /// features that this code lacks; otherwise what is damaged.
     pub fn verify(self, trust: &Trust, reader: &mut dyn Read) -> Result<Verified> {
+        self.verify_with(trust, FEATURES, reader)
+    }
+
+    /// The same for a reader that has only the `known` features.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_with(self, trust: &Trust, known: &[Feature], reader: &mut dyn Read) -> Result<Verified> {
         let signers = signature::verify(&self.head.index, &self.head.signatures, trust)?;
-        let index = Index::decode(&self.head.index)?;
+        let index = Index::decode_with(&self.head.index, known)?;
         if index.head_bytes != self.head.content_bytes {
             return Err(FormatError::inconsistent("the head is not as long as its index says"));
         }
-        let release = read_release(&index, reader)?;
+        let release = read_release(&index, known, reader)?;
+        if release.ferry != index.version() {
+            let (of_index, of_release) = (index.version(), release.ferry);
+            let text = format!("its index has version {of_index}, and its ferry.json version {of_release}");
+            return Err(FormatError::Inconsistent(text));
+        }
         check_spans(&index, &release)?;
         let Head { index: index_bytes, signatures, .. } = self.head;
         Ok(Verified { index, index_bytes, signatures, release, signers })
     }
 }
 
-fn read_release(index: &Index, reader: &mut dyn Read) -> Result<Release> {
+fn read_release(index: &Index, known: &[Feature], reader: &mut dyn Read) -> Result<Release> {
     let mut decompressor = FrameDecompressor::new()?;
     let end = BLOCK_BYTES
         .checked_add(index.release_bytes)
@@ -112,7 +127,7 @@ fn read_release(index: &Index, reader: &mut dyn Read) -> Result<Release> {
     if Digest::of(json) != index.release_digest {
         return Err(FormatError::inconsistent("ferry.json is not the one that was signed"));
     }
-    Ok(Release::parse(json)?)
+    Ok(Release::parse_with(json, known)?)
 }
 
 fn check_frame(index: &Index, number: usize, entry: &FrameEntry, bytes: &[u8]) -> Result<()> {

@@ -1,6 +1,8 @@
 //! Why a bundle was refused. Each class has one variant, so that callers can give each its exit
 //! code and hint.
 
+use manifest_schema::feature::Missing;
+use manifest_schema::release::ReleaseError;
 use std::io;
 
 /// Why a bundle could not be written, opened or read.
@@ -26,13 +28,16 @@ pub enum FormatError {
     #[error("this is not a Ferry bundle: {0}")]
     Foreign(String),
     /// A `.fz` of a version this program does not read.
-    #[error("the bundle has format version {found}; this program reads version {newest}")]
+    #[error("the bundle has format version {found}; this program reads versions 1 and {newest}")]
     Version {
         /// The version found.
         found: u32,
         /// The newest that this program reads.
         newest: u32,
     },
+    /// A `.fz` that needs features which this reader lacks.
+    #[error("the bundle needs what this program does not have: {0}")]
+    Needs(Missing),
     /// Ends before it should, or goes on after it.
     #[error("the bundle is {found} bytes long, but {expected} were signed")]
     Length {
@@ -60,7 +65,7 @@ pub enum FormatError {
     Inconsistent(String),
     /// `ferry.json` cannot be used.
     #[error(transparent)]
-    Release(#[from] manifest_schema::release::ReleaseError),
+    Release(ReleaseError),
     /// The space set aside for the head does not suffice: pack again with more.
     #[error("the head needs {missing} bytes more than reserved")]
     ReserveTooSmall {
@@ -76,6 +81,15 @@ pub enum FormatError {
     /// A fault in this program: the bundle that it was writing is not to be used.
     #[error("a fault in this program: {0}")]
     Fault(&'static str),
+}
+
+impl From<ReleaseError> for FormatError {
+    fn from(error: ReleaseError) -> Self {
+        match error {
+            ReleaseError::Needs(missing) => Self::Needs(missing),
+            error => Self::Release(error),
+        }
+    }
 }
 
 impl FormatError {

@@ -1,15 +1,20 @@
 //! The signed index: for each frame its compressed size, content size and SHA-256 (FORMAT.md,
 //! section 3). Decoded only from bytes whose signature was checked.
+//!
+//! Version 2 has an extension before the entries, one JSON object, which says what a reader needs (section 12). It is read
+//! before anything behind it is.
 
 use crate::error::{FormatError, Result};
 use crate::frame::{EMPTY_FRAME, SKIPPABLE_HEADER_BYTES};
+use manifest_schema::feature::{self, FEATURES, Feature, Need};
 use manifest_schema::{Digest, limits};
+use serde::{Deserialize, Serialize};
 
-/// The format version written and read.
-pub const VERSION: u32 = 1;
+/// The newest format version written and read. A bundle that needs nothing new is version 1.
+pub const VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"FZINDEX\0";
-/// Bytes of the index before its entries.
+/// Bytes of the index before its entries, without an extension.
 pub(crate) const HEADER_BYTES: usize = 72;
 /// Bytes of one entry.
 pub(crate) const ENTRY_BYTES: usize = 40;
@@ -25,6 +30,14 @@ pub struct FrameEntry {
     pub digest: Digest,
 }
 
+/// The part of an index that version 1 does not have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extension {
+    /// Features that a reader of the index must have, by name.
+    pub needs: Vec<Need>,
+}
+
 /// The index, with the offsets that follow from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
@@ -36,6 +49,8 @@ pub struct Index {
     pub release_digest: Digest,
     /// Size of `ferry.json` in bytes; it starts at content offset 512, after its tar header.
     pub release_bytes: u64,
+    /// In version 2.
+    extension: Option<Extension>,
     frames: Vec<FrameEntry>,
     /// Offset in the file of each frame, and of the end of the last.
     file_offsets: Vec<u64>,
@@ -44,7 +59,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// An index over `frames`.
+    /// An index of version 1 over `frames`.
     ///
     /// # Errors
     /// When a frame is larger than a reader would accept, or sums leave 64 bits.
@@ -86,24 +101,39 @@ impl Index {
             metadata_frames,
             release_digest,
             release_bytes,
+            extension: None,
             frames,
             file_offsets,
             content_offsets,
         })
     }
 
+    /// The same as an index of version 2.
+    #[must_use]
+    pub fn with_extension(self, extension: Extension) -> Self {
+        Self { extension: Some(extension), ..self }
+    }
+
+    /// 1 or 2.
+    #[must_use]
+    pub const fn version(&self) -> u32 {
+        if self.extension.is_some() { 2 } else { 1 }
+    }
+
     /// The bytes that are signed.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(encoded_bytes(self.frames.len()));
+        let extension = self.extension.as_ref().map(Extension::encode).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(encoded_bytes(self.frames.len()) + extension.len());
         bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&self.version().to_le_bytes());
         bytes.extend_from_slice(&self.head_bytes.to_le_bytes());
         bytes.extend_from_slice(&(self.frames.len() as u64).to_le_bytes());
         bytes.extend_from_slice(&self.metadata_frames.to_le_bytes());
-        bytes.extend_from_slice(&0_u32.to_le_bytes());
+        bytes.extend_from_slice(&(extension.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&self.release_bytes.to_le_bytes());
         bytes.extend_from_slice(self.release_digest.as_bytes());
+        bytes.extend_from_slice(&extension);
         for frame in &self.frames {
             bytes.extend_from_slice(&frame.compressed_bytes.to_le_bytes());
             bytes.extend_from_slice(&frame.content_bytes.to_le_bytes());
@@ -112,24 +142,33 @@ impl Index {
         bytes
     }
 
-    /// Reads an index from authenticated bytes.
+    /// Reads an index with all features of this code. See [`Self::decode_with`].
     ///
     /// # Errors
-    /// When the version is unknown, the length does not fit the frame count, or a value is
-    /// outside its bounds.
+    /// As [`Self::decode_with`].
     pub fn decode(bytes: &[u8]) -> Result<Self> {
+        Self::decode_with(bytes, FEATURES)
+    }
+
+    /// Reads an index from authenticated bytes, with the features that a reader has.
+    ///
+    /// # Errors
+    /// When the version is unknown, a feature is needed that is not among `known`, the length does not fit the frame
+    /// count, or a value is outside its bounds.
+    pub fn decode_with(bytes: &[u8], known: &[Feature]) -> Result<Self> {
         let mut fields = Fields(bytes);
         if &fields.take::<8>()? != MAGIC {
             return Err(FormatError::inconsistent("the index does not begin with its magic number"));
         }
         let version = fields.u32()?;
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(FormatError::Version { found: version, newest: VERSION });
         }
         let head_bytes = fields.u32()?;
         let frame_count = fields.u64()?;
         let metadata_frames = fields.u32()?;
-        if fields.u32()? != 0 {
+        let extension_bytes = fields.u32()?;
+        if version == 1 && extension_bytes != 0 {
             return Err(FormatError::inconsistent("the index's reserved field is not zero"));
         }
         let release_bytes = fields.u64()?;
@@ -137,9 +176,16 @@ impl Index {
         if release_bytes > limits::MAX_RELEASE_JSON_BYTES {
             return Err(FormatError::inconsistent("ferry.json is larger than 16 MiB"));
         }
-        if frame_count.checked_mul(ENTRY_BYTES as u64) != Some(fields.0.len() as u64) {
+        let rest = frame_count
+            .checked_mul(ENTRY_BYTES as u64)
+            .and_then(|bytes| bytes.checked_add(u64::from(extension_bytes)));
+        if rest != Some(fields.0.len() as u64) {
             return Err(FormatError::inconsistent("the index's length does not fit its frame count"));
         }
+        let extension = match version {
+            1 => None,
+            _ => Some(Extension::decode(fields.bytes(extension_bytes)?, known)?),
+        };
         let mut frames = Vec::with_capacity(fields.0.len() / ENTRY_BYTES);
         while !fields.0.is_empty() {
             frames.push(FrameEntry {
@@ -148,7 +194,8 @@ impl Index {
                 digest: Digest::from_bytes(fields.take()?),
             });
         }
-        Self::new(head_bytes, metadata_frames, release_digest, release_bytes, frames)
+        let index = Self::new(head_bytes, metadata_frames, release_digest, release_bytes, frames)?;
+        Ok(Self { extension, ..index })
     }
 
     /// All frames, metadata first.
@@ -197,7 +244,36 @@ impl Index {
     }
 }
 
-/// Bytes of an index over `frames` frames.
+impl Extension {
+    /// The JSON object.
+    #[must_use]
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        // Texts and lists of them cannot fail.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads the needs, and then all of it strictly.
+    fn decode(bytes: &[u8], known: &[Feature]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Needs {
+            needs: Vec<Need>,
+        }
+        let wrong = |why: String| FormatError::inconsistent(format!("the extension of the index: {why}"));
+        if bytes.len() < 2 || bytes.len() > limits::MAX_EXTENSION_BYTES as usize {
+            return Err(wrong(format!("it has {} bytes", bytes.len())));
+        }
+        let Needs { needs } = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
+        if let Some(missing) = feature::missing(&needs, known, None).map_err(wrong)? {
+            return Err(FormatError::Needs(missing));
+        }
+        if let Some(need) = needs.first() {
+            return Err(wrong(format!("`{}` is a feature of ferry.json", need.feature.as_str())));
+        }
+        serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))
+    }
+}
+
+/// Bytes of an index of version 1 over `frames` frames.
 #[must_use]
 pub(crate) const fn encoded_bytes(frames: usize) -> usize {
     HEADER_BYTES + frames * ENTRY_BYTES
@@ -205,7 +281,7 @@ pub(crate) const fn encoded_bytes(frames: usize) -> usize {
 
 struct Fields<'a>(&'a [u8]);
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
         let (field, rest) = self
             .0
@@ -213,6 +289,12 @@ impl Fields<'_> {
             .ok_or_else(|| FormatError::inconsistent("the index is cut short"))?;
         self.0 = rest;
         Ok(*field)
+    }
+    fn bytes(&mut self, count: u32) -> Result<&'a [u8]> {
+        let cut = || FormatError::inconsistent("the index is cut short");
+        let (field, rest) = self.0.split_at_checked(count as usize).ok_or_else(cut)?;
+        self.0 = rest;
+        Ok(field)
     }
     fn u32(&mut self) -> Result<u32> {
         Ok(u32::from_le_bytes(self.take()?))
@@ -254,7 +336,65 @@ mod tests {
         assert!(matches!(Index::decode(&bytes), Err(FormatError::Version { found: 9, .. })));
     }
 
+    /// An index of version 2 over one frame, with this extension.
+    fn with_json(json: &[u8]) -> Vec<u8> {
+        let index = Index::new(500, 1, Digest::of(b""), 1, vec![frame(9, 10)]).unwrap();
+        let mut bytes = index.with_extension(Extension::default()).encode();
+        bytes[28..32].copy_from_slice(&u32::try_from(json.len()).unwrap().to_le_bytes());
+        bytes.splice(72..84, json.iter().copied());
+        bytes
+    }
+
+    #[test]
+    fn an_index_of_version_2_has_an_extension() {
+        let index = Index::new(500, 1, Digest::of(b""), 1, vec![frame(9, 10), frame(1, 1)]).unwrap();
+        let index = index.with_extension(Extension::default());
+        let bytes = index.encode();
+        assert_eq!((index.version(), bytes.len()), (2, encoded_bytes(2) + 12));
+        assert_eq!(&bytes[72..84], br#"{"needs":[]}"#);
+        assert_eq!(Index::decode(&bytes).unwrap(), index);
+        // X fits neither its bounds nor what is there.
+        for wrong in [0_u32, 1, 11, 13, 12 + 40, u32::MAX] {
+            let mut bytes = bytes.clone();
+            bytes[28..32].copy_from_slice(&wrong.to_le_bytes());
+            assert!(matches!(Index::decode(&bytes), Err(FormatError::Inconsistent(_))), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_extension_is_read_for_its_needs_and_then_strictly() {
+        let refused = |json: &[u8]| Index::decode(&with_json(json)).unwrap_err().to_string();
+        for json in [
+            &br#"{}"#[..],
+            b"[]",
+            b"  ",
+            br#"{"needs":{}}"#,
+            br#"{"needs":[]}x"#,
+            br#"{"needs":[],"needs":[]}"#,
+        ] {
+            assert!(refused(json).contains("the extension of the index"), "{}", refused(json));
+        }
+        assert!(refused(br#"{"needs":[],"more":1}"#).contains("unknown field `more`"));
+        // A member of a feature that is missing is no mistake: the feature is told.
+        let encrypted = br#"{"needs":[{"feature":"encrypted","fz":"0.6.0"}],"encryption":{}}"#;
+        assert_eq!(
+            refused(encrypted),
+            "the bundle needs what this program does not have: `encrypted` (since 0.6.0)"
+        );
+        let of_release = br#"{"needs":[{"feature":"serial","fz":"0.2.0"}]}"#;
+        assert!(refused(of_release).contains("`serial` is a feature of ferry.json"));
+        let padded =
+            |bytes: usize| with_json(format!("{{\"needs\":[]}}{}", " ".repeat(bytes - 12)).as_bytes());
+        assert!(Index::decode(&padded(64 << 10)).is_ok());
+        assert!(matches!(Index::decode(&padded((64 << 10) + 1)), Err(FormatError::Inconsistent(_))));
+    }
+
     proptest! {
+        #[test]
+        fn decode_of_any_extension_never_panics(json in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Index::decode(&with_json(&json));
+        }
+
         #[test]
         fn decode_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let _ = Index::decode(&bytes);

@@ -125,7 +125,14 @@ impl Texts {
 /// # Errors
 /// When it cannot be read, or has mistakes.
 pub fn manifest<S: ReadAt>(bundle: &Bundle<S>) -> Result<Manifest, TextsError> {
-    Ok(Manifest::parse("ferry.yaml", &text(bundle, &bundle.release().manifest)?)?)
+    let release = bundle.release();
+    let manifest = Manifest::parse("ferry.yaml", &text(bundle, &release.manifest)?)?;
+    let uses = manifest.features().into_iter().find(|feature| !release.needs(*feature));
+    if manifest.ferry > i64::from(release.ferry) || manifest.serial != release.serial || uses.is_some() {
+        let text = "ferry.yaml has keys of version 2 that ferry.json does not speak of";
+        return Err(FormatError::inconsistent(text).into());
+    }
+    Ok(manifest)
 }
 
 fn text<S: ReadAt>(bundle: &Bundle<S>, file: &FileEntry) -> Result<String, FormatError> {

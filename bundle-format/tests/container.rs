@@ -46,14 +46,16 @@ fn noise(bytes: usize, seed: u64) -> Vec<u8> {
 
 /// Metadata that consists of `release` alone.
 fn described_as(release: &Release) -> Metadata {
-    Metadata { release: serde_json::to_vec(release).unwrap(), companions: Vec::new() }
+    Metadata { release: serde_json::to_vec(release).unwrap(), companions: Vec::new(), extension: None }
 }
 
 fn release(manifest: FileEntry, layers: Vec<Layer>) -> Release {
     Release {
         ferry: 1,
+        needs: None,
         name: "site".parse().unwrap(),
         version: "1".into(),
+        serial: None,
         requires: Requires { platforms: vec!["linux/amd64".parse().unwrap()], ..Requires::default() },
         compose: manifest.clone(),
         manifest,
@@ -309,7 +311,7 @@ fn what_no_reader_would_accept_is_not_written() {
         reserve.set_metadata(1 << 20);
         let packer = Packer::new(Cursor::new(Vec::new()), options, reserve).unwrap();
         let release = vec![b' '; usize::try_from(json_bytes).unwrap()];
-        let metadata = Metadata { release, companions: Vec::new() };
+        let metadata = Metadata { release, companions: Vec::new(), extension: None };
         packer.seal()?.describe(&metadata)?.sign(signatures).map(|_| ())
     };
     let (json, count, bytes) =

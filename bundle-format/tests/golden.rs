@@ -1,10 +1,11 @@
-//! Bundles that `ferry` 0.1.0 has written are read, for ever: `fixtures/golden/v1`.
+//! Bundles that released versions of `ferry` have written are read, for ever: `fixtures/golden`.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 use bundle_format::bundle::SpanReader;
-use bundle_format::{Bundle, FormatError, Trust, check};
+use bundle_format::{Bundle, FormatError, Trust, UnverifiedBundle, check};
 use manifest_schema::Digest;
+use manifest_schema::feature::{FEATURES, Feature};
 use manifest_schema::progress::Silent;
 use manifest_schema::release::{ArtifactKind, FileEntry, Manifests, Release};
 use ssh_key::PublicKey;
@@ -249,4 +250,64 @@ fn a_second_signature_of_another_kind_of_key_counts_for_itself() {
     let plain = fs::read(golden("plain.fz")).unwrap();
     let refused = Bundle::open(plain, &trusting("key-ecdsa.pub"));
     assert!(matches!(refused, Err(FormatError::Untrusted { .. })));
+}
+
+fn version_2(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/golden/v2").join(name)).unwrap()
+}
+
+/// Reads a bundle with these features; the features that it needs.
+fn read_with(bytes: &[u8], known: &[Feature]) -> Result<Vec<String>, String> {
+    let mut reader = bytes;
+    let unverified = UnverifiedBundle::read(&mut reader).unwrap();
+    let verified = unverified.verify_with(&trusting("key-ed25519.pub"), known, &mut reader);
+    let needs = |needs: &[manifest_schema::feature::Need]| {
+        needs.iter().map(|need| need.feature.as_str().to_owned()).collect()
+    };
+    let verified = verified.map_err(|error| error.to_string())?;
+    Ok(verified.release().needs.as_deref().map(needs).unwrap_or_default())
+}
+
+#[test]
+fn bundles_of_version_2_are_read() {
+    for (name, needs, serial, seeds) in [
+        ("serial.fz", &["serial"][..], Some(7), 0),
+        ("seed-owner.fz", &["seed-owner"], None, 3),
+        ("all.fz", &["seed-owner", "serial"], Some((1 << 53) - 1), 3),
+    ] {
+        let bytes = version_2(name);
+        assert_eq!(read_with(&bytes, FEATURES).unwrap(), needs);
+        let bundle = Bundle::open(bytes, &trusting("key-ed25519.pub")).unwrap();
+        assert_eq!((bundle.verified().index().version(), bundle.release().ferry), (2, 2), "{name}");
+        assert_eq!(check::check(&bundle, 2, &Silent, &|| false).unwrap(), [], "{name}");
+        let json = serde_json::to_vec(bundle.release()).unwrap();
+        assert_eq!(Digest::of(&json), bundle.verified().index().release_digest, "ferry.json of {name}");
+        assert_eq!((bundle.release().serial, bundle.release().seeds.len()), (serial, seeds), "{name}");
+        let manifest = bundle_format::texts::manifest(&bundle).unwrap();
+        assert_eq!((manifest.ferry, manifest.serial), (2, serial), "{name}");
+        assert_files(&bundle);
+    }
+}
+
+#[test]
+fn a_reader_that_lacks_one_feature_refuses_what_needs_it_and_nothing_else() {
+    for (name, needs) in [
+        ("serial.fz", &["serial"][..]),
+        ("seed-owner.fz", &["seed-owner"]),
+        ("all.fz", &["seed-owner", "serial"]),
+    ] {
+        for lacking in FEATURES {
+            let others: Vec<Feature> = FEATURES.iter().copied().filter(|other| other != lacking).collect();
+            let read = read_with(&version_2(name), &others);
+            if needs.contains(&lacking.name) {
+                let says = format!(
+                    "the bundle needs what this program does not have: `{}` (since {})",
+                    lacking.name, lacking.since
+                );
+                assert_eq!(read, Err(says), "{name}");
+            } else {
+                assert_eq!(read.unwrap(), needs, "{name}");
+            }
+        }
+    }
 }

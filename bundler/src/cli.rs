@@ -9,7 +9,7 @@ use crate::sources::ResolveOptions;
 use crate::verbs::build::{self, Request, Summary};
 use crate::verbs::{init, inspect, verify};
 use anyhow::{Context, Result};
-use bundle_format::PackOptions;
+use bundle_format::{FormatError, PackOptions};
 use clap::{Args, Parser, Subcommand};
 use ferry_terminal::command_line;
 use ferry_terminal::confined::{self, CONFINED};
@@ -377,9 +377,15 @@ fn run_inspect(path: &std::path::Path, export: Option<PathBuf>, output: Output) 
             Ok(beginning)
         })
     };
-    let beginning = bundle.map_err(|error| match error.downcast() {
-        Ok(error) => verify::classified(error, path),
-        Err(error) => error,
+    let beginning = bundle.map_err(|error| match error.downcast::<inspect::Unread>() {
+        Ok(unread) => {
+            output.line(&if output.json { unread.to_json().to_string() } else { unread.to_tree() });
+            verify::classified(FormatError::Needs(unread.missing), path)
+        }
+        Err(error) => match error.downcast() {
+            Ok(error) => verify::classified(error, path),
+            Err(error) => error,
+        },
     })?;
     if let Some(prefix) = export {
         let bundle = &beginning.bundle;

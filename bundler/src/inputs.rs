@@ -106,6 +106,7 @@ pub(crate) fn from_texts(texts: Texts, renderer: &dyn Renderer) -> Result<Inputs
     }
     warnings.extend(checks::left_out(&renderings));
     warnings.extend(checks::unused_images(&manifest, &shown, &manifest_text, &renderings));
+    warnings.extend(checks::needless_version(&manifest, &shown, &manifest_text));
     warnings.extend(checks::unread_override(&manifest, &compose_folder));
     // Several renderings find the same.
     let mut said = Vec::new();

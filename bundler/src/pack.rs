@@ -153,6 +153,9 @@ impl Packing<'_> {
         let release = describe::release(inputs, self.job.images, &largest)?;
         let metadata = describe::metadata(&release)?;
         metadata.check()?;
+        if let Some(extension) = &metadata.extension {
+            reserve.add_extension(extension);
+        }
         let metadata = metadata.compressed_bytes(self.job.options.level)?;
         reserve.set_metadata(metadata + metadata / 20 + 1024);
         // More keys than the usual room holds.

@@ -242,7 +242,10 @@ fn without_lines(mut manifest: Manifest) -> Manifest {
     manifest.images.iter_mut().for_each(|image| image.line = 0);
     manifest.artifacts.iter_mut().for_each(|artifact| artifact.line = 0);
     manifest.configs.iter_mut().for_each(|config| config.line = 0);
-    manifest.seeds.iter_mut().for_each(|seed| seed.line = 0);
+    for seed in &mut manifest.seeds {
+        seed.line = 0;
+        seed.owner.iter_mut().for_each(|owner| owner.line = 0);
+    }
     manifest.variables.values_mut().for_each(|variable| variable.line = 0);
     manifest
 }

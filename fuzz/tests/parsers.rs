@@ -39,6 +39,7 @@ const PLACES: &[(&str, By)] = &[
     ),
     ("bundle-format head::read", Target("head")),
     ("bundle-format index::decode", Target("index")),
+    ("bundle-format index::decode_with", Target("index")),
     ("bundle-format read_at::read", Passes("bytes into memory, as many as are asked for")),
     (
         "bundle-format signature::parse_fingerprint",
@@ -147,6 +148,8 @@ const PLACES: &[(&str, By)] = &[
     ("manifest-schema ports::decode", Target("compose")),
     ("manifest-schema project::parse", Target("compose")),
     ("manifest-schema release::parse", Target("ferry_json")),
+    ("manifest-schema release::parse_with", Target("ferry_json")),
+    ("manifest-schema seeds::decode", Target("manifest")),
     (
         "manifest-schema render::read",
         Without("templates, which the template engine parses; fuel and output are bounded"),

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 use bundle_format::head::Head;
-use bundle_format::index::{FrameEntry, Index};
+use bundle_format::index::{Extension, FrameEntry, Index};
 use fixtures::keys::key;
 use manifest_schema::Digest;
 use serde_json::{Value, json};
@@ -71,7 +71,15 @@ fn heads() -> Seeds {
 
 fn indexes() -> Seeds {
     let many: Vec<(u32, u32)> = (1..20).map(|n| (n * 37, 8 << 20)).collect();
+    let version_2 = |frames| index(frames).with_extension(Extension::default()).encode();
+    // An extension that needs more, and has it.
+    let json = br#"{"needs":[{"feature":"encrypted","fz":"0.6.0"}],"encryption":{"head_frames":1}}"#;
+    let mut lacks = version_2(&[(9, 10)]);
+    lacks.splice(72..84, json.iter().copied());
+    lacks[28] = u8::try_from(json.len()).unwrap();
     vec![
+        ("version-2", version_2(&[(100, 600), (50, 4096)])),
+        ("lacks", lacks),
         ("one", index(&[(1, 1)]).encode()),
         ("three", index(&[(100, 600), (50, 4096), (7, 1)]).encode()),
         ("largest", index(&[((16 << 20) + (1 << 16) + 64, 16 << 20)]).encode()),
@@ -224,7 +232,17 @@ fn releases() -> Vec<(&'static str, Value)> {
         "digest": digest("x"), "entries": { "offset": 0, "size": 600 }
     }]);
     rest["seeds"] = json!([{ "volume": "v", "from": "s.tar", "file": file("seeds/v.tar", 40) }]);
-    vec![("least", least), ("images", images), ("rest", rest)]
+    let need = |feature: &str, fz: &str| json!({ "feature": feature, "fz": fz });
+    let mut version_2 = images.clone();
+    version_2["ferry"] = json!(2);
+    version_2["needs"] = json!([need("seed-owner", "0.2.0"), need("serial", "0.2.0")]);
+    version_2["serial"] = json!(9_007_199_254_740_991_u64);
+    version_2["seeds"] = rest["seeds"].clone();
+    let mut lacks = least.clone();
+    lacks["ferry"] = json!(2);
+    lacks["needs"] = json!([need("data-epoch", "0.3.0"), need("update", "0.5.0")]);
+    lacks["data"] = json!({ "epoch": 3 });
+    vec![("least", least), ("images", images), ("rest", rest), ("version-2", version_2), ("lacks", lacks)]
 }
 
 fn bundles() -> Seeds {

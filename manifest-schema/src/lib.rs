@@ -8,6 +8,7 @@ pub mod compose;
 pub mod diagnostic;
 pub mod digest;
 pub mod encoding;
+pub mod feature;
 pub mod limits;
 pub mod manifest;
 pub mod names;

@@ -33,6 +33,15 @@ pub const MAX_SIGNATURES: usize = 32;
 /// Largest `ferry.json`. 10,000 layers of 400 bytes each are 4 MiB.
 pub const MAX_RELEASE_JSON_BYTES: u64 = 16 << 20;
 
+/// Features that one document of version 2 needs, at most: a release that needs more is a new version.
+pub const MAX_NEEDS: usize = 32;
+
+/// Extension of an index of version 2: 64 recipients of some 200 bytes take 13 KiB, and what is larger would cost frames.
+pub const MAX_EXTENSION_BYTES: u32 = 64 << 10;
+
+/// Largest `serial`: the whole numbers that every reader of JSON holds exactly end at 2^53 − 1.
+pub const MAX_SERIAL: u64 = (1 << 53) - 1;
+
 /// Largest YAML document (manifest or Compose file) and template. The largest Compose files seen
 /// in public are under 1 MiB.
 pub const MAX_YAML_BYTES: usize = 4 << 20;

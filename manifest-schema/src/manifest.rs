@@ -10,30 +10,37 @@ mod answers;
 mod decode;
 mod fit;
 mod hidden;
+mod seeds;
 mod sources;
 mod variables;
 
 pub use answers::{Given, Values, in_order, is_asked, resolve};
 #[cfg(test)]
 pub(crate) use decode::KEYS;
+pub use seeds::SeedOwner;
 pub use sources::{ArtifactFrom, SourceSpec};
 #[cfg(test)]
 pub(crate) use variables::KEYS as VARIABLE_KEYS;
 pub use variables::{Variable, VariableKind};
 
+use crate::feature::{Feature, SEED_OWNER, SERIAL};
 use crate::{BundlePath, Diagnostics, ImageRef, Platform, ProjectName};
 use std::collections::BTreeMap;
 
-/// The value of the top key `ferry` that this code reads.
-pub const MANIFEST_VERSION: i64 = 1;
+/// The newest value of the top key `ferry` that this code reads.
+pub const MANIFEST_VERSION: i64 = 2;
 
 /// A whole manifest, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
+    /// `ferry`: 1 or 2.
+    pub ferry: i64,
     /// `name`: product name, also the Compose project's name.
     pub name: ProjectName,
     /// `version`, `2.4.0`; safe in a file name.
     pub version: String,
+    /// `serial`, 1 to 2^53 − 1.
+    pub serial: Option<u64>,
     /// `compose`, relative to the manifest, later ones over earlier ones; `compose.yaml` where nothing is
     /// written. Never empty; all lie in or below the folder of the first.
     pub compose: Vec<BundlePath>,
@@ -99,6 +106,10 @@ pub struct SeedSpec {
     pub volume: String,
     /// A tar file or a folder, relative to the manifest.
     pub from: String,
+    /// `owner`: of the volume's root, and of all that a folder holds.
+    pub owner: Option<SeedOwner>,
+    /// `mode`: permission bits of the volume's root, up to 03777.
+    pub mode: Option<u32>,
     /// 1-based line in the manifest.
     pub line: usize,
 }
@@ -130,6 +141,14 @@ impl Manifest {
         self.compose.iter().skip(1).map(move |path| {
             path.as_str().strip_prefix(folder).map_or(path.as_str(), |rest| rest.trim_start_matches('/'))
         })
+    }
+
+    /// The features that a reader of this release must have, by name.
+    #[must_use]
+    pub fn features(&self) -> Vec<Feature> {
+        let owns = self.seeds.iter().any(|seed| seed.owner.is_some() || seed.mode.is_some());
+        let used = [(SEED_OWNER, owns), (SERIAL, self.serial.is_some())];
+        used.into_iter().filter_map(|(feature, is_used)| is_used.then_some(feature)).collect()
     }
 
     /// Reads a manifest. `file` names it in messages.

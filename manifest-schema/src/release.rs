@@ -4,11 +4,12 @@
 //! machine or the path, so that equal inputs give equal bytes. `bundle-format/FORMAT.md` section 5
 //! describes each member.
 
+use crate::feature::{self, FEATURES, Feature, Missing, Need, SERIAL};
 use crate::{BundlePath, Digest, ImageRef, Platform, ProjectName};
 use serde::{Deserialize, Serialize};
 
-/// The version of `ferry.json` that this code writes and reads.
-pub const RELEASE_VERSION: u32 = 1;
+/// The newest version of `ferry.json` that this code writes and reads. A release that needs nothing new is version 1.
+pub const RELEASE_VERSION: u32 = 2;
 
 /// Names in a release's folder on a host that no config or other small file can have.
 pub const RESERVED_PLACES: [&str; 5] =
@@ -18,12 +19,18 @@ pub const RESERVED_PLACES: [&str; 5] =
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
-    /// [`RELEASE_VERSION`].
+    /// 1, or 2 where `needs` is there.
     pub ferry: u32,
+    /// Features that a reader must have, by name. Empty where a manifest of version 2 is the sole reason for version 2.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Vec<Need>>,
     /// Product name, also the Compose project's name.
     pub name: ProjectName,
     /// Version as the release engineer writes it, `2.4.0`.
     pub version: String,
+    /// The place of this version among those of the product, 1 to 2^53 − 1. Its feature is [`SERIAL`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub serial: Option<u64>,
     /// Requirements on the host.
     pub requires: Requires,
     /// `ferry.yaml` as it was written, so that variables and configs are read on site.
@@ -263,33 +270,88 @@ pub enum ReleaseError {
     #[error("ferry.json cannot be read")]
     Json(#[from] serde_json::Error),
     /// Written by a later Ferry.
-    #[error("ferry.json has version {found}; this program reads version {RELEASE_VERSION}")]
+    #[error("ferry.json has version {found}; this program reads versions 1 and {RELEASE_VERSION}")]
     Version {
         /// The version found.
         found: u64,
     },
+    /// Needs features that this reader lacks.
+    #[error("ferry.json needs what this program does not have: {0}")]
+    Needs(Missing),
     /// A reference inside the document leads nowhere.
     #[error("ferry.json contradicts itself: {0}")]
     Inconsistent(String),
 }
 
+/// A member that is there has a value.
+fn present<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
+}
+
 impl Release {
-    /// Reads a release from authenticated bytes and checks that it is consistent with itself.
+    /// Reads a release with all features of this code. See [`Self::parse_with`].
     ///
     /// # Errors
-    /// When it is not JSON of this shape, has another version, or refers to something it lacks.
+    /// As [`Self::parse_with`].
     pub fn parse(bytes: &[u8]) -> Result<Self, ReleaseError> {
+        Self::parse_with(bytes, FEATURES)
+    }
+
+    /// Reads a release from authenticated bytes, with the features that a reader has, and checks that it is consistent
+    /// with itself. Version and needs come first: other members are not looked at before it is known that they can be read.
+    ///
+    /// # Errors
+    /// When it is not JSON of this shape, has another version, needs a feature that is not among `known`, or refers to
+    /// something it lacks.
+    pub fn parse_with(bytes: &[u8], known: &[Feature]) -> Result<Self, ReleaseError> {
         #[derive(Deserialize)]
         struct Version {
             ferry: u64,
         }
+        #[derive(Deserialize)]
+        struct Needs {
+            needs: Vec<Need>,
+            /// For the message alone.
+            name: Option<serde_json::Value>,
+        }
         let version: Version = serde_json::from_slice(bytes)?;
-        if version.ferry != u64::from(RELEASE_VERSION) {
+        if !(1..=u64::from(RELEASE_VERSION)).contains(&version.ferry) {
             return Err(ReleaseError::Version { found: version.ferry });
         }
+        if version.ferry > 1 {
+            let Needs { needs, name } = serde_json::from_slice(bytes)?;
+            let product = name.as_ref().and_then(|name| name.as_str()?.parse().ok());
+            if let Some(missing) =
+                feature::missing(&needs, known, product).map_err(ReleaseError::Inconsistent)?
+            {
+                return Err(ReleaseError::Needs(missing));
+            }
+        }
         let release: Self = serde_json::from_slice(bytes)?;
+        release.check_version()?;
         release.check()?;
         Ok(release)
+    }
+
+    /// True where this needs `feature`.
+    #[must_use]
+    pub fn needs(&self, feature: Feature) -> bool {
+        self.needs.iter().flatten().any(|need| need.feature.as_str() == feature.name)
+    }
+
+    /// Each member that version 1 lacks stands where its feature is needed, and nowhere else.
+    fn check_version(&self) -> Result<(), ReleaseError> {
+        let inconsistent = |text: &str| Err(ReleaseError::Inconsistent(text.to_owned()));
+        if self.needs.is_some() != (self.ferry > 1) {
+            return inconsistent("`needs` is a member of version 2 and of no other");
+        }
+        if self.serial.is_some() != self.needs(SERIAL) {
+            return inconsistent("`serial` is there without its feature, or the feature without it");
+        }
+        if self.serial.is_some_and(|serial| !(1..=crate::limits::MAX_SERIAL).contains(&serial)) {
+            return inconsistent("`serial` is no number from 1 to 2^53 − 1");
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), ReleaseError> {

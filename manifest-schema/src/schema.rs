@@ -3,6 +3,8 @@
 //! The parser is what decides: a schema says what it can of the same rules, and a test holds the two
 //! together. What only the parser knows (a file that is missing, a name that is used twice) is left out.
 
+use crate::feature::FEATURES;
+use crate::limits::{MAX_NEEDS, MAX_SERIAL};
 use crate::manifest::{Manifest, Variable, VariableKind, in_order};
 use serde_json::{Map, Value, json};
 
@@ -19,8 +21,20 @@ pub fn manifest() -> Value {
         "required": ["ferry", "name", "version"],
         "patternProperties": { "^x-": true },
         "additionalProperties": false,
+        "if": { "properties": { "ferry": { "const": 1 } } },
+        "then": { "properties": {
+            "needs": false,
+            "serial": false,
+            "volumes": { "additionalProperties": { "properties": { "owner": false, "mode": false } } }
+        } },
         "properties": {
-            "ferry": { "const": 1, "description": "Version of this file's format" },
+            "ferry": { "enum": [1, 2], "description": "Version of this file's format: 2 for keys that only fz 0.2.0 and later read" },
+            "needs": {
+                "description": "Features that this file uses, so that a Ferry which lacks one says so; needs ferry: 2",
+                "type": ["array", "null"],
+                "maxItems": MAX_NEEDS,
+                "items": { "enum": FEATURES.iter().map(|feature| feature.name).collect::<Vec<_>>() }
+            },
             "name": {
                 "type": "string",
                 "pattern": "^[a-z0-9][a-z0-9_-]*$",
@@ -29,6 +43,12 @@ pub fn manifest() -> Value {
             "version": {
                 "type": ["string", "number"],
                 "description": "As the release engineer writes it, 2.4.0"
+            },
+            "serial": {
+                "description": "Place of this version among all of the product, higher for each one, where versions are no semantic ones; needs ferry: 2",
+                "type": "integer",
+                "minimum": 1,
+                "maximum": MAX_SERIAL
             },
             "compose": {
                 "description": "The Compose file, or several, later ones over earlier ones; compose.yaml by default",
@@ -116,8 +136,19 @@ pub fn manifest() -> Value {
                         "seed": {
                             "type": "string",
                             "description": "A folder or a tar file, for a volume that is empty"
+                        },
+                        "owner": {
+                            "type": "string",
+                            "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*:[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+                            "description": "USER:GROUP of the volume's root, and of what a folder holds, \"999:999\"; needs ferry: 2"
+                        },
+                        "mode": {
+                            "type": "string",
+                            "pattern": "^0o?[0-3]?[0-7]{1,3}$",
+                            "description": "Permission bits of the volume's root, \"0750\"; needs ferry: 2"
                         }
-                    }
+                    },
+                    "dependentRequired": { "owner": ["seed"], "mode": ["seed"] }
                 }
             },
             "variables": {

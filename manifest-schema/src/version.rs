@@ -1,17 +1,37 @@
 //! The order of a product's versions.
 //!
 //! Versions are any text. Semantic ones (semver.org, 2.0.0, section 11) have an order; a leading `v` and one or two
-//! missing numbers are forgiven, as in `v2.4`. Of others nothing is claimed but that equal texts are equal.
+//! missing numbers are forgiven, as in `v2.4`. Of others the serials decide, where both releases have one. Else nothing
+//! is claimed but that equal texts are equal.
 
 use std::cmp::Ordering;
 
-/// The order of `version` to `other`, or `None` where it cannot be known.
+/// A version, and the place that its manifest gives it among those of the product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Release<'a> {
+    /// The version as it is written.
+    pub version: &'a str,
+    /// `serial`, where the manifest has one.
+    pub serial: Option<u64>,
+}
+
+/// The order of `one` to `other`, or `None` where it cannot be known. Two versions with one serial have no order: it was
+/// not raised.
 #[must_use]
-pub fn order(version: &str, other: &str) -> Option<Ordering> {
-    if version == other {
-        return Some(Ordering::Equal);
+pub fn order(one: Release<'_>, other: Release<'_>) -> Option<Ordering> {
+    if let (Some(one), Some(other)) = (semantic(one.version), semantic(other.version)) {
+        return Some(one.cmp_precedence(&other));
     }
-    Some(semantic(version)?.cmp_precedence(&semantic(other)?))
+    let serials = one.serial.zip(other.serial).map(|(one, other)| one.cmp(&other));
+    let equal = (one.version == other.version).then_some(Ordering::Equal);
+    serials.filter(|order| order.is_ne()).or(equal)
+}
+
+/// True where the order of two releases is that of their serials.
+#[must_use]
+pub fn serials_decide(one: Release<'_>, other: Release<'_>) -> bool {
+    let are_semantic = semantic(one.version).is_some() && semantic(other.version).is_some();
+    !are_semantic && one.serial.is_some() && other.serial.is_some()
 }
 
 fn semantic(text: &str) -> Option<semver::Version> {
@@ -29,6 +49,42 @@ fn semantic(text: &str) -> Option<semver::Version> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn order(one: &str, other: &str) -> Option<Ordering> {
+        with_serials((one, None), (other, None))
+    }
+
+    fn with_serials(one: (&str, Option<u64>), other: (&str, Option<u64>)) -> Option<Ordering> {
+        let release = |(version, serial)| Release { version, serial };
+        super::order(release(one), release(other))
+    }
+
+    #[test]
+    fn serials_order_what_is_no_semantic_version() {
+        use Ordering::{Equal, Greater, Less};
+        for (one, other, expected) in [
+            (("summer", Some(2)), ("winter", Some(10)), Some(Less)),
+            (("winter", Some(10)), ("summer", Some(2)), Some(Greater)),
+            (("winter", Some(2)), ("1.0.0", Some(1)), Some(Greater)),
+            // A rebuilt release.
+            (("summer", Some(2)), ("summer", Some(2)), Some(Equal)),
+            (("summer", Some(2)), ("summer", Some(3)), Some(Less)),
+            (("summer", None), ("summer", Some(3)), Some(Equal)),
+            // It was not raised, or is only known of one.
+            (("summer", Some(2)), ("winter", Some(2)), None),
+            (("summer", Some(2)), ("winter", None), None),
+            (("summer", None), ("winter", Some(2)), None),
+            // Semantic versions count first.
+            (("1.9.0", Some(7)), ("1.10.0", Some(3)), Some(Less)),
+            (("2.4", Some(1)), ("v2.4.0", Some(9)), Some(Equal)),
+        ] {
+            assert_eq!(with_serials(one, other), expected, "{one:?} {other:?}");
+            let [release, than] = [one, other].map(|(version, serial)| Release { version, serial });
+            let are_semantic = one.0.starts_with(['1', '2']) && other.0.starts_with(['v', '1']);
+            let decide = one.1.is_some() && other.1.is_some() && !are_semantic;
+            assert_eq!(serials_decide(release, than), decide, "{one:?} {other:?}");
+        }
+    }
 
     #[test]
     fn semantic_versions_have_an_order() {

@@ -16,7 +16,9 @@ mod book {
             text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
         assert!(examples.len() >= 6, "{}", examples.len());
         for example in examples {
-            let whole = format!("ferry: 1\nname: a\nversion: 1\n{example}");
+            // An example of version 2 says so.
+            let ferry = if example.starts_with("ferry: ") { "" } else { "ferry: 1\n" };
+            let whole = format!("name: a\nversion: 1\n{ferry}{example}");
             Manifest::parse("MANIFEST.md", &whole).unwrap_or_else(|error| panic!("{error}"));
         }
     }
@@ -26,9 +28,9 @@ mod book {
         let text = text();
         let schema = schema::manifest();
         let variable = &schema["properties"]["variables"]["additionalProperties"];
-        for keys in
-            [&schema["properties"], &variable["properties"], &schema["properties"]["requires"]["properties"]]
-        {
+        let volume = &schema["properties"]["volumes"]["additionalProperties"];
+        let requires = &schema["properties"]["requires"];
+        for keys in [&schema, variable, volume, requires].map(|owner| &owner["properties"]) {
             for key in keys.as_object().unwrap().keys() {
                 assert!(text.contains(&format!("`{key}")) || text.contains(&format!("{key}:")), "{key}");
             }

@@ -136,6 +136,32 @@ fn a_failing_service_ctrl_c_and_a_kill_leave_the_old_version_running() {
 }
 
 #[test]
+fn a_written_owner_of_a_volume_is_that_of_its_root_whoever_starts_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::changed(folder.path(), &SmallSite::default(), |site| {
+        fs::create_dir_all(site.join("rows")).unwrap();
+        fs::write(site.join("rows/table"), "first").unwrap();
+        let manifest = site.join("ferry.yaml");
+        bundle::replace(&manifest, "ferry: 1\n", "ferry: 2\n");
+        let volumes = "volumes:\n  rows: { seed: rows, owner: \"65534:4321\", mode: \"02750\" }\n";
+        bundle::replace(&manifest, "artifacts:\n", &format!("{volumes}artifacts:\n"));
+        let compose = site.join("compose.yaml");
+        // The first service on the volume is another one's, and only reads.
+        bundle::replace(&compose, "      - ticks:/data\n", "      - ticks:/data\n      - rows:/seeded:ro\n");
+        let writer = "  writer:\n    image: small/ticker:1\n    user: \"65534:65534\"\n    \
+            command: [/bin/sh, -c, \"echo written >/rows/new; exec sleep 100000\"]\n    \
+            depends_on: [ticker]\n    healthcheck: { disable: true }\n    volumes: [\"rows:/rows\"]\n    \
+            stop_grace_period: 1s\n";
+        bundle::replace(&compose, "volumes:\n  ticks:\n", &format!("{writer}volumes:\n  ticks:\n  rows:\n"));
+    });
+    let host = Host::podman("podman-owner");
+    let _ = host.install(&built);
+    let inside = |command: &str| host.docker_text(&["exec", "small-ticker-1", "/bin/sh", "-c", command]);
+    let stat = inside("/bin/busybox stat -c '%u:%g %a' /seeded /seeded/table; cat /seeded/new");
+    assert_eq!(stat, "65534:4321 2750\n65534:4321 644\nwritten");
+}
+
+#[test]
 fn seeded_volumes_and_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let built = bundle::changed(folder.path(), &SmallSite::default(), |site| {

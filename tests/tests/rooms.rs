@@ -77,13 +77,14 @@ const HOUSES: [House; 6] = [
         folder: "manifest-schema/src",
         module: &[],
         table: "
-            schema:         manifest
+            schema:         feature limits manifest
             site:           compose encoding manifest render yaml
             compose:        diagnostic encoding limits order paths quantity yaml
-            manifest:       diagnostic limits names quantity release render yaml
+            manifest:       diagnostic feature limits names quantity release render yaml
             render:         diagnostic limits paths
             yaml:           diagnostic limits names
-            release:        limits
+            release:        feature limits
+            feature:        limits names
             names:          limits
             diagnostic:
             quantity:

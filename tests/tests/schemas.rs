@@ -45,8 +45,44 @@ fn manifests_are_valid_when_the_parser_reads_them() {
     let book = fs::read_to_string(root.join("docs/MANIFEST.md")).unwrap();
     let examples = book.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     for example in examples {
+        let begin =
+            if example.starts_with("ferry: ") { begin.trim_start_matches("ferry: 1\n") } else { begin };
         fs::write(&document, format!("{begin}{example}")).unwrap();
         let _ = validate(&schema, &document).succeeds();
+    }
+    // Keys of version 2, there and in version 1.
+    for line in [
+        "serial: 9007199254740991\n",
+        "needs: [seed-owner, serial]\n",
+        "volumes: { v: { seed: s, owner: '70:71' } }\n",
+        "volumes: { v: { seed: s, owner: 'postgres:ssl-cert', mode: '02750' } }\n",
+    ] {
+        for (version, good) in [("ferry: 2\n", true), ("ferry: 1\n", false)] {
+            fs::write(&document, begin.replace("ferry: 1\n", version) + line).unwrap();
+            let _ = validate(&schema, &document).exits(i32::from(!good));
+            let found = ferry(&["lint", folder.path().to_str().unwrap()]);
+            let _ = if good {
+                found.does_not_say("needs `ferry: 2`")
+            } else {
+                found.exits(3).says("needs `ferry: 2`")
+            };
+        }
+    }
+    for wrong in [
+        "serial: 0\n",
+        "serial: 9007199254740992\n",
+        "serial: '7'\n",
+        "needs: [later]\n",
+        "volumes: { v: { seed: s, mode: 0750 } }\n",
+        "volumes: { v: { seed: s, mode: '04750' } }\n",
+        "volumes: { v: { seed: s, mode: '750' } }\n",
+        "volumes: { v: { seed: s, owner: 999 } }\n",
+        "volumes: { v: { seed: s, owner: '999' } }\n",
+        "volumes: { v: { owner: '9:9' } }\n",
+    ] {
+        fs::write(&document, begin.replace("ferry: 1\n", "ferry: 2\n") + wrong).unwrap();
+        let _ = validate(&schema, &document).exits(1);
+        let _ = ferry(&["lint", folder.path().to_str().unwrap()]).exits(3);
     }
     for wrong in [
         "imagse: {}\n",

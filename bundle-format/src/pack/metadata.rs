@@ -2,7 +2,7 @@
 
 use crate::error::{FormatError, Result};
 use crate::frame::FrameCompressor;
-use crate::index::FrameEntry;
+use crate::index::{Extension, FrameEntry};
 use crate::tarball::{self, Kind};
 use manifest_schema::limits::{self, FRAME_BYTES};
 use manifest_schema::{BundlePath, Digest};
@@ -14,6 +14,8 @@ pub struct Metadata {
     pub release: Vec<u8>,
     /// Further files, in their order.
     pub companions: Vec<MetadataFile>,
+    /// Of a bundle of version 2; `None`: of version 1. It is the version of `release`.
+    pub extension: Option<Extension>,
 }
 
 /// A file beside `ferry.json`.

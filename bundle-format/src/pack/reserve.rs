@@ -6,7 +6,7 @@
 //! what is left over is zeros inside HEAD, the same zeros on every build.
 
 use crate::head;
-use crate::index;
+use crate::index::{self, Extension};
 use crate::tarball;
 use manifest_schema::limits::{FRAME_BYTES, SIGNATURE_ROOM};
 
@@ -45,6 +45,11 @@ impl Reserve {
         }
         let entry = tarball::BLOCK_BYTES * 4 + path_bytes as u64;
         self.small_bytes = self.small_bytes.saturating_add(content_bytes.saturating_add(entry));
+    }
+
+    /// The index will have this extension.
+    pub fn add_extension(&mut self, extension: &Extension) {
+        self.extra_bytes = self.extra_bytes.saturating_add(extension.encode().len() as u64);
     }
 
     /// The metadata will take up to `compressed_bytes` in the file.

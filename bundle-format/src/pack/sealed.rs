@@ -115,6 +115,10 @@ impl<W: Write + Seek> Sealed<W> {
         let release = &metadata.release;
         let index =
             Index::new(head_bytes, metadata_frames, Digest::of(release), release.len() as u64, frames)?;
+        let index = match &metadata.extension {
+            Some(extension) => index.with_extension(extension.clone()),
+            None => index,
+        };
         let index_bytes = index.encode();
         if index_bytes.len() > limits::MAX_INDEX_BYTES as usize {
             return Err(too_large());

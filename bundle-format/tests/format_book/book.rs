@@ -3,6 +3,7 @@
 //! It uses no part of our reader: only offsets, zstd's library and SHA-256. What it expects to be
 //! true it asserts: it reads good bundles only.
 
+use bundle_format::index::Extension;
 use bundle_format::pack::{Metadata, MetadataFile};
 use bundle_format::signature::NAMESPACE;
 use bundle_format::tarball::Kind;
@@ -39,6 +40,8 @@ pub(crate) struct Book {
     pub(crate) index: Vec<u8>,
     pub(crate) signatures: Vec<Vec<u8>>,
     pub(crate) metadata_frames: usize,
+    /// Of an index of version 2 (section 12).
+    pub(crate) extension: Vec<u8>,
     pub(crate) json_bytes: usize,
     pub(crate) json_digest: Vec<u8>,
     pub(crate) frames: Vec<Frame>,
@@ -60,8 +63,9 @@ impl Book {
         }
         let (mut start, mut content_start) = (17 + head_bytes, 0);
         let mut frames = Vec::new();
+        let extension = if u32_at(&index, 8) == 2 { u32_at(&index, 28) as usize } else { 0 };
         for n in 0..u64_at(&index, 16) as usize {
-            let entry = 72 + 40 * n;
+            let entry = 72 + extension + 40 * n;
             let (size, content) = (u32_at(&index, entry) as usize, u32_at(&index, entry + 4) as usize);
             let digest = index[entry + 8..entry + 40].to_vec();
             frames.push(Frame { start, end: start + size, content, content_start, digest });
@@ -72,6 +76,7 @@ impl Book {
             head,
             head_used: at,
             metadata_frames: u32_at(&index, 24) as usize,
+            extension: index[72..72 + extension].to_vec(),
             json_bytes: u64_at(&index, 32) as usize,
             json_digest: index[40..72].to_vec(),
             index,
@@ -189,12 +194,27 @@ pub(crate) struct Content {
     pub(crate) executable: bool,
     pub(crate) link: Option<String>,
     pub(crate) layers: Vec<Vec<u8>>,
+    /// `ferry.yaml`.
+    pub(crate) manifest: Vec<u8>,
+    /// True for an index of version 2; `None`: as `ferry.json` has.
+    pub(crate) index_2: Option<bool>,
 }
 
 impl Default for Content {
     fn default() -> Self {
-        Self { level: 3, files: Vec::new(), executable: false, link: None, layers: vec![noise(2000, 3)] }
+        let layers = vec![noise(2000, 3)];
+        let (files, manifest) = (Vec::new(), b"hello".to_vec());
+        Self { level: 3, files, executable: false, link: None, layers, manifest, index_2: None }
     }
+}
+
+/// A bundle of version 2 that needs these features.
+pub(crate) fn pack_2(needs: &[(&str, &str)], edit: impl FnOnce(&mut Value)) -> Vec<u8> {
+    pack_described(&Content::default(), |json| {
+        json["ferry"] = json!(2);
+        json["needs"] = needs.iter().map(|(name, fz)| json!({ "feature": name, "fz": fz })).collect();
+        edit(json);
+    })
 }
 
 pub(crate) fn pack(content: &Content) -> Vec<u8> {
@@ -209,7 +229,7 @@ pub(crate) fn pack_described(content: &Content, edit: impl FnOnce(&mut Value)) -
     reserve.set_metadata(16 << 10);
     let options = PackOptions { level: content.level, threads: 2 };
     let mut packer = Packer::new(Cursor::new(Vec::new()), options, reserve).unwrap();
-    let manifest = packer.small_file(&"ferry.yaml".parse().unwrap(), b"hello").unwrap();
+    let manifest = packer.small_file(&"ferry.yaml".parse().unwrap(), &content.manifest).unwrap();
     packer.entry(&"folder".parse().unwrap(), Kind::Folder).unwrap();
     if let Some(target) = &content.link {
         packer.entry(&"link".parse().unwrap(), Kind::Symlink { target }).unwrap();
@@ -263,6 +283,7 @@ pub(crate) fn pack_described(content: &Content, edit: impl FnOnce(&mut Value)) -
     let metadata = Metadata {
         release: serde_json::to_vec(&json).unwrap(),
         companions: vec![MetadataFile { path: "oci-layout".parse().unwrap(), content: layout }],
+        extension: content.index_2.unwrap_or(json["ferry"] == 2).then(Extension::default),
     };
     let described = sealed.describe(&metadata).unwrap();
     let signature = sign(&key(1), described.index());

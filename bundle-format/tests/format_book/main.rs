@@ -12,3 +12,5 @@ mod layout;
 mod reading;
 #[cfg(test)]
 mod table;
+#[cfg(test)]
+mod version_2;

@@ -3,10 +3,12 @@
 //! A tar file is carried as it is, so that owners and modes are kept (a database wants its own); a compressed one is
 //! unpacked to the tar. A folder becomes a tar that says the same on every machine: sorted, modes 0755 and 0644, no
 //! times, and one owner. The volume's own root is the entry `./`. It is added where a tar has none and the root does
-//! not simply belong to root with 0755.
+//! not simply belong to root with 0755, and where the manifest says owner or mode. The last `./` of a tar counts: one that
+//! is added to a tar which has its own stands at the end.
 
 mod scan;
 
+use self::scan::Scanned;
 use super::{EntryKind, PlannedEntry, folder};
 use crate::cancel::Cancel;
 use crate::inputs::Inputs;
@@ -35,8 +37,10 @@ pub(crate) struct SeedPlan {
     named: Option<Owner>,
     /// The root's otherwise, and that of a folder's files.
     owner: Owner,
-    /// Bytes of the tar without an added root; `None`: a folder, whose tar is made.
-    tar_bytes: Option<u64>,
+    /// User and group that the manifest says.
+    written: Option<(u64, u64)>,
+    /// The tar without an added root; `None`: a folder, whose tar is made.
+    tar: Option<Scanned>,
 }
 
 /// Plans the seeds of `inputs`, which are read once for it.
@@ -64,35 +68,61 @@ pub(crate) fn plan(inputs: &Inputs, cancel: &Cancel) -> anyhow::Result<Vec<SeedP
 
 impl SeedPlan {
     pub(super) fn new(spec: &SeedSpec, place: &Path, cancel: &Cancel) -> anyhow::Result<Self> {
-        let (named, tar_bytes) = if place.is_dir() {
+        let tar = if place.is_dir() {
             // Its links and names are judged here.
             let _ = entries(place, cancel).with_context(|| format!("seed {}", place.display()))?;
-            (None, None)
+            None
         } else {
-            let (named, bytes) =
-                scan::scan(open_tar(place, cancel)?).with_context(|| format!("seed {}", place.display()))?;
-            (named, Some(bytes))
+            let scanned = scan::scan(open_tar(place, cancel)?);
+            Some(scanned.with_context(|| format!("seed {}", place.display()))?)
         };
-        Ok(Self { spec: spec.clone(), place: place.to_owned(), named, owner: Owner::default(), tar_bytes })
+        let named = tar.and_then(|tar| tar.root);
+        let (owner, written) = (Owner::default(), None);
+        Ok(Self { spec: spec.clone(), place: place.to_owned(), named, owner, written, tar })
     }
 
-    /// The owner where the seed names none.
-    pub(crate) fn give_owner(&mut self, owner: Owner) {
-        self.owner = owner;
+    /// The owner where the seed names none, and the one that the manifest says, user and group.
+    pub(crate) fn give_owner(&mut self, owner: Owner, written: Option<(u64, u64)>) {
+        (self.owner, self.written) = (owner, written);
     }
 
-    /// Owner and mode of the volume's root.
+    /// Owner and mode of the volume's root: as the manifest says, else as the tar does, else as suits the services.
     #[must_use]
     pub(crate) fn root(&self) -> Owner {
-        self.named.unwrap_or(self.owner)
+        let Owner { uid, gid, mode } = self.named.unwrap_or(self.owner);
+        let (uid, gid) = self.written.unwrap_or((uid, gid));
+        Owner { uid, gid, mode: self.spec.mode.unwrap_or(mode) }
     }
 
-    /// The entry of the root, where one is added.
-    fn root_header(&self) -> io::Result<Vec<u8>> {
-        let root = self.owner;
-        if self.named.is_some() || root == Owner::default() {
-            return Ok(Vec::new());
+    /// The owner of a folder's members.
+    fn members(&self) -> Owner {
+        let (uid, gid) = self.written.unwrap_or((self.owner.uid, self.owner.gid));
+        Owner { uid, gid, ..self.owner }
+    }
+
+    /// The manifest says something of the root.
+    const fn is_written(&self) -> bool {
+        self.written.is_some() || self.spec.mode.is_some()
+    }
+
+    /// The entry of the root at the tar's begin, where one is added there.
+    fn first(&self) -> io::Result<Vec<u8>> {
+        let adds = self.is_written() || self.owner != Owner::default();
+        if adds && self.named.is_none() { self.root_header() } else { Ok(Vec::new()) }
+    }
+
+    /// The end of a tar that names its root otherwise than the manifest says.
+    fn last(&self) -> io::Result<Option<Vec<u8>>> {
+        if !self.is_written() || self.named.is_none() {
+            return Ok(None);
         }
+        let mut end = self.root_header()?;
+        end.resize(end.len() + usize::try_from(END_BYTES).unwrap_or(1024), 0);
+        Ok(Some(end))
+    }
+
+    fn root_header(&self) -> io::Result<Vec<u8>> {
+        let root = self.root();
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Directory);
         header.set_path(".")?;
@@ -108,15 +138,18 @@ impl SeedPlan {
     /// # Errors
     /// As [`SeedPlan::open`].
     pub(crate) fn bytes(&self, cancel: &Cancel) -> anyhow::Result<u64> {
-        let root = self.root_header()?.len() as u64;
-        if let Some(tar) = self.tar_bytes {
-            return Ok(root + tar);
+        let root = self.first()?.len() as u64;
+        if let Some(tar) = self.tar {
+            return Ok(match self.last()? {
+                Some(end) => tar.members_bytes + end.len() as u64,
+                None => root + tar.bytes,
+            });
         }
         let mut bytes = root + END_BYTES;
         for entry in entries(&self.place, cancel)? {
             let size = if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
             bytes = bytes
-                .checked_add(header(&entry, self.owner)?.len() as u64)
+                .checked_add(header(&entry, self.members())?.len() as u64)
                 .and_then(|bytes| bytes.checked_add(size)?.checked_add(padding(size)))
                 .context("the seed is too large")?;
         }
@@ -129,17 +162,23 @@ impl SeedPlan {
     /// When the seed is neither a tar file nor a folder, or holds what a tar cannot carry; reading fails where it
     /// changes meanwhile.
     pub(crate) fn open(&self, cancel: &Cancel) -> anyhow::Result<Box<dyn Read + Send>> {
-        let root = io::Cursor::new(self.root_header()?);
-        if self.tar_bytes.is_none() {
+        let root = io::Cursor::new(self.first()?);
+        let Some(scanned) = self.tar else {
             let tar = FolderTar {
                 waiting: entries(&self.place, cancel)?,
-                owner: self.owner,
+                owner: self.members(),
                 current: Box::new(io::empty()),
                 ended: false,
             };
             return Ok(Box::new(root.chain(tar)));
-        }
-        Ok(Box::new(root.chain(open_tar(&self.place, cancel)?)))
+        };
+        let tar = open_tar(&self.place, cancel)?;
+        Ok(match self.last()? {
+            Some(end) => {
+                Box::new(OtherEnd { tar, members: scanned.members_bytes, end: io::Cursor::new(end) })
+            }
+            None => Box::new(root.chain(tar)),
+        })
     }
 }
 
@@ -217,6 +256,32 @@ fn header(entry: &PlannedEntry, owner: Owner) -> io::Result<Vec<u8>> {
     Ok(blocks)
 }
 
+/// The members of a tar, and another end than its own.
+struct OtherEnd {
+    tar: Box<dyn Read + Send>,
+    /// Bytes of them that are still to come.
+    members: u64,
+    end: io::Cursor<Vec<u8>>,
+}
+
+impl Read for OtherEnd {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.members == 0 || buffer.is_empty() {
+            return self.end.read(buffer);
+        }
+        let read = (&mut self.tar).take(self.members).read(buffer)?;
+        if read == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the tar became shorter meanwhile"));
+        }
+        self.members -= read as u64;
+        if self.members == 0 {
+            // What is wrong with its end is noticed there.
+            io::copy(&mut self.tar, &mut io::sink())?;
+        }
+        Ok(read)
+    }
+}
+
 /// A folder's tar, made while it is read.
 struct FolderTar {
     waiting: VecDeque<PlannedEntry>,
@@ -250,3 +315,6 @@ impl Read for FolderTar {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

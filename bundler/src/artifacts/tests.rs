@@ -53,7 +53,7 @@ fn listed(plan: &ArtifactPlan) -> Vec<String> {
     plan.entries.iter().map(describe).collect()
 }
 
-fn write(folder: &Path, files: &[(&str, &str)]) {
+pub(super) fn write(folder: &Path, files: &[(&str, &str)]) {
     for (name, content) in files {
         let path = folder.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -317,11 +317,15 @@ fn content_that_is_elsewhere_is_refused() {
 }
 
 fn seed_plan(place: &Path) -> anyhow::Result<SeedPlan> {
-    let spec = SeedSpec { volume: "data".to_owned(), from: "seed".to_owned(), line: 3 };
+    written_plan(place, None)
+}
+
+pub(super) fn written_plan(place: &Path, mode: Option<u32>) -> anyhow::Result<SeedPlan> {
+    let spec = SeedSpec { volume: "data".to_owned(), from: "seed".to_owned(), owner: None, mode, line: 3 };
     SeedPlan::new(&spec, place, &Cancel::default())
 }
 
-fn seed_tar(plan: &SeedPlan) -> Vec<u8> {
+pub(super) fn seed_tar(plan: &SeedPlan) -> Vec<u8> {
     let mut bytes = Vec::new();
     plan.open(&Cancel::default()).unwrap().read_to_end(&mut bytes).unwrap();
     assert_eq!(plan.bytes(&Cancel::default()).unwrap(), bytes.len() as u64);
@@ -373,7 +377,7 @@ fn seeds_are_tars_that_say_the_same_everywhere() {
 }
 
 /// `path uid:gid mode` of every entry of a tar.
-fn owners(tar: &[u8]) -> Vec<String> {
+pub(super) fn owners(tar: &[u8]) -> Vec<String> {
     let mut archive = tar::Archive::new(tar);
     let entries = archive.entries().unwrap().map(Result::unwrap);
     let one = |entry: tar::Entry<'_, &[u8]>| {
@@ -393,7 +397,7 @@ fn the_owner_of_a_seed_stands_in_its_tar() {
     let mut plan = seed_plan(&root.join("seed")).unwrap();
     let plain = seed_tar(&plan);
     assert_eq!(owners(&plain), ["sub/ 0:0 755", "sub/row 0:0 644"]);
-    plan.give_owner(mine);
+    plan.give_owner(mine, None);
     assert_eq!(owners(&seed_tar(&plan)), [". 1000:1001 2750", "sub/ 1000:1001 755", "sub/row 1000:1001 644"]);
 
     // A tar keeps what it says, and is told only what it does not say.
@@ -413,12 +417,12 @@ fn the_owner_of_a_seed_stands_in_its_tar() {
     std::fs::write(root.join("bare.tar"), &bare).unwrap();
     let mut plan = seed_plan(&root.join("bare.tar")).unwrap();
     assert_eq!((seed_tar(&plan), plan.root()), (bare, Owner::default()));
-    plan.give_owner(mine);
+    plan.give_owner(mine, None);
     assert_eq!(owners(&seed_tar(&plan)), [". 1000:1001 2750", "row 70:71 700"]);
     let named = [&row[..], &dot, &[0; 1024]].concat();
     std::fs::write(root.join("named.tar"), &named).unwrap();
     let mut plan = seed_plan(&root.join("named.tar")).unwrap();
-    plan.give_owner(mine);
+    plan.give_owner(mine, None);
     assert_eq!((seed_tar(&plan), plan.root()), (named, Owner { uid: 70, gid: 71, mode: 0o700 }));
 }
 

@@ -130,6 +130,16 @@ pub(super) fn check_seeds(
     seeds
 }
 
+/// A manifest of version 2 that uses nothing of it: older hosts refuse its bundles for nothing.
+pub(super) fn needless_version(manifest: &Manifest, shown: &str, text: &str) -> Option<Diagnostic> {
+    if manifest.ferry < 2 || !manifest.features().is_empty() {
+        return None;
+    }
+    let line = text.lines().position(|line| line.starts_with("ferry")).map_or(0, |line| line + 1);
+    let fact = "`ferry: 2`, and no key that needs it: an `fz` before 0.2.0 refuses the bundle";
+    Some(Diagnostic::new(shown, fact).at(text, line, 1).hint("write `ferry: 1`, which every host reads"))
+}
+
 /// A service that names its platform gets the image for it, and must be able to run on every host that the
 /// bundle is for.
 pub(super) fn check_platforms(

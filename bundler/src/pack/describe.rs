@@ -5,14 +5,15 @@
 use crate::inputs::Inputs;
 use crate::sources::FoundImage;
 use anyhow::Result;
+use bundle_format::index::Extension;
 use bundle_format::pack::{Metadata, MetadataFile};
 use ferry_terminal::{Class, Failure};
 use manifest_schema::oci::{self, Descriptor, media_type};
 use manifest_schema::release::{
-    Artifact, ComposeFile, ConfigFile, FileEntry, Image, Layer, ManifestEntry, Manifests, RELEASE_VERSION,
-    Release, Requires, Seed, ZstdBlob,
+    Artifact, ComposeFile, ConfigFile, FileEntry, Image, Layer, ManifestEntry, Manifests, Release, Requires,
+    Seed, ZstdBlob,
 };
-use manifest_schema::{BundlePath, Digest};
+use manifest_schema::{BundlePath, Digest, feature};
 use std::collections::BTreeMap;
 
 /// The pieces of a release as they were packed.
@@ -66,10 +67,15 @@ pub(crate) fn release(inputs: &Inputs, images: &[FoundImage], pieces: &Pieces) -
             source: image.source.to_string(),
         });
     }
+    let features = manifest.features();
+    // The oldest version that holds it: every host that can read it does.
+    let needs = (manifest.ferry > 1 || !features.is_empty()).then(|| feature::needs(&features));
     Ok(Release {
-        ferry: RELEASE_VERSION,
+        ferry: if needs.is_some() { 2 } else { 1 },
+        needs,
         name: manifest.name.clone(),
         version: manifest.version.clone(),
+        serial: manifest.serial,
         requires: Requires {
             engine: manifest.requires.engine.clone(),
             platforms: manifest.requires.platforms.clone(),
@@ -196,7 +202,8 @@ pub(crate) fn metadata(release: &Release) -> Result<Metadata> {
     for (digest, content) in blobs {
         companions.push(MetadataFile { path: blob_path(&digest)?, content: content.clone().into_bytes() });
     }
-    Ok(Metadata { release: serde_json::to_vec(release)?, companions })
+    let extension = release.needs.is_some().then(Extension::default);
+    Ok(Metadata { release: serde_json::to_vec(release)?, companions, extension })
 }
 
 fn file(path: &str, content: Vec<u8>) -> Result<MetadataFile> {

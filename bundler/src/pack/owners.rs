@@ -9,7 +9,8 @@ use crate::read::owner::Owner;
 use crate::sources::{FileFacts, FoundImage};
 use anyhow::Result;
 use manifest_schema::compose::model::{Mount, MountSource, Service};
-use manifest_schema::{Diagnostic, ImageRef, ServiceName};
+use manifest_schema::manifest::{SeedOwner, SeedSpec};
+use manifest_schema::{Diagnostic, Diagnostics, ImageRef, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A service that mounts a seeded volume.
@@ -30,11 +31,12 @@ struct User {
     named_group: bool,
 }
 
-/// Gives each seed that names none an owner, and returns warnings of services that cannot write into a volume
-/// that they mount for writing. Without `images` as much as the Compose file says is known.
+/// Gives each seed that names none an owner, and each the one that the manifest says, and returns warnings of services
+/// that cannot write into a volume that they mount for writing. Without `images` as much as the Compose file says is
+/// known.
 ///
 /// # Errors
-/// When the work is called off.
+/// When a name in the manifest is no user or group of an image, or is another one in each; when the work is called off.
 pub(crate) fn settle(
     plans: &mut [SeedPlan],
     inputs: &Inputs,
@@ -42,17 +44,33 @@ pub(crate) fn settle(
     cancel: &Cancel,
 ) -> Result<Vec<Diagnostic>> {
     let mentions = Mentions::read(&inputs.manifest_shown, &inputs.manifest_text);
-    let uses: Vec<Vec<Use<'_>>> = plans.iter().map(|plan| uses(&plan.spec.volume, inputs, images)).collect();
+    let uses: Vec<Vec<Use<'_>>> = plans.iter().map(|plan| uses(&plan.spec, inputs, images)).collect();
     let files = look(uses.iter().flatten(), images, cancel);
     cancel.check()?;
-    let mut warnings = Vec::new();
+    let (mut warnings, mut wrong) = (Vec::new(), Diagnostics::default());
     for (plan, uses) in plans.iter_mut().zip(&uses) {
         let mut mounting: Vec<Mounting<'_>> = uses.iter().map(|one| one.settled(&files)).collect();
         // Whoever writes counts first.
         mounting.sort_by_key(|service| service.read_only);
         let owners: Vec<Owner> = mounting.iter().map(Mounting::owner).collect();
         let foreign = owners.iter().find(|owner| owner.uid != 0).or(owners.first());
-        plan.give_owner(foreign.copied().unwrap_or_default());
+        let written = match plan.spec.owner.as_ref().map(|owner| written(owner, uses, &files)) {
+            Some(Err(_)) if images.is_empty() => {
+                // Names mean nothing without them.
+                continue;
+            }
+            Some(Err(why)) => {
+                let (text, line) =
+                    plan.spec.owner.as_ref().map_or(("", 0), |owner| (&owner.text, owner.line));
+                let hint =
+                    "write numbers, as in `owner: \"999:999\"`; `docker run --rm IMAGE id USER` says them";
+                wrong.push(mentions.mistake("volumes", text, line, why).hint(hint));
+                continue;
+            }
+            Some(Ok(written)) => Some(written),
+            None => None,
+        };
+        plan.give_owner(foreign.copied().unwrap_or_default(), written);
         let root = plan.root();
         for service in mounting.iter().filter(|service| !service.read_only) {
             // Without its image, the group of a user is unknown.
@@ -65,12 +83,44 @@ pub(crate) fn settle(
                 "service `{}` runs as {}:{} and cannot write into the volume `{}`, whose root belongs to {}:{} with mode {:o}",
                 service.name, user.uid, user.gid, plan.spec.volume, root.uid, root.gid, root.mode
             );
-            let hint = "seed it from a tar whose `./` has an owner or a mode that lets the service write, or mount it with `:ro`";
+            let hint = format!(
+                "write `owner: \"{}:{}\"` beside its seed (with `ferry: 2` in the first line), pack a tar whose `./` lets the service write, or mount it with `:ro`",
+                user.uid, user.gid
+            );
             let warning = mentions.mistake("volumes", &plan.spec.from, plan.spec.line, fact).hint(hint);
             warnings.push(warning);
         }
     }
-    Ok(warnings)
+    Ok(wrong.or_ok(warnings)?)
+}
+
+/// User and group that the manifest says; a name is looked up in the image of each service that mounts the volume.
+///
+/// # Errors
+/// Why they cannot be known.
+fn written(owner: &SeedOwner, uses: &[Use<'_>], files: &Files) -> Result<(u64, u64), String> {
+    if let Some((uid, gid)) = owner.numbers() {
+        return Ok((uid.into(), gid.into()));
+    }
+    let found = uses.iter().filter_map(|one| {
+        let User { uid, gid, .. } = resolve(&owner.text, files.get(&one.image?)?)?;
+        Some((one.service, (uid, gid)))
+    });
+    let found: Vec<(&ServiceName, (u64, u64))> = found.collect();
+    let Some((first, numbers)) = found.first() else {
+        let text = &owner.text;
+        return Err(format!(
+            "`{text}` is no user and group in the image of a service that mounts the volume"
+        ));
+    };
+    if let Some((other, (uid, gid))) = found.iter().find(|(_, other)| other != numbers) {
+        let text = &owner.text;
+        return Err(format!(
+            "`{text}` is {}:{} in the image of `{first}`, and {uid}:{gid} in that of `{other}`",
+            numbers.0, numbers.1
+        ));
+    }
+    Ok(*numbers)
 }
 
 /// A mount of a seeded volume, before its image was looked into.
@@ -81,13 +131,17 @@ struct Use<'a> {
     image: Option<usize>,
     /// `user`, of the service or else of the image.
     user: Option<String>,
+    /// The manifest names the owner of the volume, so that the image's lists are asked.
+    asks: bool,
 }
 
 /// Files of images, by the image's number and their path.
 type Files = BTreeMap<usize, BTreeMap<String, FileFacts>>;
 
 /// Whole mounts of `volume`, with the defaults.
-fn uses<'a>(volume: &str, inputs: &'a Inputs, images: &[FoundImage]) -> Vec<Use<'a>> {
+fn uses<'a>(seed: &SeedSpec, inputs: &'a Inputs, images: &[FoundImage]) -> Vec<Use<'a>> {
+    let volume = &seed.volume;
+    let asks = seed.owner.as_ref().is_some_and(|owner| owner.numbers().is_none());
     let Some(rendering) = inputs.renderings.first() else { return Vec::new() };
     let services = rendering.made.parsed.project.services.iter();
     let mounts =
@@ -95,7 +149,7 @@ fn uses<'a>(volume: &str, inputs: &'a Inputs, images: &[FoundImage]) -> Vec<Use<
     let whole = mounts.filter(|(_, _, mount)| {
         mount.subpath.is_none() && matches!(&mount.source, MountSource::Volume(key) if key == volume)
     });
-    whole.map(|(name, service, mount)| Use::new(name, service, mount, images)).collect()
+    whole.map(|(name, service, mount)| Use { asks, ..Use::new(name, service, mount, images) }).collect()
 }
 
 /// Looks into each image once, for all that is used of it. A layer that cannot be read is told of when it is packed.
@@ -121,7 +175,7 @@ impl<'a> Use<'a> {
         };
         let image = images.iter().position(of_service);
         let user = service.user.clone().or_else(|| user_of(images.get(image?)?));
-        Self { service: name, mount, image, user }
+        Self { service: name, mount, image, user, asks: false }
     }
 
     /// The place in the image that the volume covers.
@@ -130,7 +184,7 @@ impl<'a> Use<'a> {
     }
 
     fn paths(&self) -> impl Iterator<Item = String> {
-        let is_named = self.user.as_deref().is_some_and(|user| !user.is_empty());
+        let is_named = self.asks || self.user.as_deref().is_some_and(|user| !user.is_empty());
         let lists: &[&str] = if is_named { &["etc/passwd", "etc/group"] } else { &[] };
         std::iter::once(self.point()).chain(lists.iter().copied()).map(str::to_owned)
     }

@@ -6,8 +6,10 @@ use bundle_format::bundle::Verified;
 use bundle_format::texts::{self, Texts};
 use bundle_format::{Bundle, FormatError, Part, Trust, UnverifiedBundle};
 use ferry_terminal::{Output, human};
+use manifest_schema::Digest;
 use manifest_schema::compose::Reserved;
 use manifest_schema::compose::model::{Permission, permissions};
+use manifest_schema::feature::{FEATURES, Feature, Missing};
 use manifest_schema::manifest::{Manifest, in_order};
 use manifest_schema::release::{ArtifactKind, FileEntry, Image, Manifests, Release};
 use manifest_schema::render::Renderer;
@@ -26,6 +28,32 @@ pub(crate) struct Beginning {
     pub permissions: Option<Vec<Permission>>,
 }
 
+/// A bundle that needs features which this program lacks: as much as is known of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{missing}")]
+pub(crate) struct Unread {
+    id: Digest,
+    signed_by: Vec<String>,
+    pub(crate) missing: Missing,
+}
+
+impl Unread {
+    /// Id, signers and needs as JSON.
+    #[must_use]
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        json!({ "id": self.id, "signed_by": self.signed_by, "needs": self.missing.needs })
+    }
+
+    /// Id and signers for people.
+    #[must_use]
+    pub(crate) fn to_tree(&self) -> String {
+        let signers = self.signed_by.iter();
+        let signers = signers
+            .map(|signer| format!("\nsigned by  {signer}  (valid; compare it with the delivery note)"));
+        format!("id         {}{}", self.id, signers.collect::<String>())
+    }
+}
+
 /// No more than this is read for the texts, which Ferry writes into the first data frames.
 const MAX_AHEAD: u64 = 32 << 20;
 
@@ -34,7 +62,20 @@ const MAX_AHEAD: u64 = 32 << 20;
 /// # Errors
 /// When it is not a bundle, or its head is damaged or not signed.
 pub(crate) fn read(reader: &mut dyn Read, renderer: &dyn Renderer) -> Result<Beginning> {
-    let verified = UnverifiedBundle::read(reader)?.verify(&Trust::AnyValid, reader)?;
+    read_with(reader, renderer, FEATURES)
+}
+
+/// The same for a program that has only the `known` features.
+fn read_with(reader: &mut dyn Read, renderer: &dyn Renderer, known: &[Feature]) -> Result<Beginning> {
+    let unverified = UnverifiedBundle::read(reader)?;
+    let (id, signers) = (Digest::of(unverified.index_bytes()), unverified.signers());
+    let verified = unverified.verify_with(&Trust::AnyValid, known, reader).map_err(|error| match error {
+        FormatError::Needs(missing) => {
+            let signed_by = signers.iter().map(|signer| signer.fingerprint().to_string()).collect();
+            anyhow::Error::new(Unread { id, signed_by, missing })
+        }
+        error => error.into(),
+    })?;
     let mut last = 0;
     for file in texts_of(verified.release()) {
         last = verified.frames_of(file.span)?.0.end.max(last);
@@ -81,7 +122,7 @@ pub(crate) fn to_json(beginning: &Beginning) -> serde_json::Value {
     let Beginning { bundle, manifest, permissions } = beginning;
     json!({
         "id": bundle.id(),
-        "format": bundle_format::index::VERSION,
+        "format": bundle.index().version(),
         "file_bytes": bundle.file_bytes(),
         "content_bytes": bundle.index().content_bytes(),
         "frames": bundle.index().frames().len(),
@@ -124,6 +165,7 @@ pub(crate) fn to_tree(beginning: &Beginning, output: Output) -> String {
         human::bytes(bundle.index().content_bytes()),
         human::count(bundle.index().frames().len(), "frame")
     );
+    version_2(&mut text, release);
     requires(&mut text, release);
     images(&mut text, release);
     others(&mut text, release);
@@ -136,6 +178,19 @@ pub(crate) fn to_tree(beginning: &Beginning, output: Output) -> String {
 
 fn title(release: &Release, output: Output) -> String {
     format!("{} {}\n", output.bold(release.name.as_str()), human::printable(&release.version))
+}
+
+/// Members that version 1 does not have.
+fn version_2(text: &mut String, release: &Release) {
+    if let Some(serial) = release.serial {
+        let _ = writeln!(text, "  serial     {serial}");
+    }
+    if let Some(needs) = &release.needs {
+        let names: Vec<String> =
+            needs.iter().map(|need| format!("{} (fz {} or later)", need.feature.as_str(), need.fz)).collect();
+        let names = if names.is_empty() { "a reader of version 2".to_owned() } else { names.join(", ") };
+        let _ = writeln!(text, "  needs      {names}");
+    }
 }
 
 fn requires(text: &mut String, release: &Release) {
@@ -284,6 +339,35 @@ fn origin(text: &mut String, release: &Release) {
 mod tests {
     use super::*;
     use manifest_schema::compose::model::PermissionKind;
+
+    #[test]
+    fn of_a_bundle_that_needs_more_the_signers_and_the_id_are_shown() {
+        use crate::verbs::verify::classified;
+        use manifest_schema::feature::SEED_OWNER;
+        use std::path::Path;
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/golden/v2/all.fz");
+        let bytes = std::fs::read(golden).unwrap();
+        let renderer = &ferry_terminal::confined::CONFINED;
+        let error = read_with(&mut bytes.as_slice(), renderer, &[SEED_OWNER]).unwrap_err();
+        let unread: Unread = error.downcast().unwrap();
+        let whole = UnverifiedBundle::read(&mut bytes.as_slice()).unwrap();
+        let (id, signer) = (Digest::of(whole.index_bytes()), whole.signers()[0].fingerprint().to_string());
+        let shown =
+            format!("id         {id}\nsigned by  {signer}  (valid; compare it with the delivery note)");
+        assert_eq!(unread.to_tree(), shown);
+        let known =
+            json!({ "id": id, "signed_by": [signer], "needs": [{ "feature": "serial", "fz": "0.2.0" }] });
+        assert_eq!(unread.to_json(), known);
+        let error = classified(FormatError::Needs(unread.missing), Path::new("all.fz"));
+        let failure: &ferry_terminal::Failure = error.downcast_ref().unwrap();
+        let own = env!("CARGO_PKG_VERSION");
+        assert_eq!(
+            failure.to_string(),
+            format!("all.fz needs what ferry {own} does not have: `serial` (since 0.2.0)")
+        );
+        assert_eq!((failure.class().code(), error.chain().count()), (4, 1));
+        assert!(format!("{failure:?}").contains("ferry 0.2.0 reads it"));
+    }
 
     #[test]
     fn what_a_bundle_says_cannot_forge_a_line_or_steer_the_terminal() {

@@ -7,6 +7,7 @@ use bundle_format::signature::Fingerprint;
 use bundle_format::{Bundle, Trust, allowed_signers};
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
+use manifest_schema::release::ReleaseError;
 use serde::Serialize;
 use std::fs::File;
 use std::path::Path;
@@ -124,7 +125,13 @@ pub(crate) fn classified(error: bundle_format::FormatError, path: &Path) -> anyh
             .because(error)
             .hint("copy the bundle again; is the stick full, or was it pulled out too early?")
             .into(),
-        E::Version { .. } => Failure::new(Class::Bundle, format!("{shown} needs a newer Ferry"))
+        E::Needs(missing) => {
+            let own = env!("CARGO_PKG_VERSION");
+            let fact = format!("{shown} needs what ferry {own} does not have: {missing}");
+            let hint = format!("ferry {} reads it", missing.newest());
+            Failure::new(Class::Bundle, fact).hint(hint).into()
+        }
+        E::Version { .. } | E::Release(ReleaseError::Version { .. }) => Failure::new(Class::Bundle, format!("{shown} needs a newer Ferry"))
             .because(error)
             .hint("use the program that came with the bundle")
             .into(),

@@ -26,6 +26,8 @@ pub struct VolumeSpec {
     pub options: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Its root keeps the owner and mode that it is filled with. Podman would give a new one to the first container.
+    pub keeps_root: bool,
 }
 
 /// A volume that exists.
@@ -117,10 +119,16 @@ impl Engine {
     /// # Errors
     /// When the engine fails or refuses.
     pub async fn create_volume(&self, spec: &VolumeSpec) -> Result<()> {
+        let mut options: HashMap<String, String> = spec.options.clone().into_iter().collect();
+        let is_plain = options.is_empty() && spec.driver.as_deref().is_none_or(|driver| driver == "local");
+        if spec.keeps_root && is_plain && self.facts.kind == EngineKind::Podman {
+            // An owner that is named at the beginning is never changed by it.
+            options.insert("o".to_owned(), "uid=0,gid=0".to_owned());
+        }
         let request = VolumeCreateRequest {
             name: Some(checked("volume", &spec.name)?.to_owned()),
             driver: Some(spec.driver.clone().unwrap_or_else(|| "local".to_owned())),
-            driver_opts: Some(spec.options.clone().into_iter().collect()),
+            driver_opts: Some(options),
             labels: Some(spec.labels.clone().into_iter().collect()),
             cluster_volume_spec: None,
         };

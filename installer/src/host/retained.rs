@@ -1,14 +1,28 @@
-//! The bundle of the running release, retained on the host without its layers, for new answers without the stick.
+//! The bundle of the running release, retained on the host without its layers, for new answers without the stick. The
+//! record does not repeat what it says: the release's serial is asked of it.
 //!
 //! It has the bundle's own signature and index, so it is opened and checked as the stick was. The images
 //! themselves are in the engine.
 
+use super::state::Installed;
 use super::{ProductDir, files};
 use anyhow::{Context, Result};
-use bundle_format::{Bundle, slim};
+use bundle_format::{Bundle, Trust, UnverifiedBundle, slim};
 use ferry_terminal::{WholeFile, writing};
-use manifest_schema::ReleaseId;
+use manifest_schema::{Digest, ReleaseId};
 use std::fs::File;
+
+/// The serial of an installed release, where it has one and its bundle is retained. The bundle is the one that the record
+/// names, whoever is trusted today.
+#[must_use]
+pub(crate) fn serial(product: &ProductDir, installed: &Installed) -> Option<u64> {
+    let mut file = File::open(product.retained_bundle(&installed.release)).ok()?;
+    let unverified = UnverifiedBundle::read(&mut file).ok()?;
+    if Digest::of(unverified.index_bytes()) != installed.bundle {
+        return None;
+    }
+    unverified.verify(&Trust::AnyValid, &mut file).ok()?.release().serial
+}
 
 /// Retains the bundle of `id`, unless it is retained already, and whole.
 ///

@@ -196,7 +196,7 @@ mod tests {
         let bundles = up_to(u64::from(bundle_format::index::VERSION));
         let manifests = up_to(manifest_schema::manifest::MANIFEST_VERSION.unsigned_abs());
         let records = up_to(u64::from(FORMAT));
-        let written = manifest_schema::release::RELEASE_VERSION.to_string();
+        let written = up_to(u64::from(manifest_schema::release::RELEASE_VERSION));
         let own = [env!("CARGO_PKG_VERSION"), &bundles, &manifests, &records, &written, &FORMAT.to_string()];
         assert_eq!(rows.last().unwrap()[..], own);
     }

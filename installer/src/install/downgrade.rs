@@ -2,6 +2,7 @@
 
 use super::{Request, Source};
 use crate::host::state::State;
+use crate::host::{ProductDir, retained};
 use anyhow::Result;
 use ferry_terminal::{Class, Failure, human};
 use manifest_schema::progress::Progress;
@@ -27,14 +28,23 @@ pub(crate) fn unconfirmed(error: &anyhow::Error) -> Option<String> {
 pub(super) fn check(
     request: &Request,
     release: &Release,
+    product: &ProductDir,
     state: &State,
     progress: &dyn Progress,
 ) -> Result<()> {
     let Some(current) = state.current.as_ref().filter(|_| request.source == Source::Stick) else {
         return Ok(());
     };
-    let (new, running) = (human::printable(&release.version), human::printable(&current.version));
-    let fact = match version::order(&release.version, &current.version) {
+    let serial = if release.serial.is_some() { retained::serial(product, current) } else { None };
+    let one = version::Release { version: &release.version, serial: release.serial };
+    let other = version::Release { version: &current.version, serial };
+    let by_serial = version::serials_decide(one, other);
+    let shown = |release: version::Release<'_>| match release.serial.filter(|_| by_serial) {
+        Some(serial) => format!("{} (serial {serial})", human::printable(release.version)),
+        None => human::printable(release.version),
+    };
+    let (new, running) = (shown(one), shown(other));
+    let fact = match version::order(one, other) {
         Some(Ordering::Less) => format!("version {new} is older than the running {running}"),
         Some(_) => return Ok(()),
         None => format!("nothing says whether version {new} is older than the running {running}"),

@@ -68,7 +68,7 @@ pub(super) async fn prepare(
         Some(_) if !connected.findings.is_empty() => (None, GIVE_LATER),
         ask => (ask, GIVE),
     };
-    downgrade::check(request, release, &connected.state, progress.as_ref())?;
+    downgrade::check(request, release, &connected.product, &connected.state, progress.as_ref())?;
     let values = answers(request, bundle, &connected, ask, progress.as_ref(), cancel)?;
     if request.verifying.has_found_damage() {
         return Err(refusal(&request.verifying.findings(request, bundle, progress, cancel).await?));

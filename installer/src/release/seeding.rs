@@ -5,13 +5,14 @@ use crate::host::state::Phase;
 use crate::images::read_failure::ReadFailure;
 use crate::installation::Installation;
 use crate::release::seed::{self, Seeded};
-use crate::release::site::Site;
+use crate::release::site::{self, Site};
 use crate::services::spec::resource_name;
 use crate::services::target::Target;
 use anyhow::{Context, Result};
 use bundle_format::read_ahead::ReadAhead;
 use bundle_format::{Bundle, ReadAt};
 use bytes::Bytes;
+use manifest_schema::feature::SEED_OWNER;
 use manifest_schema::progress::Progress;
 use manifest_schema::release::Release;
 use std::sync::Arc;
@@ -60,6 +61,23 @@ pub(crate) fn record(installation: &mut Installation, keys: &[String]) -> Result
     }
     installation.state.seeding.extend(keys.iter().cloned());
     installation.save()
+}
+
+/// Marks the volumes whose root has an owner or mode by the manifest.
+///
+/// # Errors
+/// When the manifest cannot be read.
+pub(crate) fn keep_written_roots<S: ReadAt>(bundle: &Bundle<S>, target: &mut Target) -> Result<()> {
+    if !bundle.release().needs(SEED_OWNER) {
+        return Ok(());
+    }
+    let manifest = site::manifest(bundle)?;
+    for seed in manifest.seeds.iter().filter(|seed| seed.owner.is_some() || seed.mode.is_some()) {
+        for volume in target.volumes.iter_mut().filter(|volume| volume.key == seed.volume) {
+            volume.keeps_root = true;
+        }
+    }
+    Ok(())
 }
 
 /// Fills the volumes `keys`, where they are empty or filled in part.

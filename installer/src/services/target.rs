@@ -215,6 +215,7 @@ fn volumes(name: &ProjectName, project: &Project, placement: &Placement) -> Vec<
                 key,
                 Digest::of(&serde_json::to_vec(volume).unwrap_or_default()).short(),
             ),
+            keeps_root: false,
         })
         .collect()
 }

@@ -2,19 +2,23 @@
 
 use super::sources::{Refusal, local_path};
 use super::{
-    ArtifactFrom, ArtifactSpec, ConfigSpec, ImageSource, MANIFEST_VERSION, Manifest, RequiresSpec, SeedSpec,
-    SourceSpec, variables,
+    ArtifactFrom, ArtifactSpec, ConfigSpec, ImageSource, MANIFEST_VERSION, Manifest, RequiresSpec,
+    SourceSpec, seeds, variables,
 };
 use crate::diagnostic::{nearest, shown};
+use crate::feature::FEATURES;
+use crate::limits::{MAX_NEEDS, MAX_SERIAL};
 use crate::quantity;
 use crate::yaml::{self, Key, Node, Reader, Sources, Value};
 use crate::{BundlePath, Diagnostic, Diagnostics, ImageRef, Platform};
 use std::collections::BTreeMap;
 
-pub(crate) const KEYS: [&str; 10] = [
+pub(crate) const KEYS: [&str; 12] = [
     "ferry",
+    "needs",
     "name",
     "version",
+    "serial",
     "compose",
     "images",
     "artifacts",
@@ -33,21 +37,27 @@ pub(super) fn manifest(file: &str, text: &str) -> Result<Manifest, Diagnostics> 
             .hint("`ferry init` writes one from a folder with a compose.yaml")
             .into());
     }
-    version(&mut r, &root);
+    let ferry = version(&mut r, &root);
+    if !needs(&mut r, &root, ferry) {
+        // Nothing else is certain to be a mistake.
+        return Err(r.finish(()).err().unwrap_or_default());
+    }
     let (mut name, mut release, mut compose) = (None, None, compose_files(&mut r, None));
+    let mut serial = None;
     let (mut images, mut artifacts, mut configs, mut seeds) = (vec![], vec![], vec![], vec![]);
     let mut variables = BTreeMap::new();
     let mut requires = requires(&mut r, None);
     for (key, node) in r.map("the manifest", &root) {
         match key.text.as_str() {
-            "ferry" => {}
+            "ferry" | "needs" => {}
             "name" => name = r.name("name", node),
             "version" => release = r.parsed("version", node, release_version),
             "compose" => compose = compose_files(&mut r, Some(node)),
+            "serial" => serial = since_2(&mut r, key, ferry).and_then(|()| self::serial(&mut r, node)),
             "images" => images = image_sources(&mut r, node),
             "artifacts" => artifacts = artifact_specs(&mut r, node),
             "configs" => configs = config_specs(&mut r, node),
-            "volumes" => seeds = seed_specs(&mut r, node),
+            "volumes" => seeds = seeds::decode(&mut r, node, ferry),
             "variables" => variables = variables::decode(&mut r, node),
             "requires" => requires = self::requires(&mut r, Some(node)),
             _ => r.unknown_key(key, "the manifest", &KEYS),
@@ -62,8 +72,19 @@ pub(super) fn manifest(file: &str, text: &str) -> Result<Manifest, Diagnostics> 
         // Each of them was reported above.
         return Err(r.finish(()).err().unwrap_or_default());
     };
-    let manifest =
-        Manifest { name, version, compose, images, artifacts, configs, seeds, variables, requires };
+    let manifest = Manifest {
+        ferry,
+        name,
+        version,
+        serial,
+        compose,
+        images,
+        artifacts,
+        configs,
+        seeds,
+        variables,
+        requires,
+    };
     r.finish(manifest).map(|(manifest, _)| manifest)
 }
 
@@ -94,30 +115,75 @@ fn compose_files(r: &mut Reader, node: Option<&Node>) -> Option<Vec<BundlePath>>
     (!files.is_empty()).then_some(files)
 }
 
-fn version(r: &mut Reader, root: &Node) {
+/// The version of the file. Where it is missing or wrong, keys of all versions are read.
+fn version(r: &mut Reader, root: &Node) -> i64 {
     match root.get("ferry") {
         None if matches!(root.value, Value::Map(_)) => {
-            r.error(
-                root,
-                "the manifest has no `ferry` key",
-                format!("begin it with `ferry: {MANIFEST_VERSION}`"),
-            );
+            r.error(root, "the manifest has no `ferry` key", "begin it with `ferry: 1`");
         }
         None => {}
         Some(node) => match node.value {
-            Value::Int(MANIFEST_VERSION, _) => {}
+            Value::Int(found @ 1..=MANIFEST_VERSION, _) => return found,
             Value::Int(found, _) => r.error(
                 node,
-                format!("the manifest has version {found}; this program reads version {MANIFEST_VERSION}"),
+                format!(
+                    "the manifest has version {found}; this program reads versions 1 and {MANIFEST_VERSION}"
+                ),
                 "build with the Ferry that this manifest was written for",
             ),
             _ => r.error(
                 node,
-                format!("expected {MANIFEST_VERSION} for `ferry`, found {}", node.kind()),
-                format!("write `ferry: {MANIFEST_VERSION}`"),
+                format!("expected 1 or {MANIFEST_VERSION} for `ferry`, found {}", node.kind()),
+                "write `ferry: 1`",
             ),
         },
     }
+    MANIFEST_VERSION
+}
+
+/// Refuses a key of version 2 in a manifest of version 1.
+pub(super) fn since_2(r: &mut Reader, key: &Key, ferry: i64) -> Option<()> {
+    if ferry >= 2 {
+        return Some(());
+    }
+    let hint = "write `ferry: 2` in the first line; an `fz` before 0.2.0 refuses the bundle then";
+    r.error(key, format!("`{}` needs `ferry: 2`", key.text), hint);
+    None
+}
+
+/// `needs`: features, for people. False where this program lacks one: what it does not know may be its keys.
+fn needs(r: &mut Reader, root: &Node, ferry: i64) -> bool {
+    let (Value::Map(entries), true) = (&root.value, root.get("needs").is_some()) else { return true };
+    let mut has_all = true;
+    for (key, node) in entries.iter().filter(|(key, _)| key.text == "needs") {
+        if since_2(r, key, ferry).is_none() {
+            continue;
+        }
+        let names = r.list("needs", node);
+        if names.len() > MAX_NEEDS {
+            r.error_bare(node, format!("`needs` has {} names; the limit is {MAX_NEEDS}", names.len()));
+            continue;
+        }
+        for item in names {
+            let Some(name) = r.string("needs", item) else { continue };
+            if !FEATURES.iter().any(|feature| feature.name == name) {
+                let known: Vec<&str> = FEATURES.iter().map(|feature| feature.name).collect();
+                let hint = format!("build with a later Ferry; this one has {}", known.join(", "));
+                r.error(
+                    item,
+                    format!("the manifest needs `{}`, which this program does not have", shown(&name)),
+                    hint,
+                );
+                has_all = false;
+            }
+        }
+    }
+    has_all
+}
+
+fn serial(r: &mut Reader, node: &Node) -> Option<u64> {
+    let largest = i64::try_from(MAX_SERIAL).unwrap_or(i64::MAX);
+    r.integer("serial", node, 1..=largest).and_then(|serial| serial.try_into().ok())
 }
 
 /// The version is part of file and folder names.
@@ -258,28 +324,6 @@ fn config_specs(r: &mut Reader, node: &Node) -> Vec<ConfigSpec> {
         configs.push(ConfigSpec { from, to, mode, line: item.place.line });
     }
     configs
-}
-
-fn seed_specs(r: &mut Reader, node: &Node) -> Vec<SeedSpec> {
-    let mut seeds = Vec::new();
-    for (key, node) in r.names("volumes", node) {
-        let _: Option<crate::ServiceName> = key
-            .text
-            .parse()
-            .map_err(|_| r.error_bare(key, format!("`{}` is not a valid volume name", shown(&key.text))))
-            .ok();
-        for (inner, node) in r.map(&key.text, node) {
-            match inner.text.as_str() {
-                "seed" => {
-                    if let Some(from) = r.parsed("seed", node, local_path) {
-                        seeds.push(SeedSpec { volume: key.text.clone(), from, line: inner.place.line });
-                    }
-                }
-                _ => r.unknown_key(inner, "a volume of the manifest", &["seed"]),
-            }
-        }
-    }
-    seeds
 }
 
 fn requires(r: &mut Reader, node: Option<&Node>) -> RequiresSpec {

@@ -134,7 +134,8 @@ fn realistic_mistakes() {
         ("", "the manifest is empty"),
         ("- a\n", "expected a map for `the manifest`, found a list"),
         ("name: a\nversion: 1\n", "begin it with `ferry: 1`"),
-        ("ferry: 2\nname: a\nversion: 1\n", "has version 2; this program reads version 1"),
+        ("ferry: 3\nname: a\nversion: 1\n", "has version 3; this program reads versions 1 and 2"),
+        ("ferry: 0\nname: a\nversion: 1\n", "has version 0; this program reads versions 1 and 2"),
         ("ferry: '1'\nname: a\nversion: 1\n", "write `ferry: 1`"),
         ("ferry: 1\n", "the manifest has no `version`"),
         ("ferry: 1\nname: a\nversion: 1/2\n", "may hold only letters"),
@@ -142,6 +143,49 @@ fn realistic_mistakes() {
     ] {
         assert!(refused(text).contains(part), "{text}: {}", refused(text));
     }
+}
+
+#[test]
+fn keys_of_version_2_are_read_there_and_nowhere_else() {
+    let text = "ferry: 2\nneeds: [seed-owner, serial]\nname: a\nversion: summer\nserial: 9007199254740991\n";
+    let manifest = Manifest::parse("ferry.yaml", text).unwrap();
+    assert_eq!((manifest.ferry, manifest.serial), (2, Some((1 << 53) - 1)));
+    let names =
+        |manifest: &Manifest| manifest.features().iter().map(|feature| feature.name).collect::<Vec<_>>();
+    // What is used counts, whether it is listed or not.
+    assert_eq!(names(&manifest), ["serial"]);
+    let owner = "ferry: 2\nname: a\nversion: 1\nvolumes: { v: { seed: s, mode: '0700' } }\n";
+    assert_eq!(names(&Manifest::parse("ferry.yaml", owner).unwrap()), ["seed-owner"]);
+    let plain = Manifest::parse("ferry.yaml", "ferry: 2\nname: a\nversion: 1\n").unwrap();
+    assert_eq!((plain.ferry, names(&plain)), (2, vec![]));
+    let begin = "name: a\nversion: 1\n";
+    for (key, line) in [
+        ("serial", "serial: 7"),
+        ("needs", "needs: [serial]"),
+        ("owner", "volumes: { v: { seed: s, owner: '1:1' } }"),
+        ("mode", "volumes: { v: { seed: s, mode: '0700' } }"),
+    ] {
+        let found = refused(&format!("ferry: 1\n{begin}{line}\n"));
+        assert!(found.contains(&format!("`{key}` needs `ferry: 2`")), "{found}");
+        assert!(found.contains("write `ferry: 2` in the first line"), "{found}");
+        assert!(Manifest::parse("ferry.yaml", &format!("ferry: 2\n{begin}{line}\n")).is_ok(), "{line}");
+    }
+    for (line, says) in [
+        ("serial: 0", "must lie between 1 and 9007199254740991"),
+        ("serial: 9007199254740992", "must lie between 1 and 9007199254740991"),
+        ("serial: '7'", "expected a whole number for `serial`"),
+        ("serial: 1.5", "expected a whole number for `serial`"),
+        ("needs: serial", "expected a list for `needs`"),
+    ] {
+        let found = refused(&format!("ferry: 2\n{begin}{line}\n"));
+        assert!(found.contains(says), "{line}: {found}");
+    }
+    // A later Ferry's keys are no mistakes here: the feature is missing, and says so alone.
+    let later = refused(&format!("ferry: 2\nneeds: [keep, serial]\n{begin}keep: 3\n"));
+    assert!(later.contains("the manifest needs `keep`, which this program does not have"), "{later}");
+    assert!(later.contains("this one has seed-owner, serial") && !later.contains("unknown key"), "{later}");
+    let many = (0..33).map(|_| "serial").collect::<Vec<_>>().join(", ");
+    assert!(refused(&format!("ferry: 2\n{begin}needs: [{many}]\n")).contains("the limit is 32"));
 }
 
 #[test]

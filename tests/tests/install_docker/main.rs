@@ -23,6 +23,7 @@ mod strict;
 mod trial;
 mod trust;
 mod upgrade;
+mod version_2;
 mod volumes;
 mod wizard;
 

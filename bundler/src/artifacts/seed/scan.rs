@@ -14,13 +14,24 @@ pub(super) fn is_tar(head: &[u8]) -> bool {
         && (head.iter().all(|byte| *byte == 0) || own() == Some(head.iter().enumerate().map(sum).sum()))
 }
 
-/// Owner and mode of the tar's own root, where it names it, and the tar's length in bytes.
+/// The findings of a look through a tar.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scanned {
+    /// Owner and mode of the tar's own root, where it names it.
+    pub(super) root: Option<Owner>,
+    /// Bytes of its members, without the blocks of zeros that end it.
+    pub(super) members_bytes: u64,
+    /// Its length in bytes.
+    pub(super) bytes: u64,
+}
+
+/// Looks through the tar of a seed.
 ///
 /// # Errors
 /// When it is damaged, or a member or link leads out of the volume.
-pub(super) fn scan(tar: impl Read) -> anyhow::Result<(Option<Owner>, u64)> {
+pub(super) fn scan(tar: impl Read) -> anyhow::Result<Scanned> {
     let mut root = None;
-    let mut archive = tar::Archive::new(Counted { inner: tar, bytes: 0 });
+    let mut archive = tar::Archive::new(Counted { inner: tar, bytes: 0, at_end: false });
     for entry in archive.entries().context("it cannot be read")? {
         let mut entry = entry.context("it is no tar, or a damaged one")?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -47,20 +58,25 @@ pub(super) fn scan(tar: impl Read) -> anyhow::Result<(Option<Owner>, u64)> {
         }
     }
     let mut tar = archive.into_inner();
+    // The reader stops behind the first block of zeros, or where there is none at the end.
+    let members_bytes = if tar.at_end { tar.bytes } else { tar.bytes.saturating_sub(BLOCK_BYTES as u64) };
     io::copy(&mut tar, &mut io::sink()).context("it cannot be read to its end")?;
-    Ok((root, tar.bytes))
+    Ok(Scanned { root, members_bytes, bytes: tar.bytes })
 }
 
 /// Counts what is read.
 struct Counted<R> {
     inner: R,
     bytes: u64,
+    /// Its end was read.
+    at_end: bool,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.bytes += read as u64;
+        self.at_end |= read == 0 && !buffer.is_empty();
         Ok(read)
     }
 }
