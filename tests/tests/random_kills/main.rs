@@ -45,20 +45,19 @@ struct Order {
 
 #[test]
 fn a_sample_of_random_kills_loses_nothing() {
-    let kept = tempfile::tempdir().unwrap();
     let order = Order {
         installer: 9,
-        engine: 2,
+        engine: 1,
         seed: seed("FERRY_KILLS_SEED"),
         from: 0,
         fresh: 100,
-        seconds: 25,
-        kept: kept.path().to_owned(),
+        seconds: 60,
+        kept: fixtures::machine::cache().join("kills"),
         aloud: false,
     };
     let (failures, kills) = run(&order);
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(kills > 2, "{kills} kills: too few to say anything");
+    assert!(kills > 0, "nothing was killed in a minute");
 }
 
 #[test]
