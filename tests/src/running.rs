@@ -130,6 +130,20 @@ impl Running {
         false
     }
 
+    /// Takes in what it writes until `instant`; `false` when it ends before.
+    #[must_use]
+    pub fn runs_until(&mut self, instant: Instant) -> bool {
+        while self.status.is_none() {
+            match self.events.recv_timeout(instant.saturating_duration_since(Instant::now())) {
+                Ok(Event::Stdout(line)) => self.stdout.push_str(&line),
+                Ok(Event::Stderr(line)) => self.stderr.push_str(&line),
+                Ok(Event::Ended(status)) => self.status = Some(status),
+                Err(_) => return true,
+            }
+        }
+        false
+    }
+
     /// Sends a signal.
     ///
     /// # Panics

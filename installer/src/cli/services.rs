@@ -284,6 +284,13 @@ pub(super) async fn logs(
 
 pub(super) async fn uninstall(which: &Which, volumes: bool, yes: bool, session: &Session<'_>) -> Result<()> {
     let Session { output, progress, cancel, .. } = *session;
+    if let Some(name) = &which.product {
+        let product = Root::new(&session.common.root())?.product(name);
+        if !product.has_state() {
+            // That nothing is installed is told in any case.
+            let _ = product.remove_remains();
+        }
+    }
     let installation = installation(which, session).await?;
     let _lock = held(&installation, session.common)?;
     let Installation { name, product, engine, .. } = installation;

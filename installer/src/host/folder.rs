@@ -31,12 +31,16 @@ use ferry_terminal::{Class, Failure};
 use fs4::fs_std::FileExt;
 use manifest_schema::{ProjectName, ReleaseId};
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// The default of Ferry's folder.
 pub(crate) const DEFAULT_ROOT: &str = "/var/lib/ferry";
+
+/// Present in the folder of a release when it is whole; its content identifies the answers.
+pub(crate) const WHOLE: &str = ".ferry-complete";
 
 /// The record of a product.
 pub(super) const STATE: &str = "installed.json";
@@ -203,6 +207,29 @@ impl ProductDir {
         place::has_state(&self.path)
     }
 
+    /// The folder of a release is whole.
+    #[must_use]
+    pub(crate) fn is_whole(&self, folder: &str) -> bool {
+        self.release(folder).join(WHOLE).is_file()
+    }
+
+    /// Removes the folders of releases that are `unwanted`, by name. Each loses its mark first: what a kill leaves of it
+    /// is not taken for a release.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub(crate) fn remove_releases(&self, unwanted: impl Fn(&OsStr) -> bool) -> Result<()> {
+        for entry in fs::read_dir(self.releases()).into_iter().flatten() {
+            let entry = entry?;
+            if unwanted(&entry.file_name()) {
+                let path = entry.path();
+                files::remove(&path.join(WHOLE))?;
+                fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the folder but for `spared`, the state last, so that a removal that was cut off can be repeated. What
     /// is left is returned. 0.1.0 stays shut out as long as anything is left that it does not read.
     ///
@@ -222,6 +249,9 @@ impl ProductDir {
             } else if path == self.file(STATE) || path == shut_out {
                 last.push(path);
             } else if path.is_dir() && !path.is_symlink() {
+                if path == self.releases() {
+                    self.remove_releases(|_| true)?;
+                }
                 fs::remove_dir_all(&path).with_context(|| doing(&path))?;
             } else {
                 files::remove(&path)?;
@@ -268,6 +298,28 @@ impl ProductDir {
         Err(Failure::new(Class::Preflight, "another install is changing this product right now")
             .hint("wait for it to end; the lock ends with its process, also after a crash")
             .into())
+    }
+
+    /// The folder is there with a lock at most: a process made it, or emptied it, and was killed.
+    fn is_bare(&self) -> bool {
+        let only_lock = |entries: fs::ReadDir| entries.flatten().all(|entry| entry.file_name() == "lock");
+        !self.is_shared() && fs::read_dir(&self.path).is_ok_and(only_lock)
+    }
+
+    /// Removes what a killed process has left of a product that is not recorded: its bare folder, the link to it.
+    /// Anything else stays.
+    ///
+    /// # Errors
+    /// When it cannot be removed, or someone else holds the lock.
+    pub(crate) fn remove_remains(&self) -> Result<()> {
+        if self.is_bare() {
+            let mut lock = self.lock()?;
+            if self.is_bare() {
+                // Its end takes away the folder, too.
+                lock.made.push(self.path.clone());
+            }
+        }
+        if self.path.exists() { Ok(()) } else { self.remove_signpost() }
     }
 
     /// Another process holds the lock now.
@@ -320,6 +372,30 @@ mod tests {
         }
         drop(lock);
         product.lock().unwrap();
+    }
+
+    #[test]
+    fn a_bare_folder_that_a_killed_process_left_is_removed_and_kept_data_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path()).unwrap();
+        let product = root.product(&"site".parse().unwrap());
+        // Killed while a first install looked at the host.
+        fs::create_dir_all(product.path()).unwrap();
+        fs::write(product.file("lock"), "").unwrap();
+        product.remove_remains().unwrap();
+        assert!(!product.path().exists());
+        // Killed at the end of an uninstall.
+        fs::create_dir_all(product.path()).unwrap();
+        product.leave_signpost().unwrap();
+        product.remove_remains().unwrap();
+        assert!(!product.path().exists() && fs::symlink_metadata(folder.path().join("site")).is_err());
+        product.leave_signpost().unwrap();
+        product.remove_remains().unwrap();
+        assert!(fs::symlink_metadata(folder.path().join("site")).is_err());
+        // What an uninstall has kept is no remains.
+        fs::create_dir_all(product.data()).unwrap();
+        product.remove_remains().unwrap();
+        assert!(product.data().is_dir() && !product.file("lock").exists());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The clean-up after the commit.
 
-use crate::engine::{EngineError, ImageId, label};
+use crate::engine::{Engine, EngineError, ImageId, label};
+use crate::host::ProductDir;
 use crate::host::answers::{self, Answers};
 use crate::host::state::Installed;
 use crate::images::names;
@@ -27,10 +28,30 @@ pub(super) async fn tidy(installation: &mut Installation) -> Result<()> {
             switch::commit_cleanup(engine, name.as_str(), &current.networks, progress.as_ref()).await;
         let _ = removed.map_err(SwitchError::into_failure)?;
     }
-    let dropped = state.previous.split_off(state.previous.len().min(RETAINED_RELEASES));
+    let mut dropped = Vec::new();
+    let mut retained = Vec::new();
+    for release in &state.previous {
+        let fits = retained.len() < RETAINED_RELEASES && is_whole(engine, product, release).await?;
+        if fits { &mut retained } else { &mut dropped }.push(release.clone());
+    }
+    state.previous = retained;
     prune_images(installation, &dropped).await?;
     remove_files(installation).await?;
     installation.end_attempt()
+}
+
+/// The release can be gone back to: its files and its images are there. An uninstall that was killed, and a person who
+/// prunes images, leave a part.
+async fn is_whole(engine: &Engine, product: &ProductDir, release: &Installed) -> Result<bool, EngineError> {
+    if !product.is_whole(&release.folder) || !product.retained_bundle(&release.release).is_file() {
+        return Ok(false);
+    }
+    for id in release.images.values() {
+        if engine.inspect_image(id).await?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Prunes images that no retained release uses: those of `dropped` releases, and those that undone attempts
@@ -69,13 +90,5 @@ pub(super) async fn remove_files(installation: &Installation) -> Result<()> {
     let containers = engine.containers(label::PROJECT, name.as_str()).await?;
     let mounted = containers.iter().filter_map(|container| container.labels.get(label::FOLDER));
     let used: BTreeSet<&String> = state.releases().map(|release| &release.folder).chain(mounted).collect();
-    for entry in fs::read_dir(product.releases()).into_iter().flatten() {
-        let entry = entry?;
-        let is_used = entry.file_name().to_str().is_some_and(|name| used.iter().any(|used| *used == name));
-        if !is_used {
-            fs::remove_dir_all(entry.path())
-                .with_context(|| format!("removing {}", entry.path().display()))?;
-        }
-    }
-    Ok(())
+    product.remove_releases(|name| !used.iter().any(|used| name == used.as_str()))
 }

@@ -10,6 +10,7 @@ mod owners;
 
 use crate::bundle_errors;
 use crate::engine::Users;
+use crate::host::folder::WHOLE;
 use crate::host::{ProductDir, files};
 use crate::release::site::Site;
 use crate::services::spec::Placed;
@@ -80,7 +81,7 @@ pub(crate) fn folder_name(site: &Site, id: &ReleaseId) -> String {
 /// The release's folder exists and is whole.
 #[must_use]
 pub(crate) fn is_laid_out(site: &Site, product: &ProductDir, id: &ReleaseId) -> bool {
-    let found = fs::read(product.release(&folder_name(site, id)).join(STAMP));
+    let found = fs::read(product.release(&folder_name(site, id)).join(WHOLE));
     found.is_ok_and(|found| found == stamp_line(site))
 }
 
@@ -143,7 +144,7 @@ fn write_folder<S: ReadAt>(
             .with_context(|| format!("laying out the artifact {}", artifact.to))?;
     }
     owners::give(users, &site.project, &host_paths(site, bundle.release(), &making, product))?;
-    write_file(&making.join(STAMP), &stamp_line(site), 0o600)?;
+    write_file(&making.join(WHOLE), &stamp_line(site), 0o600)?;
     files::sync_filesystem(&making)?;
     // One that is there and not whole was damaged by hand.
     remove_dir(&target)?;
@@ -189,9 +190,6 @@ fn refused(refused: Refused) -> anyhow::Error {
     let failure = Failure::new(class, ferry_terminal::failure::chain(&refused));
     failure.hint(refused.fix()).into()
 }
-
-/// Present when the folder is whole; its content identifies the answers.
-const STAMP: &str = ".ferry-complete";
 
 /// Digest of all that depends on the answers of the site.
 fn stamp(site: &Site) -> Digest {

@@ -58,6 +58,9 @@ pub(crate) fn short_id(id: &str) -> &str {
 pub struct Standing {
     /// By replica; containers without a service label are left out.
     pub replicas: BTreeMap<Replica, ReplicaStanding>,
+    /// Those whose removal the engine has begun, and may not have ended since it was killed. They hold their names and
+    /// can be neither started, changed nor put back: they count as gone.
+    pub dying: Vec<ContainerFacts>,
 }
 
 /// The containers of one replica.
@@ -84,11 +87,16 @@ impl Standing {
 
     fn sort(project: &str, containers: Vec<ContainerFacts>) -> Self {
         let mut replicas: BTreeMap<Replica, ReplicaStanding> = BTreeMap::new();
+        let mut dying = Vec::new();
         for container in containers {
             // `docker compose run` makes one-off containers, which are not the service's.
             let one_off =
                 container.labels.get("com.docker.compose.oneoff").is_some_and(|value| value == "True");
             let Some(replica) = Replica::of(&container.labels).filter(|_| !one_off) else { continue };
+            if container.state == RunState::Removing {
+                dying.push(container);
+                continue;
+            }
             let usual = format!("{project}-{}-{}", replica.service(), replica.number());
             let usual = container.name == usual;
             let entry = replicas.entry(replica).or_default();
@@ -104,7 +112,18 @@ impl Standing {
                 }
             }
         }
-        Self { replicas }
+        Self { replicas, dying }
+    }
+
+    /// Ends the removals that the engine has begun. Volumes without a name stay.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub(crate) async fn bury(&self, engine: &Engine) -> Result<(), EngineError> {
+        for container in &self.dying {
+            engine.remove_container(&container.id, false).await?;
+        }
+        Ok(())
     }
 
     /// The container is a job that has done its work, and no stopped service, which can also end with 0. `done`
@@ -264,6 +283,13 @@ mod tests {
         ] {
             assert_eq!(part(&container(name, "web")), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_container_that_is_being_removed_is_nobodys() {
+        let dead = ContainerFacts { state: RunState::Removing, ..container("shop-web-1", "web") };
+        let standing = Standing::sort("shop", vec![dead.clone()]);
+        assert_eq!(standing, Standing { replicas: BTreeMap::new(), dying: vec![dead] });
     }
 
     #[test]

@@ -60,6 +60,7 @@ pub async fn switch(
     if let Some(foreign) = foreign.into_iter().next() {
         return Err(foreign);
     }
+    standing.bury(engine).await?;
     for leftover in &plan.worthless {
         progress.detail(&format!("removing the unfinished container {}", leftover.name));
         engine.stop(&leftover.id).await?;
@@ -167,6 +168,7 @@ async fn foreign_containers(
         .current()
         .chain(standing.parked())
         .chain(standing.replicas.values().flat_map(|replica| &replica.new))
+        .chain(&standing.dying)
         .map(|container| container.id.as_str())
         .collect();
     let mut foreign = Vec::new();
@@ -269,6 +271,7 @@ pub async fn commit_cleanup(
     progress: &dyn Progress,
 ) -> Result<Vec<String>, SwitchError> {
     let standing = Standing::read(engine, project).await?;
+    standing.bury(engine).await?;
     let mut removed = Vec::new();
     let unfinished = standing.replicas.values().flat_map(|replica| &replica.new);
     for container in standing.parked().chain(unfinished) {

@@ -149,3 +149,45 @@ fn a_task_that_a_killed_engine_left_behind_does_not_stop_the_next_start() {
     }
     assert!(left || !is_20, "no killed engine of this kind left a task");
 }
+
+#[test]
+fn a_container_whose_removal_was_cut_off_counts_as_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = bundle::small(folder.path(), &version(1));
+    let two = bundle::small(folder.path(), &version(2));
+    let mut host = Host::docker("dead");
+    let _ = host.install(&one);
+    let whole = ["small-front-1 running", "small-ticker-1 running"];
+    for (bundle, number) in [(&one, 1), (&two, 2)] {
+        // As an engine leaves it that is killed while it removes a container.
+        let id = host.id("small", "ticker");
+        host.engine.stop().unwrap();
+        let record = host.engine.folder().join("data/containers").join(id).join("config.v2.json");
+        bundle::replace(&record, "\"Dead\":false", "\"Dead\":true");
+        host.engine.restart().unwrap();
+        assert!(host.containers().contains(&"small-ticker-1 dead".to_owned()), "{:?}", host.containers());
+        let _ = host.run(&["status"]).succeeds();
+        let _ = host.run(&["status", "--check"]).exits(8);
+        let _ = host.run(&["start"]).exits(7).says("ticker");
+        let installed = host.run(&[bundle.path()]).succeeds();
+        assert_eq!(host.containers(), whole, "{installed}");
+        assert_eq!(host.page(PORT), format!("page {number}"));
+    }
+
+    // And one that a rollback finds.
+    let three =
+        bundle::changed(folder.path(), &SmallSite { failing: true, ..version(3) }, bundle::fail_slowly);
+    let mut running = host.start(&[three.path()]);
+    assert!(running.wait_for(|line| line.contains("waiting for sick")));
+    running.signal(rustix::process::Signal::KILL);
+    let _ = running.end().exits(137);
+    let parked =
+        host.docker_text(&["ps", "--all", "--quiet", "--no-trunc", "--filter", "name=small-front-1.old-"]);
+    host.engine.stop().unwrap();
+    let record = host.engine.folder().join("data/containers").join(parked).join("config.v2.json");
+    bundle::replace(&record, "\"Dead\":false", "\"Dead\":true");
+    host.engine.restart().unwrap();
+    let _ = host.run(&[two.path()]).succeeds();
+    assert_eq!(host.containers(), whole);
+    assert_eq!(host.page(PORT), "page 2");
+}

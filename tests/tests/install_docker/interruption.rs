@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tests::bundle::{self, Built};
 use tests::host::Host;
+use tests::outcome::Outcome;
 
 fn version(number: usize) -> SmallSite {
     SmallSite { version: format!("{number}.0.0"), message: format!("page {number}"), ..SmallSite::default() }
@@ -278,6 +279,68 @@ fn killed_in_the_middle_of_an_upgrade_the_old_version_can_be_asked_for_instead()
 }
 
 #[test]
+fn an_uninstall_removes_what_kills_before_the_first_record_and_after_the_last_have_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = bundle::small(folder.path(), &version(1));
+    let host = Host::docker("bare");
+    let product = host.root.join("products/small");
+    let [trust, fingerprint] = built.trust();
+    let mut running = host.start(&[trust, fingerprint, built.path()]);
+    while !product.join("lock").exists() {
+        assert!(running.runs_until(Instant::now() + Duration::from_millis(1)), "it has ended");
+    }
+    running.signal(Signal::KILL);
+    let _ = running.end().exits(137);
+    assert!(!product.join("installed.json").exists(), "it had looked at nothing yet");
+    let uninstall = ["uninstall", "--yes", "--product", "small"];
+    let _ = host.run(&uninstall).exits(2).says("small is not installed");
+    assert!(!product.exists());
+
+    // As a kill leaves it that comes once the record is gone.
+    std::fs::create_dir_all(&product).unwrap();
+    std::os::unix::fs::symlink("products/small", host.root.join("small")).unwrap();
+    let _ = host.run(&uninstall).exits(2).says("small is not installed");
+    assert!(!product.exists() && std::fs::symlink_metadata(host.root.join("small")).is_err());
+}
+
+#[test]
+fn an_uninstall_that_is_killed_among_its_files_leaves_no_part_that_is_taken_for_a_release() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::docker("half");
+    let _ = host.install(&bundle::small(folder.path(), &version(1)));
+    let releases = host.root.join("small/releases");
+    for (number, call) in [(2, "4"), (3, "8"), (4, "12")] {
+        let built = bundle::small(folder.path(), &version(number));
+        let _ = host.run(&[built.path()]).succeeds();
+        let text = |release: &Value| release["folder"].as_str().unwrap().to_owned();
+        let current = releases.join(text(&host.state("small")["current"]));
+        let whole = tests::snapshot::files(&current);
+        // Killed as it removes one of its files.
+        let mut command = host.command(&tests::programs::stock("strace"));
+        command.args(["--follow-forks", "--quiet=all", "--output=/dev/null"]);
+        command.arg("--trace=unlinkat").arg(format!("--inject=unlinkat:signal=KILL:when={call}"));
+        command.arg(tests::programs::install()).args(["uninstall", "--yes"]);
+        let _ = Outcome::of(&mut command).exits(137);
+        let _ = host.run(&[built.path()]).succeeds();
+        assert_whole(&host, number, call);
+        assert_eq!(tests::snapshot::files(&current), whole, "{call}");
+        // A release of which a part is left is none to go back to.
+        let state = host.state("small");
+        let mut kept: Vec<String> = state["previous"].as_array().unwrap().iter().map(text).collect();
+        kept.push(text(&state["current"]));
+        kept.sort();
+        let entries = std::fs::read_dir(&releases).unwrap();
+        let mut found: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        found.sort();
+        assert_eq!(found, kept, "{call}");
+        let images = host.docker_text(&["images", "--format", "{{.Repository}}"]);
+        let fronts = images.lines().filter(|name| *name == "small/front").count();
+        assert_eq!(fronts, kept.len(), "{call}");
+    }
+}
+
+#[test]
 fn an_uninstall_that_is_stopped_is_finished_by_the_same_command() {
     let folder = tempfile::tempdir().unwrap();
     let built = bundle::small(folder.path(), &SmallSite::default());
@@ -337,7 +400,7 @@ fn nothing_of_an_attempt_that_was_undone_is_left() {
         let mut find = tests::programs::command(tests::programs::stock("grep"));
         find.args(["--recursive", "--files-with-matches", "--fixed-strings", ANSWER])
             .arg(host.root.join("small"));
-        let found = tests::outcome::Outcome::of(&mut find);
+        let found = Outcome::of(&mut find);
         let rendered = |line: &&str| !line.contains("/answers.");
         assert_eq!(found.stdout.lines().filter(rendered).collect::<Vec<_>>(), [""; 0], "{way}");
     }

@@ -151,7 +151,6 @@ pub(super) async fn decide(
         let wanted = |container: &&ContainerFacts| {
             container.labels.get(label::CONFIG_HASH).is_some_and(|hash| hash == service.config_hash())
                 && container.name == service.container.name
-                && container.state != RunState::Removing
                 // One that was never started holds nothing; an engine that was killed in its start may not be
                 // able to start it.
                 && container.state != RunState::Created

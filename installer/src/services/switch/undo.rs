@@ -85,6 +85,7 @@ impl Undo<'_> {
     async fn pass(&self, report: &mut UndoReport) -> Result<bool, SwitchError> {
         let Self { engine, project, volumes, progress, .. } = *self;
         let standing = Standing::read(engine, project.as_str()).await?;
+        standing.bury(engine).await?;
         let of_attempt = |container: &ContainerFacts| self.is_of_attempt(&container.labels);
         let doomed: Vec<ContainerFacts> = standing
             .replicas
