@@ -53,7 +53,6 @@ const PLACES: &[(&str, By)] = &[
     ("bundler agent::identities", Target("agent")),
     ("bundler agent::sign", Target("agent")),
     ("bundler answers::read", Passes("options and files to `answers::from_file`")),
-    ("bundler candidate::content", Target("oci_layout")),
     (
         "bundler credentials::find",
         Without("Docker's own config.json of whoever builds: serde, into four strings"),
@@ -64,6 +63,8 @@ const PLACES: &[(&str, By)] = &[
     ),
     ("bundler distribution::token", Without("256 KiB of a token service: serde, into a text; else an error")),
     ("bundler docker_archive::read", Target("oci_layout")),
+    ("bundler documents::archive_images", Target("oci_layout")),
+    ("bundler documents::object", Target("oci_layout")),
     (
         "bundler files::look",
         Without("a layer of whoever builds: the `tar` crate, into numbers and a mebibyte of content each"),
@@ -76,7 +77,6 @@ const PLACES: &[(&str, By)] = &[
     ("bundler kept::read_images", Target("oci_layout")),
     ("bundler logs::started", Inside("the state of a container, which our own engine library wrote")),
     ("bundler mentions::read", Target("yaml_tree")),
-    ("bundler oci_layout::descriptor", Target("oci_layout")),
     ("bundler oci_layout::media_type_of", Target("oci_layout")),
     ("bundler oci_layout::read", Target("oci_layout")),
     (

@@ -1,4 +1,4 @@
-//! What people put where an archive belongs, known by its first bytes, and what to do then.
+//! Files of other kinds that people put where an archive belongs, known by their first bytes, and a way out.
 
 /// First bytes that [`instead_of_an_archive`] looks at.
 pub(crate) const LOOK_BYTES: usize = 512;
@@ -22,7 +22,7 @@ const BEGINNINGS: [(&[u8], &str); 12] = [
     (b"-----BEGIN ", "it is a key or certificate"),
 ];
 
-/// What a file is that begins with `head` and is no archive, and what to do; `None` where it may be one.
+/// The kind of a file that begins with `head` and is no archive, and the way out; `None` where it may be one.
 pub(crate) fn instead_of_an_archive(head: &[u8]) -> Option<&'static str> {
     if let Some((_, what)) = BEGINNINGS.iter().find(|(beginning, _)| head.starts_with(beginning)) {
         return Some(what);

@@ -104,7 +104,7 @@ impl Archive {
         if self.complete { "" } else { "; the archive has no end marker, so it was probably cut off" }
     }
 
-    /// What this is instead of an image archive, by the names in it, and what to do.
+    /// The kind of archive that this is where it holds no image, by the names in it, and the way out.
     pub(super) fn instead(&self) -> Option<String> {
         let names = || self.members.iter().map(|member| member.name.as_str());
         let has = |name: &str| names().any(|other| other == name);

@@ -52,7 +52,7 @@ impl Store {
         Ok(Self::Folder(Arc::new(path.to_owned()), Arc::default()))
     }
 
-    /// What it is instead of images, where that is plain, and what to do.
+    /// Its kind where it holds no image and that is plain, and the way out.
     pub(super) fn instead(&self) -> Option<String> {
         match self {
             Self::Archive(archive, _) => archive.instead(),
@@ -143,7 +143,7 @@ impl Stored {
     }
 }
 
-/// What a folder is that is no layout, and what to do.
+/// The kind of a folder that is no layout, and the way out.
 fn instead_of_a_layout(folder: &Path) -> &'static str {
     let has = |name: &str| folder.join(name).is_file();
     if has("version") && has("manifest.json") {
