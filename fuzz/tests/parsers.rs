@@ -80,10 +80,6 @@ const PLACES: &[(&str, By)] = &[
     ("bundler oci_layout::media_type_of", Target("oci_layout")),
     ("bundler oci_layout::read", Target("oci_layout")),
     (
-        "bundler registry::walk",
-        Without("the same documents as in a layout, in the same types; the digest is compared first"),
-    ),
-    (
         "bundler owners::user_of",
         Without("the configuration of an image that was read before: serde, for one text of it"),
     ),
