@@ -300,10 +300,15 @@ impl ProductDir {
             .into())
     }
 
-    /// The folder is there with a lock at most: a process made it, or emptied it, and was killed.
+    /// The folder is there and holds no more than a process puts into it before the first record, or leaves after the
+    /// last: that process was killed.
     fn is_bare(&self) -> bool {
-        let only_lock = |entries: fs::ReadDir| entries.flatten().all(|entry| entry.file_name() == "lock");
-        !self.is_shared() && fs::read_dir(&self.path).is_ok_and(only_lock)
+        const BEFORE_RECORDS: [&str; 5] = ["lock", "steps.jsonl", "steps.old.jsonl", GUARD, STATE_1];
+        let known = |entry: fs::DirEntry| BEFORE_RECORDS.iter().any(|name| entry.file_name() == *name);
+        let entries = fs::read_dir(&self.path);
+        !self.is_shared()
+            && !self.has_state()
+            && entries.is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(known)))
     }
 
     /// Removes what a killed process has left of a product that is not recorded: its bare folder, the link to it.
@@ -313,10 +318,9 @@ impl ProductDir {
     /// When it cannot be removed, or someone else holds the lock.
     pub(crate) fn remove_remains(&self) -> Result<()> {
         if self.is_bare() {
-            let mut lock = self.lock()?;
+            let _lock = self.lock()?;
             if self.is_bare() {
-                // Its end takes away the folder, too.
-                lock.made.push(self.path.clone());
+                self.remove_but(&[])?;
             }
         }
         if self.path.exists() { Ok(()) } else { self.remove_signpost() }
@@ -379,11 +383,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path()).unwrap();
         let product = root.product(&"site".parse().unwrap());
-        // Killed while a first install looked at the host.
-        fs::create_dir_all(product.path()).unwrap();
-        fs::write(product.file("lock"), "").unwrap();
-        product.remove_remains().unwrap();
-        assert!(!product.path().exists());
+        // Killed while a first install looked at the host, or on its way to the first record.
+        for names in [&["lock"][..], &["lock", "steps.jsonl", ".state-guard/"], &["lock", "state.json/"]] {
+            fs::create_dir_all(product.path()).unwrap();
+            for name in names {
+                match name.strip_suffix('/') {
+                    Some(name) => fs::create_dir(product.file(name)).unwrap(),
+                    None => fs::write(product.file(name), "").unwrap(),
+                }
+            }
+            product.remove_remains().unwrap();
+            assert!(!product.path().exists(), "{names:?}");
+        }
         // Killed at the end of an uninstall.
         fs::create_dir_all(product.path()).unwrap();
         product.leave_signpost().unwrap();
