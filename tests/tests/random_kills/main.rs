@@ -119,6 +119,12 @@ fn run(order: &Order) -> (Vec<String>, u64) {
         let slowest = rounds.take_slowest();
         let failed = played.as_ref().err().is_some_and(|why| words(why.as_ref()) != site::ENGINE_LOST);
         rounds.table.round(plan.operation, failed, slowest);
+        if order.aloud {
+            // What was counted is there, however the run ends.
+            fs::create_dir_all(&order.kept).unwrap();
+            let counts = format!("seed {}, up to round {}\n\n{}", order.seed, plan.round, rounds.table);
+            fs::write(order.kept.join(format!("seed-{}.md", order.seed)), counts).unwrap();
+        }
         match played {
             Ok(()) => {
                 if order.aloud {
