@@ -50,7 +50,13 @@ pub fn connect(address: Address, timeout: Duration) -> Result<Docker, Error> {
 async fn send(address: Arc<Address>, request: BollardRequest) -> Result<Response<Incoming>, Error> {
     match &*address {
         #[cfg(unix)]
-        Address::Unix(path) => over(tokio::net::UnixStream::connect(path).await?, "localhost", request).await,
+        Address::Unix(path) => {
+            let stream = tokio::net::UnixStream::connect(path).await.map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => io::Error::other(format!("Socket not found: {}", path.display())),
+                _ => error,
+            })?;
+            over(stream, "localhost", request).await
+        }
         Address::Tcp(host) => over(tokio::net::TcpStream::connect(host.as_str()).await?, host, request).await,
     }
 }
