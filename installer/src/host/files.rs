@@ -145,16 +145,35 @@ mod tests {
 
     #[test]
     fn room_is_taken_and_given_back() {
+        use std::os::unix::fs::MetadataExt as _;
         let folder = tempfile::tempdir().unwrap();
-        let free = || rustix::fs::statvfs(folder.path()).map(|it| it.f_bfree * it.f_frsize).unwrap();
-        let before = free();
-        let room = reserve(folder.path(), 512 << 20).unwrap().unwrap();
-        assert_eq!(room.metadata().unwrap().len(), 512 << 20);
-        assert!(free() < before - (256 << 20), "{before} {}", free());
+        let room = reserve(folder.path(), 8 << 20).unwrap().unwrap();
+        let taken = room.metadata().unwrap();
+        // Blocks of 512 bytes, whatever those of the disk are (stat(2)).
+        assert!(taken.len() == 8 << 20 && taken.blocks() * 512 >= 8 << 20, "{taken:?}");
         drop(room);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        let error = reserve(folder.path(), 2 * free()).unwrap_err();
+    }
+
+    /// A disk of its own: what asks for all of the machine's takes it from everybody for a moment.
+    #[test]
+    fn room_that_is_not_there_is_told_as_a_full_disk() {
+        use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+        use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
+        use std::os::fd::AsRawFd as _;
+        if !rustix::process::geteuid().is_root() {
+            println!("left out: only root can mount a disk");
+            return;
+        }
+        let disk = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
+        fsconfig_set_string(&disk, "size", "256k").unwrap();
+        fsconfig_create(&disk).unwrap();
+        let mount = fsmount(&disk, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).unwrap();
+        let folder = std::path::PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
+        assert!(reserve(&folder, 64 << 10).unwrap().is_some());
+        let error = reserve(&folder, 1 << 20).unwrap_err();
         assert_eq!(ferry_terminal::class_of(&error), Class::Files, "{error:#}");
+        assert!(error.to_string().contains("256.0 KiB are free there, up to 1.00 MiB"), "{error:#}");
     }
 
     #[test]
