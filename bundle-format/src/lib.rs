@@ -18,6 +18,7 @@ mod error;
 pub mod frame;
 pub mod head;
 pub mod index;
+pub mod layer;
 pub mod pack;
 pub mod read_ahead;
 mod read_at;

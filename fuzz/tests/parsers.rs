@@ -40,6 +40,12 @@ const PLACES: &[(&str, By)] = &[
     ("bundle-format head::read", Target("head")),
     ("bundle-format index::decode", Target("index")),
     ("bundle-format index::decode_with", Target("index")),
+    (
+        "bundle-format layer::look",
+        Without(
+            "a layer of whoever builds, or a signed one: the `tar` crate, into those of our own paths that it names",
+        ),
+    ),
     ("bundle-format read_at::read", Passes("bytes into memory, as many as are asked for")),
     (
         "bundle-format signature::parse_fingerprint",
@@ -65,10 +71,6 @@ const PLACES: &[(&str, By)] = &[
     ("bundler docker_archive::read", Target("oci_layout")),
     ("bundler documents::archive_images", Target("oci_layout")),
     ("bundler documents::object", Target("oci_layout")),
-    (
-        "bundler files::look",
-        Without("a layer of whoever builds: the `tar` crate, into numbers and a mebibyte of content each"),
-    ),
     ("bundler fuzzing::scan", Target("archive")),
     ("bundler held::read", Inside("a file of ours that names the process of a trial")),
     ("bundler inputs::from_texts", Passes("what `texts::read` read, to the parsers")),
@@ -104,10 +106,6 @@ const PLACES: &[(&str, By)] = &[
     (
         "installer hooks::of",
         Without("a label of our own containers: serde, into lists of strings; else nothing"),
-    ),
-    (
-        "installer files::look",
-        Without("a signed layer: the `tar` crate, into those of a release's own paths that it names"),
     ),
     ("installer files::read_bounded", Passes("a file's bytes, bounded")),
     ("installer files::read_whole", Passes("an open file's bytes, bounded")),

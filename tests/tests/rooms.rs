@@ -66,6 +66,7 @@ const HOUSES: [House; 6] = [
             head:           error frame
             seek_table:     error frame index
             index:          error frame
+            layer:
             signature:      error
             tarball:        error
             frame:          error

@@ -3,6 +3,7 @@
 use super::FoundImage;
 use crate::cancel::Cancel;
 use crate::read::owner::Owner;
+use bundle_format::layer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
@@ -31,65 +32,19 @@ impl FoundImage {
     ) -> anyhow::Result<BTreeMap<String, FileFacts>> {
         let mut found = BTreeMap::new();
         let mut wanted = paths.clone();
-        for layer in self.layers.iter().rev() {
+        for source in self.layers.iter().rev() {
             if wanted.is_empty() {
                 break;
             }
-            let looked = look(cancel.reader(layer.open()?), &wanted)?;
-            wanted.retain(|path| !looked.found.contains_key(path) && !looked.hides(path));
+            let looked = layer::look(cancel.reader(source.open()?), &wanted, facts)?;
+            wanted.retain(|path| !looked.decides(path));
             found.extend(looked.found.into_iter().filter_map(|(path, facts)| Some((path, facts?))));
         }
         Ok(found)
     }
 }
 
-/// One layer's word on the paths that are looked for.
-#[derive(Default)]
-struct Looked {
-    /// `None`: it is neither a file nor a folder.
-    found: BTreeMap<String, Option<FileFacts>>,
-    /// Paths that are not seen in the layers below, nor is anything below them.
-    hidden: BTreeSet<String>,
-}
-
-impl Looked {
-    fn hides(&self, path: &str) -> bool {
-        let mut ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
-        ends.any(|end| path.get(..end).is_some_and(|above| self.hidden.contains(above)))
-    }
-}
-
-fn look(layer: impl Read, wanted: &BTreeSet<String>) -> io::Result<Looked> {
-    let mut looked = Looked::default();
-    for entry in tar::Archive::new(layer).entries()? {
-        let mut entry = entry?;
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
-        let Some((name, above)) = parts.split_last() else { continue };
-        let path = parts.join("/");
-        let is_folder = entry.header().entry_type().is_dir();
-        match name.strip_prefix(".wh.") {
-            // What this layer has below the folder itself is found before it is hidden.
-            Some(".wh..opq") => {
-                looked.hidden.insert(above.join("/"));
-            }
-            Some(gone) => {
-                looked.hidden.insert([above, &[gone]].concat().join("/"));
-            }
-            None if wanted.contains(&path) => {
-                let facts = facts(&mut entry)?;
-                looked.found.insert(path, facts);
-            }
-            // A file or a link where a folder would have to be.
-            None if !is_folder && wanted.iter().any(|wanted| wanted.starts_with(&format!("{path}/"))) => {
-                looked.hidden.insert(path);
-            }
-            None => {}
-        }
-    }
-    Ok(looked)
-}
-
+/// `None`: it is neither a file nor a folder.
 fn facts(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Option<FileFacts>> {
     let kind = entry.header().entry_type();
     if !kind.is_dir() && !kind.is_file() {
@@ -106,32 +61,19 @@ mod tests {
     use super::*;
     use fixtures::layer::Layer;
 
-    fn paths(paths: &[&str]) -> BTreeSet<String> {
-        paths.iter().map(|path| (*path).to_owned()).collect()
-    }
-
     #[test]
-    fn a_layer_tells_what_it_has_and_what_it_hides() {
+    fn files_and_folders_have_facts_and_links_have_none() {
         let layer = Layer::new()
             .folder("data", 0o2750)
             .owner("data", 1000, 1001)
             .file("etc/passwd", 0o644, "app:x:1000:1001::/:/bin/sh\n")
-            .symlink("var/run", "/run")
-            .whiteout("srv/gone")
-            .file("opt/.wh..wh..opq", 0o644, "");
-        let wanted =
-            paths(&["data", "etc/passwd", "etc/group", "var/run/x", "srv/gone/x", "srv/goner", "opt/x"]);
-        let looked = look(&layer.to_bytes().unwrap()[..], &wanted).unwrap();
+            .symlink("var/run", "/run");
+        let wanted = ["data", "etc/passwd", "var/run"].map(str::to_owned).into();
+        let looked = layer::look(&layer.to_bytes().unwrap()[..], &wanted, facts).unwrap();
         let data = looked.found["data"].clone().unwrap();
         assert_eq!((data.owner, data.is_folder), (Owner { uid: 1000, gid: 1001, mode: 0o2750 }, true));
         let passwd = looked.found["etc/passwd"].clone().unwrap();
         assert_eq!((passwd.is_folder, &passwd.content[..3]), (false, &b"app"[..]));
-        assert_eq!(looked.found.len(), 2);
-        for hidden in ["var/run/x", "srv/gone/x", "opt/x"] {
-            assert!(looked.hides(hidden), "{hidden}");
-        }
-        for seen in ["etc/group", "srv/goner"] {
-            assert!(!looked.hides(seen), "{seen}");
-        }
+        assert_eq!((looked.found.len(), &looked.found["var/run"]), (3, &None));
     }
 }
