@@ -14,7 +14,7 @@ use ferry_terminal::engine_client::{self, Address};
 use ferry_terminal::{whole_file, writing};
 use futures_util::StreamExt;
 use manifest_schema::progress::Progress;
-use manifest_schema::{Digest, Platform};
+use manifest_schema::{Digest, Platform, oci};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -112,18 +112,11 @@ impl Engine {
                     .parse()
                     .with_context(|| format!("the engine gives `{name}` the ID `{id}`"))?;
                 // The containerd store, which alone has images of several platforms, tells a descriptor.
-                let platform =
-                    match (image.os, image.architecture, image.variant.filter(|variant| !variant.is_empty()))
-                    {
-                        (Some(os), Some(architecture), Some(variant)) => {
-                            format!("{os}/{architecture}/{variant}")
-                        }
-                        (os, architecture, _) => {
-                            format!("{}/{}", os.unwrap_or_default(), architecture.unwrap_or_default())
-                        }
-                    };
                 let is_classic = image.descriptor.is_none();
-                let only_platform = if is_classic { platform.parse().ok() } else { None };
+                let [os, architecture, variant] =
+                    [image.os, image.architecture, image.variant].map(Option::unwrap_or_default);
+                let platform = oci::platform(&os, &architecture, Some(&variant));
+                let only_platform = platform.filter(|_| is_classic);
                 let bytes = image.size.filter(|_| is_classic).and_then(|size| u64::try_from(size).ok());
                 return Ok(Some(EngineImage { name: name.clone(), id, only_platform, bytes }));
             }

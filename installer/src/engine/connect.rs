@@ -8,7 +8,7 @@ use super::{
     CALL_TIMEOUT, Engine, EngineError, EngineFacts, EngineKind, ImageStore, Result, Users, one_line,
 };
 use ferry_terminal::engine_client::{self, Address};
-use manifest_schema::Platform;
+use manifest_schema::{Platform, oci};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -174,26 +174,15 @@ fn users(options: &[String], data_root: Option<&str>) -> Users {
     ids.map_or(Users::Hidden, |(uid, gid)| Users::From { uid, gid })
 }
 
-/// The engine's platform: `arch` in Go's words, where the engine gives it, else from `uname -m`.
+/// The engine's platform: that of `machine` (`uname -m`), which knows variants, where it is one of `arch`; else `arch`.
 fn platform(os: &str, arch: Option<&str>, machine: &str) -> Option<Platform> {
-    let variant = match machine {
-        "armv6l" => Some("v6"),
-        "armv7l" => Some("v7"),
-        _ => None,
-    };
-    let arch = match arch.filter(|arch| !arch.is_empty()).unwrap_or(machine) {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "armv6l" | "armv7l" => "arm",
-        "i686" | "i386" => "386",
-        other => other,
-    };
-    match variant.filter(|_| arch == "arm") {
-        Some(variant) => format!("{os}/{arch}/{variant}"),
-        None => format!("{os}/{arch}"),
+    let of_machine = oci::platform(os, machine, None);
+    match arch.filter(|arch| !arch.is_empty()) {
+        Some(arch) if of_machine.as_ref().is_none_or(|found| found.architecture() != arch) => {
+            oci::platform(os, arch, None)
+        }
+        _ => of_machine,
     }
-    .parse()
-    .ok()
 }
 
 /// `20.10.24+dfsg1` as `(20, 10)`; what is not a number counts as 0.
@@ -215,6 +204,10 @@ mod tests {
         assert_eq!(platform("linux", Some("amd64"), "x86_64").unwrap().as_str(), "linux/amd64");
         assert_eq!(platform("linux", None, "aarch64").unwrap().as_str(), "linux/arm64");
         assert_eq!(platform("linux", Some("arm"), "armv7l").unwrap().as_str(), "linux/arm/v7");
+        // A program of 32 bits on a kernel of 64.
+        assert_eq!(platform("linux", Some("arm"), "aarch64").unwrap().as_str(), "linux/arm");
+        assert_eq!(platform("linux", Some("arm64"), "").unwrap().as_str(), "linux/arm64");
+        assert_eq!(platform("linux", None, "i686").unwrap().as_str(), "linux/386");
         assert!(platform("linux", None, "").is_none());
     }
 
