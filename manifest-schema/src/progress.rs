@@ -22,6 +22,10 @@ pub trait Progress: Send + Sync {
     fn begin(&self, stage: &str, total_bytes: Option<u64>);
     /// `bytes` more of the current stage are done.
     fn advance(&self, bytes: u64);
+    /// `bytes` of the current stage were done before it was shown: they count for its share, not for its speed.
+    fn resume(&self, bytes: u64) {
+        self.advance(bytes);
+    }
     /// The item in work now, `image acme/api:2.4.0`.
     fn detail(&self, text: &str);
     /// The current stage waits for these; called about once a second, and with none when the wait is over.

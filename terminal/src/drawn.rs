@@ -77,9 +77,9 @@ impl Drawn {
         lines
     }
 
-    /// The line, and the item in work behind or below it.
+    /// The line, and the item in work behind or below it. What is waited for takes its place.
     fn with_detail(&self, line: String, width: usize) -> Vec<String> {
-        if self.detail.is_empty() {
+        if self.detail.is_empty() || !self.waits.is_empty() {
             return vec![line];
         }
         let room = width.saturating_sub(line.chars().count() + 3);
@@ -196,6 +196,20 @@ mod tests {
         assert!(nothing.ends_with(" 8.0 s"), "{nothing}");
         let full = drawn("packing", "").on_terminal(&numbers(0, Some(0)), 120).concat();
         assert!(full.contains("100%         0 B of 0 B"), "{full}");
+    }
+
+    #[test]
+    fn what_is_waited_for_is_said_once() {
+        let waits = vec![Wait {
+            subject: "app".to_owned(),
+            goal: "healthy",
+            left: Duration::from_secs(45),
+            said: "connection refused".to_owned(),
+        }];
+        let stage = Drawn { waits, ..drawn("starting", "waiting for app") };
+        let lines = stage.on_terminal(&numbers(0, None), 80);
+        assert!(lines[0].ends_with(" 8.0 s"), "{lines:?}");
+        assert_eq!(lines[1..], ["  waiting for app to be healthy, 45 s left: connection refused"]);
     }
 
     #[test]

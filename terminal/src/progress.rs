@@ -53,6 +53,14 @@ fn style(drawn: &Arc<Mutex<Drawn>>) -> ProgressStyle {
     style.with_key("stage", draw)
 }
 
+/// Sets a bar to `done`, of which nothing counts for its speed.
+fn begin_at(bar: &ProgressBar, done: u64) {
+    bar.set_position(done);
+    // The speed is reckoned from what was seen last, which is this.
+    bar.tick();
+    bar.reset_eta();
+}
+
 /// Columns of the terminal behind standard error, where there is one that says so.
 fn columns() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(std::io::stderr());
@@ -137,8 +145,9 @@ impl TerminalProgress {
             if let Some(outer) = stages.last_mut() {
                 outer.drawn().waits.clear();
                 outer.bar = self.bar(&outer.drawn, outer.total).map(|bar| {
-                    bar.set_position(outer.done);
-                    bar.with_elapsed(outer.began.elapsed())
+                    let bar = bar.with_elapsed(outer.began.elapsed());
+                    begin_at(&bar, outer.done);
+                    bar
                 });
             }
         });
@@ -184,6 +193,16 @@ impl Progress for TerminalProgress {
                         stage.total.map(|total| format!(" of {}", human::bytes(total))).unwrap_or_default();
                     (self.say)(&format!("  {name:<10} {done}{of} {detail}"));
                 }
+            }
+        });
+    }
+
+    fn resume(&self, bytes: u64) {
+        self.with(|stages| {
+            let Some(stage) = stages.last_mut() else { return };
+            stage.done = stage.done.saturating_add(bytes);
+            if let Some(bar) = &stage.bar {
+                begin_at(bar, stage.done);
             }
         });
     }

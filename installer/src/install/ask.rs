@@ -39,7 +39,8 @@ pub(super) fn with_answers(
     bundle: &Bundle<File>,
     product: &ProductDir,
     resumes: bool,
-    (ask, goes_on): (Ask<'_>, &dyn Fn() -> bool),
+    ask: Ask<'_>,
+    goes_on: &dyn Fn() -> bool,
 ) -> Result<Given> {
     let mut given = given.clone();
     // An unreadable manifest is listed with all other damaged spots of the bundle.

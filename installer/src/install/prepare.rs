@@ -159,7 +159,7 @@ fn answers(
                 }
                 !request.verifying.has_found_damage()
             };
-            ask::with_answers(&request.values, bundle, product, resumes, (ask, &goes_on))?
+            ask::with_answers(&request.values, bundle, product, resumes, ask, &goes_on)?
         }
         None => request.values.clone(),
     };

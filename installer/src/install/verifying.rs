@@ -11,7 +11,7 @@ use manifest_schema::Digest;
 use manifest_schema::progress::Progress;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +55,7 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    fn shown(&self) -> std::sync::MutexGuard<'_, Shown> {
+    fn shown(&self) -> MutexGuard<'_, Shown> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -75,26 +75,36 @@ impl Progress for Shared {
     }
 }
 
-impl Verifying {
-    fn check(&self) -> std::sync::MutexGuard<'_, Option<Check>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Begins the check in the background, where it has not begun. Needs tokio's runtime.
-    pub(super) fn begin(&self, bundle: &Arc<Bundle<File>>, cancel: &CancellationToken) {
-        let id = bundle.verified().id();
-        let mut check = self.check();
-        if check.as_ref().is_some_and(|check| check.bundle == id) {
-            return;
-        }
+impl Check {
+    fn begin(bundle: &Arc<Bundle<File>>, cancel: &CancellationToken) -> Self {
         let shared = Arc::<Shared>::default();
+        let id = bundle.verified().id();
         let (bundle, stop, told) = (Arc::clone(bundle), cancel.clone(), Arc::clone(&shared));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let state = State::Runs(tokio::task::spawn_blocking(move || {
             let found = || told.found_damage.store(true, Ordering::Relaxed);
             check::check_telling(&bundle, threads, told.as_ref(), &|| stop.is_cancelled(), &found)
         }));
-        *check = Some(Check { bundle: id, shared, state });
+        Self { bundle: id, shared, state }
+    }
+}
+
+impl Verifying {
+    fn check(&self) -> MutexGuard<'_, Option<Check>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins the check in the background, where it has not begun. Needs tokio's runtime.
+    pub(super) fn begin(&self, bundle: &Arc<Bundle<File>>, cancel: &CancellationToken) {
+        let check = self.taken(bundle, cancel);
+        *self.check() = Some(check);
+    }
+
+    /// The check of this bundle, which is begun where there is none.
+    fn taken(&self, bundle: &Arc<Bundle<File>>, cancel: &CancellationToken) -> Check {
+        let id = bundle.verified().id();
+        let begun = self.check().take().filter(|check| check.bundle == id);
+        begun.unwrap_or_else(|| Check::begin(bundle, cancel))
     }
 
     /// The check has found a broken place already.
@@ -117,8 +127,7 @@ impl Verifying {
         if request.source == Source::Host {
             return Ok(Vec::new());
         }
-        self.begin(bundle, cancel);
-        let Some(mut check) = self.check().take() else { return Ok(Vec::new()) };
+        let mut check = self.taken(bundle, cancel);
         let broken = match check.state {
             State::Done(broken) => broken,
             State::Runs(checking) => {
@@ -126,7 +135,7 @@ impl Verifying {
                 progress.begin("verifying", Some(total));
                 {
                     let mut shown = check.shared.shown();
-                    progress.advance(shown.bytes);
+                    progress.resume(shown.bytes);
                     shown.on = Some(Arc::clone(progress));
                 }
                 let broken = checking.await;
