@@ -376,6 +376,19 @@ fn seeds_are_tars_that_say_the_same_everywhere() {
     assert!(seed_plan(&root.join("gone")).is_err());
 }
 
+/// An entry of a tar without content, of user 70, group 71 and mode 0700.
+pub(super) fn entry(name: &str, kind: tar::EntryType) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_path(name).unwrap();
+    header.set_uid(70);
+    header.set_gid(71);
+    header.set_mode(0o700);
+    header.set_size(0);
+    header.set_cksum();
+    header.as_bytes().to_vec()
+}
+
 /// `path uid:gid mode` of every entry of a tar.
 pub(super) fn owners(tar: &[u8]) -> Vec<String> {
     let mut archive = tar::Archive::new(tar);
@@ -401,17 +414,6 @@ fn the_owner_of_a_seed_stands_in_its_tar() {
     assert_eq!(owners(&seed_tar(&plan)), [". 1000:1001 2750", "sub/ 1000:1001 755", "sub/row 1000:1001 644"]);
 
     // A tar keeps what it says, and is told only what it does not say.
-    let entry = |name: &str, kind| {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_path(name).unwrap();
-        header.set_uid(70);
-        header.set_gid(71);
-        header.set_mode(0o700);
-        header.set_size(0);
-        header.set_cksum();
-        header.as_bytes().to_vec()
-    };
     let (dot, row) = (entry(".", tar::EntryType::Directory), entry("row", tar::EntryType::Regular));
     let bare = [&row[..], &[0; 1024]].concat();
     std::fs::write(root.join("bare.tar"), &bare).unwrap();

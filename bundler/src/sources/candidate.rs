@@ -221,11 +221,9 @@ pub(super) fn choose<'a>(
     let runs =
         |candidate: &&&Candidate| candidate.platform.as_ref().is_some_and(|p| asked.platform.accepts(p));
     let mut fitting: Vec<&Candidate> = chosen.iter().filter(runs).copied().collect();
-    if fitting.iter().all(|candidate| candidate.content.is_err()) {
+    if fitting.is_empty() {
         // Hand-made images may name no platform; engines run them on whatever they are.
-        let unnamed =
-            chosen.iter().filter(|candidate| candidate.platform.is_none() && candidate.content.is_ok());
-        fitting.extend(unnamed);
+        fitting.extend(chosen.iter().filter(|candidate| candidate.platform.is_none()));
     }
     fitting.sort_by_key(|candidate| preference(asked.platform, candidate.platform.as_ref()));
     if let Some(best) = fitting.first().and_then(|first| first.platform.clone()) {

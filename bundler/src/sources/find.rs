@@ -153,14 +153,13 @@ impl Hunt<'_> {
         for platform in std::mem::take(&mut self.missing) {
             match choose(chosen, self.asked(&platform)) {
                 Ok((candidate, content)) => {
+                    let reference = &self.wanted.reference;
                     if candidate.platform.is_none() {
-                        let reference = &self.wanted.reference;
                         self.progress.warn(&format!(
                             "image {reference} names no platform: it is taken for one of {platform}"
                         ));
                     }
                     if let Some(own) = content.config_platform.as_ref().filter(|own| !platform.accepts(own)) {
-                        let reference = &self.wanted.reference;
                         self.progress.warn(&format!(
                             "image {reference} is listed for {platform}, but its configuration says {own}"
                         ));

@@ -84,14 +84,7 @@ pub(super) fn read_images(path: &Path, cancel: &Cancel) -> anyhow::Result<Vec<Ca
     let layout = oci_layout::read(&store)?;
     let archive = if matches!(store, Store::Archive(..)) { docker_archive::read(&store)? } else { None };
     if layout.is_none() && archive.is_none() {
-        if let Some(what) = store.instead() {
-            bail!("{} is not an image archive: {what}", path.display());
-        }
-        bail!(
-            "{} is not an image archive: it has neither manifest.json nor index.json{}",
-            path.display(),
-            store.why_absent()
-        );
+        bail!("{} is not an image archive: {}", path.display(), store.instead());
     }
     let mut images = layout.unwrap_or_default();
     for candidate in archive.unwrap_or_default() {

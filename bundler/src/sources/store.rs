@@ -52,12 +52,11 @@ impl Store {
         Ok(Self::Folder(Arc::new(path.to_owned()), Arc::default()))
     }
 
-    /// Its kind where it holds no image and that is plain, and the way out.
-    pub(super) fn instead(&self) -> Option<String> {
-        match self {
-            Self::Archive(archive, _) => archive.instead(),
-            Self::Folder(..) => None,
-        }
+    /// Its kind where it holds no image, and the way out where that is plain.
+    pub(super) fn instead(&self) -> String {
+        let known = if let Self::Archive(archive, _) = self { archive.instead() } else { None };
+        let why = self.why_absent();
+        known.unwrap_or_else(|| format!("it has neither manifest.json nor index.json{why}"))
     }
 
     /// The path, for messages.

@@ -24,7 +24,8 @@ pub(crate) struct Beginning {
     pub bundle: Verified,
     /// `ferry.yaml`, unless the bundle ends before it.
     pub manifest: Option<Manifest>,
-    /// Access to the host with the defaults, unless the bundle ends before its texts, they are too large, or they make no release.
+    /// Access to the host with the defaults, unless the bundle ends before its texts, they are too large, or they make
+    /// no release.
     pub permissions: Option<Vec<Permission>>,
 }
 

@@ -90,8 +90,8 @@ impl fmt::Display for Range {
     }
 }
 
-/// Sets a part of the network's subnet apart, where it has one alone, for `others` containers without an address of their own, where
-/// the Compose file leaves that open and some have `fixed` ones.
+/// Sets a part of the network's subnet apart for `others` containers without an address of their own, where the network
+/// has that subnet alone, the Compose file leaves the part open, and some containers have `fixed` addresses.
 pub(crate) fn set_apart(ipam: &mut [Subnet], fixed: &[IpAddr], others: usize) {
     let [only] = ipam else { return };
     let Some(subnet) = only.subnet.as_deref().and_then(Range::of) else { return };

@@ -81,7 +81,7 @@ pub(super) fn decode(r: &mut Reader, node: &Node, ferry: i64) -> Vec<SeedSpec> {
 /// Checks `USER:GROUP`.
 ///
 /// # Errors
-/// What to write instead.
+/// The right form, as a hint.
 fn owner(text: &str) -> Result<(), String> {
     let example = "write user and group, as in `owner: \"999:999\"`";
     let (user, group) = text.split_once(':').ok_or(example)?;

@@ -1,4 +1,4 @@
-use crate::artifacts::tests::{owners, seed_tar, write, written_plan};
+use crate::artifacts::tests::{entry, owners, seed_tar, write, written_plan};
 use crate::read::owner::Owner;
 
 #[test]
@@ -18,17 +18,6 @@ fn the_manifest_counts_before_what_a_seed_says() {
     plan.give_owner(Owner::default(), Some((0, 0)));
     assert_eq!(owners(&seed_tar(&plan)), [". 0:0 755", "sub/ 0:0 755", "sub/row 0:0 644"]);
 
-    let entry = |name: &str, kind| {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_path(name).unwrap();
-        header.set_uid(70);
-        header.set_gid(71);
-        header.set_mode(0o700);
-        header.set_size(0);
-        header.set_cksum();
-        header.as_bytes().to_vec()
-    };
     let (dot, row) = (entry(".", tar::EntryType::Directory), entry("row", tar::EntryType::Regular));
     std::fs::write(root.join("bare.tar"), [&row[..], &[0; 1024]].concat()).unwrap();
     // A tar's members keep their owners. Its own root is overruled by a last one, whatever ends the tar.
