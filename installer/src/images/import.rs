@@ -112,7 +112,7 @@ impl<S: ReadAt + 'static> Import<'_, S> {
     async fn forget_pulled_names(&self, image: &Image, id: ImageId) -> Result<()> {
         let facts = self.inventory.images.iter().find(|facts| facts.id == id);
         let names = facts.into_iter().flat_map(|facts| &facts.repo_digests);
-        for name in names.filter(|name| registry::has_named(name, image)) {
+        for name in names.filter(|name| registry::has_named(name, image.reference.path())) {
             self.engine.untag(name).await.with_context(|| format!("removing the name {name}"))?;
         }
         Ok(())

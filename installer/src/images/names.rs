@@ -8,6 +8,7 @@
 use crate::engine::inventory::Inventory;
 use crate::engine::{Engine, EngineError, ImageId, ImageName};
 use crate::host::state::{Installed, State};
+use crate::images::registry;
 use manifest_schema::progress::Progress;
 use manifest_schema::release::Image;
 
@@ -97,7 +98,11 @@ pub(crate) async fn forget(engine: &Engine, name: &ImageName, id: ImageId) -> Re
             gone |= engine.untag(name).await?;
         }
     }
+    let Some(image) = engine.inspect_image(id).await? else { return Ok(gone) };
+    // One that an import was killed before it could take away. With the last name the image goes, too.
+    for pulled in image.repo_digests.iter().filter(|pulled| registry::has_named(pulled, name.repository())) {
+        gone |= engine.untag(pulled).await?;
+    }
     // An image of ours with another name is in use; one without any name is nobody's.
-    let nameless = engine.inspect_image(id).await?.is_some_and(|image| image.repo_tags.is_empty());
-    Ok(gone || (nameless && engine.untag(id).await?))
+    Ok(gone || (image.repo_tags.is_empty() && engine.untag(id).await?))
 }

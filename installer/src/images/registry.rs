@@ -24,7 +24,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use manifest_schema::Digest;
 use manifest_schema::progress::Progress;
-use manifest_schema::release::{Image, Layer, ManifestEntry, Manifests, Span};
+use manifest_schema::release::{Layer, ManifestEntry, Manifests, Span};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -299,16 +299,16 @@ fn last(mut response: Response<Body>) -> Response<Body> {
 }
 
 /// A registry like this one gave the name `name`, `127.0.0.1:41234/…@sha256:…`. Until 0.2.0 the repository was that
-/// of the image.
+/// of the image, `own`.
 #[must_use]
-pub(super) fn has_named(name: &str, image: &Image) -> bool {
+pub(super) fn has_named(name: &str, own: &str) -> bool {
     let Some((port, rest)) = name.strip_prefix("127.0.0.1:").and_then(|rest| rest.split_once('/')) else {
         return false;
     };
     let repository = rest.split_once('@').map_or("", |(repository, _)| repository);
     let random =
         repository.len() == NAME_LETTERS && repository.bytes().all(|b| random::LOWER_CASE.contains(&b));
-    port.parse::<u16>().is_ok() && (random || repository == image.reference.path())
+    port.parse::<u16>().is_ok() && (random || repository == own)
 }
 
 /// Bytes the registry will send for `layer`.

@@ -3,7 +3,11 @@
 use fixtures::small_site::SmallSite;
 use rustix::process::Signal;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 use tests::bundle;
 use tests::host::Host;
@@ -70,4 +74,63 @@ fn a_stick_that_fails_ends_the_pulls_at_once_with_its_own_error() {
     assert_eq!(host.containers(), [""; 0]);
     fs::write(&built.file, whole).unwrap();
     let _ = host.install(&built);
+}
+
+/// Stands between the installer and the engine at the engine's own address, and holds back the first request that holds
+/// `words`; the result is told when it has.
+fn hold_back(host: &Host, words: &'static str) -> Receiver<()> {
+    let (socket, behind) = (host.engine.socket(), host.engine.folder().join("behind.sock"));
+    fs::rename(&socket, &behind).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let (sender, held) = channel();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (Ok(client), Ok(engine)) = (client, UnixStream::connect(&behind)) else { return };
+            let (mut from, mut to) = (engine.try_clone().unwrap(), client.try_clone().unwrap());
+            thread::spawn(move || std::io::copy(&mut from, &mut to));
+            let sender = sender.clone();
+            thread::spawn(move || {
+                let (mut from, mut to, mut bytes) = (client, engine, [0; 65536]);
+                while let Ok(read @ 1..) = from.read(&mut bytes) {
+                    if String::from_utf8_lossy(&bytes[..read]).contains(words) {
+                        let _ = sender.send(());
+                        thread::park();
+                    }
+                    let _ = to.write_all(&bytes[..read]);
+                }
+            });
+        }
+    });
+    held
+}
+
+#[test]
+fn a_name_that_only_the_import_needed_goes_with_its_attempt() {
+    let folder = tempfile::tempdir().unwrap();
+    let version = |number: usize| SmallSite {
+        version: format!("{number}.0.0"),
+        message: format!("page {number}"),
+        ..SmallSite::default()
+    };
+    let one = bundle::small(folder.path(), &version(1));
+    let two = bundle::small(folder.path(), &version(2));
+    let host = Host::docker("import-name");
+    let _ = host.install(&one);
+    let images = || {
+        let format = "{{.ID}} {{.Repository}}:{{.Tag}} {{.Digest}}";
+        let text = host.docker_text(&["images", "--all", "--no-trunc", "--digests", "--format", format]);
+        text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<String>>()
+    };
+    let before = images();
+    // Killed when the image has its own name, and that of the installer's registry still.
+    let held = hold_back(&host, "DELETE /images/127.0.0.1");
+    let running = host.start(&[two.path()]);
+    held.recv_timeout(Duration::from_secs(60)).unwrap();
+    running.signal(Signal::KILL);
+    let _ = running.end().exits(137);
+    fs::rename(host.engine.folder().join("behind.sock"), host.engine.socket()).unwrap();
+    let names = host.inspect("small/front:2.0.0", "{{.RepoDigests}}");
+    assert!(names.contains("127.0.0.1"), "{names}");
+    let _ = host.run(&[one.path()]).succeeds().says("was interrupted: it is rolled back first");
+    assert_eq!(images(), before);
 }

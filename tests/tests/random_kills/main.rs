@@ -117,6 +117,7 @@ fn run(order: &Order) -> (Vec<String>, u64) {
         let slowest = rounds.take_slowest();
         let failed = played.as_ref().err().is_some_and(|why| words(why.as_ref()) != site::ENGINE_LOST);
         rounds.table.round(plan.operation, failed, slowest);
+        rounds.table.deaf += std::mem::take(&mut here.deaf);
         if order.aloud {
             // What was counted is there, however the run ends.
             fs::create_dir_all(&order.kept).unwrap();

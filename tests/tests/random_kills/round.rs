@@ -2,7 +2,7 @@
 
 use crate::checks;
 use crate::plan::{After, Instant as When, Operation, Plan, Victim};
-use crate::site::{Bundles, Place, Running as Runs};
+use crate::site::{Bundles, PORT, Place, Running as Runs};
 use crate::table::Table;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -150,6 +150,9 @@ impl Rounds {
             // A rollback puts a service back as it was: it did not run after the engine was killed.
             if follow == Operation::Failing {
                 place.start("small").succeeds();
+            }
+            if place.truth.running.is_some() {
+                place.restart_unless_served(PORT);
             }
         }
         checks::whole(place, &when);

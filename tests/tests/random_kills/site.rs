@@ -144,6 +144,8 @@ pub(crate) struct Place {
     pub(crate) story: String,
     titles: usize,
     engine_was_killed: bool,
+    /// Ports that the engine published and did not serve.
+    pub(crate) deaf: u64,
     /// The engine was killed or restarted in this round: containers need a moment.
     pub(crate) is_shaken: bool,
 }
@@ -162,6 +164,7 @@ impl Place {
             story: String::new(),
             titles: 0,
             engine_was_killed: false,
+            deaf: 0,
             is_shaken: false,
         };
         write_token(&place.volume("neighbour_ticks"), "neighbour");
@@ -336,6 +339,19 @@ impl Place {
             self.neighbours = neighbours(&self.host);
         }
         let _ = started.succeeds();
+        self.restart_unless_served(NEIGHBOUR_PORT);
+    }
+
+    /// Restarts the engine in order when it was killed and a port that it publishes leads nowhere, although the container
+    /// behind it is healthy: its own forwarding is broken then.
+    pub(crate) fn restart_unless_served(&mut self, port: u16) {
+        let url = format!("http://127.0.0.1:{port}/");
+        if self.engine_was_killed && self.host.engine.wait_for_page(&url).is_err() {
+            self.tell(&format!("port {port} leads nowhere: the engine is restarted in order"));
+            self.is_shaken = true;
+            self.deaf += 1;
+            self.bring_engine_back();
+        }
     }
 
     /// Demands that the neighbour has noticed nothing.

@@ -22,6 +22,8 @@ pub(crate) struct Table {
     struck: BTreeMap<(Operation, String), [u64; 2]>,
     /// Blows that came when the operation had ended.
     pub(crate) late: u64,
+    /// Ports that an engine that was killed published and did not serve.
+    pub(crate) deaf: u64,
     /// Containers whose processes an engine that was killed has forgotten.
     pub(crate) orphans: u64,
     /// Engines that never came back.
@@ -90,6 +92,13 @@ impl fmt::Display for Table {
         if self.orphans > 0 {
             let orphans = self.orphans;
             writeln!(f, "Engines that were killed forgot processes of {orphans} containers, which ran on.")?;
+        }
+        if self.deaf > 0 {
+            let deaf = self.deaf;
+            writeln!(
+                f,
+                "Engines that were killed did not serve {deaf} ports until they were restarted in order."
+            )?;
         }
         if self.lost > 0 {
             writeln!(f, "{} engines did not start any more, by a fault of their own.", self.lost)?;
