@@ -4,6 +4,7 @@
 
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use futures_util::{Stream, StreamExt as _};
 use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Response, Uri};
@@ -45,6 +46,19 @@ pub fn connect(address: Address, timeout: Duration) -> Result<Docker, Error> {
     let address = Arc::new(address);
     let send = move |request| send(Arc::clone(&address), request);
     Docker::connect_with_custom_transport(send, Some("http://engine"), timeout.as_secs(), API_DEFAULT_VERSION)
+}
+
+/// The lines of an engine's report on work under way, with the end that the engine gave it. Its last line can come in two reads, between
+/// the JSON and the line break; bollard then takes the break for a further line that was cut off.
+///
+/// A line that is truly cut off ends the report as well: what the work came to is to be asked from the engine.
+pub fn report<T>(lines: impl Stream<Item = Result<T, Error>>) -> impl Stream<Item = Result<T, Error>> {
+    lines.take_while(|line| std::future::ready(!matches!(line, Err(error) if is_left_over(error))))
+}
+
+/// True for the error of `tokio_util::codec` on bytes behind the last line: no connection of hyper's ends with it.
+fn is_left_over(error: &Error) -> bool {
+    matches!(error, Error::IOError { err } if err.to_string() == "bytes remaining on stream")
 }
 
 async fn send(address: Arc<Address>, request: BollardRequest) -> Result<Response<Incoming>, Error> {
@@ -212,6 +226,59 @@ mod tests {
         assert!(docker.info().await.is_err());
         assert!(began.elapsed() < 2 * DOCUMENT_TIME, "{:?}", began.elapsed());
         server.abort();
+    }
+
+    /// Each line of a report is cut once at each of its bytes, as a read can cut it.
+    #[tokio::test]
+    async fn a_report_ends_where_the_engine_ended_it() {
+        const LINES: [&str; 2] = ["{\"status\":\"Pulling\"}\r\n", "{\"status\":\"Done\"}\r\n"];
+        let whole = LINES.concat();
+        for cut in 1..whole.len() {
+            let (address, server) = in_parts([&whole[..cut], &whole[cut..]]).await;
+            let docker = connect(address, Duration::from_secs(20)).unwrap();
+            let options = bollard::query_parameters::CreateImageOptionsBuilder::new().from_image("a").build();
+            let lines: Vec<_> = report(docker.create_image(Some(options), None, None)).collect().await;
+            let said: Vec<_> = lines.into_iter().map(|line| line.unwrap().status.unwrap()).collect();
+            assert_eq!(said, ["Pulling", "Done"], "cut at {cut}");
+            server.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_report_whose_connection_breaks_is_an_error() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap().to_string());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await.unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"sta")
+                .await
+                .unwrap();
+        });
+        let docker = connect(address, Duration::from_secs(20)).unwrap();
+        let options = bollard::query_parameters::CreateImageOptionsBuilder::new().from_image("a").build();
+        let lines: Vec<_> = report(docker.create_image(Some(options), None, None)).collect().await;
+        assert!(lines.iter().any(Result::is_err), "{lines:?}");
+        server.await.unwrap();
+    }
+
+    /// A server that answers one request with `parts`, one chunk each, and a pause between them.
+    async fn in_parts(parts: [&str; 2]) -> (Address, tokio::task::JoinHandle<()>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap().to_string());
+        let parts = parts.map(|part| format!("{:x}\r\n{part}\r\n", part.len()));
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
+            for part in parts {
+                stream.write_all(part.as_bytes()).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            stream.write_all(b"0\r\n\r\n").await.unwrap();
+        });
+        (address, server)
     }
 
     #[test]

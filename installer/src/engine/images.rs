@@ -12,6 +12,7 @@ use bollard::query_parameters::{
     CreateImageOptionsBuilder, ImportImageOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use bytes::Bytes;
+use ferry_terminal::engine_client;
 use futures_util::{Stream, StreamExt as _};
 use manifest_schema::{Digest, Platform};
 use serde::{Deserialize, Serialize};
@@ -136,7 +137,8 @@ impl Engine {
         if let Some(platform) = platform {
             options = options.platform(platform.as_str());
         }
-        let mut lines = self.patient(BULK_TIMEOUT).create_image(Some(options.build()), None, None).boxed();
+        let lines = self.patient(BULK_TIMEOUT).create_image(Some(options.build()), None, None);
+        let mut lines = engine_client::report(lines).boxed();
         while let Some(line) = lines.next().await {
             let line = line.map_err(|error| pull_failure(&action, error))?;
             on_event(PullEvent::new(&line.status.unwrap_or_default()));
@@ -161,7 +163,8 @@ impl Engine {
     ) -> Result<()> {
         let action = "load images";
         let options = ImportImageOptionsBuilder::new().quiet(false).build();
-        let mut lines = self.patient(BULK_TIMEOUT).import_image_stream(options, body, None).boxed();
+        let lines = self.patient(BULK_TIMEOUT).import_image_stream(options, body, None);
+        let mut lines = engine_client::report(lines).boxed();
         while let Some(line) = lines.next().await {
             let line = line.map_err(|error| failure(action, error))?;
             let text = line.status.or(line.stream).unwrap_or_default().trim_end().to_owned();
