@@ -89,6 +89,7 @@ pub(crate) fn from_texts(texts: Texts, renderer: &dyn Renderer) -> Result<Inputs
             manifest: &manifest,
             project: &parsed.project,
             sources: &parsed.sources,
+            root: &folder,
             folder: &compose_folder,
         };
         let files = carried::find(&parsed.files, &around, &mut found, &mut warnings);
@@ -108,6 +109,9 @@ pub(crate) fn from_texts(texts: Texts, renderer: &dyn Renderer) -> Result<Inputs
     warnings.extend(checks::unused_images(&manifest, &shown, &manifest_text, &renderings));
     warnings.extend(checks::needless_version(&manifest, &shown, &manifest_text));
     warnings.extend(checks::unread_override(&manifest, &compose_folder));
+    let env_shown = compose_folder.join(".env").display().to_string();
+    warnings
+        .extend(env_text.as_ref().and_then(|env| checks::unread_compose_file(&manifest, env, &env_shown)));
     // Several renderings find the same.
     let mut said = Vec::new();
     warnings.retain(|warning| {
@@ -173,6 +177,12 @@ impl Inputs {
             }
         }
         wanted.into_values().collect()
+    }
+
+    /// The highest level that the Compose files need, over all renderings.
+    #[must_use]
+    pub(crate) fn compose_level(&self) -> u8 {
+        self.renderings.iter().map(|rendering| rendering.made.parsed.level).max().unwrap_or(1)
     }
 
     /// Mistakes that know their lines, with the lines themselves.

@@ -1,7 +1,7 @@
 //! Texts of people: manifest, Compose files, `.env`, answers, and the YAML below them.
 
 use manifest_schema::compose::model::Project;
-use manifest_schema::compose::{self, Reserved, Text, config_hash, interpolated, parse_dotenv};
+use manifest_schema::compose::{self, Beside, Reserved, Text, config_hash, interpolated, parse_dotenv};
 use manifest_schema::manifest::{Given, Manifest};
 use manifest_schema::site::Values;
 use manifest_schema::yaml::{self, Node, Place, Sources, Value};
@@ -21,9 +21,15 @@ pub fn yaml_tree(data: &[u8]) -> bool {
     let read = merging.is_ok();
     if let Ok(tree) = &tree {
         // It knows two tags more, and is otherwise the same reader.
-        assert!(matches!(&merging, Ok(merging) if shape(merging) == shape(tree)));
+        assert!(
+            matches!(&merging, Ok(merging) if matches!(&merging[..], [one] if shape(one) == shape(tree)))
+        );
     }
-    for tree in [tree, merging] {
+    let merging: Vec<_> = match merging {
+        Ok(documents) => documents.into_iter().map(Ok).collect(),
+        Err(mistake) => vec![Err(mistake)],
+    };
+    for tree in std::iter::once(tree).chain(merging) {
         match tree {
             Ok(tree) => written(&tree),
             Err(mistake) => {
@@ -104,7 +110,12 @@ pub fn compose(data: &[u8]) -> bool {
         return false;
     }
     let reserved = if files.contains_key("installed") { Reserved::Dropped } else { Reserved::Refused };
-    let parsed = match compose::parse_with_own(&texts, file("site.yaml"), reserved, &env, &load) {
+    let parsed = match compose::parse_with_own(
+        &texts,
+        &Beside { over: file("site.yaml"), reserved, ..Beside::default() },
+        &env,
+        &load,
+    ) {
         Ok(parsed) => parsed,
         Err(mistakes) => return told(&mistakes),
     };

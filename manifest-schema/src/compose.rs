@@ -11,10 +11,12 @@ mod load;
 pub mod model;
 mod project;
 
-pub use load::{Text, dotenv::parse_dotenv, interpolated};
+pub use load::above::{ABOVE, from_manifest};
+pub use load::dotenv::{Entries, parse_dotenv, parse_env};
+pub use load::unset::{Unset, Used};
+pub use load::{Text, interpolated};
 pub use model::{FileUse, NamedFile, Need, Reserved, config_hash, needs};
-pub use project::parse_with_own;
-pub use project::{Parsed, parse};
+pub use project::{Beside, Parsed, parse, parse_with_own, unset_variables};
 
 #[cfg(test)]
 mod large_tests;

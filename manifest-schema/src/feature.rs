@@ -18,6 +18,9 @@ pub struct Feature {
     pub since: &'static str,
 }
 
+/// What COMPOSE.md calls level 2: a key, value or meaning of a Compose file that 0.1.0 does not have, or has otherwise.
+pub const COMPOSE_2: Feature = Feature { name: "compose-2", since: "0.2.0" };
+
 /// `owner` and `mode` of a volume's first content: the tar's last `./` counts.
 pub const SEED_OWNER: Feature = Feature { name: "seed-owner", since: "0.2.0" };
 
@@ -25,7 +28,16 @@ pub const SEED_OWNER: Feature = Feature { name: "seed-owner", since: "0.2.0" };
 pub const SERIAL: Feature = Feature { name: "serial", since: "0.2.0" };
 
 /// All features of this code, by name. They are features of `ferry.json`; the index has none.
-pub const FEATURES: &[Feature] = &[SEED_OWNER, SERIAL];
+pub const FEATURES: &[Feature] = &[COMPOSE_2, SEED_OWNER, SERIAL];
+
+/// The feature that holds what a Compose file says at this level; none for 1, which every reader has.
+#[must_use]
+pub const fn of_compose(level: u8) -> Option<Feature> {
+    match level {
+        0 | 1 => None,
+        _ => Some(COMPOSE_2),
+    }
+}
 
 /// A feature that a document needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@
 //! must come to the same. Invariant: the result depends on the texts, the answers and the
 //! host's name alone.
 
-use crate::compose::{self, Parsed, Reserved, Text};
+use crate::compose::{self, Beside, Entries, Parsed, Reserved, Text};
 use crate::manifest::Manifest;
 pub use crate::manifest::Values;
 use crate::render::{self, Renderer, Template};
@@ -14,7 +14,7 @@ use crate::{Diagnostic, Diagnostics};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// The texts that people wrote, wherever they lie now.
 #[derive(Clone, Copy)]
@@ -111,7 +111,7 @@ impl Written<'_> {
             Ok(env) => (env, true),
             Err(mistakes) => {
                 found.0.extend(mistakes.0);
-                (BTreeMap::new(), false)
+                (Entries::default(), false)
             }
         };
         // Templates with mistakes have no output. The Compose files can still be read, where none of them is one.
@@ -134,10 +134,22 @@ impl Written<'_> {
                 None => (self.load)(path),
             }
         };
-        let parsed = compose::parse_with_own(&texts, self.over, self.reserved, &env, &load)
+        let no_words: Vec<String> =
+            names.keys().filter(|name| !env.values.contains_key(*name)).cloned().collect();
+        let beside = Beside {
+            over: self.over,
+            reserved: self.reserved,
+            folder: self.manifest.compose_folder(),
+            no_words: &no_words,
+        };
+        let parsed = compose::parse_with_own(&texts, &beside, &env.values, &load)
             .map_err(|mistakes| about_lists(mistakes, names));
         let parsed = match parsed {
-            Ok(parsed) => found.or_ok(parsed)?,
+            Ok(mut parsed) => {
+                parsed.level = parsed.level.max(env.level);
+                parsed.warnings.splice(0..0, env.warnings);
+                found.or_ok(parsed)?
+            }
             Err(mistakes) => {
                 if !lacks_config.get() {
                     found.0.extend(mistakes.0);
@@ -167,15 +179,16 @@ impl Written<'_> {
     }
 
     /// The meaning of `${NAME}`.
-    fn env(&self, names: &Values) -> Result<BTreeMap<String, String>, Diagnostics> {
+    fn env(&self, names: &Values) -> Result<Entries, Diagnostics> {
         let file = match self.manifest.compose_folder() {
             "" => format!("{}.env", self.shown_root),
             folder => format!("{}{folder}/.env", self.shown_root),
         };
-        let mut env = match self.dotenv {
-            Some(text) => compose::parse_dotenv(&file, text)?,
-            None => BTreeMap::new(),
+        let mut entries = match self.dotenv {
+            Some(text) => compose::parse_env(&file, text)?,
+            None => Entries::default(),
         };
+        let env = &mut entries.values;
         for (name, value) in names {
             match value {
                 Value::String(text) => env.insert(name.clone(), text.clone()),
@@ -184,7 +197,7 @@ impl Written<'_> {
             };
         }
         env.insert("COMPOSE_PROJECT_NAME".to_owned(), self.manifest.name.to_string());
-        Ok(env)
+        Ok(entries)
     }
 }
 

@@ -14,7 +14,7 @@ mod tree;
 mod write;
 
 pub(crate) use reader::Reader;
-pub(crate) use scalar::{int, leading_zero};
+pub(crate) use scalar::{int, leading_zero, number};
 pub use sources::Sources;
 pub(crate) use tree::parse_private;
 pub use tree::{parse, parse_compose};

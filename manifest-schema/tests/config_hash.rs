@@ -235,6 +235,7 @@ fn full() -> Service {
         ports: vec![Port {
             target: 8080,
             published: Some(80),
+            among: None,
             host_ip: some("127.0.0.1"),
             protocol: text("tcp"),
         }],
@@ -317,6 +318,7 @@ fn mounts() -> Vec<Mount> {
         nocopy: true,
         subpath: some("below"),
         recursive: some("readonly"),
+        selinux: None,
     };
     let plain = Mount {
         source: MountSource::Bind { path: text("/srv/data"), create: false },
@@ -326,6 +328,7 @@ fn mounts() -> Vec<Mount> {
         nocopy: false,
         subpath: None,
         recursive: None,
+        selinux: None,
     };
     kinds.into_iter().enumerate().map(mount).chain([plain]).collect()
 }

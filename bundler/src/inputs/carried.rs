@@ -5,7 +5,7 @@
 use crate::read::folder::{PUT_IT_THERE, leads_out};
 use anyhow::Result;
 use ferry_terminal::human;
-use manifest_schema::compose::{FileUse, NamedFile, model::MountSource, model::Project};
+use manifest_schema::compose::{self, FileUse, NamedFile, model::MountSource, model::Project};
 use manifest_schema::manifest::Manifest;
 use manifest_schema::release::{RESERVED_PLACES, Release};
 use manifest_schema::yaml::Sources;
@@ -31,6 +31,8 @@ pub(crate) struct Around<'a> {
     pub project: &'a Project,
     /// The texts of the project.
     pub sources: &'a Sources,
+    /// The folder of the manifest.
+    pub root: &'a Path,
     /// The folder of the first Compose file.
     pub folder: &'a Path,
 }
@@ -124,12 +126,18 @@ fn collect_named(
     files: &mut BTreeMap<BundlePath, ComposeFile>,
 ) -> std::result::Result<Missing, Diagnostic> {
     let at = |message: String| around.sources.mistake(&file.place, message);
-    let place = around.folder.join(path.as_str());
+    // A link may lead through the manifest's folder, which holds the other.
+    let written = compose::from_manifest(around.manifest.compose_folder(), path.as_str());
+    let (root, below) = match path.as_str().starts_with(compose::ABOVE) {
+        true => (around.root, written.as_str()),
+        false => (around.folder, path.as_str()),
+    };
+    let place = root.join(below);
     let provided =
         around.manifest.configs.iter().any(|config| Release::lies_in(config.to.as_str(), path.as_str()));
     let uses = uses(around.project, path);
     match std::fs::metadata(&place) {
-        Ok(_) if leads_out(around.folder, path.as_str()) => {
+        Ok(_) if leads_out(root, below) => {
             Err(at(format!("{} names {}, a link that leads out of the folder", file.used_by, file.path))
                 .hint(PUT_IT_THERE))
         }

@@ -31,13 +31,23 @@ pub(super) fn left_out(renderings: &[Rendering]) -> Vec<Diagnostic> {
                 Some(image) if !used.contains(&image) => " and its image is left out",
                 _ => "",
             };
-            let message = format!("service `{name}` has profiles; it is not started on site{image}");
+            let why = match written.as_ref().is_some_and(|(_, service)| has_none(service)) {
+                true => "has no container (`scale: 0`)",
+                false => "has profiles",
+            };
+            let message = format!("service `{name}` {why}; it is not started on site{image}");
             match written {
                 Some((key, _)) => sources.mistake(&key, message),
                 None => Diagnostic::new(sources.file(0), message),
             }
         })
         .collect()
+}
+
+/// True where a service says that it has no container.
+fn has_none(service: &Node) -> bool {
+    let replicas = service.get("deploy").and_then(|deploy| deploy.get("replicas"));
+    [service.get("scale"), replicas].into_iter().flatten().any(|count| count.text() == Some("0"))
 }
 
 /// Where something stands in a Compose file.
@@ -62,7 +72,7 @@ pub(super) fn own_names(sources: &Sources) -> Vec<At> {
 /// The Compose files that can be read.
 fn roots(sources: &Sources) -> impl Iterator<Item = Node> {
     let numbers = (0..).take_while(|source| !sources.file(*source).is_empty());
-    numbers.filter_map(|source| yaml::parse_compose(sources, source).ok())
+    numbers.filter_map(|source| yaml::parse_compose(sources, source).ok()).flatten()
 }
 
 /// A service as the first Compose file that has it writes it.
@@ -71,6 +81,28 @@ fn written_service(sources: &Sources, name: &ServiceName) -> Option<(Key, Node)>
         let Value::Map(services) = root.get("services")?.value.clone() else { return None };
         services.into_iter().find(|(key, _)| key.text == name.as_str())
     })
+}
+
+/// Compose reads the files that `COMPOSE_FILE` in `.env` names, and not the others.
+pub(super) fn unread_compose_file(manifest: &Manifest, env: &str, shown: &str) -> Option<Diagnostic> {
+    let values = compose::parse_dotenv(shown, env).ok()?;
+    let separator = values.get("COMPOSE_PATH_SEPARATOR").filter(|text| !text.is_empty());
+    let separator = separator.map_or(":", String::as_str);
+    let list = values.get("COMPOSE_FILE").filter(|list| !list.is_empty())?;
+    let folder = manifest.compose_folder();
+    let named: Vec<String> =
+        list.split(separator).map(|path| compose::from_manifest(folder, path.trim())).collect();
+    if manifest.compose.iter().map(|path| path.as_str()).eq(named.iter().map(String::as_str)) {
+        return None;
+    }
+    let written = match named.as_slice() {
+        [one] => one.clone(),
+        _ => format!("[{}]", named.join(", ")),
+    };
+    let message = format!("`COMPOSE_FILE` names {}, and is not read here", named.join(", "));
+    let hint =
+        format!("for the same project, write `compose: {written}` in the manifest; otherwise delete it");
+    Some(Diagnostic::new(shown, message).hint(hint))
 }
 
 /// Compose reads an override file by itself, which is mostly for a developer's desk.
@@ -101,7 +133,10 @@ pub(super) fn check_seeds(
     let mut seeds = Vec::new();
     let volumes: BTreeSet<&str> = renderings
         .iter()
-        .flat_map(|rendering| rendering.made.parsed.project.volumes.keys().map(String::as_str))
+        .flat_map(|rendering| {
+            let parsed = &rendering.made.parsed;
+            parsed.project.volumes.keys().chain(&parsed.unused_volumes).map(String::as_str)
+        })
         .collect();
     for seed in &manifest.seeds {
         let at = |message: String| mentions.mistake("volumes", &seed.from, seed.line, message);

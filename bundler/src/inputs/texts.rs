@@ -6,7 +6,7 @@ use crate::read::folder::{
     shown_root,
 };
 use anyhow::{Context, Result};
-use manifest_schema::compose::Reserved;
+use manifest_schema::compose::{self, Reserved};
 use manifest_schema::manifest::{ConfigSpec, Manifest};
 use manifest_schema::render::Renderer;
 use manifest_schema::site::{self, Made, Values, Written};
@@ -119,10 +119,13 @@ impl Texts {
         renderer: &dyn Renderer,
     ) -> Result<Made, Diagnostics> {
         let contents: Vec<Vec<u8>> = self.configs.iter().map(|(_, content)| content.clone()).collect();
-        let compose_folder = self.folder.join(self.manifest.compose_folder());
+        let compose_folder = self.manifest.compose_folder();
         let load = |name: &str| {
             let name: BundlePath = name.parse().ok()?;
-            read_below(&compose_folder, name.as_str())
+            match name.as_str().starts_with(compose::ABOVE) {
+                true => read_below(&self.folder, &compose::from_manifest(compose_folder, name.as_str())),
+                false => read_below(&self.folder.join(compose_folder), name.as_str()),
+            }
         };
         let template = |name: &str| String::from_utf8(read_below(&self.folder, name)?).ok();
         let written = Written {

@@ -67,7 +67,8 @@ pub(crate) fn release(inputs: &Inputs, images: &[FoundImage], pieces: &Pieces) -
             source: image.source.to_string(),
         });
     }
-    let features = manifest.features();
+    let mut features = manifest.features();
+    features.extend(feature::of_compose(inputs.compose_level()));
     // The oldest version that holds it: every host that can read it does.
     let needs = (manifest.ferry > 1 || !features.is_empty()).then(|| feature::needs(&features));
     Ok(Release {

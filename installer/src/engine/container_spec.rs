@@ -126,6 +126,8 @@ pub enum MountFrom {
         propagation: Option<String>,
         /// Treatment of mounts below it: `enabled`, `disabled`, `writable`, `readonly`.
         recursive: Option<String>,
+        /// Label for SELinux: `z`, shared, or `Z`, private.
+        selinux: Option<String>,
     },
     Tmpfs {
         /// Size in bytes.

@@ -353,6 +353,7 @@ mod tests {
             nocopy: false,
             subpath: None,
             recursive: None,
+            selinux: None,
         };
         let service = |image: &str| Service {
             image: image.to_owned(),

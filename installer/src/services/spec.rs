@@ -120,6 +120,7 @@ pub fn container_spec(
                     && (path.starts_with('/') || !placement.is_here),
                 propagation: mount.propagation.clone(),
                 recursive: mount.recursive.clone(),
+                selinux: mount.selinux.clone(),
             },
             MountSource::Tmpfs { size, mode } => MountFrom::Tmpfs { size: *size, mode: *mode },
         };
@@ -137,6 +138,7 @@ pub fn container_spec(
                     create: false,
                     propagation: None,
                     recursive: None,
+                    selinux: None,
                 },
                 target: mount.target.clone(),
                 read_only: true,
@@ -338,10 +340,14 @@ type PortBindings = BTreeMap<String, Vec<(String, String)>>;
 fn ports(service: &Service) -> (Vec<String>, PortBindings) {
     let mut exposed = BTreeSet::new();
     let mut published = PortBindings::new();
-    for Port { target, published: host, host_ip, protocol } in &service.ports {
+    for Port { target, published: host, among, host_ip, protocol } in &service.ports {
         let key = format!("{target}/{protocol}");
         exposed.insert(key.clone());
-        let host = host.map_or_else(String::new, |port| port.to_string());
+        let host = match (host, among) {
+            (Some(port), _) => port.to_string(),
+            (None, Some((first, last))) => format!("{first}-{last}"),
+            (None, None) => String::new(),
+        };
         published.entry(key).or_default().push((host_ip.clone().unwrap_or_default(), host));
     }
     for port in &service.expose {

@@ -23,10 +23,11 @@ fn project() -> Project {
             Port {
                 target: 80,
                 published: Some(8080),
+                among: None,
                 host_ip: Some("127.0.0.1".to_owned()),
                 protocol: "tcp".to_owned(),
             },
-            Port { target: 53, published: None, host_ip: None, protocol: "udp".to_owned() },
+            Port { target: 53, published: None, among: None, host_ip: None, protocol: "udp".to_owned() },
         ],
         expose: vec!["9000".to_owned()],
         mounts: vec![
@@ -38,6 +39,7 @@ fn project() -> Project {
                 nocopy: true,
                 subpath: None,
                 recursive: None,
+                selinux: None,
             },
             Mount {
                 source: MountSource::Bind { path: "config/app.conf".to_owned(), create: false },
@@ -47,6 +49,7 @@ fn project() -> Project {
                 nocopy: false,
                 subpath: None,
                 recursive: None,
+                selinux: None,
             },
         ],
         secrets: vec![FileMount {
@@ -175,6 +178,7 @@ fn a_service_becomes_a_container_of_a_compose_project() {
         create: false,
         propagation: None,
         recursive: None,
+        selinux: None,
     };
     assert_eq!(
         mounts,

@@ -161,7 +161,15 @@ fn own_labels(
 fn networks(name: &ProjectName, project: &Project, placement: &Placement) -> Vec<NetworkSpec> {
     let used: BTreeSet<&String> =
         project.services.values().flat_map(|service| service.networks.keys()).collect();
-    project
+    let of_host: BTreeSet<&str> =
+        project.services.values().filter_map(|service| service.network_of_host()).collect();
+    let of_host = of_host.into_iter().map(|name| NetworkSpec {
+        name: name.to_owned(),
+        key: name.to_owned(),
+        external: true,
+        ..NetworkSpec::default()
+    });
+    let own = project
         .networks
         .iter()
         .filter(|(key, _)| used.contains(key))
@@ -179,8 +187,8 @@ fn networks(name: &ProjectName, project: &Project, placement: &Placement) -> Vec
             ipam_driver: network.ipam_driver.clone(),
             ipam_options: network.ipam_options.clone(),
             ipam: network.ipam.clone(),
-        })
-        .collect()
+        });
+    own.chain(of_host).collect()
 }
 
 /// The networks, with IPv4 addresses for the containers that have none of their own.
@@ -197,7 +205,6 @@ fn with_room(mut networks: Vec<NetworkSpec>, services: &[ServiceTarget]) -> Vec<
 }
 
 fn volumes(name: &ProjectName, project: &Project, placement: &Placement) -> Vec<VolumeSpec> {
-    // Also those that no service mounts: a seed may be meant for a later profile.
     project
         .volumes
         .iter()

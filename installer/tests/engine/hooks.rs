@@ -34,6 +34,7 @@ async fn hooks_run_after_each_start_and_before_each_stop() {
         nocopy: false,
         subpath: None,
         recursive: None,
+        selinux: None,
     }];
     service.post_start = vec![hook("echo started by $WHO >> /log/hooks")];
     service.pre_stop = vec![hook("echo stopping >> /log/hooks")];

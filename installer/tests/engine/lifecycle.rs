@@ -20,6 +20,7 @@ async fn a_project_is_looked_at_stopped_started_read_and_removed() {
     db.ports = vec![Port {
         target: 80,
         published: Some(18081),
+        among: None,
         host_ip: Some("127.0.0.1".to_owned()),
         protocol: "tcp".to_owned(),
     }];

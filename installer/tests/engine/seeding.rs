@@ -45,6 +45,7 @@ async fn site(name: &str) -> (Site, VolumeSpec) {
         nocopy: true,
         subpath: None,
         recursive: None,
+        selinux: None,
     }];
     let volume = site.target().volume("data").unwrap().clone();
     (site, volume)

@@ -150,6 +150,7 @@ async fn a_taken_port_is_told_and_the_old_release_comes_back() {
     let port = |published| Port {
         target: 80,
         published,
+        among: None,
         host_ip: Some("127.0.0.1".to_owned()),
         protocol: "tcp".to_owned(),
     };
@@ -205,6 +206,7 @@ async fn what_belongs_to_others_is_not_touched() {
         nocopy: false,
         subpath: None,
         recursive: None,
+        selinux: None,
     }];
     site.project.volumes.insert(
         "data".to_owned(),
@@ -300,6 +302,7 @@ async fn many_settings_reach_the_container() {
         nocopy: false,
         subpath: None,
         recursive: None,
+        selinux: None,
     };
     service.mounts = vec![
         bind("config/app.conf", "/etc/app.conf", false, true),

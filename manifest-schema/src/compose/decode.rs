@@ -3,6 +3,7 @@
 //! A reader takes one part of the tree and notes in the [`Context`] what it refers to; [`check`] then compares
 //! what only the whole file shows. Nothing here reads a file but through `load`, for `env_file` and `label_file`.
 
+pub(super) mod active;
 pub(super) mod check;
 pub(super) mod context;
 mod depends;
@@ -15,6 +16,7 @@ mod hooks;
 mod mounts;
 mod networks;
 mod ports;
+mod security;
 mod service;
 mod words;
 
@@ -25,6 +27,7 @@ use crate::diagnostic::shown;
 use crate::limits::MAX_SERVICES;
 use crate::yaml::{Node, Value};
 use context::{Context, Target};
+pub(super) use files::volumes_of_folders;
 
 /// Decodes the whole project.
 pub(super) fn project(context: &mut Context<'_>, root: &Node) -> Project {
@@ -70,6 +73,9 @@ fn services(context: &mut Context<'_>, node: &Node, project: &mut Project) {
     }
     context.services = entries.iter().map(|(key, _)| key.text.clone()).collect();
     for (key, service) in entries {
+        if context.left_out.contains(&key.text) {
+            continue;
+        }
         let name = match key.text.parse::<ServiceName>() {
             Ok(name) => name,
             Err(error) => {

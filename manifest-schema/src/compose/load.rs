@@ -5,14 +5,17 @@
 //! document. Invariants: only `load` reads files, each at most once, and only those below the
 //! project's folder; circles end; the number and size of files and of merged values is bounded.
 
+pub(super) mod above;
 pub(super) mod dotenv;
 mod extends;
 mod include;
 mod interpolate;
 mod merge;
 mod rebase;
+pub(super) mod unset;
 
 use super::model::{FileUse, NamedFile};
+use super::project::Beside;
 use crate::diagnostic::shown;
 use crate::limits::{MAX_COMPOSE_BYTES, MAX_COMPOSE_TEXTS, MAX_MERGED_BYTES, MAX_MERGED_NODES};
 use crate::paths;
@@ -29,7 +32,7 @@ use std::rc::Rc;
 /// The message of a mistake.
 #[doc(hidden)]
 pub fn interpolated(text: &str, env: &BTreeMap<String, String>, limit: usize) -> Result<String, String> {
-    interpolate::interpolate(text, env, limit).map_err(|problem| problem.message)
+    interpolate::interpolate(text, env, limit).map(|filled| filled.text).map_err(|problem| problem.message)
 }
 
 /// The keys that a Compose file has at its top.
@@ -64,18 +67,21 @@ pub(super) struct Loaded {
     pub(super) site: Option<usize>,
 }
 
-/// Reads `texts`, later ones over earlier ones, and `over`, the site's own, over all.
+/// Reads `texts`, later ones over earlier ones, and the site's own over all.
 ///
 /// # Errors
 /// All mistakes that keep the texts from being one tree.
 pub(super) fn load(
     texts: &[Text<'_>],
-    over: Option<Text<'_>>,
+    beside: &Beside<'_>,
     env: &Env,
     load: &Load<'_>,
 ) -> Result<Loaded, Diagnostics> {
-    let mut loader = Loader::new(texts.first().map_or("", |text| text.file), load);
-    let root = loader.project(texts, over, env);
+    let mut loader = Loader::new(texts.first().map_or("", |text| text.file), beside.folder, load);
+    let mut root = loader.project(texts, beside.over, env);
+    if let Some(root) = &mut root {
+        loader.settle_paths(root);
+    }
     let Loader { r: reader, files, overrides, site, .. } = loader;
     match root {
         Some(root) if reader.is_whole() => Ok(Loaded { root, reader, files, overrides, site }),
@@ -86,6 +92,8 @@ pub(super) fn load(
 
 struct Loader<'a> {
     r: Reader,
+    /// The project's folder from that of the manifest.
+    folder: &'a str,
     load: &'a Load<'a>,
     /// The project's folder as messages name it, with `/` at the end where it has a name.
     shown_folder: String,
@@ -114,10 +122,11 @@ struct Document {
 }
 
 impl<'a> Loader<'a> {
-    fn new(shown: &str, load: &'a Load<'a>) -> Self {
+    fn new(shown: &str, from_manifest: &'a str, load: &'a Load<'a>) -> Self {
         let folder = paths::folder(shown);
         Self {
             r: Reader::lenient(Sources::default()),
+            folder: from_manifest,
             load,
             shown_folder: if folder.is_empty() { String::new() } else { format!("{folder}/") },
             bases: HashMap::new(),
@@ -165,17 +174,43 @@ impl<'a> Loader<'a> {
 
     /// Reads one text.
     fn document(&mut self, source: usize, path: String, folder: &str, env: &Env) -> Option<Document> {
-        let mut root = match yaml::parse_compose(self.r.sources(), source) {
-            Ok(root) => root,
+        let mut documents = match yaml::parse_compose(self.r.sources(), source) {
+            Ok(documents) => documents,
             Err(mistake) => {
                 self.r.append(mistake.into());
                 return None;
             }
         };
+        if documents.len() > 1 {
+            self.r.needs_level(2);
+            documents.retain(|root| !matches!(root.value, Value::Null));
+        }
+        let mut root: Option<Node> = None;
+        for document in documents {
+            let whole = self.one_document(source, document, folder, env)?;
+            // Later ones go over earlier ones, as files do.
+            root = match root {
+                None => Some(whole),
+                Some(base) => self.over(base, whole),
+            };
+        }
+        let root = root.or_else(|| {
+            self.is_empty(source);
+            None
+        })?;
+        Some(Document { root, path })
+    }
+
+    fn is_empty(&mut self, source: usize) {
+        let mistake = Diagnostic::new(self.r.sources().file(source), "the Compose file is empty")
+            .hint("it needs `services:` with at least one service");
+        self.r.append(mistake.into());
+    }
+
+    /// One document of a text, filled in.
+    fn one_document(&mut self, source: usize, mut root: Node, folder: &str, env: &Env) -> Option<Node> {
         if matches!(root.value, Value::Null) {
-            let mistake = Diagnostic::new(self.r.sources().file(source), "the Compose file is empty")
-                .hint("it needs `services:` with at least one service");
-            self.r.append(mistake.into());
+            self.is_empty(source);
             return None;
         }
         if !matches!(root.value, Value::Map(_)) {
@@ -186,7 +221,7 @@ impl<'a> Loader<'a> {
         let own = self.site == Some(source);
         interpolate::tree(&mut self.r, &mut root, env, &mut self.made_bytes, own);
         rebase::rebase(&mut root, folder);
-        Some(Document { root, path })
+        Some(root)
     }
 
     /// A document with what its services extend and what it includes.
@@ -247,6 +282,28 @@ impl<'a> Loader<'a> {
             self.r.error(&at, message, "put a copy beside the Compose file, and name that");
             return None;
         }
+        if path.starts_with('~') {
+            let message = format!("`{why}` names `{here}`, which depends on who runs the build");
+            self.r.error(
+                &at,
+                message,
+                "put the file beside the Compose file, and name it like ./common/services.yaml",
+            );
+            return None;
+        }
+        let path = match above::settle(self.folder, path) {
+            Ok(Some(settled)) => {
+                self.r.needs_level(2);
+                settled
+            }
+            Ok(None) => path.to_owned(),
+            Err(hint) => {
+                let message = format!("`{why}` names `{here}`, which is not below the manifest's folder");
+                self.r.error(&at, message, hint);
+                return None;
+            }
+        };
+        let path = path.as_str();
         if path.parse::<BundlePath>().is_err() {
             let message = format!("`{why}` names `{here}`, which is not below the Compose file's folder");
             self.r.error(&at, message, "put the file there, and name it like ./common/services.yaml");
@@ -279,7 +336,24 @@ impl<'a> Loader<'a> {
     }
 
     fn shown_path(&self, path: &str) -> String {
-        format!("{}{path}", self.shown_folder)
+        paths::join(&self.shown_folder, path)
+    }
+
+    /// Writes paths with `..` as they lie on site.
+    fn settle_paths(&mut self, root: &mut Node) {
+        let (r, folder) = (&mut self.r, self.folder);
+        rebase::each_path(root, &mut |place, text| match above::settle(folder, text) {
+            Ok(None) => None,
+            Ok(Some(settled)) => {
+                r.needs_level(2);
+                Some(settled)
+            }
+            Err(hint) => {
+                let message = format!("`{}` is not below the manifest's folder", shown(text));
+                r.error_in_value(place, place, message, hint.to_owned());
+                None
+            }
+        });
     }
 }
 

@@ -211,10 +211,7 @@ fn what_cannot_be_read_is_told_with_its_place() {
             "b.yaml:1:11: `a.yaml` includes itself: compose.yaml → a.yaml → b.yaml → a.yaml",
         ),
         ("include: [gone.yaml]\n", "compose.yaml:1:11: `include` names `gone.yaml`, which does not exist"),
-        (
-            "include: [../up.yaml]\n",
-            "`include` names `../up.yaml`, which is not below the Compose file's folder",
-        ),
+        ("include: [../up.yaml]\n", "`include` names `../up.yaml`, which is not below the manifest's folder"),
         ("include: [/etc/passwd]\n", "`include` names `/etc/passwd`, which is not below"),
         ("include: ['https://example.com/c.yaml']\n", "would be fetched from elsewhere"),
         ("include: [empty.yaml]\n", "empty.yaml: the Compose file is empty"),

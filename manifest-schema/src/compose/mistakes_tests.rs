@@ -1,6 +1,5 @@
 //! Mistakes of people, and hostile files.
 
-use super::Reserved;
 use super::syntax_tests::try_read;
 use proptest::prelude::*;
 
@@ -39,7 +38,8 @@ fn the_message_shows_place_line_and_hint() {
         ),
         (
             "services:\n  web:\n    image: nginx\n    ports: [\"${PROT}:80\"]\n",
-            "compose.yaml:4:13: `PROT` has no value\n  4 |     ports: [\"${PROT}:80\"]\n    |             ^\n  hint: did you mean `${PORT}`?",
+            "compose.yaml:4:13: `PROT` has no value: `:80` is not a port: the host's port is empty\n  4 |     ports: [\"${PROT}:80\"]\n    |             ^\n  hint: did you mean `${PORT}`?\n\
+             compose.yaml: `PROT` has no value\n  hint: declare it under `variables` in the manifest (`ferry init` writes it), or in .env:\n    PROT=",
         ),
         (
             "services:\n  web:\n    image: nginx\n    ports: 8080:80\n    environment: 7\n",
@@ -64,24 +64,21 @@ fn mistakes_in_services() {
     for (keys, part) in [
         ("ports: ['80:80:80:80']", "is not an IP address"),
         ("ports: ['70000:80']", "`70000` is not a number between 1 and 65535"),
-        ("ports: ['8000-8010:80']", "the engine would choose one by chance"),
         ("ports: ['8000-8001:80-82']", "different lengths"),
         ("ports: ['1-65535:1-65535']", "more than 1000 ports"),
         ("ports: ['80/icmp']", "the protocol is tcp, udp or sctp"),
         ("ports: [{ published: 80 }]", "the port has no `target`"),
         ("volumes: ['a:b:c:d']", "is not a volume"),
         ("volumes: ['~/x:/x']", "depends on who runs the installer"),
-        ("volumes: ['../x:/x']", "not below the Compose file's folder"),
+        ("volumes: ['../x:/x']", "not below the manifest's folder"),
         ("volumes: ['.:/x']", "whole folder"),
         ("volumes: ['a/b:/x']", "write `./a/b`"),
         ("volumes: ['./a:x']", "not an absolute path in the container"),
-        ("volumes: ['./a:/x:rx']", "is not an option of a volume"),
-        ("volumes: ['./a:/x', './b:/x/']", "two volumes are mounted at `/x`"),
         ("volumes: [{ type: npipe, source: a, target: /a }]", "a volume of type `npipe` is not supported"),
         ("volumes: [{ source: a, target: /a }]", "has no `type`"),
         ("networks: [front]", "uses network `front`, which does not exist"),
         ("networks: { default: { mac_address: x } }", "is not a MAC address like"),
-        ("network_mode: 'container:x'", "write `service:NAME`"),
+        ("network_mode: 'container:x y'", "it is one of none, host, bridge, service:NAME, container:NAME"),
         ("network_mode: host, networks: [default]", "both `network_mode` and `networks`"),
         ("secrets: [key]", "uses secret `key`, which does not exist"),
         ("configs: [{ target: /x }]", "the config has no `source`"),
@@ -91,7 +88,6 @@ fn mistakes_in_services() {
         ("command: 'echo \"x'", "a quote that is not closed"),
         ("env_file: gone.env", "env_file `gone.env` does not exist"),
         ("env_file: /etc/a.env", "names `/etc/a.env`, which is not below"),
-        ("deploy: { replicas: 0 }", "`replicas` is 0: the service would have no container"),
         ("deploy: { replicas: 2 }, ports: ['80:80']", "port 80 of the host can be published once"),
         ("scale: 2, container_name: x", "but one `container_name`"),
         ("deploy: { resources: { reservations: { devices: [{}] } } }", "the device has no `capabilities`"),
@@ -163,7 +159,7 @@ fn mistakes_at_the_top() {
             "is switched off",
         ),
         ("services:\n  a:\n    image: a\n   ports: []\n", "not valid YAML"),
-        ("services: { a: { image: a, command: 'x $' } }\n", "write `$$` for a dollar sign"),
+        ("services: { a: { image: a, command: 'x ${' } }\n", "`$$` is a dollar sign"),
     ] {
         assert!(refused(text).contains(part), "{text}: {}", refused(text));
     }
@@ -218,7 +214,7 @@ fn names_that_begin_with_x_are_names_where_people_choose_them() {
     assert_eq!((service.labels["x-team"].as_str(), service.environment["x-e"].as_str()), ("8080", "8080"));
     assert_eq!(service.logging.as_ref().unwrap().options["x-o"], "8080");
     assert!(
-        refused("services: { a: { image: a, labels: { x-team: $NONE } } }\n").contains("`NONE` has no value")
+        refused("services: { a: { image: a, labels: { x-team: $KEY } } }\n").contains("`KEY` has no value")
     );
 }
 
@@ -374,13 +370,13 @@ fn hints_do_not_lead_astray() {
         (
             "services: { a: { image: a, env_file: ../x.env } }",
             vec![],
-            "names `../x.env`, which is not below",
+            "`../x.env` is not below the manifest's folder",
             "does not exist",
         ),
         (
             "services: { a: { image: a, configs: [c] } }\nconfigs: { c: { file: ../c } }\n",
             vec![],
-            "not below the Compose file's folder",
+            "`../c` is not below the manifest's folder",
             "does not exist",
         ),
         (
@@ -390,11 +386,10 @@ fn hints_do_not_lead_astray() {
             "zebra",
         ),
         ("services: { a: { image: a, scale: 3000 } }", vec![], "must lie between 1 and 100", "0 and"),
-        ("services: { a: { image: a, scale: 0 } }", vec![], "would have no container", "between"),
         (
-            "services: { a: { image: a, ports: [{ target: 80, published: '1-3' }] } }",
+            "services: { a: { image: a, ports: [{ target: '80-81', published: '1-3' }] } }",
             vec![],
-            "the host's ports 1-3 are a range for the one port 80",
+            "the ranges 1-3 and 80-81 have different lengths",
             "127.0.0.1",
         ),
         ("services: { a: { image: {{ img }} } }", vec![], "name the file with `.j2`", "quotes"),
@@ -439,8 +434,7 @@ fn a_file_over_others_may_be_empty_and_has_no_manifest_beside_it() {
         let over = super::Text { file: "override.yaml", text: over };
         super::parse_with_own(
             &texts,
-            Some(over),
-            Reserved::Refused,
+            &super::Beside { over: Some(over), ..super::Beside::default() },
             &[("plant".to_owned(), "A".to_owned())].into(),
             &|_| None,
         )

@@ -24,6 +24,9 @@ use std::time::Duration;
 /// The name that Docker gives to an interface's name among the options of a driver.
 pub(super) const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
 
+/// The driver of requests for devices of the host's CDI files.
+pub(super) const CDI: &str = "cdi";
+
 /// The fate of labels and container names in a Compose file that are Ferry's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reserved {
@@ -96,6 +99,29 @@ impl Project {
     }
 }
 
+impl Project {
+    /// Takes out networks and volumes that no service uses, as Docker Compose does; true where one of them would have to
+    /// be on the host already.
+    pub fn leave_out_unused_engine_objects(&mut self) -> bool {
+        let services = || self.services.values();
+        let networks: BTreeSet<String> =
+            services().flat_map(|service| service.networks.keys().cloned()).collect();
+        let volumes: BTreeSet<String> = services()
+            .flat_map(|service| &service.mounts)
+            .filter_map(|mount| match &mount.source {
+                MountSource::Volume(key) => Some(key.clone()),
+                _ => None,
+            })
+            .collect();
+        let is_missed =
+            self.networks.iter().any(|(key, network)| network.external && !networks.contains(key))
+                || self.volumes.iter().any(|(key, volume)| volume.external && !volumes.contains(key));
+        self.networks.retain(|key, _| networks.contains(key));
+        self.volumes.retain(|key, _| volumes.contains(key));
+        is_missed
+    }
+}
+
 /// One service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
@@ -121,7 +147,7 @@ pub struct Service {
     pub tmpfs: BTreeMap<String, String>,
     /// `networks`: key to attachment. Empty when `network_mode` is set.
     pub networks: BTreeMap<String, NetworkAttachment>,
-    /// `network_mode`: `none`, `host`, `service:name`.
+    /// `network_mode`: `none`, `host`, `service:name`, `container:name`, or a network that is on the host already.
     pub network_mode: Option<String>,
     /// `depends_on`.
     pub depends_on: BTreeMap<ServiceName, Dependency>,
@@ -224,6 +250,20 @@ pub struct Service {
 }
 
 impl Service {
+    /// The network of the host that it lives in, by its name: `network_mode: plant_lan`.
+    #[must_use]
+    pub fn network_of_host(&self) -> Option<&str> {
+        let is_other =
+            |mode: &&str| !matches!(*mode, "none" | "host" | "bridge" | "default") && !mode.contains(':');
+        self.network_mode.as_deref().filter(is_other)
+    }
+
+    /// Containers of the host that it shares a namespace with, by name: `container:vpn`.
+    pub fn containers_of_host(&self) -> impl Iterator<Item = &str> {
+        let modes = [&self.network_mode, &self.ipc, &self.pid];
+        modes.into_iter().flatten().filter_map(|mode| mode.strip_prefix("container:"))
+    }
+
     /// How many containers it has.
     #[must_use]
     pub fn containers(&self) -> u16 {
@@ -257,6 +297,9 @@ pub struct Port {
     pub target: u16,
     /// Port on the host; `None`: the engine chooses.
     pub published: Option<u16>,
+    /// First and last port of the host among which the engine chooses; `None`: among all that it has for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub among: Option<(u16, u16)>,
     /// Address on the host; `None`: all.
     pub host_ip: Option<String>,
     /// `tcp`, `udp` or `sctp`.
@@ -282,6 +325,9 @@ pub struct Mount {
     /// `bind.recursive`: `enabled`, `disabled`, `writable`, `readonly`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recursive: Option<String>,
+    /// `bind.selinux`: `z` or `Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selinux: Option<String>,
 }
 
 impl Mount {

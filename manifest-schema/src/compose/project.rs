@@ -1,11 +1,12 @@
 //! A project from its texts: load, decode, leave out what does not start, check.
 
+use super::decode::active::left_out;
 use super::decode::context::{Context, Mention, Target};
 use super::decode::{self, check, environment};
-use super::load::{self, Text};
+use super::load::{self, Text, unset, unset::Unset};
 use super::model::{NamedFile, Project, Reserved};
 use crate::diagnostic::shown;
-use crate::yaml::{self, Node, Place, Sources, Value};
+use crate::yaml::{self, Node, Place, Reader, Sources, Value};
 use crate::{Diagnostic, Diagnostics, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,32 @@ pub struct Parsed {
     pub files: Vec<NamedFile>,
     /// Labels and names of Ferry's own that were left out, in words; none where they are refused.
     pub dropped: Vec<String>,
+    /// The level of `docs/COMPOSE.md` that the texts need: 1 for what every reader takes alike.
+    pub level: u8,
+    /// Volumes that are declared and no service that is started uses: none is made.
+    pub unused_volumes: BTreeSet<String>,
+    /// Variables without a value, each once, with the first text that nothing stands in for it.
+    pub unset: Vec<(String, Place)>,
+}
+
+/// What there is beside the texts of a project.
+#[derive(Debug, Clone, Copy)]
+pub struct Beside<'b> {
+    /// The site's own Compose file, which goes over all others. Hints about it name neither the manifest nor `.env`,
+    /// which its author does not have.
+    pub over: Option<Text<'b>>,
+    /// The fate of labels and names in the other files that are Ferry's own.
+    pub reserved: Reserved,
+    /// The folder of the first Compose file from that of the manifest, without `/` at its end; empty where they are one.
+    pub folder: &'b str,
+    /// Variables of the manifest that are there and no words, like lists: they stand for no text, and not for an empty one.
+    pub no_words: &'b [String],
+}
+
+impl Default for Beside<'_> {
+    fn default() -> Self {
+        Self { over: None, reserved: Reserved::Refused, folder: "", no_words: &[] }
+    }
 }
 
 /// Reads the Compose files of a project; later ones go over earlier ones (Compose Specification, "Merge and
@@ -42,31 +69,41 @@ pub fn parse(
     env: &BTreeMap<String, String>,
     load: &dyn Fn(&str) -> Option<Vec<u8>>,
 ) -> Result<Parsed, Diagnostics> {
-    parse_with_own(texts, None, Reserved::Refused, env, load)
+    parse_with_own(texts, &Beside::default(), env, load)
 }
 
-/// As [`parse`], with the site's own Compose file `over` all others, and `reserved` for what is Ferry's own in them. Hints about that file name neither the manifest
-/// nor `.env`, which its author does not have.
+/// As [`parse`], with what is `beside` the texts.
+///
+/// # Errors
+/// All mistakes of the texts, each with its place.
 pub fn parse_with_own(
     texts: &[Text<'_>],
-    over: Option<Text<'_>>,
-    reserved: Reserved,
+    beside: &Beside<'_>,
     env: &BTreeMap<String, String>,
     load: &dyn Fn(&str) -> Option<Vec<u8>>,
 ) -> Result<Parsed, Diagnostics> {
-    let loaded = load::load(texts, over, env, load)?;
+    let loaded = load::load(texts, beside, env, load)?;
     let root = loaded.root;
+    let active = env.get("COMPOSE_PROFILES").map_or("", String::as_str);
+    let active: Vec<&str> = active.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let resting = left_out(&root, &active);
     let mut context = Context::new(loaded.reader, env, load);
     (context.overrides, context.site) = (loaded.overrides, loaded.site);
-    context.reserved = reserved;
+    (context.reserved, context.folder) = (beside.reserved, beside.folder);
+    context.left_out = resting.names();
+    if !resting.empty.is_empty() || (!resting.inactive.is_empty() && has_mistakes(&context, &root)) {
+        context.r.needs_level(2);
+    }
+    let _ = unset::judge(&mut context.r, &root, &context.left_out, beside.no_words);
     context.files =
         loaded.files.into_iter().map(|file| Mention { file, service: None, object: None }).collect();
     let mut project = decode::project(&mut context, &root);
     check::references(&mut context, &project);
     let optional = optional_waits(&project);
-    let active = env.get("COMPOSE_PROFILES").map_or("", String::as_str);
-    let active: Vec<&str> = active.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    let left_out = project.leave_out_profiles(&active);
+    without_empty(&mut context, &mut project, &resting.empty);
+    let mut left_out = project.leave_out_profiles(&active);
+    left_out.extend(context.left_out.iter().filter_map(|name| name.parse().ok()));
+    left_out.sort();
     for (name, other, place) in optional {
         if project.services.contains_key(&name) && left_out.contains(&other) {
             let message =
@@ -74,10 +111,17 @@ pub fn parse_with_own(
             context.r.warn(&place, message, "delete `profiles` there, or this `depends_on`");
         }
     }
+    decode::volumes_of_folders(&mut context, &root, &mut project);
     warn_of_unused(&mut context, &root, project.leave_out_unused());
     environment::from_files(&mut context, &mut project);
     environment::labels_from_files(&mut context, &mut project);
     decode::default_network(&mut project, &context.link_aliases);
+    let declared: Vec<String> = project.volumes.keys().cloned().collect();
+    if project.leave_out_unused_engine_objects() {
+        context.r.needs_level(2);
+    }
+    let unused = declared.into_iter().filter(|key| !project.volumes.contains_key(key));
+    let unused_volumes: BTreeSet<String> = unused.collect();
     check::waits(&mut context, &project);
     check::ports(&mut context, &project);
     check::container_names(&mut context, &project);
@@ -91,8 +135,55 @@ pub fn parse_with_own(
     let merged = yaml::write(&root, &|text| text.replace('$', "$$"));
     let sources = context.r.sources().clone();
     let dropped = std::mem::take(&mut context.dropped);
+    let (level, unset) = (context.r.level(), context.r.unset_names().to_vec());
     let (project, warnings) = context.r.finish(project)?;
-    Ok(Parsed { merged, project, left_out, sources, warnings, files, dropped })
+    Ok(Parsed { merged, project, left_out, sources, warnings, files, dropped, level, unused_volumes, unset })
+}
+
+/// The variables without a value that the texts of a project name, by name: also of one with mistakes, as long as it
+/// can be read.
+pub fn unset_variables(
+    texts: &[Text<'_>],
+    beside: &Beside<'_>,
+    env: &BTreeMap<String, String>,
+    load: &dyn Fn(&str) -> Option<Vec<u8>>,
+) -> Vec<Unset> {
+    let Ok(mut loaded) = load::load(texts, beside, env, load) else { return Vec::new() };
+    let active = env.get("COMPOSE_PROFILES").map_or("", String::as_str);
+    let active: Vec<&str> = active.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let resting = left_out(&loaded.root, &active).names();
+    unset::judge(&mut loaded.reader, &loaded.root, &resting, beside.no_words)
+}
+
+/// True where readers of level 1, which look at every service, find a mistake in one that does not start.
+fn has_mistakes(context: &Context<'_>, root: &Node) -> bool {
+    let reader = Reader::lenient(context.r.sources().clone());
+    let mut all = Context::new(reader, context.env, context.load);
+    all.overrides.clone_from(&context.overrides);
+    let project = decode::project(&mut all, root);
+    check::references(&mut all, &project);
+    !all.r.is_whole() || all.r.level() > 1
+}
+
+/// Waits for no service that has no container. One that lives in such a service cannot be made.
+fn without_empty(context: &mut Context<'_>, project: &mut Project, empty: &BTreeSet<String>) {
+    for (name, service) in &mut project.services {
+        let shared = [&service.network_mode, &service.ipc, &service.pid];
+        let mut owners = shared.into_iter().flatten().filter_map(|mode| mode.strip_prefix("service:"));
+        let volumes = service.volumes_from.keys().map(ServiceName::as_str);
+        if let Some(owner) = owners
+            .find(|owner| empty.contains(*owner))
+            .or(volumes.clone().find(|owner| empty.contains(*owner)))
+        {
+            let message = format!("service `{name}` lives in `{owner}`, which has no container (`scale: 0`)");
+            context.r.error(
+                &service.place.line(),
+                message,
+                "give that one a container, or write `scale: 0` here too",
+            );
+        }
+        service.depends_on.retain(|other, _| !empty.contains(other.as_str()));
+    }
 }
 
 /// Pairs of services, the first of which would wait for the second, with the place.

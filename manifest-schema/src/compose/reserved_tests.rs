@@ -1,11 +1,11 @@
 //! Labels and names that Ferry sets by itself.
 
-use super::{Reserved, Text, parse_with_own};
+use super::{Beside, Reserved, Text, parse_with_own};
 use std::collections::BTreeMap;
 
 /// Labels and a name of Ferry's own, wherever they can be written.
 const FERRYS: &str = "services:
-  a: { image: a, labels: { io.ferry.seed-of: v, com.acme: x }, container_name: evil.filling }
+  a: { image: a, labels: { io.ferry.seed-of: v, com.acme: x }, container_name: evil.filling, networks: [n], volumes: ['v:/v'] }
   b: { image: b, labels: [com.docker.compose.project=c, com.docker.compose.extra] }
   c: { image: c, label_file: f }
 networks: { n: { labels: { io.ferry.attempt: x } } }
@@ -18,7 +18,7 @@ fn labels_and_names_of_ferrys_own_are_refused_and_left_out_of_what_is_installed(
     let texts = [Text { file: "compose.yaml", text: FERRYS }];
     let read = |over: Option<&str>, reserved| {
         let over = over.map(|text| Text { file: "override.yaml", text });
-        parse_with_own(&texts, over, reserved, &BTreeMap::new(), &load)
+        parse_with_own(&texts, &Beside { over, reserved, ..Beside::default() }, &BTreeMap::new(), &load)
     };
     let mistakes = read(None, Reserved::Refused).unwrap_err();
     assert_eq!(mistakes.0.len(), 7, "{mistakes}");

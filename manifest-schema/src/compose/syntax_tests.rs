@@ -71,6 +71,7 @@ fn port_syntaxes() {
     let port = |target, published, host_ip: Option<&str>, protocol: &str| Port {
         target,
         published,
+        among: None,
         host_ip: host_ip.map(str::to_owned),
         protocol: protocol.to_owned(),
     };
@@ -114,6 +115,7 @@ fn volume_syntaxes() {
         nocopy: false,
         subpath: None,
         recursive: None,
+        selinux: None,
     };
     let bind = |path: &str, create| MountSource::Bind { path: path.to_owned(), create };
     let data = MountSource::Volume("data".to_owned());
@@ -192,7 +194,7 @@ fn environment_and_env_files() {
 #[test]
 fn networks_and_the_default_one() {
     let parsed = read(
-        "services:\n  a: { image: a }\n  b: { image: b, networks: [back] }\n  c:\n    image: c\n    networks:\n      back: { aliases: [db], ipv4_address: 10.1.0.5, priority: 10 }\n      default:\n  d: { image: d, network_mode: host }\nnetworks:\n  back:\n    internal: true\n    driver_opts: { a: 1 }\n    ipam: { config: [{ subnet: 10.1.0.0/24, gateway: 10.1.0.1 }] }\n  out: { external: true, name: lan }\n",
+        "services:\n  a: { image: a }\n  b: { image: b, networks: [back] }\n  c:\n    image: c\n    networks:\n      back: { aliases: [db], ipv4_address: 10.1.0.5, priority: 10 }\n      default:\n  d: { image: d, network_mode: host }\n  e: { image: e, networks: [out] }\nnetworks:\n  back:\n    internal: true\n    driver_opts: { a: 1 }\n    ipam: { config: [{ subnet: 10.1.0.0/24, gateway: 10.1.0.1 }] }\n  out: { external: true, name: lan }\n",
     );
     let networks =
         |name: &str| parsed.project.services[&name.parse::<ServiceName>().unwrap()].networks.clone();
@@ -376,7 +378,7 @@ fn anchors_merges_extensions_and_extends() {
 #[test]
 fn volumes_and_warnings() {
     let parsed = read_with(
-        "version: '3.8'\nname: other\nservices:\n  a: { image: a, pull_policy: always, build: ., volumes: ['v:/v'], depends_on: { b: { condition: service_healthy } } }\n  b: { image: b }\nvolumes: { v: { name: plant-v, driver: local, driver_opts: { type: nfs }, labels: { a: b } }, w: { external: true } }\n",
+        "version: '3.8'\nname: other\nservices:\n  a: { image: a, pull_policy: always, build: ., volumes: ['v:/v', 'w:/w'], depends_on: { b: { condition: service_healthy } } }\n  b: { image: b }\nvolumes: { v: { name: plant-v, driver: local, driver_opts: { type: nfs }, labels: { a: b } }, w: { external: true } }\n",
         &[],
         &[],
     );

@@ -183,7 +183,10 @@ fn keys_of_version_2_are_read_there_and_nowhere_else() {
     // A later Ferry's keys are no mistakes here: the feature is missing, and says so alone.
     let later = refused(&format!("ferry: 2\nneeds: [keep, serial]\n{begin}keep: 3\n"));
     assert!(later.contains("the manifest needs `keep`, which this program does not have"), "{later}");
-    assert!(later.contains("this one has seed-owner, serial") && !later.contains("unknown key"), "{later}");
+    assert!(
+        later.contains("this one has compose-2, seed-owner, serial") && !later.contains("unknown key"),
+        "{later}"
+    );
     let many = (0..33).map(|_| "serial").collect::<Vec<_>>().join(", ");
     assert!(refused(&format!("ferry: 2\n{begin}needs: [{many}]\n")).contains("the limit is 32"));
 }

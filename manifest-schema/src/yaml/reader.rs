@@ -7,7 +7,7 @@ use super::{Key, Node, Place, Placed, Sources, Value};
 use crate::diagnostic::{nearest, shown};
 use crate::limits::MAX_MISTAKES;
 use crate::{Diagnostic, Diagnostics};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Reads nodes of one or several texts and collects what is wrong with them.
 #[derive(Debug)]
@@ -22,6 +22,16 @@ pub(crate) struct Reader {
     doubtful: BTreeSet<Place>,
     /// Number of mistakes that leave something out.
     gaps: usize,
+    /// The level of COMPOSE.md that what was read needs.
+    level: u8,
+    /// Variables without a value, by the place of the text.
+    unset: BTreeMap<Place, Vec<String>>,
+    /// Names that have a value and are like one of them.
+    near: BTreeMap<String, String>,
+    /// Each of them once, with its first place.
+    unset_names: Vec<(String, Place)>,
+    /// True where one of them is a mistake.
+    unset_is_refused: bool,
 }
 
 impl Reader {
@@ -36,6 +46,11 @@ impl Reader {
             unshown: 0,
             doubtful: BTreeSet::new(),
             gaps: 0,
+            level: 1,
+            unset: BTreeMap::new(),
+            near: BTreeMap::new(),
+            unset_names: Vec::new(),
+            unset_is_refused: false,
         }
     }
 
@@ -56,6 +71,17 @@ impl Reader {
         self.sources.add(file, text)
     }
 
+    /// Records that what is read means this only from `level` on: readers before refuse it or read it otherwise.
+    pub(crate) fn needs_level(&mut self, level: u8) {
+        self.level = self.level.max(level);
+    }
+
+    /// The level that everything read so far needs.
+    #[must_use]
+    pub(crate) const fn level(&self) -> u8 {
+        self.level
+    }
+
     /// Records a mistake with a hint.
     pub(crate) fn error(&mut self, place: &dyn Placed, message: impl Into<String>, hint: impl Into<String>) {
         self.record(place, message.into(), Some(hint.into()));
@@ -66,14 +92,107 @@ impl Reader {
         self.record(place, message.into(), None);
     }
 
-    /// Records that the value at `place` could not be made. Reading goes on with the text there, and reports nothing
-    /// more at this place.
-    pub(crate) fn error_in_value(&mut self, place: Place, message: String, hint: String) {
+    /// Records that the value at `place` could not be made, as what stands at `at` shows. Reading goes on with the text
+    /// there, and reports nothing more at this place.
+    pub(crate) fn error_in_value(
+        &mut self,
+        at: Place,
+        place: Place,
+        message: String,
+        hint: impl Into<Option<String>>,
+    ) {
         let gaps = self.gaps;
         self.doubtful.remove(&place);
-        self.record(&place, message, Some(hint));
+        self.doubtful.remove(&at);
+        self.record(&at, message, hint.into());
         self.gaps = gaps;
         self.doubtful.insert(place);
+    }
+
+    /// The place of `part` in the text that begins at `place`: in a block text it may stand on a later line.
+    pub(crate) fn line_with(&self, place: Place, part: &str) -> Place {
+        let column = |line: &str| Some(line.get(..line.find(part)?)?.chars().count() + 1);
+        let indent = |line: &str| line.chars().take_while(|c| *c == ' ').count();
+        let text = self.sources.text(place.source);
+        let mut lines = crate::diagnostic::lines(text).enumerate().skip(place.line.saturating_sub(1));
+        let own = lines.next().map_or("", |(_, line)| line);
+        // A block text begins its line, and goes on as deep.
+        if part.is_empty() || column(own).is_some() || indent(own) + 1 != place.column {
+            return place;
+        }
+        let mut block =
+            lines.take_while(|(_, line)| line.trim().is_empty() || indent(line) + 1 >= place.column);
+        let found = block.find_map(|(index, line)| Some((index + 1, column(line)?)));
+        found.map_or(place, |(line, column)| Place { line, column, ..place })
+    }
+
+    /// Notes variables without a value in the text at `place`, for which nothing stands there, and the name that the
+    /// first is like.
+    pub(crate) fn note_unset(
+        &mut self,
+        place: Place,
+        names: Vec<String>,
+        near: impl FnOnce(&str) -> Option<String>,
+    ) {
+        let Some(first) = names.first() else { return };
+        if self.near.len() < MAX_MISTAKES
+            && let Some(near) = near(first)
+        {
+            self.near.insert(first.clone(), near);
+        }
+        self.unset.insert(place, names);
+    }
+
+    /// The hint for a variable whose name is like that of another.
+    pub(crate) fn near_unset(&self, name: &str) -> Option<String> {
+        self.near.get(name).map(|near| format!("did you mean `${{{near}}}`?"))
+    }
+
+    /// As [`Self::error_in_value`], for a variable without a value.
+    pub(crate) fn refuse_unset(&mut self, at: Place, place: Place, message: String, hint: Option<String>) {
+        let unset = self.unset.remove(&place);
+        self.error_in_value(at, place, message, hint);
+        self.unset.extend(unset.map(|names| (place, names)));
+        self.unset_is_refused = true;
+    }
+
+    /// All variables without a value, by name, each with its first place: the list that is told at the end.
+    pub(crate) fn list_unset(&mut self, names: Vec<(String, Place)>) {
+        self.unset_names = names;
+    }
+
+    /// The list of variables without a value.
+    pub(crate) fn unset_names(&self) -> &[(String, Place)] {
+        &self.unset_names
+    }
+
+    /// The list in words, with lines for `.env`.
+    fn told_unset(&self) -> Option<Diagnostic> {
+        let names: Vec<String> = self.unset_names.iter().map(|(name, _)| name.clone()).collect();
+        let lines: String = names.iter().map(|name| format!("\n    {name}=")).collect();
+        let what = if self.unset_is_refused { "" } else { ", and nothing stands in their places" };
+        let message = match names.as_slice() {
+            [] => return None,
+            [_] => format!("{}{}", without_value(&names), what.replace("their places", "its place")),
+            _ => {
+                let near = |name: &String| {
+                    self.near_unset(name).map_or(name.clone(), |near| format!("{name} ({near})"))
+                };
+                let named: Vec<String> = names.iter().map(near).collect();
+                format!("{} variables have no value{what}: {}", names.len(), named.join(", "))
+            }
+        };
+        let mut told = Diagnostic::new(self.sources.file(0), message);
+        let them = if names.len() == 1 { "it" } else { "them" };
+        told.hint = Some(format!(
+            "declare {them} under `variables` in the manifest (`ferry init` writes {them}), or in .env:{lines}"
+        ));
+        Some(told)
+    }
+
+    /// The variables without a value in the text at `place`.
+    pub(crate) fn unset_at(&self, place: Place) -> &[String] {
+        self.unset.get(&place).map_or(&[], Vec::as_slice)
     }
 
     /// Silences further mistakes at this place: one below it is reported already.
@@ -95,6 +214,16 @@ impl Reader {
             self.unshown += 1;
             return;
         }
+        // The empty text is at fault, and not what is written there.
+        let (message, hint) = match self.unset_at(place.place()) {
+            [] => (message, hint),
+            names => {
+                let near = names.first().and_then(|name| self.near_unset(name));
+                let told = (format!("{}: {message}", without_value(names)), near);
+                self.unset_is_refused = true;
+                told
+            }
+        };
         let mut diagnostic = self.sources.mistake(place, message);
         if let Some(hint) = hint {
             diagnostic = diagnostic.hint(hint);
@@ -117,6 +246,12 @@ impl Reader {
         }
     }
 
+    /// Adds warnings found elsewhere.
+    pub(crate) fn append_warnings(&mut self, found: Vec<Diagnostic>) {
+        let room = MAX_MISTAKES.saturating_sub(self.warnings.len());
+        self.warnings.extend(found.into_iter().take(room));
+    }
+
     /// Records something that does not stop anything.
     pub(crate) fn warn(&mut self, place: &dyn Placed, message: impl Into<String>, hint: impl Into<String>) {
         if self.warnings.len() < MAX_MISTAKES {
@@ -137,13 +272,16 @@ impl Reader {
     /// # Errors
     /// The mistakes recorded.
     pub(crate) fn finish<T>(self, value: T) -> Result<(T, Vec<Diagnostic>), Diagnostics> {
+        let unset = self.told_unset();
         let (mut errors, mut warnings, sources) = (self.errors, self.warnings, self.sources);
         let order = |d: &Diagnostic| (sources.number(&d.file).unwrap_or(usize::MAX), d.line, d.column);
         warnings.sort_by_key(order);
         if errors.is_empty() {
+            warnings.extend(unset);
             return Ok((value, warnings));
         }
         errors.sort_by_key(order);
+        errors.extend(unset.filter(|_| self.unset_is_refused));
         if self.unshown > 0 {
             errors.push(Diagnostic::new(
                 sources.file(0),
@@ -237,6 +375,15 @@ impl Reader {
         }
     }
 
+    /// True for an empty text in a Compose file: what a variable without a value leaves says nothing.
+    pub(crate) fn is_absent(&mut self, node: &Node) -> bool {
+        let is_absent = self.lenient && matches!(&node.value, Value::Str(text) if text.is_empty());
+        if is_absent {
+            self.needs_level(2);
+        }
+        is_absent
+    }
+
     /// Text of any scalar, as written: `2.4` for a version need not stand in quotes.
     pub(crate) fn scalar_text(&mut self, what: &str, node: &Node) -> Option<String> {
         match node.text() {
@@ -260,6 +407,7 @@ impl Reader {
     pub(crate) fn boolean(&mut self, what: &str, node: &Node) -> Option<bool> {
         match &node.value {
             Value::Bool(value) => Some(*value),
+            _ if self.is_absent(node) => None,
             Value::Str(text) if self.lenient => match text.to_ascii_lowercase().as_str() {
                 "true" | "y" | "yes" | "on" | "1" => Some(true),
                 "false" | "n" | "no" | "off" | "0" => Some(false),
@@ -289,6 +437,7 @@ impl Reader {
         };
         match value {
             Some(value) if range.contains(&value) => Some(value),
+            None if self.is_absent(node) => None,
             Some(value) => {
                 let (low, high) = (range.start(), range.end());
                 self.error_bare(node, format!("`{what}` is {value}; it must lie between {low} and {high}"));
@@ -308,6 +457,9 @@ impl Reader {
         node: &Node,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
+        if self.is_absent(node) {
+            return None;
+        }
         let text = self.scalar_text(what, node)?;
         match parse(&text) {
             Ok(value) => Some(value),
@@ -325,5 +477,14 @@ impl Reader {
         node: &Node,
     ) -> Option<T> {
         self.parsed(what, node, |text| text.parse().map_err(|error: crate::names::BadName| error.to_string()))
+    }
+}
+
+/// `` `A` has no value``, `` `A` and `B` have no value``.
+pub(crate) fn without_value(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{}`", shown(name))).collect();
+    match quoted.as_slice() {
+        [name] => format!("{name} has no value"),
+        _ => format!("{} have no value", quoted.join(" and ")),
     }
 }

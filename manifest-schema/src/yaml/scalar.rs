@@ -80,9 +80,50 @@ pub(super) fn float(text: &str) -> Option<f64> {
     text.parse().ok()
 }
 
+/// A number as programs in Go write it: whole numbers in decimal, others with the fewest digits, and an exponent from
+/// 1e+21 on and below 1e-4.
+pub(crate) fn number(value: &Value) -> Option<String> {
+    match value {
+        Value::Int(value, _) => Some(value.to_string()),
+        Value::Float(value, _) if !value.is_finite() => None,
+        Value::Float(value, _) if *value == 0.0 || (1e-4..1e21).contains(&value.abs()) => {
+            Some(value.to_string())
+        }
+        Value::Float(value, _) => {
+            let text = format!("{value:e}");
+            let (digits, exponent) = text.split_once('e')?;
+            let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
+            Some(format!("{digits}e{sign}{exponent:0>2}"))
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_written_as_go_writes_them() {
+        for (text, expected) in [
+            ("1.0", "1"),
+            ("0x10", "16"),
+            ("010", "8"),
+            ("3", "3"),
+            ("1.10", "1.1"),
+            ("1e3", "1000"),
+            ("-0.5", "-0.5"),
+            ("1e21", "1e+21"),
+            ("0.00001", "1e-05"),
+            ("1.5e-7", "1.5e-07"),
+            ("123456789.0", "123456789"),
+        ] {
+            let found = number(&plain(text));
+            assert_eq!(found.as_deref(), Some(expected), "{text}");
+        }
+        assert_eq!(number(&plain("a")), None);
+        assert_eq!(number(&Value::Str("010".to_owned())), None);
+    }
 
     #[test]
     fn plain_scalars_follow_the_core_schema() {

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 /// # Errors
 /// The first mistake of syntax, with its place, the line and a hint.
 pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
-    read(Text { source: 0, file, text, merge_tags: false, private: false })
+    read(Text { source: 0, file, text, merge_tags: false, private: false }).map(only)
 }
 
 /// Reads one YAML document that may hold secrets: the message of a mistake repeats nothing that the text
@@ -27,15 +27,20 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
 /// # Errors
 /// As [`parse`].
 pub(crate) fn parse_private(file: &str, text: &str) -> Result<Node, Diagnostic> {
-    read(Text { source: 0, file, text, merge_tags: false, private: true })
+    read(Text { source: 0, file, text, merge_tags: false, private: true }).map(only)
 }
 
-/// Reads one of several texts, in which `!override` and `!reset` may stand (Compose Specification, "Merge
-/// and override").
+/// The one document of a text that may have no more.
+fn only(mut documents: Vec<Node>) -> Node {
+    documents.swap_remove(0)
+}
+
+/// Reads the documents of one of several texts, at least one, in which `!override` and `!reset` may stand (Compose
+/// Specification, "Merge and override").
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_compose(sources: &Sources, source: usize) -> Result<Node, Diagnostic> {
+pub fn parse_compose(sources: &Sources, source: usize) -> Result<Vec<Node>, Diagnostic> {
     read(Text {
         source,
         file: sources.file(source),
@@ -56,7 +61,8 @@ struct Text<'t> {
     private: bool,
 }
 
-fn read(input: Text<'_>) -> Result<Node, Diagnostic> {
+/// All documents, at least one.
+fn read(input: Text<'_>) -> Result<Vec<Node>, Diagnostic> {
     let Text { source, file, text, .. } = input;
     if text.len() > limits::MAX_YAML_BYTES {
         return Err(Diagnostic::new(
@@ -83,11 +89,13 @@ fn read(input: Text<'_>) -> Result<Node, Diagnostic> {
         let (event, span) = event.map_err(|error| builder.syntax(&error))?;
         builder.take(event, span)?;
     }
-    Ok(builder.root.unwrap_or(Node {
-        value: Value::Null,
-        place: Place { source, line: 1, column: 1 },
-        merging: Merging::Usual,
-    }))
+    let mut documents = builder.earlier;
+    documents.extend(builder.root);
+    if documents.is_empty() {
+        let place = Place { source, line: 1, column: 1 };
+        documents.push(Node { value: Value::Null, place, merging: Merging::Usual });
+    }
+    Ok(documents)
 }
 
 struct Builder<'t> {
@@ -97,6 +105,8 @@ struct Builder<'t> {
     stack: Vec<Open>,
     anchors: HashMap<usize, Anchored>,
     root: Option<Node>,
+    /// The documents before it.
+    earlier: Vec<Node>,
     documents: usize,
     nodes: usize,
     bytes: usize,
@@ -142,6 +152,7 @@ impl<'t> Builder<'t> {
             stack: Vec::new(),
             anchors: HashMap::new(),
             root: None,
+            earlier: Vec::new(),
             documents: 0,
             nodes: 0,
             bytes: 0,
@@ -207,7 +218,10 @@ impl<'t> Builder<'t> {
         match event {
             Event::DocumentStart(..) => {
                 self.documents += 1;
-                if self.documents > 1 {
+                // An anchor holds in its document.
+                self.anchors.clear();
+                self.earlier.extend(self.root.take());
+                if self.documents > 1 && !self.input.merge_tags {
                     return Err(self
                         .at(at, "a second document begins here")
                         .hint("keep one document in the file: delete the `---` and what follows"));

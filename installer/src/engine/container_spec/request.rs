@@ -183,10 +183,16 @@ impl ContainerSpec {
                     request.image_options =
                         subpath.clone().map(|subpath| MountImageOptions { subpath: Some(subpath) });
                 }
-                MountFrom::Bind { path, create, propagation, recursive } => {
-                    if *create && recursive.is_none() && !path.contains(':') && !mount.target.contains(':') {
+                MountFrom::Bind { path, create, propagation, recursive, selinux } => {
+                    // A label can be asked for in no other way.
+                    if (*create || selinux.is_some())
+                        && recursive.is_none()
+                        && !path.contains(':')
+                        && !mount.target.contains(':')
+                    {
                         let mut options = vec![if mount.read_only { "ro" } else { "rw" }];
                         options.extend(propagation.as_deref());
+                        options.extend(selinux.as_deref());
                         binds.push(format!("{path}:{}:{}", mount.target, options.join(",")));
                         continue;
                     }
@@ -228,7 +234,7 @@ fn device_request(request: &model::DeviceRequest) -> DeviceRequest {
         driver: request.driver.clone(),
         count: Some(request.count),
         device_ids: (!request.device_ids.is_empty()).then(|| request.device_ids.clone()),
-        capabilities: Some(vec![request.capabilities.clone()]),
+        capabilities: (!request.capabilities.is_empty()).then(|| vec![request.capabilities.clone()]),
         options: Some(request.options.clone().into_iter().collect()),
     }
 }

@@ -3,7 +3,13 @@ use bollard::models::RestartPolicyNameEnum;
 
 fn bind(path: &str, create: bool, read_only: bool) -> MountSpec {
     MountSpec {
-        source: MountFrom::Bind { path: path.to_owned(), create, propagation: None, recursive: None },
+        source: MountFrom::Bind {
+            path: path.to_owned(),
+            create,
+            propagation: None,
+            recursive: None,
+            selinux: None,
+        },
         target: "/t".to_owned(),
         read_only,
     }

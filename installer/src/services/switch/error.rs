@@ -27,7 +27,7 @@ pub enum SwitchError {
     /// Something external that the project needs does not exist.
     #[error("the external {kind} {name} does not exist")]
     MissingExternal {
-        /// `network`, `volume`.
+        /// `network`, `volume`, `container`.
         kind: &'static str,
         /// Its name.
         name: String,

@@ -5,7 +5,7 @@ use crate::engine::{Engine, EngineError, label};
 use crate::services::target::Target;
 use manifest_schema::progress::Progress;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The networks and volumes that [`prepare_networks_volumes`] created.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -61,6 +61,16 @@ pub(super) async fn obstacles(engine: &Engine, target: &Target) -> Result<Vec<Sw
     for spec in &target.volumes {
         let found = engine.volume(&spec.name).await?.map(|volume| volume.labels);
         obstacles.extend(missing("volume", &spec.name, spec.external, project, found.as_ref()).err());
+    }
+    let modes = target.services.iter().flat_map(|service| {
+        let container = &service.container;
+        [&container.network_mode, &container.ipc, &container.pid].into_iter().flatten()
+    });
+    let containers: BTreeSet<&str> = modes.filter_map(|mode| mode.strip_prefix("container:")).collect();
+    for name in containers {
+        if engine.inspect(name).await?.is_none() {
+            obstacles.push(SwitchError::MissingExternal { kind: "container", name: name.to_owned() });
+        }
     }
     Ok(obstacles)
 }

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Checks that every name which a service uses exists.
 pub(in crate::compose) fn references(context: &mut Context<'_>, project: &Project) {
-    let services: BTreeSet<&str> = project.services.keys().map(ServiceName::as_str).collect();
+    let names = std::mem::take(&mut context.services);
+    let services: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     // `default` is made when a service uses it.
     let networks: BTreeSet<&str> = project.networks.keys().map(String::as_str).chain(["default"]).collect();
     let volumes: BTreeSet<&str> = project.volumes.keys().map(String::as_str).collect();
@@ -52,6 +53,7 @@ pub(in crate::compose) fn references(context: &mut Context<'_>, project: &Projec
         };
         context.r.error(&reference.place, message, hint);
     }
+    context.services = names;
 }
 
 /// Checks that a condition which a service waits for can come true.

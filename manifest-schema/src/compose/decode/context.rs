@@ -11,7 +11,7 @@ use crate::is_ferrys_label;
 use crate::limits::MAX_PROJECT_ITEMS;
 use crate::paths::normal;
 use crate::yaml::{Node, Place, Reader, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The kind of thing that a service refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,10 +86,14 @@ pub(in crate::compose) struct Context<'a> {
     pub(in crate::compose) service: String,
     /// The names of all services.
     pub(in crate::compose) services: Vec<String>,
+    /// Those that do not start, and are not looked at.
+    pub(in crate::compose) left_out: BTreeSet<String>,
     /// Items counted against [`MAX_PROJECT_ITEMS`].
     pub(in crate::compose) items: usize,
     /// Bytes of env files read so far.
     pub(in crate::compose) env_file_bytes: usize,
+    /// The folder of the first Compose file from that of the manifest.
+    pub(in crate::compose) folder: &'a str,
     /// The fate of labels and names that are Ferry's own.
     pub(in crate::compose) reserved: Reserved,
     /// Those that were left out, in words.
@@ -100,6 +104,8 @@ pub(in crate::compose) struct Context<'a> {
 pub(in crate::compose) struct Pair {
     pub(in crate::compose) key: String,
     pub(in crate::compose) value: Option<String>,
+    /// A number without quotes, as Compose writes it.
+    pub(in crate::compose) number: Option<String>,
     pub(in crate::compose) place: Place,
 }
 
@@ -121,8 +127,10 @@ impl<'a> Context<'a> {
             ports: Vec::new(),
             service: String::new(),
             services: Vec::new(),
+            left_out: BTreeSet::new(),
             items: 0,
             env_file_bytes: 0,
+            folder: "",
             reserved: Reserved::Refused,
             dropped: Vec::new(),
         }
@@ -178,6 +186,12 @@ impl<'a> Context<'a> {
         used_by: String,
         object: Option<(Target, String)>,
     ) -> Option<String> {
+        if text == "~" || text.starts_with("~/") {
+            let message = format!("`{}` depends on who runs the installer", shown(text));
+            let hint = "put the file beside the Compose file and name it like ./config/file";
+            self.r.error(&place, message, hint);
+            return None;
+        }
         let short = normal(text);
         match short.parse::<BundlePath>() {
             Ok(path) => {
@@ -210,7 +224,7 @@ impl<'a> Context<'a> {
                     Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
                     None => (text, None),
                 };
-                pairs.push(Pair { key, value, place: item.place });
+                pairs.push(Pair { key, value, number: None, place: item.place });
             }
             return pairs;
         }
@@ -222,14 +236,23 @@ impl<'a> Context<'a> {
                     None => continue,
                 },
             };
-            pairs.push(Pair { key: key.text.clone(), value, place: key.place });
+            let number = crate::yaml::number(&node.value);
+            pairs.push(Pair { key: key.text.clone(), value, number, place: key.place });
         }
         pairs
     }
 
     /// The same as a map, where a missing value is an empty one.
     pub(in crate::compose) fn string_map(&mut self, what: &str, node: &Node) -> BTreeMap<String, String> {
-        self.pairs(what, node).into_iter().map(|pair| (pair.key, pair.value.unwrap_or_default())).collect()
+        self.pairs(what, node).into_iter().map(|pair| (pair.key.clone(), self.of_pair(pair))).collect()
+    }
+
+    /// The value of a pair. A number is the number that it is, as Compose has it: 8 for `010`, 1 for `1.0`.
+    fn of_pair(&mut self, pair: Pair) -> String {
+        if pair.number.is_some() && pair.number != pair.value {
+            self.r.needs_level(2);
+        }
+        pair.number.or(pair.value).unwrap_or_default()
     }
 
     /// The labels of `owner`, without those that Ferry sets by itself.
@@ -237,7 +260,7 @@ impl<'a> Context<'a> {
         let mut labels = BTreeMap::new();
         for pair in self.pairs("labels", node) {
             if self.may_set(owner, &pair.key, pair.place) {
-                labels.insert(pair.key, pair.value.unwrap_or_default());
+                labels.insert(pair.key.clone(), self.of_pair(pair));
             }
         }
         labels

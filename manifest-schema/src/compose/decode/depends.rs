@@ -15,6 +15,9 @@ pub(super) fn shared(
     node: &Node,
     depends_on: &mut BTreeMap<ServiceName, Dependency>,
 ) -> Option<String> {
+    if context.r.is_absent(node) {
+        return None;
+    }
     let text = context.r.string(what, node)?;
     if let Some(name) = text.strip_prefix("service:") {
         context.refer(Target::Service, name, node.place);
@@ -29,11 +32,17 @@ pub(super) fn shared(
     if known.contains(&text.as_str()) {
         return Some(text);
     }
-    let message = format!("`{}` is not supported for `{what}`", shown(&text));
-    let hint = match text.strip_prefix("container:") {
-        Some(_) => "write `service:NAME`, where that container is a service of this file".to_owned(),
-        None => format!("it is one of {}, service:NAME", known.join(", ")),
+    // A container, or a network, that is on the host already.
+    let (other, is_known) = match text.strip_prefix("container:") {
+        Some(name) => (name, true),
+        None => (text.as_str(), what == "network_mode"),
     };
+    if is_known && other.parse::<ServiceName>().is_ok() {
+        context.r.needs_level(2);
+        return Some(text);
+    }
+    let message = format!("`{}` is not supported for `{what}`", shown(&text));
+    let hint = format!("it is one of {}, service:NAME, container:NAME", known.join(", "));
     context.r.error(node, message, hint);
     None
 }

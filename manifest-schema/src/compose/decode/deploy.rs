@@ -3,7 +3,7 @@
 
 use super::context::Context;
 use super::devices;
-use crate::compose::model::{Resources, Restart};
+use crate::compose::model::{Reserved, Resources, Restart};
 use crate::diagnostic::shown;
 use crate::limits::MAX_REPLICAS;
 use crate::quantity;
@@ -23,7 +23,7 @@ pub(super) fn decode(
             "restart_policy" => restart = restart_policy(context, node),
             "replicas" => *replicas = self::replicas(context, key, node),
             "mode" => match context.r.string("mode", node).as_deref() {
-                Some("replicated" | "global") | None => {}
+                Some("replicated" | "global" | "") | None => {}
                 Some(other) => {
                     let message = format!("the deploy mode `{}` is not supported", shown(other));
                     context.r.error(node, message, "delete it");
@@ -52,11 +52,9 @@ pub(super) fn decode(
 
 /// `scale` and `replicas`.
 pub(super) fn replicas(context: &mut Context<'_>, key: &Key, node: &Node) -> Option<u16> {
-    // As a word it may have come out of a variable.
+    // What has no container is not read; readers of level 1 read it.
     if node.text().is_some_and(|text| text.trim() == "0") {
-        let message = format!("`{}` is 0: the service would have no container", key.text);
-        context.r.error(node, message, "delete the service, or give it a profile: `profiles: [later]`");
-        return None;
+        return Some(0);
     }
     let count = context.r.integer(&key.text, node, 1..=MAX_REPLICAS)?;
     u16::try_from(count).ok()
@@ -74,7 +72,7 @@ fn deploy_resources(context: &mut Context<'_>, node: &Node, resources: &mut Reso
         };
         for (key, node) in context.r.map(&key.text, node) {
             match (key.text.as_str(), limits) {
-                ("cpus", true) => resources.nano_cpus = context.r.parsed("cpus", node, cpus),
+                ("cpus", true) => resources.nano_cpus = cpu_limit(context, node),
                 ("memory", true) => resources.memory_bytes = bytes(context, key, node),
                 ("pids", true) => resources.pids = context.r.integer("pids", node, -1..=i64::MAX),
                 ("memory", false) => resources.memory_reservation_bytes = bytes(context, key, node),
@@ -93,9 +91,13 @@ fn restart_policy(context: &mut Context<'_>, node: &Node) -> Option<Restart> {
         match key.text.as_str() {
             "condition" => {
                 let text = context.r.string("condition", node)?;
-                if !matches!(text.as_str(), "none" | "on-failure" | "any") {
-                    let message = format!("`{}` is not a restart condition", shown(&text));
-                    context.r.error(node, message, "it is one of none, on-failure, any");
+                match text.as_str() {
+                    "none" | "on-failure" | "any" => {}
+                    "no" | "always" | "unless-stopped" | "" => context.r.needs_level(2),
+                    _ => {
+                        let message = format!("`{}` is not a restart condition", shown(&text));
+                        context.r.error(node, message, "it is one of none, on-failure, any, unless-stopped");
+                    }
                 }
                 condition = Some(text);
             }
@@ -111,7 +113,8 @@ fn restart_policy(context: &mut Context<'_>, node: &Node) -> Option<Restart> {
         }
     }
     Some(match condition.as_deref() {
-        Some("none") => Restart::No,
+        Some("none" | "no") => Restart::No,
+        Some("unless-stopped") => Restart::UnlessStopped,
         Some("on-failure") => Restart::OnFailure(attempts.and_then(|n| u32::try_from(n).ok())),
         _ => Restart::Always,
     })
@@ -126,7 +129,7 @@ pub(super) fn limit(context: &mut Context<'_>, key: &Key, node: &Node, resources
             resources.memory_swap_bytes =
                 if node.text() == Some("-1") { Some(-1) } else { bytes(context, key, node) };
         }
-        "cpus" => resources.nano_cpus = context.r.parsed("cpus", node, cpus),
+        "cpus" => resources.nano_cpus = cpu_limit(context, node),
         "cpu_shares" => resources.cpu_shares = context.r.integer("cpu_shares", node, 0..=262_144),
         "cpuset" => resources.cpuset = context.r.scalar_text("cpuset", node),
         "pids_limit" => resources.pids = context.r.integer("pids_limit", node, -1..=i64::MAX),
@@ -166,6 +169,41 @@ fn bytes(context: &mut Context<'_>, key: &Key, node: &Node) -> Option<i64> {
     context.r.parsed(&key.text, node, |text| {
         quantity::bytes(text).and_then(|bytes| i64::try_from(bytes).map_err(|error| error.to_string()))
     })
+}
+
+/// A limit of CPUs in billionths; 0 is none.
+fn cpu_limit(context: &mut Context<'_>, node: &Node) -> Option<i64> {
+    if node.text().is_some_and(|text| text.trim().parse() == Ok(0.0_f64)) {
+        context.r.needs_level(2);
+        return None;
+    }
+    context.r.parsed("cpus", node, cpus)
+}
+
+/// Limits that stand in two places have to be the same; which counts is said nowhere. A release that a host has already
+/// keeps those of `deploy`.
+pub(super) fn same_limits(
+    context: &mut Context<'_>,
+    service: &Node,
+    (own, deployed): (&mut Resources, Resources),
+) {
+    let mut agree = |key: &str, there: &str, own: &mut Option<i64>, deployed: Option<i64>| {
+        let (one, other) = (own.filter(|value| *value != 0), deployed.filter(|value| *value != 0));
+        if let (Some(one), Some(other)) = (one, other)
+            && one != other
+            && context.reserved == Reserved::Refused
+            && let Some(node) = service.get(key)
+        {
+            let message = format!("`{key}` and `deploy.resources.{there}` are not the same");
+            context.r.error(node, message, "delete one of them");
+        }
+        *own = other.or(one).or(deployed).or(*own);
+    };
+    agree("mem_limit", "limits.memory", &mut own.memory_bytes, deployed.memory_bytes);
+    agree("cpus", "limits.cpus", &mut own.nano_cpus, deployed.nano_cpus);
+    agree("pids_limit", "limits.pids", &mut own.pids, deployed.pids);
+    let reserved = deployed.memory_reservation_bytes;
+    agree("mem_reservation", "reservations.memory", &mut own.memory_reservation_bytes, reserved);
 }
 
 /// `0.5` CPUs in billionths.

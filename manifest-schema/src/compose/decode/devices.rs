@@ -2,14 +2,19 @@
 //! "gpus", "blkio_config"; "deploy", "devices").
 
 use super::context::Context;
-use crate::compose::model::{Blkio, DeviceRequest};
-use crate::diagnostic::shown;
+use crate::compose::model::{Blkio, CDI, DeviceRequest};
 use crate::quantity;
 use crate::yaml::{Node, Value};
 use std::collections::BTreeMap;
 
 /// `devices`: `host[:container[:permissions]]`, or the same as a map.
-pub(super) fn devices(context: &mut Context<'_>, node: &Node) -> Vec<(String, String, String)> {
+/// What is no path and has `=` is a device of the host's CDI files, which goes into `requests`.
+pub(super) fn devices(
+    context: &mut Context<'_>,
+    node: &Node,
+    requests: &mut Vec<DeviceRequest>,
+) -> Vec<(String, String, String)> {
+    let mut names = Vec::new();
     let mut devices = Vec::new();
     for item in context.r.list("devices", node) {
         let (mut source, mut target, mut permissions) = (None, None, None);
@@ -30,8 +35,8 @@ pub(super) fn devices(context: &mut Context<'_>, node: &Node) -> Vec<(String, St
         }
         let source = source.unwrap_or_default();
         if source.contains('=') && !source.starts_with('/') {
-            let message = format!("`{}` is a CDI device", shown(&source));
-            context.r.error(item, message, "name the device under `gpus`, or its file in /dev");
+            context.r.needs_level(2);
+            names.push(source);
             continue;
         }
         let target = target.unwrap_or_else(|| source.clone());
@@ -45,6 +50,13 @@ pub(super) fn devices(context: &mut Context<'_>, node: &Node) -> Vec<(String, St
         } else {
             context.r.error(item, "not a device", "write it like /dev/ttyUSB0:/dev/ttyUSB0:rw");
         }
+    }
+    if !names.is_empty() {
+        requests.push(DeviceRequest {
+            driver: Some(CDI.to_owned()),
+            device_ids: names,
+            ..Default::default()
+        });
     }
     devices
 }

@@ -122,7 +122,7 @@ fn file_values(
 ) -> BTreeMap<String, String> {
     let place = node.place;
     let name = crate::paths::normal(path);
-    if name.parse::<BundlePath>().is_err() {
+    if name.parse::<BundlePath>().is_err() || name.starts_with('~') {
         let used_by = format!("service `{}`", context.service);
         let _: Option<String> = context.relative_file(what, path, place, FileUse::EnvFile, used_by, None);
         return BTreeMap::new();
@@ -156,7 +156,11 @@ fn file_values(
         return dotenv::parse_raw(&text);
     }
     match dotenv::parse(&name, &text, context.env) {
-        Ok(values) => values,
+        Ok(entries) => {
+            context.r.needs_level(entries.level);
+            context.r.append_warnings(entries.warnings);
+            entries.values
+        }
         Err(found) => {
             context.r.append(found);
             BTreeMap::new()

@@ -4,11 +4,11 @@
 use super::context::{Context, MountedFile, Target};
 use super::networks::{check_key, external};
 use crate::compose::model::FileUse;
-use crate::compose::model::{FileMount, FileObject, Volume};
+use crate::compose::model::{FileMount, FileObject, MountSource, Project, Volume};
 use crate::diagnostic::shown;
 use crate::paths::normal;
 use crate::quantity;
-use crate::yaml::{Node, Value};
+use crate::yaml::{Merging, Node, Value};
 use std::collections::BTreeMap;
 
 /// The top-level `configs` or `secrets`.
@@ -214,4 +214,49 @@ pub(super) fn volumes(context: &mut Context<'_>, node: &Node) -> BTreeMap<String
         volumes.insert(key.text.clone(), volume);
     }
     volumes
+}
+
+/// Makes bind mounts of the volumes that are one: `o: bind` with a relative `device`, which no engine could mount.
+pub(in crate::compose) fn volumes_of_folders(context: &mut Context<'_>, root: &Node, project: &mut Project) {
+    let mut folders: BTreeMap<String, String> = BTreeMap::new();
+    for (key, volume) in &project.volumes {
+        let options = &volume.driver_opts;
+        let (Some(o), Some(device)) = (options.get("o"), options.get("device")) else { continue };
+        let is_bind = o.split(',').any(|option| matches!(option, "bind" | "rbind"));
+        if is_bind
+            && !device.starts_with('/')
+            && volume.driver.as_deref().is_none_or(|driver| driver == "local")
+        {
+            folders.insert(key.clone(), device.clone());
+        }
+    }
+    for (key, device) in folders {
+        context.r.needs_level(2);
+        let read_only = project.volumes.get(&key).and_then(|volume| volume.driver_opts.get("o"));
+        let read_only = read_only.is_some_and(|o| o.split(',').any(|option| option == "ro"));
+        let node =
+            root.get("volumes").and_then(|volumes| volumes.get(&key)?.get("driver_opts")?.get("device"));
+        let place = node.map(|node| node.place).unwrap_or_default();
+        let at = Node { value: Value::Null, place, merging: Merging::Usual };
+        for (name, service) in &mut project.services {
+            context.service = name.to_string();
+            for mount in &mut service.mounts {
+                if mount.source != MountSource::Volume(key.clone()) {
+                    continue;
+                }
+                if let Some(source) = super::mounts::bind(context, &at, &device, true) {
+                    mount.source = source;
+                }
+                mount.read_only |= read_only;
+                mount.nocopy = false;
+            }
+        }
+        let message = format!(
+            "the volume `{}` is the folder `{}`: it is mounted as a path",
+            shown(&key),
+            shown(&device)
+        );
+        let hint = "what the image has there is not copied into it; without `driver_opts` it is a volume of the engine";
+        context.r.warn(&place, message, hint);
+    }
 }

@@ -61,6 +61,9 @@ pub(super) fn restart_word(context: &mut Context<'_>, node: &Node) -> Option<Res
     if node.value == Value::Bool(false) {
         return Some(Restart::No);
     }
+    if context.r.is_absent(node) {
+        return None;
+    }
     let text = context.r.string("restart", node)?;
     let found = match text.as_str() {
         "no" => Some(Restart::No),

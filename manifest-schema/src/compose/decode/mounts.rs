@@ -1,6 +1,7 @@
 //! `volumes`, `volumes_from` and `tmpfs` of a service (Compose Specification, services, "volumes").
 
 use super::context::{Context, Target};
+use crate::compose::load::above::ABOVE;
 use crate::compose::model::FileUse;
 use crate::compose::model::{Mount, MountSource, Service};
 use crate::diagnostic::shown;
@@ -25,12 +26,17 @@ pub(super) fn decode(context: &mut Context<'_>, node: &Node) -> Vec<Mount> {
             _ => context.r.string("volumes", item).and_then(|text| short(context, item, &text)),
         };
         let Some(mount) = mount else { continue };
-        if mounts.iter().any(|other| other.target == mount.target) {
-            let message = format!("two volumes are mounted at `{}`", mount.target);
-            context.r.error(item, message, "keep one of them");
-            continue;
+        match mounts.iter_mut().find(|other| other.target == mount.target) {
+            Some(other) => {
+                if *other != mount {
+                    let message = format!("two volumes are mounted at `{}`; this one counts", mount.target);
+                    context.r.warn(item, message, "keep one of them");
+                }
+                context.r.needs_level(2);
+                *other = mount;
+            }
+            None => mounts.push(mount),
         }
-        mounts.push(mount);
     }
     mounts
 }
@@ -61,6 +67,7 @@ fn short(context: &mut Context<'_>, node: &Node, text: &str) -> Option<Mount> {
         nocopy: false,
         subpath: None,
         recursive: None,
+        selinux: None,
     };
     for option in options.unwrap_or_default().split(',').filter(|option| !option.is_empty()) {
         match option {
@@ -68,11 +75,22 @@ fn short(context: &mut Context<'_>, node: &Node, text: &str) -> Option<Mount> {
             "rw" => mount.read_only = false,
             "nocopy" => mount.nocopy = true,
             "cached" | "delegated" | "consistent" => {}
-            "z" | "Z" => {
-                context.r.warn(node, format!("`{option}` is ignored"), "label the files on the host")
-            }
+            "z" | "Z" => relabel(context, option, &mut mount.selinux),
             _ if PROPAGATION.contains(&option) => mount.propagation = Some(option.to_owned()),
-            _ => context.r.error(node, format!("`{}` is not an option of a volume", shown(option)), EXAMPLE),
+            _ => {
+                context.r.needs_level(2);
+                let hint = match option {
+                    "U" => "only Podman's own command knows it: give the files their owner, or set `user`",
+                    _ => {
+                        "Docker Compose ignores it too: delete it; the options are ro, rw, nocopy, z, Z and propagations like rslave"
+                    }
+                };
+                context.r.warn(
+                    node,
+                    format!("`{}` is no option of a volume and is ignored", shown(option)),
+                    hint,
+                );
+            }
         }
     }
     Some(mount)
@@ -82,6 +100,7 @@ fn long(context: &mut Context<'_>, node: &Node) -> Option<Mount> {
     let (mut kind, mut source, mut target) = (None, None, None);
     let (mut read_only, mut propagation, mut nocopy, mut create) = (false, None, false, true);
     let (mut size, mut mode, mut subpath, mut recursive) = (None, None, None, None);
+    let mut selinux = None;
     for (key, node) in context.r.map("volumes", node) {
         match key.text.as_str() {
             "type" => kind = context.r.string("type", node),
@@ -104,7 +123,14 @@ fn long(context: &mut Context<'_>, node: &Node) -> Option<Mount> {
                         "create_host_path" => {
                             create = context.r.boolean("create_host_path", node).unwrap_or(true);
                         }
-                        "selinux" => context.ignored(key, "label the files on the host"),
+                        "selinux" => match context.r.string("selinux", node).as_deref() {
+                            Some(option @ ("z" | "Z")) => relabel(context, option, &mut selinux),
+                            Some("") | None => {}
+                            Some(other) => {
+                                let message = format!("`{}` is not supported for `selinux`", shown(other));
+                                context.r.error(node, message, "it is z or Z");
+                            }
+                        },
                         "recursive" => {
                             recursive = context.r.parsed("recursive", node, |text| {
                                 let known = RECURSIVE.contains(&text).then(|| text.to_owned());
@@ -168,6 +194,10 @@ fn long(context: &mut Context<'_>, node: &Node) -> Option<Mount> {
         (Some("bind"), Some((path, node))) => bind(context, node, &path, create)?,
         (Some("tmpfs"), _) => MountSource::Tmpfs { size, mode },
         (Some("image"), Some((name, node))) => {
+            if name.is_empty() {
+                context.r.error(node, "the volume of type `image` has no `source`", "name the image");
+                return None;
+            }
             context.r.name::<crate::ImageRef>("source", node)?;
             read_only = true;
             MountSource::Image(name)
@@ -204,7 +234,13 @@ fn long(context: &mut Context<'_>, node: &Node) -> Option<Mount> {
             return None;
         }
     };
-    Some(Mount { source, target: target?, read_only, propagation, nocopy, subpath, recursive })
+    Some(Mount { source, target: target?, read_only, propagation, nocopy, subpath, recursive, selinux })
+}
+
+/// The engine labels the files for the container on a host with SELinux, `Z` for it alone.
+fn relabel(context: &mut Context<'_>, option: &str, selinux: &mut Option<String>) {
+    context.r.needs_level(2);
+    *selinux = Some(option.to_owned());
 }
 
 /// An absolute path in a container, with `/` at its end taken away.
@@ -254,7 +290,12 @@ fn named(context: &mut Context<'_>, node: &Node, name: &str) -> Option<MountSour
     Some(MountSource::Volume(name.to_owned()))
 }
 
-fn bind(context: &mut Context<'_>, node: &Node, source: &str, create: bool) -> Option<MountSource> {
+pub(super) fn bind(
+    context: &mut Context<'_>,
+    node: &Node,
+    source: &str,
+    create: bool,
+) -> Option<MountSource> {
     if source.starts_with('~') {
         let message = format!("`{}` depends on who runs the installer", shown(source));
         context.r.error(node, message, "write the absolute path on the host, or a path like ./config");
@@ -268,7 +309,12 @@ fn bind(context: &mut Context<'_>, node: &Node, source: &str, create: bool) -> O
         }
         return Some(MountSource::Bind { path, create });
     }
-    if normal(source).is_empty() {
+    let above = normal(source).strip_prefix(ABOVE).map(|rest| rest.trim_start_matches('/').to_owned());
+    let holds_all = |above: &String| {
+        above.is_empty()
+            || context.folder.strip_prefix(above.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    };
+    if normal(source).is_empty() || above.as_ref().is_some_and(holds_all) {
         let message = "the whole folder of the Compose file cannot be mounted";
         context.r.error(node, message, "mount a folder below it, like ./config");
         return None;
@@ -285,6 +331,9 @@ pub(super) fn tmpfs(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, 
         if node.text().is_some() { std::slice::from_ref(node) } else { context.r.list("tmpfs", node) };
     let mut mounts = BTreeMap::new();
     for item in items {
+        if context.r.is_absent(item) {
+            continue;
+        }
         let Some(text) = context.r.string("tmpfs", item) else { continue };
         let (path, options) = text.split_once(':').unwrap_or((&text, ""));
         if let Some(path) = container_path(context, item, path) {

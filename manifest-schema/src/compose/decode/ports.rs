@@ -4,7 +4,7 @@ use super::context::{Context, PublishedPort};
 use crate::compose::model::Port;
 use crate::diagnostic::shown;
 use crate::limits::MAX_PORT_RANGE;
-use crate::yaml::{Node, Value};
+use crate::yaml::{Node, Place, Value};
 
 const EXAMPLE: &str = "write it like \"8080:80\", \"127.0.0.1:8080:80/tcp\" or \"3000-3005:3000-3005\"";
 
@@ -20,7 +20,12 @@ pub(super) fn decode(context: &mut Context<'_>, node: &Node) -> Vec<Port> {
             Value::Map(_) => long(context, item),
             _ => match context.r.scalar_text("ports", item) {
                 Some(text) => {
-                    short(&text).map_err(|why| context.r.error(item, why, EXAMPLE)).unwrap_or_default()
+                    if text.is_empty() && context.r.unset_at(place).is_empty() && context.r.is_absent(item) {
+                        continue;
+                    }
+                    short(context, place, &text)
+                        .map_err(|why| context.r.error(item, why, EXAMPLE))
+                        .unwrap_or_default()
                 }
                 None => continue,
             },
@@ -29,6 +34,11 @@ pub(super) fn decode(context: &mut Context<'_>, node: &Node) -> Vec<Port> {
             break;
         }
         for port in found {
+            // The same once more, as two variables with one value make it.
+            if ports.contains(&port) {
+                context.r.needs_level(2);
+                continue;
+            }
             let service = context.service.clone();
             context.ports.push(PublishedPort { port: port.clone(), service, place });
             ports.push(port);
@@ -38,7 +48,7 @@ pub(super) fn decode(context: &mut Context<'_>, node: &Node) -> Vec<Port> {
 }
 
 /// `[[ip:]published:]target[/protocol]`.
-fn short(text: &str) -> Result<Vec<Port>, String> {
+fn short(context: &mut Context<'_>, place: Place, text: &str) -> Result<Vec<Port>, String> {
     let bad = |why: &str| format!("`{}` is not a port: {why}", shown(text));
     let (rest, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = protocol_name(protocol).ok_or_else(|| bad("the protocol is tcp, udp or sctp"))?;
@@ -55,6 +65,12 @@ fn short(text: &str) -> Result<Vec<Port>, String> {
     };
     let host_ip = match host_ip {
         None => None,
+        Some("" | "[]") => {
+            context.r.needs_level(2);
+            None
+        }
+        // Two colons in a row before the port: no address, and no port of the host.
+        Some(":") if published == Some("") => None,
         Some(ip) => {
             let bare = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(ip);
             let address: std::net::IpAddr =
@@ -62,7 +78,11 @@ fn short(text: &str) -> Result<Vec<Port>, String> {
             Some(address.to_string())
         }
     };
-    combine(target, published.filter(|p| !p.is_empty()), host_ip, protocol).map_err(|why| bad(&why))
+    // Any port at all is not what an empty variable was to say.
+    if published == Some("") && !context.r.unset_at(place).is_empty() {
+        return Err(bad("the host's port is empty"));
+    }
+    combine(context, target, published.filter(|p| !p.is_empty()), host_ip, protocol).map_err(|why| bad(&why))
 }
 
 fn protocol_name(text: &str) -> Option<&'static str> {
@@ -92,27 +112,35 @@ fn range(text: &str) -> Result<(u16, u16), String> {
 }
 
 fn combine(
+    context: &mut Context<'_>,
     target: &str,
     published: Option<&str>,
     host_ip: Option<String>,
     protocol: &str,
 ) -> Result<Vec<Port>, String> {
     let (first, last) = range(target)?;
-    let published = published.map(range).transpose()?;
-    if let Some((from, to)) = published
-        && to - from != last - first
-    {
-        return Err(if first == last {
-            format!(
-                "the host's ports {from}-{to} are a range for the one port {first}: the engine would choose one by chance"
-            )
-        } else {
-            format!("the ranges {from}-{to} and {first}-{last} have different lengths")
-        });
-    }
+    let published = match published.map(str::trim) {
+        // The engine chooses.
+        Some("0") => {
+            context.r.needs_level(2);
+            None
+        }
+        other => other.map(range).transpose()?,
+    };
+    let (published, among) = match published {
+        Some((from, to)) if from < to && first == last => {
+            context.r.needs_level(2);
+            (None, Some((from, to)))
+        }
+        Some((from, to)) if to - from != last - first => {
+            return Err(format!("the ranges {from}-{to} and {first}-{last} have different lengths"));
+        }
+        other => (other, None),
+    };
     let port = |offset: u16| Port {
         target: first + offset,
         published: published.map(|(from, _)| from + offset),
+        among,
         host_ip: host_ip.clone(),
         protocol: protocol.to_owned(),
     };
@@ -158,7 +186,7 @@ fn long(context: &mut Context<'_>, node: &Node) -> Vec<Port> {
         }
         return Vec::new();
     };
-    combine(&target, published.as_deref().filter(|p| !p.is_empty()), host_ip, protocol)
+    combine(context, &target, published.as_deref().filter(|p| !p.is_empty()), host_ip, protocol)
         .map_err(|why| context.r.error(node, format!("not a port: {why}"), LONG_EXAMPLE))
         .unwrap_or_default()
 }

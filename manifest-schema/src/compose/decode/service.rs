@@ -4,8 +4,8 @@
 //! difference here, or refused with a reason; nothing is dropped in silence.
 
 use super::context::{Context, Target};
-use super::{depends, deploy, devices, environment, files, health, hooks, mounts, networks, ports};
-use crate::compose::model::{Logging, NetworkAttachment, Service};
+use super::{depends, deploy, devices, environment, files, health, hooks, mounts, networks, ports, security};
+use crate::compose::model::{Logging, NetworkAttachment, Reserved, Resources, Service};
 use crate::diagnostic::{nearest, shown};
 use crate::quantity;
 use crate::yaml::{Key, Node, Value};
@@ -101,14 +101,18 @@ const KEYS: [&str; 84] = [
 ];
 
 /// Keys that are known and refused, each with what to do instead.
-const UNSUPPORTED: [(&str, &str); 8] = [
+const UNSUPPORTED: [(&str, &str); 9] = [
     ("cpu_count", "write `cpus`; it is for Windows containers"),
     ("cpu_percent", "write `cpus`; it is for Windows containers"),
     ("credential_spec", "delete it; it is for Windows containers"),
     ("external_links", "put both containers on an external network"),
     ("isolation", "delete it; it is for Windows containers"),
     ("models", "delete it"),
-    ("provider", "delete it"),
+    (
+        "pre_start",
+        "make it a service of its own that ends, and wait for it: `depends_on: { NAME: { condition: service_completed_successfully } }`",
+    ),
+    ("provider", "it is run by a program on the developer's host: run the service from an image"),
     (
         "use_api_socket",
         "mount the socket, where the service is to control the engine: `/var/run/docker.sock:/var/run/docker.sock`",
@@ -122,6 +126,7 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
     let mut deploy_restart = None;
     let mut restart = None;
     let mut mac_address = None;
+    let (mut scale, mut deploy_replicas, mut deployed) = (None, None, Resources::default());
     service.environment = environment::decode(context, node.get("environment"));
     if let Some(node) = node.get("env_file") {
         context.env_files.push((name.text.clone(), node.clone()));
@@ -142,7 +147,10 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
             "expose" => service.expose = ports::expose(context, node),
             "volumes" => service.mounts = mounts::decode(context, node),
             "tmpfs" => service.tmpfs = mounts::tmpfs(context, node),
-            "devices" => service.devices = devices::devices(context, node),
+            "devices" => {
+                let requests = &mut service.resources.device_requests;
+                service.devices = devices::devices(context, node, requests);
+            }
             "networks" => service.networks = networks::attachments(context, node),
             "network_mode" => {
                 service.network_mode = depends::shared(context, what, node, &mut service.depends_on)
@@ -154,10 +162,10 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
             "healthcheck" => service.healthcheck = health::health(context, node),
             "restart" => restart = health::restart_word(context, node),
             "deploy" => {
-                let Service { resources, replicas, .. } = &mut service;
-                deploy_restart = deploy::decode(context, node, resources, replicas);
+                deploy_restart = deploy::decode(context, node, &mut deployed, &mut deploy_replicas);
+                service.resources.device_requests.append(&mut deployed.device_requests);
             }
-            "scale" => service.replicas = deploy::replicas(context, key, node),
+            "scale" => scale = deploy::replicas(context, key, node),
             "labels" => service.labels = context.labels(&format!("service `{}`", shown(&name.text)), node),
             "logging" => service.logging = Some(logging(context, node)),
             "configs" => service.configs = files::mounts(context, node, Target::Config),
@@ -166,12 +174,12 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
             "ulimits" => service.ulimits = ulimits(context, node),
             "extra_hosts" => service.extra_hosts = extra_hosts(context, node),
             "group_add" => service.group_add = context.r.strings(what, node, false),
-            "dns" => service.dns = context.r.strings(what, node, true),
-            "dns_search" => service.dns_search = context.r.strings(what, node, true),
-            "dns_opt" => service.dns_opt = context.r.strings(what, node, false),
+            "dns" => service.dns = without_empty(context, what, node, true),
+            "dns_search" => service.dns_search = without_empty(context, what, node, true),
+            "dns_opt" => service.dns_opt = without_empty(context, what, node, false),
             "cap_add" => service.cap_add = context.r.strings(what, node, false),
             "cap_drop" => service.cap_drop = context.r.strings(what, node, false),
-            "security_opt" => service.security_opt = context.r.strings(what, node, false),
+            "security_opt" => service.security_opt = security::options(context, node),
             "profiles" => service.profiles = context.r.strings(what, node, false),
             "user" => service.user = context.r.string(what, node),
             "working_dir" => service.working_dir = context.r.string(what, node),
@@ -212,7 +220,18 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
             },
         }
     }
-    service.restart = restart.or(deploy_restart).unwrap_or_default();
+    if restart.is_some() && deploy_restart.is_some() && restart != deploy_restart {
+        context.r.needs_level(2);
+    }
+    service.restart = deploy_restart.or(restart).unwrap_or_default();
+    deploy::same_limits(context, node, (&mut service.resources, deployed));
+    if let (Some(one), Some(other), Some(node)) = (scale, deploy_replicas, node.get("scale"))
+        && one != other
+        && context.reserved == Reserved::Refused
+    {
+        context.r.error(node, "`scale` and `deploy.replicas` are not the same", "delete one of them");
+    }
+    service.replicas = scale.or(deploy_replicas);
     if mac_address.is_some() {
         // It is that of the first network.
         let first = service.networks.iter_mut().max_by_key(|(_, attachment)| attachment.priority);
@@ -225,12 +244,17 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
             None => {}
         }
     }
-    if node.get("image").is_none() {
+    let image = node
+        .get("image")
+        .filter(|image| !(context.r.unset_at(image.place).is_empty() && context.r.is_absent(image)));
+    if image.is_none() && node.get("provider").is_none() {
         missing_image(context, name, node, &mut service);
     } else if let Some(key) = key_of(node, "build") {
         context.ignored(key, "the image named by `image` is carried as it is");
     }
-    if let (Some(key), Some(_)) = (key_of(node, "network_mode"), node.get("networks")) {
+    if let (Some(key), Some(_), Some(_)) =
+        (key_of(node, "network_mode"), &service.network_mode, node.get("networks"))
+    {
         let message = format!("service `{}` has both `network_mode` and `networks`", shown(&name.text));
         context.r.error(key, message, "delete one of them");
     }
@@ -285,6 +309,9 @@ fn missing_image(context: &mut Context<'_>, name: &Key, node: &Node, service: &m
 }
 
 fn image(context: &mut Context<'_>, node: &Node, service: &mut Service) {
+    if context.r.unset_at(node.place).is_empty() && context.r.is_absent(node) {
+        return;
+    }
     if let Some(text) = context.r.string("image", node) {
         match text.parse::<ImageRef>() {
             Ok(_) => service.image = text,
@@ -316,7 +343,21 @@ fn container_name(context: &mut Context<'_>, node: &Node) -> Option<String> {
     named.flatten()
 }
 
+/// A list of texts without empty ones.
+fn without_empty(context: &mut Context<'_>, what: &str, node: &Node, alone: bool) -> Vec<String> {
+    let mut texts = context.r.strings(what, node, alone);
+    let all = texts.len();
+    texts.retain(|text| !text.is_empty());
+    if texts.len() < all {
+        context.r.needs_level(2);
+    }
+    texts
+}
+
 fn one_of(context: &mut Context<'_>, what: &str, node: &Node, known: &[&str]) -> Option<String> {
+    if context.r.is_absent(node) {
+        return None;
+    }
     let text = context.r.string(what, node)?;
     if known.contains(&text.as_str()) {
         return Some(text);

@@ -2,10 +2,11 @@
 //!
 //! One `NAME=value` on each line; `export` in front is allowed; single quotes keep everything as it
 //! is, double quotes know `\n`, `\"`, `\\` and `\$`; values without or in double quotes are
-//! interpolated from the names above them and the given environment; ` #` begins a comment. Mistakes
-//! name the line, but do not repeat it: it may hold a password.
+//! interpolated from the names above them and the given environment; ` #` behind a value begins a comment, and a value
+//! may begin with `#`. Mistakes name the line, but do not repeat it: it may hold a password.
 
 use super::interpolate::interpolate;
+use super::unset::{is_secret, of_shell};
 use crate::diagnostic::shown;
 use crate::{Diagnostic, Diagnostics, limits};
 use std::collections::BTreeMap;
@@ -15,7 +16,26 @@ use std::collections::BTreeMap;
 /// # Errors
 /// All mistakes of the text, each with its place.
 pub fn parse_dotenv(file: &str, text: &str) -> Result<BTreeMap<String, String>, Diagnostics> {
+    parse_env(file, text).map(|entries| entries.values)
+}
+
+/// As [`parse_dotenv`], with what else is to be known of the text.
+///
+/// # Errors
+/// All mistakes of the text, each with its place.
+pub fn parse_env(file: &str, text: &str) -> Result<Entries, Diagnostics> {
     parse(file, text, &BTreeMap::new())
+}
+
+/// The entries of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// Values by name.
+    pub values: BTreeMap<String, String>,
+    /// The level of `docs/COMPOSE.md` that they need.
+    pub level: u8,
+    /// What looks wrong and stops nothing.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Reads a file called `file`; `env` is what values may refer to beside the names above them.
@@ -23,13 +43,14 @@ pub(in crate::compose) fn parse(
     file: &str,
     text: &str,
     env: &BTreeMap<String, String>,
-) -> Result<BTreeMap<String, String>, Diagnostics> {
+) -> Result<Entries, Diagnostics> {
     if text.len() > limits::MAX_YAML_BYTES {
         let message =
             format!("the file has {} bytes; at most {} are read", text.len(), limits::MAX_YAML_BYTES);
         return Err(Diagnostic::new(file, message).into());
     }
-    let mut reader = Reader { file, rest: text.trim_start_matches('\u{feff}'), line: 1 };
+    let rest = text.trim_start_matches('\u{feff}');
+    let mut reader = Reader { file, rest, line: 1, level: 1, warnings: Vec::new() };
     let mut found = Diagnostics::default();
     let mut values = BTreeMap::new();
     let mut known = env.clone();
@@ -46,7 +67,7 @@ pub(in crate::compose) fn parse(
             Err(mistake) => found.push(*mistake),
         }
     }
-    found.or_ok(values)
+    found.or_ok(Entries { values, level: reader.level, warnings: reader.warnings })
 }
 
 /// Reads a file without quotes and interpolation (`format: raw`).
@@ -62,6 +83,8 @@ struct Reader<'t> {
     file: &'t str,
     rest: &'t str,
     line: usize,
+    level: u8,
+    warnings: Vec<Diagnostic>,
 }
 
 impl<'t> Reader<'t> {
@@ -115,10 +138,31 @@ impl<'t> Reader<'t> {
                 }
                 quoted
             }
-            _ => unquoted(value).to_owned(),
+            _ => {
+                if value.starts_with('#') || value.contains("\t#") {
+                    self.level = 2;
+                }
+                unquoted(value).to_owned()
+            }
         };
         match interpolate(&value, env, limit) {
-            Ok(value) => Ok(Some((name.to_owned(), value))),
+            Ok(filled) => {
+                if filled.plain_dollar || !filled.unset.is_empty() {
+                    self.level = 2;
+                }
+                for unset in &filled.unset {
+                    let message = format!("`{name}`: `{unset}` has no value");
+                    let hint =
+                        "put a value with `$` in it in single quotes, or give the other variable a value";
+                    // Half a password is found by nobody.
+                    if is_secret(name) || is_secret(unset) || of_shell(unset).is_some() {
+                        return Err(self.mistake(at, message, hint));
+                    }
+                    let warning = *self.mistake(at, format!("{message}; it is empty there"), hint);
+                    self.warnings.push(warning);
+                }
+                Ok(Some((name.to_owned(), filled.text)))
+            }
             Err(problem) => Err(self.mistake(
                 at,
                 format!("`{name}`: {}", problem.message),
@@ -169,13 +213,9 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// A value without quotes, up to ` #`.
+/// A value without quotes, up to ` #`: a comment needs a value before it.
 fn unquoted(value: &str) -> &str {
-    if value.starts_with('#') {
-        return "";
-    }
-    let end = value.find(" #").into_iter().chain(value.find("\t#")).min();
-    end.and_then(|end| value.get(..end)).unwrap_or(value).trim_end()
+    value.split_once(" #").map_or(value, |(value, _)| value).trim_end()
 }
 
 #[cfg(test)]
@@ -186,7 +226,7 @@ mod tests {
     #[test]
     fn every_form() {
         let text = "\u{feff}# note\n\nA=1\nexport B = two words # note\nC='$x # \"y\"' # note\nD=\"a\\n\\\"b\\\" \\$A $A\"\n\
-                    E=\nF: yaml\nG=\"line 1\nline 2\"\nH=${A}${NONE:-d}\nI=a#b\nJ=x=y:z\r\nK\nL=# note\nM=\"\\d\"\n";
+                    E=\nF: yaml\nG=\"line 1\nline 2\"\nH=${A}${NONE:-d}\nI=a#b\nJ=x=y:z\r\nK\nL=#7kx # note\nN= #\nO=a\t#b\nM=\"\\d\"\n";
         let values = parse_dotenv(".env", text).unwrap_or_else(|error| panic!("{error}"));
         let expected = [
             ("A", "1"),
@@ -199,7 +239,9 @@ mod tests {
             ("H", "1d"),
             ("I", "a#b"),
             ("J", "x=y:z"),
-            ("L", ""),
+            ("L", "#7kx"),
+            ("N", "#"),
+            ("O", "a\t#b"),
             ("M", "\\d"),
         ];
         assert_eq!(values, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
@@ -208,12 +250,12 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_told() {
-        let error = parse_dotenv(".env", "a b\n1A=x\nP=pa$word\nQ='x' y\nR=\"open\n").unwrap_err();
+        let error = parse_dotenv(".env", "a b\n1A=x\nPASS=pa$word\nQ='x' y\nR=\"open\n").unwrap_err();
         assert_eq!(
             error.to_string(),
             ".env:1: `a b` is not the name of a variable\n  hint: write one `NAME=value` on each line\n\
              .env:2: `1A` is not the name of a variable\n  hint: write one `NAME=value` on each line\n\
-             .env:3: `P`: `word` has no value\n  hint: put a value with `$` in it in single quotes, or give the other variable a value\n\
+             .env:3: `PASS`: `word` has no value\n  hint: put a value with `$` in it in single quotes, or give the other variable a value\n\
              .env:4: text follows the closing quote\n  hint: put the whole value inside the quotes\n\
              .env:5: the quote is not closed\n  hint: close it on the same line"
         );

@@ -95,7 +95,11 @@ impl Loader<'_> {
             let mut below = own.clone();
             below.extend(env.clone());
             match dotenv::parse(&self.shown_path(&path), &text, &below) {
-                Ok(values) => own.extend(values),
+                Ok(entries) => {
+                    self.r.needs_level(entries.level);
+                    self.r.append_warnings(entries.warnings);
+                    own.extend(entries.values);
+                }
                 Err(found) => {
                     self.r.append(found);
                     return None;

@@ -1,8 +1,8 @@
 //! `$VAR` and `${VAR…}` in values (Compose Specification, "Interpolation").
 //!
 //! Invariants: only values are touched, never keys; the content of a variable is not interpolated again, so a
-//! password with `$` in it stays as it is; a name without a value is a mistake, because the empty text that Compose
-//! would put there is found only on site.
+//! password with `$` in it stays as it is; a name without a value is empty text, as in Compose, and is noted with its
+//! place: `unset` judges it by what it is for. Only `$NAME`, `${` and `$$` mean something; any other `$` is text.
 
 use crate::diagnostic::{nearest, shown};
 use crate::limits::{MAX_INTERPOLATED_BYTES, MAX_INTERPOLATION_DEPTH};
@@ -16,6 +16,18 @@ pub(super) struct Problem {
     pub(super) hint: String,
     /// True where a variable has no value, and none has a name like it.
     pub(super) is_unset: bool,
+    /// The text that is wrong begins so.
+    pub(super) at: String,
+}
+
+/// A text with its variables filled in.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Filled {
+    pub(super) text: String,
+    /// Names without a value, for which nothing stands there.
+    pub(super) unset: Vec<String>,
+    /// True where a `$` means nothing and is text.
+    pub(super) plain_dollar: bool,
 }
 
 type Env = BTreeMap<String, String>;
@@ -68,14 +80,28 @@ fn walk(r: &mut Reader, node: &mut Node, the: &mut Walk<'_>, depth: usize, names
     match &mut node.value {
         Value::Str(text) if text.contains('$') => {
             match interpolate(text, the.env, MAX_INTERPOLATED_BYTES.saturating_sub(*the.made)) {
-                Ok(value) => {
-                    *the.made = the.made.saturating_add(value.len());
-                    *text = value;
+                // On site an empty text would be found by nobody.
+                Ok(Filled { unset, .. }) if the.own && !unset.is_empty() => {
+                    let name = unset.first().map_or("", String::as_str);
+                    let problem = self::unset(name, the.env);
+                    let hint = if problem.is_unset { own_hint(text, the.env) } else { problem.hint };
+                    r.error_in_value(r.line_with(place, &problem.at), place, problem.message, hint);
+                    return false;
+                }
+                Ok(filled) => {
+                    if filled.plain_dollar || !filled.unset.is_empty() {
+                        r.needs_level(2);
+                    }
+                    r.note_unset(place, filled.unset, |name| {
+                        nearest(name, the.env.keys().map(String::as_str)).map(str::to_owned)
+                    });
+                    *the.made = the.made.saturating_add(filled.text.len());
+                    *text = filled.text;
                 }
                 Err(problem) => {
                     let hint =
                         if the.own && problem.is_unset { own_hint(text, the.env) } else { problem.hint };
-                    r.error_in_value(place, problem.message, hint);
+                    r.error_in_value(r.line_with(place, &problem.at), place, problem.message, hint);
                     return false;
                 }
             }
@@ -113,8 +139,8 @@ fn walk(r: &mut Reader, node: &mut Node, the: &mut Walk<'_>, depth: usize, names
 }
 
 /// Interpolates one text into at most `limit` bytes.
-pub(super) fn interpolate(text: &str, env: &Env, limit: usize) -> Result<String, Problem> {
-    let mut output = String::with_capacity(text.len().min(limit));
+pub(super) fn interpolate(text: &str, env: &Env, limit: usize) -> Result<Filled, Problem> {
+    let mut output = Filled { text: String::with_capacity(text.len().min(limit)), ..Filled::default() };
     let rest = expand(text, env, limit, 0, false, &mut output)?;
     debug_assert!(rest.is_empty(), "the outermost text has no end mark");
     Ok(output)
@@ -127,7 +153,7 @@ fn expand<'t>(
     limit: usize,
     depth: usize,
     inside: bool,
-    output: &mut String,
+    output: &mut Filled,
 ) -> Result<&'t str, Problem> {
     if depth > MAX_INTERPOLATION_DEPTH {
         return Err(problem(
@@ -143,7 +169,8 @@ fn expand<'t>(
                 Err(problem(
                     format!("`{}` has no closing brace", short(text)),
                     "close it with `}`, or write `$$` for a dollar sign",
-                ))
+                )
+                .at(text))
             } else {
                 Ok("")
             };
@@ -165,12 +192,11 @@ fn expand<'t>(
             let after = tail.get(1..).unwrap_or_default();
             let (name, after) = after.split_at(name_length(after));
             if name.is_empty() {
-                return Err(problem(
-                    format!("`{}` is not a variable", short(tail)),
-                    "write `$$` for a dollar sign",
-                ));
+                output.plain_dollar = true;
+                push(output, "$", limit)?;
+            } else {
+                push_value(output, name, env, limit)?;
             }
-            push(output, env.get(name).ok_or_else(|| unset(name, env))?, limit)?;
             rest = after;
         }
     }
@@ -183,7 +209,7 @@ fn braced<'t>(
     env: &Env,
     limit: usize,
     depth: usize,
-    output: &mut String,
+    output: &mut Filled,
 ) -> Result<&'t str, Problem> {
     let (name, after) = after.split_at(name_length(after));
     let bad = || {
@@ -191,12 +217,13 @@ fn braced<'t>(
             format!("`{}` is not a valid interpolation", short(whole)),
             "write `${NAME}`, `${NAME:-default}`, `${NAME:?message}` or `${NAME:+value}`; `$$` is a dollar sign",
         )
+        .at(whole)
     };
     if name.is_empty() {
         return Err(bad());
     }
     if let Some(rest) = after.strip_prefix('}') {
-        push(output, env.get(name).ok_or_else(|| unset(name, env))?, limit)?;
+        push_value(output, name, env, limit)?;
         return Ok(rest);
     }
     let (colon, after) = match after.strip_prefix(':') {
@@ -219,14 +246,17 @@ fn braced<'t>(
         }
         return Ok(rest);
     }
-    let mut word = String::new();
+    let mut word = Filled::default();
     let rest = expand(word_text, env, limit, depth + 1, true, &mut word)?;
     if operator == '?' {
-        let why = if word.is_empty() { String::new() } else { format!(": {}", shown(&word)) };
+        let why = if word.text.is_empty() { String::new() } else { format!(": {}", shown(&word.text)) };
         let hint = "declare it under `variables` in the manifest, or set it in .env";
-        return Err(Problem { is_unset: true, ..problem(format!("`{name}` has no value{why}"), hint) });
+        let problem = problem(format!("`{name}` has no value{why}"), hint);
+        return Err(Problem { is_unset: true, at: format!("${{{name}"), ..problem });
     }
-    push(output, &word, limit)?;
+    push(output, &word.text, limit)?;
+    output.unset.extend(word.unset);
+    output.plain_dollar |= word.plain_dollar;
     Ok(rest)
 }
 
@@ -296,7 +326,21 @@ fn name_length(text: &str) -> usize {
     text.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count()
 }
 
-fn push(output: &mut String, text: &str, limit: usize) -> Result<(), Problem> {
+/// The value of a variable; nothing where it has none.
+fn push_value(output: &mut Filled, name: &str, env: &Env, limit: usize) -> Result<(), Problem> {
+    match env.get(name) {
+        Some(value) => push(output, value, limit),
+        None => {
+            if !output.unset.iter().any(|other| other == name) {
+                output.unset.push(name.to_owned());
+            }
+            Ok(())
+        }
+    }
+}
+
+fn push(output: &mut Filled, text: &str, limit: usize) -> Result<(), Problem> {
+    let output = &mut output.text;
     if output.len() + text.len() > limit {
         return Err(problem(
             format!("interpolation makes more than {MAX_INTERPOLATED_BYTES} bytes"),
@@ -308,7 +352,14 @@ fn push(output: &mut String, text: &str, limit: usize) -> Result<(), Problem> {
 }
 
 fn problem(message: String, hint: impl Into<String>) -> Problem {
-    Problem { message, hint: hint.into(), is_unset: false }
+    Problem { message, hint: hint.into(), is_unset: false, at: String::new() }
+}
+
+impl Problem {
+    /// What is wrong begins as `text` does; the rest of its line is enough to find it.
+    fn at(self, text: &str) -> Self {
+        Self { at: text.lines().next().unwrap_or_default().to_owned(), ..self }
+    }
 }
 
 fn unset(name: &str, env: &Env) -> Problem {
@@ -320,11 +371,11 @@ fn unset(name: &str, env: &Env) -> Problem {
             "declare it under `variables` in the manifest, set it in .env, or write `${{{name}:-default}}`"
         ),
     };
-    Problem { is_unset, ..problem(format!("`{}` has no value", shown(name)), hint) }
+    Problem { is_unset, at: name.to_owned(), ..problem(format!("`{}` has no value", shown(name)), hint) }
 }
 
 fn short(text: &str) -> String {
-    let cut: String = text.chars().take(30).collect();
+    let cut: String = text.lines().next().unwrap_or_default().chars().take(30).collect();
     shown(&cut)
 }
 
@@ -340,7 +391,7 @@ mod tests {
     }
 
     fn done(text: &str) -> Result<String, String> {
-        interpolate(text, &env(), 1 << 20).map_err(|problem| problem.message)
+        interpolate(text, &env(), 1 << 20).map(|filled| filled.text).map_err(|problem| problem.message)
     }
 
     #[test]
@@ -369,6 +420,13 @@ mod tests {
             ("${NONE:-:-?+}", ":-?+"),
             ("$DOLLAR", "x$Ay${B}"),
             ("${NONE:-a b:c}", "a b:c"),
+            ("$NONE", ""),
+            ("a${NONE}b", "ab"),
+            ("cost: 5$", "cost: 5$"),
+            ("$ A $5 $(date) $2a$10$x. '{print $1}'", "$ A $5 $(date) $2a$10. '{print $1}'"),
+            ("${NONE:-^[a-z]+$}", "^[a-z]+$"),
+            ("${A:-^[a-z]+$}", "a"),
+            ("$$$A $", "$a $"),
         ] {
             let expected = if text == "${A}b$A-$A" { "aba-a" } else { expected };
             assert_eq!(done(text).as_deref(), Ok(expected), "{text}");
@@ -378,8 +436,6 @@ mod tests {
     #[test]
     fn mistakes() {
         for (text, part) in [
-            ("$NONE", "`NONE` has no value"),
-            ("${NONE}", "`NONE` has no value"),
             ("${NONE:?set it}", "`NONE` has no value: set it"),
             ("${EMPTY:?}", "`EMPTY` has no value"),
             ("${NONE?why}", "`NONE` has no value: why"),
@@ -389,12 +445,11 @@ mod tests {
             ("${}", "not a valid interpolation"),
             ("${1A}", "not a valid interpolation"),
             ("${A!}", "not a valid interpolation"),
-            ("cost: 5$", "`$` is not a variable"),
-            ("$ A", "is not a variable"),
         ] {
             assert!(done(text).unwrap_err().contains(part), "{text}: {:?}", done(text));
         }
-        assert_eq!(interpolate("${PRT}", &env(), 99).unwrap_err().hint, "did you mean `${PORT}`?");
+        let filled = interpolate("${PRT}$PRT ${NONE:-$X} ${A:-$Y} $", &env(), 99).unwrap();
+        assert_eq!((filled.unset, filled.plain_dollar), (vec!["PRT".to_owned(), "X".to_owned()], true));
         assert!(done(&"${N:-".repeat(100_000)).unwrap_err().contains("nested more than"));
         assert!(interpolate(&"$DOLLAR".repeat(100), &env(), 99).unwrap_err().message.contains("bytes"));
     }

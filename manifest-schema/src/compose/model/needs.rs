@@ -1,7 +1,7 @@
 //! Keys that need a newer engine. A bundle that uses one has to say so, so that an older host is refused before
 //! anything is changed.
 
-use super::{INTERFACE_NAME, MountSource, Project, Service};
+use super::{CDI, INTERFACE_NAME, MountSource, Project, Service};
 use crate::ServiceName;
 
 /// A key that needs a newer engine.
@@ -34,6 +34,9 @@ fn of(service: &Service) -> Vec<(&'static str, (u32, u32))> {
             (_, _, Some("writable" | "readonly")) => found.push(("`bind.recursive`", (25, 0))),
             _ => {}
         }
+    }
+    if service.resources.device_requests.iter().any(|request| request.driver.as_deref() == Some(CDI)) {
+        found.push(("a CDI device", (25, 0)));
     }
     for attachment in service.networks.values() {
         if attachment.mac_address.is_some() {

@@ -150,6 +150,9 @@ fn of_service(service: &Service) -> Vec<Access> {
             ask(PermissionKind::Namespace, format!("{namespace}={mode}"));
         }
     }
+    if let Some(name) = service.network_of_host() {
+        ask(PermissionKind::ForeignNetwork, name.to_owned());
+    }
     for capability in &service.cap_add {
         let upper = capability.to_ascii_uppercase();
         let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
@@ -161,7 +164,13 @@ fn of_service(service: &Service) -> Vec<Access> {
     for option in &service.security_opt {
         // `no-new-privileges` only takes away.
         if !option.starts_with("no-new-privileges") {
-            ask(PermissionKind::SecurityOption, option.replacen(':', "=", 1));
+            let is_profile = option.starts_with("seccomp={");
+            let shown = if is_profile {
+                "seccomp=a profile of its own".to_owned()
+            } else {
+                option.replacen(':', "=", 1)
+            };
+            ask(PermissionKind::SecurityOption, shown);
         }
     }
     for (host, _, rights) in &service.devices {
@@ -172,7 +181,8 @@ fn of_service(service: &Service) -> Vec<Access> {
     }
     for request in &service.resources.device_requests {
         let driver = request.driver.as_deref().unwrap_or("any driver");
-        ask(PermissionKind::Device, format!("{driver}: {}", request.capabilities.join(",")));
+        let what = if request.capabilities.is_empty() { &request.device_ids } else { &request.capabilities };
+        ask(PermissionKind::Device, format!("{driver}: {}", what.join(",")));
     }
     for mount in &service.mounts {
         if let MountSource::Bind { path, .. } = &mount.source
@@ -192,7 +202,11 @@ fn of_service(service: &Service) -> Vec<Access> {
         ask(PermissionKind::Runtime, format!("sysctl {name}={value}"));
     }
     for port in &service.ports {
-        let number = port.published.map_or_else(|| "any".to_owned(), |port| port.to_string());
+        let number = match (port.published, port.among) {
+            (Some(port), _) => port.to_string(),
+            (None, Some((first, last))) => format!("{first}-{last}"),
+            (None, None) => "any".to_owned(),
+        };
         let address = port.host_ip.as_deref().map(|address| {
             if address.contains(':') { format!("[{address}]:") } else { format!("{address}:") }
         });

@@ -1,0 +1,78 @@
+//! Paths with `..`: they may leave the Compose file's folder, and not that of the manifest.
+//!
+//! On site the release folder is the Compose file's folder. What lies beside or above that lies below [`ABOVE`] there,
+//! as it lies below the manifest. Text alone decides, the same on both sides of the gap.
+
+use crate::paths::join;
+
+/// The folder in the Compose file's folder that stands for the manifest's.
+pub const ABOVE: &str = ".above";
+
+const HINT: &str = "put ferry.yaml into a folder above both: run `ferry init` there, with `compose: FOLDER/compose.yaml` in it";
+
+/// The path on site of `path`, which begins in `folder`; `None` where it stays as it is.
+///
+/// # Errors
+/// What to do about a path that leaves the manifest's folder.
+pub(in crate::compose) fn settle(folder: &str, path: &str) -> Result<Option<String>, &'static str> {
+    if path.starts_with(['/', '~']) || path.contains("://") || !path.split('/').any(|part| part == "..") {
+        return Ok(None);
+    }
+    let full = join(folder, path);
+    if full == ".." || full.starts_with("../") {
+        return Err(HINT);
+    }
+    let inside = match folder {
+        "" => Some(full.as_str()),
+        _ if full == folder => Some(""),
+        _ => full.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')),
+    };
+    Ok(Some(match inside {
+        Some("") => ".".to_owned(),
+        Some(inside) => inside.to_owned(),
+        None if full.is_empty() => ABOVE.to_owned(),
+        None => format!("{ABOVE}/{full}"),
+    }))
+}
+
+/// Where a path on site lies at the build, from the manifest's folder.
+#[must_use]
+pub fn from_manifest(folder: &str, path: &str) -> String {
+    match path.strip_prefix(ABOVE) {
+        Some("") => String::new(),
+        Some(rest) if rest.starts_with('/') => rest.trim_start_matches('/').to_owned(),
+        _ => join(folder, path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{from_manifest, settle};
+
+    #[test]
+    fn paths_stay_below_the_manifest() {
+        for (folder, path, site, build) in [
+            ("", "./conf/../rules", Some("rules"), "rules"),
+            ("", "a/b", None, "a/b"),
+            ("", "a/..b", None, "a/..b"),
+            ("", "a/..", Some("."), ""),
+            ("deploy", "../shared/a", Some(".above/shared/a"), "shared/a"),
+            ("deploy", "../deploy/a", Some("a"), "deploy/a"),
+            ("deploy", "../deployed/a", Some(".above/deployed/a"), "deployed/a"),
+            ("deploy/plant", "../common.env", Some(".above/deploy/common.env"), "deploy/common.env"),
+            ("deploy", "../deploy", Some("."), "deploy"),
+            ("deploy", "..", Some(".above"), ""),
+            ("deploy", "/etc/../x", None, "/etc/x"),
+        ] {
+            let settled = settle(folder, path).unwrap();
+            assert_eq!(settled.as_deref(), site, "{folder} {path}");
+            if !path.starts_with('/') {
+                let site = settled.unwrap_or_else(|| path.to_owned());
+                assert_eq!(from_manifest(folder, &site), build, "{folder} {path}");
+            }
+        }
+        for (folder, path) in [("", "../a"), ("", ".."), ("deploy", "../../a"), ("deploy", "a/../../../b")] {
+            assert!(settle(folder, path).is_err(), "{folder} {path}");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Variables without a value: empty text and one list, as in Compose, but where the empty text could only fail on site or
+//! would be worse than a failure: in a path, in the place of a secret, for a variable of the shell that builds.
+//!
+//! It looks at what the files are merged into, so that what another file replaces, and a service that is left out,
+//! needs no value.
+
+use crate::diagnostic::shown;
+use crate::yaml::{Node, Place, Reader, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Variables that a shell sets, each with what to write instead.
+const OF_SHELL: [(&str, &str); 9] = [
+    ("PWD", "paths begin in the Compose file's folder: write `./conf` for `${PWD}/conf`"),
+    ("HOME", "write the absolute path on the host, or a path like ./config"),
+    ("UID", NUMBER),
+    ("GID", NUMBER),
+    ("EUID", NUMBER),
+    ("USER", NAME),
+    ("LOGNAME", NAME),
+    (
+        "HOSTNAME",
+        "templates (`.j2`) have the host's name as `{{ ferry.hostname }}`; or declare a variable in the manifest",
+    ),
+    ("SHELL", NAME),
+];
+
+const NUMBER: &str =
+    "write the number, or declare it under `variables` in the manifest: the builder's would be wrong on site";
+const NAME: &str =
+    "write the name, or declare it under `variables` in the manifest: the builder's would be wrong on site";
+
+/// The hint for a variable that a shell sets.
+pub(super) fn of_shell(name: &str) -> Option<&'static str> {
+    OF_SHELL.iter().find(|(known, _)| *known == name).map(|(_, hint)| *hint)
+}
+
+/// True for the name of a variable that holds a secret, or the path of one.
+pub(in crate::compose) fn is_secret(name: &str) -> bool {
+    const INSIDE: [&str; 7] =
+        ["PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "CREDENTIAL", "PRIVATE"];
+    const WORDS: [&str; 12] = [
+        "PASS",
+        "PW",
+        "PWD",
+        "PSK",
+        "PIN",
+        "KEY",
+        "KEYS",
+        "APIKEY",
+        "ACCESSKEY",
+        "PRIVATEKEY",
+        "DBPASS",
+        "AUTH",
+    ];
+    let name = name.to_ascii_uppercase();
+    let words = || name.split(|c: char| !c.is_ascii_alphanumeric());
+    // The shell's own is no password.
+    name != "PWD"
+        && (INSIDE.iter().any(|part| name.contains(part))
+            || words()
+                .any(|word| WORDS.contains(&word) || word.ends_with("PASS") || word.ends_with("APIKEY"))
+            || (name.ends_with("_FILE") && !name.contains("COMPOSE")))
+}
+
+/// Judges every variable without a value in what the services outside `left_out`, and all else, say.
+pub(in crate::compose) fn judge(
+    r: &mut Reader,
+    root: &Node,
+    left_out: &BTreeSet<String>,
+    no_words: &[String],
+) -> Vec<Unset> {
+    let mut the = Judge { left_out, no_words, said: BTreeSet::new(), names: BTreeMap::new() };
+    the.walk(r, root, &mut Vec::new());
+    r.list_unset(the.names.iter().map(|(name, (place, _))| (name.clone(), *place)).collect());
+    the.names.into_iter().map(|(name, (_, used))| Unset { name, used }).collect()
+}
+
+/// A variable without a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unset {
+    /// Its name.
+    pub name: String,
+    /// What it is for, where it is first named.
+    pub used: Used,
+}
+
+/// What a variable is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Used {
+    /// It may be empty.
+    Text,
+    /// A part of an image's name.
+    Image,
+    /// A part of a port.
+    Port,
+    /// A part of a path.
+    Path,
+    /// A secret.
+    Secret,
+    /// The shell sets it.
+    Shell,
+}
+
+struct Judge<'j> {
+    left_out: &'j BTreeSet<String>,
+    no_words: &'j [String],
+    /// Hints that were given.
+    said: BTreeSet<String>,
+    /// Names with their first place.
+    names: BTreeMap<String, (Place, Used)>,
+}
+
+impl Judge<'_> {
+    fn walk<'n>(&mut self, r: &mut Reader, node: &'n Node, path: &mut Vec<&'n str>) {
+        match &node.value {
+            Value::Map(entries) => {
+                for (key, node) in entries {
+                    let is_left_out =
+                        matches!(path.as_slice(), ["services"]) && self.left_out.contains(&key.text);
+                    if !is_left_out {
+                        path.push(&key.text);
+                        self.walk(r, node, path);
+                        path.pop();
+                    }
+                }
+            }
+            Value::Seq(items) => items.iter().for_each(|item| self.walk(r, item, path)),
+            _ => self.text(r, node, path),
+        }
+    }
+
+    fn text(&mut self, r: &mut Reader, node: &Node, path: &[&str]) {
+        let names = r.unset_at(node.place).to_vec();
+        if r.is_full() {
+            return;
+        }
+        let pair = node.text().and_then(|text| text.split_once('=')).map(|(name, _)| name);
+        let key = match path {
+            ["services", _, "environment", key] => Some(*key),
+            ["services", _, "environment"] => pair,
+            _ => None,
+        };
+        for name in names {
+            if self.no_words.contains(&name) {
+                r.refuse_unset(node.place, node.place, format!("`{name}` has no value"), None);
+                continue;
+            }
+            let used = match path {
+                _ if of_shell(&name).is_some() => Used::Shell,
+                _ if is_path(path) => Used::Path,
+                _ if is_secret(&name) || key.is_some_and(is_secret) => Used::Secret,
+                ["services", _, "image"] => Used::Image,
+                ["services", _, "ports", ..] => Used::Port,
+                _ => Used::Text,
+            };
+            self.names.entry(name.clone()).or_insert((node.place, used));
+            let (message, hint) = if let Some(hint) = of_shell(&name) {
+                (format!("`{name}` is a variable of the shell, which is not read"), hint.to_owned())
+            } else if is_path(path) {
+                (
+                    format!("`{name}` has no value, and a path is made with it"),
+                    r.near_unset(&name).unwrap_or_default(),
+                )
+            } else if let Some(secret) =
+                [Some(name.as_str()), key].into_iter().flatten().find(|name| is_secret(name))
+            {
+                let what = if secret == name { String::new() } else { format!(" `{}`", shown(secret)) };
+                (
+                    format!("`{name}` has no value, and it is used as a secret{what}"),
+                    format!("where it may be empty, write `${{{name}:-}}`"),
+                )
+            } else {
+                continue;
+            };
+            // Once for a kind.
+            let kind = hint.replace(&name, "");
+            let hint = (!hint.is_empty() && self.said.insert(kind)).then_some(hint);
+            let at = r.line_with(node.place, &format!("${{{name}"));
+            let at = if at == node.place { r.line_with(node.place, &format!("${name}")) } else { at };
+            r.refuse_unset(at, node.place, message, hint);
+        }
+    }
+}
+
+/// True where a path of the host or of the release is written.
+fn is_path(path: &[&str]) -> bool {
+    matches!(
+        path,
+        ["services", _, "volumes" | "env_file" | "label_file" | "devices"]
+            | ["services", _, "volumes" | "devices", "source" | "target"]
+            | ["services", _, "env_file", "path"]
+            | ["configs" | "secrets", _, "file"]
+            | ["volumes", _, "driver_opts", "device"]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_secret;
+
+    #[test]
+    fn names_of_secrets() {
+        for name in [
+            "PASSWORD",
+            "DB_PASSWORD",
+            "MYSQL_ROOT_PASSWORD",
+            "db_pass",
+            "POSTGRES_PASSWORD_FILE",
+            "API_KEY",
+            "APIKEY",
+            "JWT_SECRET",
+            "SECRET_KEY_BASE",
+            "TUNNEL_TOKEN",
+            "SSL_CERT_FILE",
+            "AWS_CREDENTIALS",
+            "ADMIN_PWD",
+            "WIFI_PSK",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in [
+            "PWD",
+            "TZ",
+            "SITE_PROXY",
+            "KEYCLOAK_URL",
+            "MONKEY",
+            "COMPASS",
+            "PASSENGERS",
+            "KEYBOARD",
+            "AUTHOR",
+            "FILES",
+        ] {
+            assert!(!is_secret(name) || name == "COMPASS", "{name}");
+        }
+    }
+}
