@@ -18,7 +18,7 @@ pub struct Feature {
     pub since: &'static str,
 }
 
-/// What COMPOSE.md calls level 2: a key, value or meaning of a Compose file that 0.1.0 does not have, or has otherwise.
+/// Level 2 of COMPOSE.md: a key, value or meaning of a Compose file that 0.1.0 does not have, or has otherwise.
 pub const COMPOSE_2: Feature = Feature { name: "compose-2", since: "0.2.0" };
 
 /// `owner` and `mode` of a volume's first content: the tar's last `./` counts.

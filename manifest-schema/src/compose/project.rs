@@ -37,7 +37,7 @@ pub struct Parsed {
     pub unset: Vec<(String, Place)>,
 }
 
-/// What there is beside the texts of a project.
+/// The surroundings of the texts of a project.
 #[derive(Debug, Clone, Copy)]
 pub struct Beside<'b> {
     /// The site's own Compose file, which goes over all others. Hints about it name neither the manifest nor `.env`,

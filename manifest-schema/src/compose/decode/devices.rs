@@ -8,7 +8,7 @@ use crate::yaml::{Node, Value};
 use std::collections::BTreeMap;
 
 /// `devices`: `host[:container[:permissions]]`, or the same as a map.
-/// What is no path and has `=` is a device of the host's CDI files, which goes into `requests`.
+/// A text that is no path and has `=` is a device of the host's CDI files, which goes into `requests`.
 pub(super) fn devices(
     context: &mut Context<'_>,
     node: &Node,

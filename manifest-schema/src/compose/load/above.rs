@@ -35,7 +35,7 @@ pub(in crate::compose) fn settle(folder: &str, path: &str) -> Result<Option<Stri
     }))
 }
 
-/// Where a path on site lies at the build, from the manifest's folder.
+/// The place at the build of a path on site, from the manifest's folder.
 #[must_use]
 pub fn from_manifest(folder: &str, path: &str) -> String {
     match path.strip_prefix(ABOVE) {

@@ -34,7 +34,7 @@ pub struct Entries {
     pub values: BTreeMap<String, String>,
     /// The level of `docs/COMPOSE.md` that they need.
     pub level: u8,
-    /// What looks wrong and stops nothing.
+    /// Doubts that stop nothing.
     pub warnings: Vec<Diagnostic>,
 }
 

@@ -356,7 +356,7 @@ fn problem(message: String, hint: impl Into<String>) -> Problem {
 }
 
 impl Problem {
-    /// What is wrong begins as `text` does; the rest of its line is enough to find it.
+    /// The same, found by the first line of `text`, which is wrong.
     fn at(self, text: &str) -> Self {
         Self { at: text.lines().next().unwrap_or_default().to_owned(), ..self }
     }

@@ -71,7 +71,9 @@ pub(in crate::compose) fn judge(
 ) -> Vec<Unset> {
     let mut the = Judge { left_out, no_words, said: BTreeSet::new(), names: BTreeMap::new() };
     the.walk(r, root, &mut Vec::new());
-    r.list_unset(the.names.iter().map(|(name, (place, _))| (name.clone(), *place)).collect());
+    // A line for them in .env would be as wrong on site.
+    let listed = the.names.iter().filter(|(name, _)| !matches!(name.as_str(), "PWD" | "HOME"));
+    r.list_unset(listed.map(|(name, (place, _))| (name.clone(), *place)).collect());
     the.names.into_iter().map(|(name, (_, used))| Unset { name, used }).collect()
 }
 
@@ -80,11 +82,11 @@ pub(in crate::compose) fn judge(
 pub struct Unset {
     /// Its name.
     pub name: String,
-    /// What it is for, where it is first named.
+    /// Its use where it is first named.
     pub used: Used,
 }
 
-/// What a variable is for.
+/// The use of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Used {
     /// It may be empty.
