@@ -132,6 +132,8 @@ const PLACES: &[(&str, By)] = &[
     ("manifest-schema digest::from_bytes", Inside("any 32 bytes are a digest")),
     ("manifest-schema digest::from_str", Target("names")),
     ("manifest-schema dotenv::parse_dotenv", Target("dotenv")),
+    ("manifest-schema dotenv::parse_env", Target("dotenv")),
+    ("manifest-schema security::seccomp", Target("compose")),
     ("manifest-schema environment::decode", Target("compose")),
     ("manifest-schema hooks::decode", Target("compose")),
     ("manifest-schema load::interpolated", Target("interpolation")),
