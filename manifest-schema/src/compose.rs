@@ -11,12 +11,12 @@ mod load;
 pub mod model;
 mod project;
 
-pub use load::above::{ABOVE, from_manifest};
+pub use load::above::{below_manifest, from_manifest};
 pub use load::dotenv::{Entries, parse_dotenv, parse_env};
 pub use load::unset::{Unset, Used};
-pub use load::{Text, interpolated};
+pub use load::{Beside, Text, interpolated};
 pub use model::{FileUse, NamedFile, Need, Reserved, config_hash, needs};
-pub use project::{Beside, Parsed, parse, parse_with_own, unset_variables};
+pub use project::{Parsed, parse, parse_with_own, unset_variables};
 
 #[cfg(test)]
 mod large_tests;

@@ -14,6 +14,7 @@
 )]
 
 pub mod bundle;
+pub mod compose_2;
 pub mod host;
 pub mod host_binds;
 pub mod leftovers;

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::fs;
 use tests::bundle;
+use tests::compose_2;
 use tests::host::Host;
 use tests::host_binds;
 use tests::programs;
@@ -57,6 +58,11 @@ fn a_stick_installs_a_second_time_changes_nothing_and_an_upgrade_replaces_what_c
     assert_ne!(front, host.id("small", "front"));
     assert_eq!(ticker, host.id("small", "ticker"), "an unchanged service was replaced");
     assert_eq!(host.containers(), ["small-front-1 running", "small-ticker-1 running"]);
+}
+
+#[test]
+fn a_compose_file_of_level_2_reaches_the_engine() {
+    compose_2::what_is_written_reaches_the_engine(&Host::podman("podman-compose-2"), true);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use ferry_terminal::confined::CONFINED;
 use ferry_terminal::{Class, Failure, Output, human};
+use manifest_schema::compose::model::Permission;
 use manifest_schema::manifest::Manifest;
 use manifest_schema::{Diagnostics, schema};
 use std::ffi::OsString;
@@ -138,14 +139,26 @@ pub(super) fn run_lint(args: &LintArgs, output: Output) -> Result<()> {
     let of_seeds = lint::seeds(&inputs, &Cancel::default())?;
     inputs.warnings.extend(of_seeds);
     let advice = lint::advice(&inputs);
+    let of_site = lint::of_site(&inputs);
     if output.json {
-        let report = serde_json::json!({ "warnings": inputs.warnings, "advice": advice });
+        let report = serde_json::json!({ "warnings": inputs.warnings, "advice": advice, "site": of_site });
         output.line(&serde_json::to_string_pretty(&report)?);
     } else {
         for (word, list) in [("warning:", &inputs.warnings), ("advice:", &advice)] {
             for one in list {
                 output.line(&format!("{} {one}", output.yellow(word)));
             }
+        }
+        for Permission { kind, value, services } in &of_site {
+            let services: Vec<&str> = services.iter().map(|name| name.as_str()).collect();
+            let services =
+                if services.is_empty() { String::new() } else { format!(" ({})", services.join(", ")) };
+            output.line(&format!(
+                "{} has to have the {} {}{services}",
+                output.yellow("site:"),
+                kind.word(),
+                human::printable(value)
+            ));
         }
         let tried = inputs.renderings.len();
         let summary = match (inputs.warnings.len(), advice.len()) {

@@ -127,10 +127,9 @@ fn collect_named(
 ) -> std::result::Result<Missing, Diagnostic> {
     let at = |message: String| around.sources.mistake(&file.place, message);
     // A link may lead through the manifest's folder, which holds the other.
-    let written = compose::from_manifest(around.manifest.compose_folder(), path.as_str());
-    let (root, below) = match path.as_str().starts_with(compose::ABOVE) {
-        true => (around.root, written.as_str()),
-        false => (around.folder, path.as_str()),
+    let (root, below) = match compose::below_manifest(path.as_str()) {
+        Some(below) => (around.root, below),
+        None => (around.folder, path.as_str()),
     };
     let place = root.join(below);
     let provided =

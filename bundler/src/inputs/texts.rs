@@ -122,9 +122,9 @@ impl Texts {
         let compose_folder = self.manifest.compose_folder();
         let load = |name: &str| {
             let name: BundlePath = name.parse().ok()?;
-            match name.as_str().starts_with(compose::ABOVE) {
-                true => read_below(&self.folder, &compose::from_manifest(compose_folder, name.as_str())),
-                false => read_below(&self.folder.join(compose_folder), name.as_str()),
+            match compose::below_manifest(name.as_str()) {
+                Some(below) => read_below(&self.folder, below),
+                None => read_below(&self.folder.join(compose_folder), name.as_str()),
             }
         };
         let template = |name: &str| String::from_utf8(read_below(&self.folder, name)?).ok();

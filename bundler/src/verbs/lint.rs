@@ -6,10 +6,12 @@ use crate::cancel::Cancel;
 use crate::inputs::Inputs;
 use crate::pack::owners;
 use anyhow::Result;
-use manifest_schema::compose::model::{Condition, HealthCheck, MountSource, Restart, Service};
+use manifest_schema::compose::model::{
+    Condition, HealthCheck, MountSource, Permission, PermissionKind, Restart, Service, permissions,
+};
 use manifest_schema::yaml::{Place, Sources};
 use manifest_schema::{Diagnostic, ImageRef, ServiceName};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Advice on a release that can be built, each with its place and what to do.
 #[must_use]
@@ -61,6 +63,45 @@ pub(crate) fn advice(inputs: &Inputs) -> Vec<Diagnostic> {
 /// When a seed cannot be packed.
 pub(crate) fn seeds(inputs: &Inputs, cancel: &Cancel) -> Result<Vec<Diagnostic>> {
     owners::settle(&mut seed::plan(inputs, cancel)?, inputs, &[], cancel)
+}
+
+/// What a host has to have before the release can start, over all renderings, each once with the services that ask for it:
+/// paths, devices, runtimes, and volumes, networks and containers of others. Bundles carry none of these.
+#[must_use]
+pub(crate) fn of_site(inputs: &Inputs) -> Vec<Permission> {
+    let mut found: BTreeMap<(PermissionKind, String), BTreeSet<ServiceName>> = BTreeMap::new();
+    for rendering in &inputs.renderings {
+        for permission in permissions(&rendering.made.parsed.project) {
+            if is_of_site(&permission) {
+                found.entry((permission.kind, permission.value)).or_default().extend(permission.services);
+            }
+        }
+    }
+    let each = |((kind, value), services): ((_, _), BTreeSet<_>)| Permission {
+        kind,
+        value,
+        services: services.into_iter().collect(),
+    };
+    found.into_iter().map(each).collect()
+}
+
+fn is_of_site(permission: &Permission) -> bool {
+    match permission.kind {
+        PermissionKind::EngineSocket
+        | PermissionKind::HostPath
+        | PermissionKind::Device
+        | PermissionKind::ForeignVolume
+        | PermissionKind::ForeignNetwork
+        | PermissionKind::Runtime => true,
+        PermissionKind::Namespace => permission.value.contains("=container:"),
+        // Every engine has these, or makes them.
+        PermissionKind::Privileged
+        | PermissionKind::Capability
+        | PermissionKind::SecurityOption
+        | PermissionKind::VolumeOptions
+        | PermissionKind::NetworkOptions
+        | PermissionKind::Port => false,
+    }
 }
 
 struct About<'a> {

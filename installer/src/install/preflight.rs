@@ -4,6 +4,7 @@
 mod access;
 mod addresses;
 mod paths;
+mod podman;
 mod ports;
 mod space;
 mod users;
@@ -27,6 +28,7 @@ use std::path::Path;
 pub(crate) use access::{check_foreign_volume, check_own_folder};
 pub(crate) use addresses::check_addresses;
 pub(crate) use paths::{Paths, check_links, check_paths};
+pub(crate) use podman::check_podman;
 pub(crate) use ports::{Ports, check_ports};
 use space::existing;
 pub(crate) use space::{Needed, check_space};

@@ -194,6 +194,7 @@ impl Survey<'_> {
             let paths = Paths { project: &site.project, binds: &binds, images, bundle };
             findings.extend(preflight::check_paths(&paths));
             findings.extend(preflight::check_links(product.path(), &binds));
+            findings.extend(preflight::check_podman(engine.facts().kind, &site.project));
             findings.extend(preflight::check_users(engine.facts().users, &site.project, &binds));
             findings.extend(taken_ports(installation, site, self.request.engine_restart()).await?);
         }

@@ -14,8 +14,7 @@ mod merge;
 mod rebase;
 pub(super) mod unset;
 
-use super::model::{FileUse, NamedFile};
-use super::project::Beside;
+use super::model::{FileUse, NamedFile, Reserved};
 use crate::diagnostic::shown;
 use crate::limits::{MAX_COMPOSE_BYTES, MAX_COMPOSE_TEXTS, MAX_MERGED_BYTES, MAX_MERGED_NODES};
 use crate::paths;
@@ -52,6 +51,26 @@ pub struct Text<'t> {
     pub file: &'t str,
     /// The text.
     pub text: &'t str,
+}
+
+/// The surroundings of the texts of a project.
+#[derive(Debug, Clone, Copy)]
+pub struct Beside<'b> {
+    /// The site's own Compose file, which goes over all others. Hints about it name neither the manifest nor `.env`,
+    /// which its author does not have.
+    pub over: Option<Text<'b>>,
+    /// The fate of labels and names in the other files that are Ferry's own.
+    pub reserved: Reserved,
+    /// The folder of the first Compose file from that of the manifest, without `/` at its end; empty where they are one.
+    pub folder: &'b str,
+    /// Variables of the manifest that are there and no words, like lists: they stand for no text, and not for an empty one.
+    pub no_words: &'b [String],
+}
+
+impl Default for Beside<'_> {
+    fn default() -> Self {
+        Self { over: None, reserved: Reserved::Refused, folder: "", no_words: &[] }
+    }
 }
 
 /// The files of a project as one tree.

@@ -3,8 +3,8 @@
 use super::decode::active::left_out;
 use super::decode::context::{Context, Mention, Target};
 use super::decode::{self, check, environment};
-use super::load::{self, Text, unset, unset::Unset};
-use super::model::{NamedFile, Project, Reserved};
+use super::load::{self, Beside, Text, unset, unset::Unset};
+use super::model::{NamedFile, Project};
 use crate::diagnostic::shown;
 use crate::yaml::{self, Node, Place, Reader, Sources, Value};
 use crate::{Diagnostic, Diagnostics, ServiceName};
@@ -35,26 +35,6 @@ pub struct Parsed {
     pub unused_volumes: BTreeSet<String>,
     /// Variables without a value, each once, with the first text that nothing stands in for it.
     pub unset: Vec<(String, Place)>,
-}
-
-/// The surroundings of the texts of a project.
-#[derive(Debug, Clone, Copy)]
-pub struct Beside<'b> {
-    /// The site's own Compose file, which goes over all others. Hints about it name neither the manifest nor `.env`,
-    /// which its author does not have.
-    pub over: Option<Text<'b>>,
-    /// The fate of labels and names in the other files that are Ferry's own.
-    pub reserved: Reserved,
-    /// The folder of the first Compose file from that of the manifest, without `/` at its end; empty where they are one.
-    pub folder: &'b str,
-    /// Variables of the manifest that are there and no words, like lists: they stand for no text, and not for an empty one.
-    pub no_words: &'b [String],
-}
-
-impl Default for Beside<'_> {
-    fn default() -> Self {
-        Self { over: None, reserved: Reserved::Refused, folder: "", no_words: &[] }
-    }
 }
 
 /// Reads the Compose files of a project; later ones go over earlier ones (Compose Specification, "Merge and

@@ -11,6 +11,14 @@ fn values_of_env_files_may_begin_with_a_hash() {
     taken("hash", "", &text, &[(".meter.environment", environment), (".meter.labels.pin", json!("#12"))]);
     let raw = meter("env_file: [{ path: a.env, format: raw }]") + "==> a.env\nA=#1 # b\n";
     assert_eq!(of(&read("", &raw).unwrap())["services"]["meter"]["environment"]["A"], "#1 # b");
+    let marked = "==> a.env\n\u{feff}A=1\n";
+    for (key, place) in [("env_file", "environment"), ("label_file", "labels")] {
+        let raw = if key == "env_file" { "[{ path: a.env, format: raw }]" } else { "a.env" };
+        let text = meter(&format!("{key}: {raw}")) + marked;
+        let read = read("", &text).unwrap();
+        assert_eq!(of(&read)["services"]["meter"][place], json!({ "A": "1" }), "{key}");
+        assert_eq!(read.level, if key == "env_file" { 2 } else { 1 }, "{key}");
+    }
 }
 
 #[test]
@@ -284,6 +292,16 @@ fn what_has_no_value_is_empty_and_listed_once() {
         &(meter("env_file: a.env") + "==> a.env\nDB_PASSWORD=pa$word\n"),
         &[("a.env:1: `DB_PASSWORD`: `word` has no value", 1)],
     );
+    let home = meter("environment: { H: \"${HOME:-/root}\", I: \"${HOME:+x}\", P: \"a${B:-${USER-me}}\" }");
+    let parsed = read("", &home).unwrap();
+    assert_eq!(of(&parsed)["services"]["meter"]["environment"], json!({ "H": "/root", "I": "", "P": "ame" }));
+    for name in ["HOME", "USER"] {
+        let said = of(&parsed)["warnings"].to_string();
+        assert_eq!(
+            said.matches(&format!("`{name}` is a variable of the shell, which is not read: what")).count(),
+            1
+        );
+    }
     let message = meter("environment: { A: \"${A:?say which}\" }");
     refused("message", "", &message, &[("`A` has no value: say which", 1)]);
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod access;
+mod compose_2;
 mod engine_killed;
 mod everyday;
 mod full_disk;

@@ -106,6 +106,7 @@ mod tests {
             nocopy: false,
             subpath: None,
             recursive: None,
+            selinux: None,
         };
         Service { mounts: vec![mount], ..Service::default() }
     }

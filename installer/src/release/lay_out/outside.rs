@@ -98,6 +98,7 @@ mod tests {
             nocopy: false,
             subpath: None,
             recursive: None,
+            selinux: None,
         });
         let service = Service { mounts: mounts.collect(), ..Service::default() };
         Project { services: [("s".parse().unwrap(), service)].into(), ..Project::default() }

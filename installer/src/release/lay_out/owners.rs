@@ -116,6 +116,7 @@ mod tests {
             nocopy: false,
             subpath: None,
             recursive: None,
+            selinux: None,
         };
         let project = |modes: &[Option<&str>]| {
             let services = modes.iter().enumerate().map(|(n, mode)| {

@@ -153,6 +153,9 @@ fn file_values(
         }
     };
     if raw {
+        if text.starts_with(dotenv::MARK) {
+            context.r.needs_level(2);
+        }
         return dotenv::parse_raw(&text);
     }
     match dotenv::parse(&name, &text, context.env) {

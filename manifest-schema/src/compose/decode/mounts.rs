@@ -1,7 +1,7 @@
 //! `volumes`, `volumes_from` and `tmpfs` of a service (Compose Specification, services, "volumes").
 
 use super::context::{Context, Target};
-use crate::compose::load::above::ABOVE;
+use crate::compose::load::above::below_manifest;
 use crate::compose::model::FileUse;
 use crate::compose::model::{Mount, MountSource, Service};
 use crate::diagnostic::shown;
@@ -309,7 +309,7 @@ pub(super) fn bind(
         }
         return Some(MountSource::Bind { path, create });
     }
-    let above = normal(source).strip_prefix(ABOVE).map(|rest| rest.trim_start_matches('/').to_owned());
+    let above = below_manifest(&normal(source)).map(str::to_owned);
     let holds_all = |above: &String| {
         above.is_empty()
             || context.folder.strip_prefix(above.as_str()).is_some_and(|rest| rest.starts_with('/'))

@@ -6,19 +6,38 @@
 use crate::paths::join;
 
 /// The folder in the Compose file's folder that stands for the manifest's.
-pub const ABOVE: &str = ".above";
+const ABOVE: &str = ".above";
 
 const HINT: &str = "put ferry.yaml into a folder above both: run `ferry init` there, with `compose: FOLDER/compose.yaml` in it";
+
+const TAKEN: &str =
+    "on site, files from above the Compose file's folder lie in `.above`: give this folder another name";
+
+/// The path from the manifest's folder, where `path` is one on site that lies below [`ABOVE`].
+#[must_use]
+pub fn below_manifest(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix(ABOVE)?;
+    (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/'))
+}
 
 /// The path on site of `path`, which begins in `folder`; `None` where it stays as it is.
 ///
 /// # Errors
-/// What to do about a path that leaves the manifest's folder.
+/// What to do about a path that leaves the manifest's folder, and about one that takes the place of those.
 pub(in crate::compose) fn settle(folder: &str, path: &str) -> Result<Option<String>, &'static str> {
-    if path.starts_with(['/', '~']) || path.contains("://") || !path.split('/').any(|part| part == "..") {
+    if path.starts_with(['/', '~']) || path.contains("://") {
+        return Ok(None);
+    }
+    if below_manifest(&join("", path)).is_some() {
+        return Err(TAKEN);
+    }
+    if !path.split('/').any(|part| part == "..") {
         return Ok(None);
     }
     let full = join(folder, path);
+    if full.strip_prefix(folder).is_some_and(|rest| below_manifest(rest.trim_start_matches('/')).is_some()) {
+        return Err(TAKEN);
+    }
     if full == ".." || full.starts_with("../") {
         return Err(HINT);
     }
@@ -38,16 +57,12 @@ pub(in crate::compose) fn settle(folder: &str, path: &str) -> Result<Option<Stri
 /// The place at the build of a path on site, from the manifest's folder.
 #[must_use]
 pub fn from_manifest(folder: &str, path: &str) -> String {
-    match path.strip_prefix(ABOVE) {
-        Some("") => String::new(),
-        Some(rest) if rest.starts_with('/') => rest.trim_start_matches('/').to_owned(),
-        _ => join(folder, path),
-    }
+    below_manifest(path).map_or_else(|| join(folder, path), str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{from_manifest, settle};
+    use super::{HINT, TAKEN, from_manifest, settle};
 
     #[test]
     fn paths_stay_below_the_manifest() {
@@ -72,7 +87,18 @@ mod tests {
             }
         }
         for (folder, path) in [("", "../a"), ("", ".."), ("deploy", "../../a"), ("deploy", "a/../../../b")] {
-            assert!(settle(folder, path).is_err(), "{folder} {path}");
+            assert_eq!(settle(folder, path), Err(HINT), "{folder} {path}");
+        }
+        for (folder, path) in [
+            ("", ".above/a"),
+            ("", "./.above"),
+            ("deploy", "a/../.above/b"),
+            ("deploy", "../deploy/.above/b"),
+        ] {
+            assert_eq!(settle(folder, path), Err(TAKEN), "{folder} {path}");
+        }
+        for (folder, path) in [("", ".aboves/a"), ("deploy", "a/.above"), ("", ".above.yaml")] {
+            assert_eq!(settle(folder, path), Ok(None), "{folder} {path}");
         }
     }
 }

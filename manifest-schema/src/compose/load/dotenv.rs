@@ -11,6 +11,9 @@ use crate::diagnostic::shown;
 use crate::{Diagnostic, Diagnostics, limits};
 use std::collections::BTreeMap;
 
+/// A byte order mark, which some editors write at the beginning.
+pub(in crate::compose) const MARK: char = '\u{feff}';
+
 /// Reads a `.env` file, which messages call `file`.
 ///
 /// # Errors
@@ -49,7 +52,7 @@ pub(in crate::compose) fn parse(
             format!("the file has {} bytes; at most {} are read", text.len(), limits::MAX_YAML_BYTES);
         return Err(Diagnostic::new(file, message).into());
     }
-    let rest = text.trim_start_matches('\u{feff}');
+    let rest = text.trim_start_matches(MARK);
     let mut reader = Reader { file, rest, line: 1, level: 1, warnings: Vec::new() };
     let mut found = Diagnostics::default();
     let mut values = BTreeMap::new();
@@ -72,7 +75,8 @@ pub(in crate::compose) fn parse(
 
 /// Reads a file without quotes and interpolation (`format: raw`).
 pub(in crate::compose) fn parse_raw(text: &str) -> BTreeMap<String, String> {
-    text.lines()
+    text.trim_start_matches(MARK)
+        .lines()
         .filter(|line| !line.trim_start().starts_with('#'))
         .filter_map(|line| line.split_once('='))
         .map(|(name, value)| (name.trim().to_owned(), value.to_owned()))
@@ -245,6 +249,7 @@ mod tests {
             ("M", "\\d"),
         ];
         assert_eq!(values, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        assert_eq!(parse_raw("\u{feff}A=x").get("A").map(String::as_str), Some("x"));
         assert_eq!(parse_raw("# n\nA='$x'\nB\n").get("A").map(String::as_str), Some("'$x'"));
     }
 

@@ -7,7 +7,7 @@
 use crate::diagnostic::{nearest, shown};
 use crate::limits::{MAX_INTERPOLATED_BYTES, MAX_INTERPOLATION_DEPTH};
 use crate::yaml::{Node, Reader, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a text could not be interpolated, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(super) struct Filled {
     pub(super) unset: Vec<String>,
     /// True where a `$` means nothing and is text.
     pub(super) plain_dollar: bool,
+    /// Names that the builder's shell would have had another text for than the one that was written for its absence.
+    pub(super) of_shell: Vec<String>,
 }
 
 type Env = BTreeMap<String, String>;
@@ -35,7 +37,7 @@ type Env = BTreeMap<String, String>;
 /// Interpolates all strings below `node`; mistakes go to the reader.
 /// `made` counts the bytes, over all files of a project.
 pub(super) fn tree(r: &mut Reader, node: &mut Node, env: &Env, made: &mut usize, own: bool) {
-    walk(r, node, &mut Walk { env, made, own }, 0, false);
+    walk(r, node, &mut Walk { env, made, own, said: BTreeSet::new() }, 0, false);
 }
 
 /// The environment of all values of a text.
@@ -44,6 +46,8 @@ struct Walk<'w> {
     made: &'w mut usize,
     /// True for the site's own text.
     own: bool,
+    /// Variables of the shell that were warned of.
+    said: BTreeSet<String>,
 }
 
 /// The depth at which the values of a service begin: the root, `services`, the service, its keys.
@@ -91,6 +95,14 @@ fn walk(r: &mut Reader, node: &mut Node, the: &mut Walk<'_>, depth: usize, names
                 Ok(filled) => {
                     if filled.plain_dollar || !filled.unset.is_empty() {
                         r.needs_level(2);
+                    }
+                    for name in filled.of_shell {
+                        if the.said.insert(name.clone()) {
+                            let message = format!(
+                                "`{name}` is a variable of the shell, which is not read: what is written for its absence counts"
+                            );
+                            r.warn(&place, message, super::unset::of_shell(&name).unwrap_or_default());
+                        }
                     }
                     r.note_unset(place, filled.unset, |name| {
                         nearest(name, the.env.keys().map(String::as_str)).map(str::to_owned)
@@ -239,6 +251,9 @@ fn braced<'t>(
         '+' => value.is_some(),
         _ => value.is_none(),
     };
+    if operator != '?' && value.is_none() && super::unset::is_exported(name) {
+        output.of_shell.push(name.to_owned());
+    }
     if !used {
         let rest = skip(word_text, depth).ok_or_else(bad)?;
         if operator != '+' {
@@ -256,6 +271,7 @@ fn braced<'t>(
     }
     push(output, &word.text, limit)?;
     output.unset.extend(word.unset);
+    output.of_shell.extend(word.of_shell);
     output.plain_dollar |= word.plain_dollar;
     Ok(rest)
 }

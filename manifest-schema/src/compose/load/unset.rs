@@ -34,6 +34,11 @@ pub(super) fn of_shell(name: &str) -> Option<&'static str> {
     OF_SHELL.iter().find(|(known, _)| *known == name).map(|(_, hint)| *hint)
 }
 
+/// True for a variable that a shell gives to the programs it starts, so that Docker Compose has a value for it.
+pub(super) fn is_exported(name: &str) -> bool {
+    matches!(name, "PWD" | "HOME" | "USER" | "LOGNAME" | "SHELL")
+}
+
 /// True for the name of a variable that holds a secret, or the path of one.
 pub(in crate::compose) fn is_secret(name: &str) -> bool {
     const INSIDE: [&str; 7] =
@@ -54,11 +59,15 @@ pub(in crate::compose) fn is_secret(name: &str) -> bool {
     ];
     let name = name.to_ascii_uppercase();
     let words = || name.split(|c: char| !c.is_ascii_alphanumeric());
-    // The shell's own is no password.
+    let is_one = |word: &str| {
+        let password = word.ends_with("PASS") && !word.ends_with("COMPASS") && !word.ends_with("BYPASS");
+        WORDS.contains(&word) || password || word.ends_with("APIKEY")
+    };
+    // The shell's own is no password, and a public key is for everybody.
     name != "PWD"
+        && !words().any(|word| word == "PUBLIC")
         && (INSIDE.iter().any(|part| name.contains(part))
-            || words()
-                .any(|word| WORDS.contains(&word) || word.ends_with("PASS") || word.ends_with("APIKEY"))
+            || words().any(is_one)
             || (name.ends_with("_FILE") && !name.contains("COMPOSE")))
 }
 
@@ -227,12 +236,14 @@ mod tests {
             "KEYCLOAK_URL",
             "MONKEY",
             "COMPASS",
+            "PROXY_BYPASS",
+            "JWT_PUBLIC_KEY",
             "PASSENGERS",
             "KEYBOARD",
             "AUTHOR",
             "FILES",
         ] {
-            assert!(!is_secret(name) || name == "COMPASS", "{name}");
+            assert!(!is_secret(name), "{name}");
         }
     }
 }
