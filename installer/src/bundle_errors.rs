@@ -105,6 +105,7 @@ mod tests {
         for (name, lacking, needs, product) in [
             ("serial.fz", &["serial"][..], "`serial` (since 0.2.0)", "serial"),
             ("seed-owner.fz", &["seed-owner"], "`seed-owner` (since 0.2.0)", "seed-owner"),
+            ("compose-2.fz", &["compose-2"], "`compose-2` (since 0.2.0)", "compose-2"),
             ("all.fz", &["serial"], "`serial` (since 0.2.0)", "all"),
             ("all.fz", &["seed-owner"], "`seed-owner` (since 0.2.0)", "all"),
             (

@@ -65,7 +65,7 @@ pub(crate) fn seeds(inputs: &Inputs, cancel: &Cancel) -> Result<Vec<Diagnostic>>
     owners::settle(&mut seed::plan(inputs, cancel)?, inputs, &[], cancel)
 }
 
-/// What a host has to have before the release can start, over all renderings, each once with the services that ask for it:
+/// All that a host has to have before the release can start, over all renderings, each once with the services that ask for it:
 /// paths, devices, runtimes, and volumes, networks and containers of others. Bundles carry none of these.
 #[must_use]
 pub(crate) fn of_site(inputs: &Inputs) -> Vec<Permission> {
