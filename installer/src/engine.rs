@@ -9,6 +9,7 @@ mod address;
 mod connect;
 pub(crate) mod container_spec;
 pub mod containers;
+mod create;
 mod error;
 pub(crate) mod events;
 pub(crate) mod exec;

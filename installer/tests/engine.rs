@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod engine {
     mod hooks;
+    mod image_names;
     mod images;
     mod interruption;
     mod lifecycle;

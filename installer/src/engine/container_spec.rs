@@ -3,8 +3,8 @@
 
 mod request;
 
-use super::ImageId;
 use super::networks::Attachment;
+use super::{ImageId, ImageName};
 use manifest_schema::compose::model;
 pub(super) use request::restart_policy;
 use std::collections::BTreeMap;
@@ -16,6 +16,8 @@ pub struct ContainerSpec {
     pub name: String,
     /// The image's ID.
     pub image: String,
+    /// The name that lists show for the image, while it names this one.
+    pub image_name: Option<ImageName>,
     /// Labels, Compose's among them.
     pub labels: BTreeMap<String, String>,
     pub environment: Vec<String>,

@@ -1,12 +1,11 @@
-//! Containers: listing, inspecting, making, starting, stopping, renaming, removing.
+//! Containers: listing, inspecting, starting, stopping, renaming, removing.
 
-use super::container_spec::{ContainerSpec, restart_policy};
-use super::{CALL_TIMEOUT, Engine, EngineKind, Result, checked, failure, label};
+use super::container_spec::restart_policy;
+use super::{CALL_TIMEOUT, Engine, EngineKind, ImageId, Result, checked, failure, label};
 use bollard::models::ContainerUpdateBody;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-    RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions,
-    StopContainerOptions,
+    InspectContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptions,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -104,6 +103,8 @@ pub struct ContainerState {
     pub id: String,
     /// Name without the leading slash.
     pub name: String,
+    /// The image that it was made of, where the engine names it by ID.
+    pub image: Option<ImageId>,
     /// Its run state.
     pub state: RunState,
     /// Exit code of the last run; 0 before the first.
@@ -209,38 +210,6 @@ impl Engine {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// Makes a container and attaches it to all its networks. Returns its ID and the engine's
-    /// warnings.
-    ///
-    /// # Errors
-    /// When the engine fails or refuses; a container whose networks could not be attached is removed
-    /// again.
-    pub async fn create(&self, spec: &ContainerSpec) -> Result<(String, Vec<String>)> {
-        let name = checked("container", &spec.name)?;
-        for attachment in &spec.networks {
-            checked("network", &attachment.network)?;
-        }
-        let mut request = spec.request();
-        if let Some(image) = self.inspect_image(&spec.image).await? {
-            let mut labels = spec.labels.clone();
-            label::silence(&mut labels, image.label_keys());
-            request.labels = Some(labels.into_iter().collect());
-        }
-        let options = CreateContainerOptionsBuilder::new().name(name).build();
-        let made = self
-            .docker
-            .create_container(Some(options), request)
-            .await
-            .map_err(|e| failure(format!("create container {name}"), e))?;
-        for attachment in spec.networks.iter().skip(1) {
-            if let Err(error) = self.attach(&made.id, attachment).await {
-                self.remove_container(&made.id, false).await?;
-                return Err(error);
-            }
-        }
-        Ok((made.id, made.warnings))
     }
 
     /// Starts a container; one that runs is left alone.
@@ -368,6 +337,7 @@ fn state(found: bollard::models::ContainerInspectResponse) -> ContainerState {
     ContainerState {
         id: found.id.unwrap_or_default(),
         name: found.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        image: found.image.and_then(|image| image.parse().ok()),
         state: RunState::parse(state.status.as_ref().map_or("", |status| status.as_ref())),
         exit_code: state.exit_code.unwrap_or(0),
         oom_killed: state.oom_killed.unwrap_or(false),

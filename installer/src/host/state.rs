@@ -149,10 +149,10 @@ impl State {
         self.releases().flat_map(Installed::own_images).chain(brought)
     }
 
-    /// This product gave the image `id` this name.
+    /// This product gave the image `id` this name, or named it so aside.
     #[must_use]
     pub(crate) fn owns(&self, name: &ImageName, id: ImageId) -> bool {
-        self.own_images().any(|(own, of)| own == name && of == id)
+        self.own_images().any(|(own, of)| of == id && (own == name || own.aside(id) == *name))
     }
 
     /// Reads the state of a product; empty where there is none. State of 0.1.0 is read where it lies.

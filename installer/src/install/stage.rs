@@ -49,7 +49,7 @@ pub(super) async fn stage(
     if request.source == Source::Stick {
         retained::retain(bundle, product, id)?;
     }
-    let mut target = target(installation, bundle.release(), attempt, site, &ids).await?;
+    let mut target = target(installation, bundle.release(), attempt, site, &ids, &images.names).await?;
     seeding::keep_written_roots(bundle, &mut target)?;
     let made = switch::prepare_networks_volumes(engine, &target, progress.as_ref()).await;
     let _ = made.map_err(SwitchError::into_failure)?;

@@ -155,7 +155,7 @@ impl Survey<'_> {
         findings.extend(preflight::check_space(engine.facts(), &needed));
         let comparison = if images_fit {
             let ids = images.expected_ids(engine.facts().store);
-            let target = target(installation, release, &attempt, &site, &ids).await?;
+            let target = target(installation, release, &attempt, &site, &ids, &images.names).await?;
             findings.extend(preflight::check_addresses(&target, &engine.all_networks().await?));
             let (comparison, obstacles) = switch::compare(engine, &target).await?;
             findings.extend(obstacles.into_iter().map(of_obstacle));

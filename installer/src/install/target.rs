@@ -1,6 +1,6 @@
 //! The desired state of a release on this host, with what is already known of its images and folders.
 
-use crate::engine::{ImageId, label};
+use crate::engine::{ImageId, ImageName, label};
 use crate::host::state::Attempt;
 use crate::installation::Installation;
 use crate::release::lay_out::{self, outside};
@@ -14,7 +14,7 @@ use manifest_schema::release::Release;
 use std::collections::BTreeMap;
 
 /// The desired state of `release` with the answers of `site`, made by `attempt`. `ids` are the engine's IDs of
-/// its images, by reference.
+/// its images, and `names` their names there, by reference.
 ///
 /// # Errors
 /// When the engine fails, or the release contradicts itself.
@@ -24,18 +24,20 @@ pub(super) async fn target(
     attempt: &Attempt,
     site: &Site,
     ids: &BTreeMap<String, ImageId>,
+    names: &BTreeMap<String, ImageName>,
 ) -> Result<Target> {
     let Installation { product, engine, state, .. } = installation;
     let id = &attempt.release;
     let there = engine.networks(label::PROJECT, release.name.as_str()).await?;
     let folder = lay_out::folder_name(site, id);
     let paths = lay_out::host_paths(site, release, &product.release(&folder), product);
-    let mut images = BTreeMap::new();
+    let (mut images, mut image_names) = (BTreeMap::new(), BTreeMap::new());
     for (name, service) in &site.project.services {
         let reference: manifest_schema::ImageRef = service.image.parse()?;
         if let Some(id) = ids.get(&reference.to_string()) {
             images.insert(name.clone(), *id);
         }
+        image_names.extend(names.get(&reference.to_string()).map(|shown| (name.clone(), shown.clone())));
     }
     let mut mounted_images = BTreeMap::new();
     for mount in site.project.services.values().flat_map(|service| &service.mounts) {
@@ -54,6 +56,7 @@ pub(super) async fn target(
         config_files: current.join("compose.yaml").display().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         images,
+        image_names,
         mounted_images,
         configs: paths.configs,
         secrets: paths.secrets,

@@ -2,6 +2,7 @@ use super::*;
 
 fn state(run: RunState) -> ContainerState {
     ContainerState {
+        image: None,
         id: "1".to_owned(),
         name: "shop-web-1".to_owned(),
         state: run,

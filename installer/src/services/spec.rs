@@ -151,6 +151,7 @@ pub fn container_spec(
     let restart = restart_text(&service.restart);
     let mut spec = ContainerSpec {
         image: image.to_string(),
+        image_name: placement.image_names.get(name).cloned(),
         labels: service.labels.clone(),
         environment: service.environment.iter().map(|(key, value)| format!("{key}={value}")).collect(),
         command: service.command.clone(),

@@ -106,6 +106,7 @@ fn placement() -> Placement {
         config_files: "/srv/shop/current/compose.yaml".to_owned(),
         version: "0.1.0".to_owned(),
         images: BTreeMap::from([(name("api"), image("a")), (name("db"), image("b"))]),
+        image_names: BTreeMap::from([(name("api"), "acme/api:2".parse().unwrap())]),
         mounted_images: BTreeMap::new(),
         configs: BTreeMap::new(),
         secrets: BTreeMap::from([("password".to_owned(), placed("/srv/shop/secrets/password", b"x"))]),
@@ -135,6 +136,7 @@ fn a_service_becomes_a_container_of_a_compose_project() {
     let spec = spec(&project(), &placement());
     assert_eq!(spec.name, "shop-api-1");
     assert_eq!(spec.image, image("a").to_string());
+    assert_eq!(spec.image_name, Some("acme/api:2".parse().unwrap()));
     let labels: Vec<(&str, &str)> = spec
         .labels
         .iter()

@@ -1,6 +1,6 @@
 //! A project on a real engine, small enough to be made and torn down by each test.
 
-use installer::engine::{Engine, ImageId};
+use installer::engine::{Engine, ImageId, ImageName};
 use installer::operate::{self, Uninstall};
 use installer::services::Replica;
 use installer::services::health::Patience;
@@ -84,6 +84,8 @@ pub(crate) struct Site {
     pub(crate) engine: Engine,
     pub(crate) name: ProjectName,
     pub(crate) image: ImageId,
+    /// The name that lists show.
+    pub(crate) image_name: Option<ImageName>,
     pub(crate) patience: Patience,
     pub(crate) project: Project,
     pub(crate) attempt: String,
@@ -104,6 +106,7 @@ impl Site {
             engine,
             name: name.parse().unwrap(),
             image: image.id,
+            image_name: None,
             patience: Patience {
                 least: Duration::from_secs(20),
                 settle: Duration::from_millis(300),
@@ -139,6 +142,12 @@ impl Site {
             config_files: "/srv/compose.yaml".to_owned(),
             version: "0.1.0".to_owned(),
             images: self.project.services.keys().map(|name| (name.clone(), self.image)).collect(),
+            image_names: self
+                .project
+                .services
+                .keys()
+                .filter_map(|name| Some((name.clone(), self.image_name.clone()?)))
+                .collect(),
             mounted_images: BTreeMap::new(),
             configs: BTreeMap::new(),
             secrets: BTreeMap::new(),

@@ -11,6 +11,7 @@ mod golden;
 mod host_files;
 mod host_paths;
 mod ill;
+mod image_names;
 mod import;
 mod interruption;
 mod links;

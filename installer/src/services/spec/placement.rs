@@ -1,7 +1,7 @@
 //! Where a release lies on this host, and what the engine calls its images and networks: all that the Compose model
 //! leaves open.
 
-use crate::engine::ImageId;
+use crate::engine::{ImageId, ImageName};
 use manifest_schema::{Digest, ReleaseId, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -36,6 +36,8 @@ pub struct Placement {
     pub version: String,
     /// The image's ID in the engine, for each service.
     pub images: BTreeMap<ServiceName, ImageId>,
+    /// The image's name in the engine, for each service.
+    pub image_names: BTreeMap<ServiceName, ImageName>,
     /// The IDs of images whose files are mounted, by reference as the model has it.
     pub mounted_images: BTreeMap<String, ImageId>,
     /// Files of `configs`, by key.
