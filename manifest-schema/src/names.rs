@@ -333,6 +333,14 @@ impl ImageRef {
         self.write(format!("{}/{}", self.domain, self.path))
     }
 
+    /// Podman's name for an image that was built under this one, `localhost/acme/api:2.4.0`; `None` where this one
+    /// names a registry or a digest.
+    #[must_use]
+    pub fn as_built_by_podman(&self) -> Option<String> {
+        let is_short = self.domain == "docker.io" && self.digest.is_none();
+        is_short.then(|| self.write(format!("localhost/{}", self.familiar_repository())))
+    }
+
     fn write(&self, mut text: String) -> String {
         if let Some(tag) = &self.tag {
             text.push(':');

@@ -101,6 +101,14 @@ impl Candidate {
         self.has_digest(id) || self.content.as_ref().is_ok_and(|content| &content.config_digest == id)
     }
 
+    /// `acme/api:2` in FILE.
+    fn in_words(&self) -> String {
+        match self.names.first() {
+            Some(name) => format!("`{name}` in {}", self.label),
+            None => format!("one in {}", self.label),
+        }
+    }
+
     /// True where a name of the candidate is `reference`.
     fn is_named(&self, reference: &ImageRef) -> bool {
         self.names.iter().any(|name| name.parse::<ImageRef>().is_ok_and(|name| &name == reference))
@@ -108,12 +116,8 @@ impl Candidate {
 
     /// True where Podman named it: an image built as `acme/api` is saved as `localhost/acme/api`.
     fn is_named_by_podman(&self, reference: &ImageRef) -> bool {
-        reference.domain() == "docker.io"
-            && self.names.iter().filter_map(|name| name.parse::<ImageRef>().ok()).any(|name| {
-                name.domain() == "localhost"
-                    && name.path() == reference.familiar_repository()
-                    && name.tag() == reference.tag()
-            })
+        let built = reference.as_built_by_podman().and_then(|name| name.parse::<ImageRef>().ok());
+        built.is_some_and(|built| self.is_named(&built))
     }
 }
 
@@ -122,11 +126,9 @@ pub(super) fn named<'a>(candidates: &'a [Candidate], reference: &ImageRef) -> Ve
     if let Some(digest) = reference.digest() {
         return candidates.iter().filter(|candidate| candidate.has_digest(digest)).collect();
     }
-    let exact: Vec<_> = candidates.iter().filter(|candidate| candidate.is_named(reference)).collect();
-    if !exact.is_empty() {
-        return exact;
-    }
-    candidates.iter().filter(|candidate| candidate.is_named_by_podman(reference)).collect()
+    let is_it =
+        |candidate: &&Candidate| candidate.is_named(reference) || candidate.is_named_by_podman(reference);
+    candidates.iter().filter(is_it).collect()
 }
 
 /// The candidates that a named source means: those its `member` names, else those named like the
@@ -141,9 +143,12 @@ pub(super) fn in_named_source<'a>(
     };
     let chosen = match member {
         Some(member) => {
-            let by_reference =
-                member.parse::<ImageRef>().map(|parsed| named(candidates, &parsed)).unwrap_or_default();
-            let chosen = if by_reference.is_empty() { tagged(member) } else { by_reference };
+            // The very words first: they tell apart what one reference may mean.
+            let mut chosen = tagged(member);
+            if chosen.is_empty() {
+                chosen =
+                    member.parse::<ImageRef>().map(|parsed| named(candidates, &parsed)).unwrap_or_default();
+            }
             if chosen.is_empty() {
                 bail!("it holds no image `{member}`; it holds {}", list_names(candidates));
             }
@@ -255,8 +260,10 @@ pub(super) fn choose<'a>(
     };
     if let Some((other, _)) = usable.iter().find(|(_, other)| other.config_digest != content.config_digest) {
         return Err(NotChosen::Broken(format!(
-            "two different images have this name: one in {}, one in {}",
-            first.label, other.label
+            "two different images have this name: {} and {}; name the one that is meant under `images:`, \
+             as in `docker-archive:FILE:NAME`",
+            first.in_words(),
+            other.in_words()
         )));
     }
     // Of equal images the one with its manifest is worth more.

@@ -87,6 +87,19 @@ impl Engine {
         Ok(())
     }
 
+    /// It is Podman, whose names have a registry always; `false` where it does not say.
+    pub(super) fn is_podman(&self) -> bool {
+        let asked = || -> anyhow::Result<bool> {
+            let docker = self.connect(INSPECT_TIMEOUT)?;
+            runtime()?.block_on(self.cancel.unless(async {
+                let version = within(INSPECT_TIMEOUT, docker.version()).await??;
+                let components = version.components.unwrap_or_default();
+                Ok(components.iter().any(|component| component.name.starts_with("Podman")))
+            }))
+        };
+        asked().unwrap_or(false)
+    }
+
     /// The image that answers to the first known of `names`; `None` where the engine has none of them.
     ///
     /// # Errors

@@ -5,10 +5,12 @@
 //! in the manifest or Compose file and with every place that was tried; and the layers' order
 //! depends on the wanted images only, so that equal inputs give equal bundles.
 
+mod in_engine;
+
 use super::candidate::{
     Asked, Candidate, Content, NotChosen, choose, in_named_source, list_names, named, other_name,
 };
-use super::daemon::{Engine, EngineImage};
+use super::daemon::Engine;
 use super::kept;
 use super::registry;
 use super::store::Place;
@@ -17,7 +19,7 @@ use crate::cancel::Cancel;
 use ferry_terminal::human;
 use manifest_schema::manifest::SourceSpec;
 use manifest_schema::progress::Progress;
-use manifest_schema::{Diagnostic, Diagnostics, Digest, ImageRef, Platform};
+use manifest_schema::{Diagnostic, Diagnostics, ImageRef, Platform};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -212,7 +214,7 @@ impl Search<'_> {
                 self.named_file(&mut hunt, path, reference.as_deref(), "oci-archive")
             }
             Some(SourceSpec::DockerDaemon { reference }) => {
-                self.engine(&mut hunt, reference)?;
+                self.engine_named(&mut hunt, reference)?;
                 return hunt.finish("start the engine, or build or pull the image there, or name another source");
             }
             Some(SourceSpec::Docker { reference }) => {
@@ -227,8 +229,7 @@ impl Search<'_> {
                     self.kept_from_registry(&mut hunt)?;
                 }
                 if !hunt.missing.is_empty() {
-                    let names = [wanted.reference.canonical(), wanted.reference.familiar()];
-                    self.engine_by(&mut hunt, &names)?;
+                    self.engine_with(&mut hunt, &wanted.reference.clone())?;
                 }
                 if !hunt.missing.is_empty() {
                     self.registry(&mut hunt, &wanted.reference.clone())?;
@@ -347,69 +348,6 @@ impl Search<'_> {
         }
     }
 
-    fn engine(&mut self, hunt: &mut Hunt<'_>, reference: &str) -> Result<(), Diagnostics> {
-        // An ID reads like a name with a tag, so it is tried first.
-        match (reference.parse::<Digest>(), reference.parse::<ImageRef>()) {
-            (Err(_), Ok(parsed)) => self.engine_by(hunt, &[parsed.canonical(), parsed.familiar()]),
-            _ => self.engine_by(hunt, &[reference.to_owned()]),
-        }
-    }
-
-    /// Asks the engine by one name after the other: Podman wants full names, old engines short ones.
-    fn engine_by(&mut self, hunt: &mut Hunt<'_>, names: &[String]) -> Result<(), Diagnostics> {
-        let engine =
-            self.engine.get_or_insert_with(|| Engine::new(self.options.docker_host.as_deref(), self.cancel));
-        let short = names.last().map(String::as_str).unwrap_or_default();
-        let path = kept::engine_archive(&self.images, short);
-        let kept_candidates = path
-            .is_file()
-            .then(|| kept::read_images(&path, self.cancel))
-            .and_then(Result::ok)
-            .unwrap_or_default();
-        let answer = engine.inspect(names);
-        let candidates = match &answer {
-            Ok(Some(image)) if kept_candidates.iter().any(|candidate| candidate.has_id(&image.id)) => {
-                kept_candidates
-            }
-            Ok(Some(image)) => {
-                if let Some(why) = no_use(image, hunt) {
-                    hunt.tried.push(format!("{engine} {why}"));
-                    return Ok(());
-                }
-                let saved = engine.save(image, &path, self.progress);
-                saved.and_then(|()| kept::read_images(&path, self.cancel)).map_err(|error| {
-                    Diagnostics::from(at(
-                        hunt.wanted,
-                        format!(
-                            "image `{}` could not be saved from {engine}: {error:#}",
-                            hunt.wanted.reference
-                        ),
-                    ))
-                })?
-            }
-            Ok(None) | Err(_) if !kept_candidates.is_empty() && !self.options.refresh => {
-                if let Err(error) = &answer {
-                    // It may have been built anew since.
-                    self.progress.warn(&format!(
-                        "{engine} does not answer ({}): using the copy of {short} that an earlier build kept in images/",
-                        human::printable(&format!("{error:#}"))
-                    ));
-                }
-                kept_candidates
-            }
-            Ok(None) => {
-                hunt.tried.push(format!("{engine} does not have it"));
-                return Ok(());
-            }
-            Err(error) => {
-                hunt.tried.push(format!("{engine} does not answer ({error:#})"));
-                return Ok(());
-            }
-        };
-        let whence = format!("{engine} does not have it");
-        hunt.take_only(&candidates, "docker-daemon", &whence).map_err(|broken| broken.of(hunt.wanted))
-    }
-
     fn registry(&mut self, hunt: &mut Hunt<'_>, reference: &ImageRef) -> Result<(), Diagnostics> {
         let registry = format!("registry {}", reference.domain());
         let candidates = match self.kept_layout(hunt, reference) {
@@ -436,22 +374,6 @@ impl Search<'_> {
                 Ok(())
             }
         }
-    }
-}
-
-/// Why it makes no sense to save this image, known before it is saved.
-fn no_use(image: &EngineImage, hunt: &Hunt<'_>) -> Option<String> {
-    if let Some(pinned) = hunt.wanted.reference.digest() {
-        // A graph driver's image has lost its manifest; its ID is the configuration's digest.
-        if &image.id != pinned {
-            return Some("does not keep the pinned manifest".to_owned());
-        }
-    }
-    match &image.only_platform {
-        Some(platform) if !hunt.missing.iter().any(|missing| missing.accepts(platform)) => {
-            Some(format!("has it for {platform}"))
-        }
-        _ => None,
     }
 }
 
