@@ -101,8 +101,12 @@ pub(crate) const MAX_ENV_FILE_BYTES: usize = 4 * MAX_YAML_BYTES;
 /// Largest image configuration or OCI manifest or index. containerd's own limit is 8 MiB.
 pub const MAX_IMAGE_JSON_BYTES: u64 = 8 << 20;
 
-/// Layers of one image: overlay2 accepts 128; 127 are usable.
+/// Layers of one image in a bundle. Podman takes 500, Docker's older stores [`GRAPH_DRIVER_LAYERS`].
 pub const MAX_LAYERS: usize = 128;
+
+/// Layers of one image that Docker's stores of graph drivers take (moby, `layer/layer_store.go`; 126 are refused by
+/// 20.10 and 28.5 with `max depth exceeded`). The containerd store of 29.7 and Podman 4.3 run 128.
+pub const GRAPH_DRIVER_LAYERS: usize = 125;
 
 /// Entries of one image archive or artifact archive that is scanned: 1 million names fit in
 /// memory.

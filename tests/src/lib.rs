@@ -18,6 +18,7 @@ pub mod compose_2;
 pub mod host;
 pub mod host_binds;
 pub mod leftovers;
+pub mod odd_images;
 pub mod outcome;
 pub mod port_holder;
 pub mod programs;

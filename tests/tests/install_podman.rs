@@ -11,6 +11,7 @@ use tests::bundle;
 use tests::compose_2;
 use tests::host::Host;
 use tests::host_binds;
+use tests::odd_images;
 use tests::programs;
 use tests::snapshot::assert_unchanged;
 
@@ -67,6 +68,20 @@ fn a_stick_installs_a_second_time_changes_nothing_and_an_upgrade_replaces_what_c
 #[test]
 fn a_compose_file_of_level_2_reaches_the_engine() {
     compose_2::what_is_written_reaches_the_engine(&Host::podman("podman-compose-2"), true);
+}
+
+#[test]
+fn images_without_a_platform_and_of_many_layers_are_installed_and_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = odd_images::without_platform(&folder.path().join("plain"));
+    let deep = odd_images::of_layers(&folder.path().join("deep"), 128);
+    let host = Host::podman("podman-odd");
+    let _ = host.install(&plain);
+    assert_eq!(host.page(PORT), "hello from the small site");
+    assert_eq!(host.containers(), ["small-front-1 running", "small-ticker-1 running"]);
+    let _ = host.run(&[plain.path()]).succeeds().says("nothing to do");
+    let _ = host.install(&deep);
+    assert_eq!(host.page(PORT), "hello from the small site");
 }
 
 #[test]

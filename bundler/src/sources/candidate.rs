@@ -319,7 +319,7 @@ pub(super) fn content(
         );
     }
     if layer_count > MAX_LAYERS {
-        bail!("an image of {label} has {layer_count} layers; engines accept {MAX_LAYERS}");
+        bail!("an image of {label} has {layer_count} layers; a bundle takes {MAX_LAYERS}");
     }
     let layers = diff_ids
         .iter()

@@ -77,7 +77,7 @@ impl Pull<'_> {
         let mut wanted: BTreeMap<Digest, u64> = BTreeMap::new();
         for manifest in &manifests {
             if manifest.layers.len() > MAX_LAYERS {
-                bail!("an image has {} layers; engines accept {MAX_LAYERS}", manifest.layers.len());
+                bail!("an image has {} layers; a bundle takes {MAX_LAYERS}", manifest.layers.len());
             }
             if manifest.config.usable()?.size > MAX_IMAGE_JSON_BYTES {
                 bail!("an image configuration has {} bytes, too many", manifest.config.usable()?.size);

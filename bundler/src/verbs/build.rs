@@ -8,7 +8,7 @@ use crate::inputs;
 use crate::inputs::texts::Texts;
 use crate::pack::{self, Job, owners};
 use crate::signing::SigningKey;
-use crate::sources::{self, ResolveOptions};
+use crate::sources::{self, FoundImage, ResolveOptions};
 use anyhow::Result;
 use bundle_format::PackOptions;
 use ferry_terminal::{Class, Failure, human};
@@ -16,6 +16,7 @@ use manifest_schema::progress::Progress;
 use manifest_schema::render::Renderer;
 use manifest_schema::{Digest, ProjectName, limits};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// A build to make, checked.
@@ -98,6 +99,9 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
         cancel,
     )
     .map_err(|mistakes| inputs.shown_in(mistakes))?;
+    for warning in too_many_layers(&images) {
+        progress.warn(&warning);
+    }
     progress.detail("artifacts");
     let artifacts = artifacts::of(&inputs, cancel)?;
     progress.detail("seeds of volumes");
@@ -143,4 +147,19 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
         artifacts: release.artifacts.len(),
         signed_by: request.keys.iter().map(|key| key.fingerprint().to_string()).collect(),
     })
+}
+
+/// Images that some engines refuse. No version of Docker excludes such a store: an upgraded host keeps its own.
+fn too_many_layers(images: &[FoundImage]) -> BTreeSet<String> {
+    let deep = images.iter().filter(|image| image.diff_ids.len() > limits::GRAPH_DRIVER_LAYERS);
+    deep.map(|image| {
+        format!(
+            "image {} has {} layers: Docker with overlay2 takes {}, only its containerd store and Podman take more; \
+             merge some, as with `COPY --from` in a last stage",
+            image.reference,
+            image.diff_ids.len(),
+            limits::GRAPH_DRIVER_LAYERS
+        )
+    })
+    .collect()
 }

@@ -11,15 +11,15 @@ mod users;
 
 use crate::engine::containers::ContainerFacts;
 use crate::engine::label;
-use crate::engine::{EngineFacts, EngineKind};
+use crate::engine::{EngineFacts, EngineKind, ImageStore};
 use crate::host::state::State;
 use crate::host::{ProductDir, Root, place, strict};
 use crate::images::plan::ImportPlan;
 use crate::release::site::{self, Site};
 use bundle_format::check::Broken;
 use ferry_terminal::human;
-use manifest_schema::ProjectName;
 use manifest_schema::release::{Manifests, Release};
+use manifest_schema::{ProjectName, limits};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -113,6 +113,18 @@ pub(crate) fn check_engine(facts: &EngineFacts, release: &Release) -> Vec<Findin
             format!("this machine is {}, the bundle holds images for {}", facts.platform, packed.join(", ")),
             "build the bundle with this platform in `requires.arch`",
         ));
+    }
+    if facts.kind == EngineKind::Docker && facts.store == ImageStore::GraphDriver {
+        let images = release.images_for(&facts.platform);
+        let deep = images.iter().filter(|image| image.diff_ids.len() > limits::GRAPH_DRIVER_LAYERS);
+        findings.extend(deep.map(|image| {
+            let layers = image.diff_ids.len();
+            let most = limits::GRAPH_DRIVER_LAYERS;
+            let fact =
+                format!("image {} has {layers} layers, and this engine's store takes {most}", image.reference);
+            let fix = "ask its sender for a bundle with fewer layers in it; Docker's containerd store, and Podman, take more";
+            Finding::new(fact, fix)
+        }));
     }
     if let (Some(wanted), Some(found)) = (release.requires.memory_bytes, facts.memory_bytes)
         && found < wanted

@@ -18,6 +18,7 @@ mod links;
 mod main_path;
 mod many_sites;
 mod nothing_lost;
+mod odd_images;
 mod own_words;
 mod preflight;
 mod reconfigure;
