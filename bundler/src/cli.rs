@@ -322,6 +322,8 @@ fn build_request(args: BuildArgs) -> Result<Request> {
         keys,
         pack: PackOptions { level: args.level, threads: all_cores(args.threads) },
         resolve: ResolveOptions {
+            // The manifest has it.
+            unpacked_bytes: None,
             offline: args.offline,
             refresh: args.refresh,
             docker_host: args.engine,

@@ -29,7 +29,7 @@ pub(crate) use files::FileFacts;
 pub(crate) use find::resolve;
 
 use crate::cancel::Cancel;
-use crate::read::compression::{Compression, decompress};
+use crate::read::compression::{Compression, Lifted, decompress};
 use ferry_terminal::{Class, Failure};
 use manifest_schema::manifest::SourceSpec;
 use manifest_schema::{Digest, ImageRef, Platform};
@@ -61,6 +61,8 @@ pub struct ResolveOptions {
     pub refresh: bool,
     /// The engine: `unix://…` or `tcp://…`; `None`: Docker's usual socket.
     pub docker_host: Option<String>,
+    /// Bytes that any layer or archive may grow to, where a person has lifted the ceiling.
+    pub unpacked_bytes: Option<u64>,
     /// Folder of Docker's `config.json` with registry passwords; `None`: registries are asked anonymously.
     pub docker_config: Option<PathBuf>,
 }
@@ -132,6 +134,7 @@ pub(crate) struct LayerSource {
     pub compression: Compression,
     stored: Stored,
     order: (usize, u64),
+    lifted: Lifted,
 }
 
 impl LayerSource {
@@ -143,6 +146,7 @@ impl LayerSource {
             compression: stored.compression,
             stored,
             order: (0, 0),
+            lifted: None,
         }
     }
 
@@ -157,7 +161,13 @@ impl LayerSource {
     /// # Errors
     /// When the file is gone or changed; reading fails when it is cut off or does not decompress.
     pub(crate) fn open(&self) -> anyhow::Result<Box<dyn Read + Send>> {
-        Ok(decompress(self.open_stored()?, self.compression, self.stored_bytes, self.stored.label())?)
+        Ok(decompress(
+            self.open_stored()?,
+            self.compression,
+            self.stored_bytes,
+            self.lifted,
+            self.stored.label(),
+        )?)
     }
 
     /// The bytes as they are stored, exactly [`Self::stored_bytes`] of them.

@@ -56,6 +56,8 @@ pub struct Manifest {
     pub variables: BTreeMap<String, Variable>,
     /// `requires`.
     pub requires: RequiresSpec,
+    /// `limits.unpacked`: bytes that any compressed layer, archive or seed may grow to. A matter of the build alone.
+    pub unpacked_bytes: Option<u64>,
 }
 
 /// One entry of `images`.

@@ -25,6 +25,7 @@ pub fn manifest() -> Value {
         "then": { "properties": {
             "needs": false,
             "serial": false,
+            "limits": false,
             "volumes": { "additionalProperties": { "properties": { "owner": false, "mode": false } } }
         } },
         "properties": {
@@ -156,6 +157,18 @@ pub fn manifest() -> Value {
                 "type": ["object", "null"],
                 "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,63}$" },
                 "additionalProperties": variable()
+            },
+            "limits": {
+                "description": "Ceilings of the build that are lifted for this site; needs ferry: 2",
+                "type": ["object", "null"],
+                "patternProperties": { "^x-": true },
+                "additionalProperties": false,
+                "properties": {
+                    "unpacked": {
+                        "type": ["string", "integer"],
+                        "description": "Size that any compressed layer, archive or seed may unpack to, 40GiB"
+                    }
+                }
             },
             "requires": {
                 "description": "Requirements on the host",

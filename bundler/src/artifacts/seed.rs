@@ -13,8 +13,9 @@ use super::{EntryKind, PlannedEntry, folder};
 use crate::cancel::Cancel;
 use crate::inputs::Inputs;
 use crate::inputs::mentions::Mentions;
-use crate::read::compression::{Compression, decompress, sniff};
+use crate::read::compression::{Compression, Lifted, decompress, sniff};
 use crate::read::exactly::Exactly;
+use crate::read::instead::{LOOK_BYTES, instead_of_an_archive};
 use crate::read::owner::Owner;
 use anyhow::{Context, bail};
 use ferry_terminal::human;
@@ -41,6 +42,7 @@ pub(crate) struct SeedPlan {
     written: Option<(u64, u64)>,
     /// The tar without an added root; `None`: a folder, whose tar is made.
     tar: Option<Scanned>,
+    lifted: Lifted,
 }
 
 /// Plans the seeds of `inputs`, which are read once for it.
@@ -52,7 +54,7 @@ pub(crate) fn plan(inputs: &Inputs, cancel: &Cancel) -> anyhow::Result<Vec<SeedP
     let mut plans = Vec::new();
     let mut wrong = Diagnostics::default();
     for (spec, place) in &inputs.seeds {
-        let planned = SeedPlan::new(spec, place, cancel);
+        let planned = SeedPlan::new(spec, place, inputs.manifest.unpacked_bytes, cancel);
         // What was not looked at is not wrong.
         cancel.check()?;
         match planned {
@@ -67,18 +69,23 @@ pub(crate) fn plan(inputs: &Inputs, cancel: &Cancel) -> anyhow::Result<Vec<SeedP
 }
 
 impl SeedPlan {
-    pub(super) fn new(spec: &SeedSpec, place: &Path, cancel: &Cancel) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        spec: &SeedSpec,
+        place: &Path,
+        lifted: Lifted,
+        cancel: &Cancel,
+    ) -> anyhow::Result<Self> {
         let tar = if place.is_dir() {
             // Its links and names are judged here.
             let _ = entries(place, cancel).with_context(|| format!("seed {}", place.display()))?;
             None
         } else {
-            let scanned = scan::scan(open_tar(place, cancel)?);
+            let scanned = scan::scan(open_tar(place, lifted, cancel)?);
             Some(scanned.with_context(|| format!("seed {}", place.display()))?)
         };
         let named = tar.and_then(|tar| tar.root);
         let (owner, written) = (Owner::default(), None);
-        Ok(Self { spec: spec.clone(), place: place.to_owned(), named, owner, written, tar })
+        Ok(Self { spec: spec.clone(), place: place.to_owned(), named, owner, written, tar, lifted })
     }
 
     /// The owner where the seed names none, and the one that the manifest says, user and group.
@@ -172,7 +179,7 @@ impl SeedPlan {
             };
             return Ok(Box::new(root.chain(tar)));
         };
-        let tar = open_tar(&self.place, cancel)?;
+        let tar = open_tar(&self.place, self.lifted, cancel)?;
         Ok(match self.last()? {
             Some(end) => {
                 Box::new(OtherEnd { tar, members: scanned.members_bytes, end: io::Cursor::new(end) })
@@ -183,11 +190,11 @@ impl SeedPlan {
 }
 
 /// The tar of a file.
-fn open_tar(place: &Path, cancel: &Cancel) -> anyhow::Result<Box<dyn Read + Send>> {
+fn open_tar(place: &Path, lifted: Lifted, cancel: &Cancel) -> anyhow::Result<Box<dyn Read + Send>> {
     let (file, compression) = open_file(place)?;
     let bytes = file.metadata()?.len();
     let what = format!("seed {}", place.display());
-    Ok(decompress(cancel.reader(Exactly::new(file, bytes, what.clone())), compression, bytes, what)?)
+    Ok(decompress(cancel.reader(Exactly::new(file, bytes, what.clone())), compression, bytes, lifted, what)?)
 }
 
 /// A file that is a tar, compressed or not.
@@ -198,11 +205,14 @@ fn open_file(place: &Path) -> anyhow::Result<(File, Compression)> {
     }
     let mut file = File::open(place).with_context(|| format!("seed {shown} cannot be opened"))?;
     let mut head = Vec::new();
-    (&mut file).take(512).read_to_end(&mut head)?;
+    (&mut file).take(LOOK_BYTES as u64).read_to_end(&mut head)?;
     file.seek(SeekFrom::Start(0))?;
     let compression = sniff(&head).with_context(|| format!("seed {shown}"))?;
     if compression == Compression::None && !scan::is_tar(&head) {
-        bail!("seed {shown} is not a tar file");
+        match instead_of_an_archive(&head) {
+            Some(what) => bail!("seed {shown} is not a tar file: {what}"),
+            None => bail!("seed {shown} is not a tar file"),
+        }
     }
     Ok((file, compression))
 }

@@ -322,7 +322,15 @@ fn seed_plan(place: &Path) -> anyhow::Result<SeedPlan> {
 
 pub(super) fn written_plan(place: &Path, mode: Option<u32>) -> anyhow::Result<SeedPlan> {
     let spec = SeedSpec { volume: "data".to_owned(), from: "seed".to_owned(), owner: None, mode, line: 3 };
-    SeedPlan::new(&spec, place, &Cancel::default())
+    SeedPlan::new(&spec, place, None, &Cancel::default())
+}
+
+#[test]
+fn a_seed_that_is_no_tar_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &[("seed", "version https://git-lfs.github.com/spec/v1\n")]);
+    let error = seed_plan(&folder.path().join("seed")).unwrap_err().to_string();
+    assert!(error.contains("is not a tar file") && error.contains("git lfs pull"), "{error}");
 }
 
 pub(super) fn seed_tar(plan: &SeedPlan) -> Vec<u8> {

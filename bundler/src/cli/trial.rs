@@ -63,6 +63,8 @@ pub(super) fn run(
         installer: args.installer.clone(),
         name: args.project_name.clone(),
         resolve: ResolveOptions {
+            // The manifest has it.
+            unpacked_bytes: None,
             offline: args.offline,
             refresh: false,
             docker_host: args.engine.clone(),

@@ -4,6 +4,7 @@
 //! Invariants: everything streams in constant memory, a cut-off stream is an error and
 //! never a short read, and a decompression bomb ends in an error after a bounded amount of work.
 
+use ferry_terminal::human;
 use flate2::bufread::MultiGzDecoder;
 use std::io::{self, BufReader, Read};
 
@@ -47,11 +48,15 @@ pub(crate) fn sniff(head: &[u8]) -> anyhow::Result<Compression> {
     }
 }
 
+/// Bytes that any content may reach, where a person has lifted the ceiling (`limits.unpacked`).
+pub(crate) type Lifted = Option<u64>;
+
 /// The content of `stored`, of which there are `stored_bytes`; `what` names it in errors.
 pub(crate) fn decompress(
     stored: impl Read + Send + 'static,
     compression: Compression,
     stored_bytes: u64,
+    lifted: Lifted,
     what: String,
 ) -> io::Result<Box<dyn Read + Send>> {
     let inner: Box<dyn Read + Send> = match compression {
@@ -60,14 +65,21 @@ pub(crate) fn decompress(
         // zstd's own default refuses windows over 128 MiB, which keeps our memory bounded.
         Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(stored)?),
     };
-    let allowed_bytes = UNQUESTIONED_BYTES.max(stored_bytes.saturating_mul(MAX_RATIO));
-    Ok(Box::new(Bounded { inner, left: allowed_bytes, what }))
+    let allowed = ceiling(stored_bytes, lifted);
+    Ok(Box::new(Bounded { inner, allowed, left: allowed, stored_bytes, what }))
+}
+
+/// Bytes that the content of `stored_bytes` may have.
+fn ceiling(stored_bytes: u64, lifted: Lifted) -> u64 {
+    UNQUESTIONED_BYTES.max(stored_bytes.saturating_mul(MAX_RATIO)).max(lifted.unwrap_or(0))
 }
 
 /// Ends in an error where a stream grows beyond all measure; names the stream in every error.
 struct Bounded<R> {
     inner: R,
+    allowed: u64,
     left: u64,
+    stored_bytes: u64,
     what: String,
 }
 
@@ -80,8 +92,11 @@ impl<R: Read> Read for Bounded<R> {
             io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!(
-                    "{} expands more than {MAX_RATIO} times: it looks like a decompression bomb",
-                    self.what
+                    "{} has {} and unpacks to more than {}, as a decompression bomb does; if it is none, a disk of \
+                     zeros for one, name the size that it may have in ferry.yaml: `limits: {{ unpacked: 40GiB }}`",
+                    self.what,
+                    human::bytes(self.stored_bytes),
+                    human::bytes(self.allowed)
                 ),
             )
         })?;
@@ -104,7 +119,8 @@ mod tests {
         let compression = sniff(&stored).unwrap();
         let bytes = stored.len() as u64;
         let mut content = Vec::new();
-        decompress(io::Cursor::new(stored), compression, bytes, "x".into())?.read_to_end(&mut content)?;
+        decompress(io::Cursor::new(stored), compression, bytes, None, "x".into())?
+            .read_to_end(&mut content)?;
         Ok(content)
     }
 
@@ -130,9 +146,27 @@ mod tests {
 
     #[test]
     fn a_bomb_is_refused() {
-        let mut bomb = Bounded { inner: io::repeat(0), left: 1 << 20, what: "layer x".into() };
-        let error = io::copy(&mut bomb, &mut io::sink()).unwrap_err();
-        assert!(error.to_string().contains("bomb"), "{error}");
+        let bytes = 1 << 20;
+        let what = "layer x".to_owned();
+        let mut bomb = Bounded { inner: io::repeat(0), allowed: bytes, left: bytes, stored_bytes: 700, what };
+        let error = io::copy(&mut bomb, &mut io::sink()).unwrap_err().to_string();
+        for part in ["layer x has 700 B", "more than 1.00 MiB", "bomb", "limits: { unpacked: 40GiB }"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_person_lifts_the_ceiling_and_nobody_lowers_it() {
+        const GIB: u64 = 1 << 30;
+        for (stored, lifted, allowed) in [
+            (700, None, 16 * GIB),
+            (700, Some(40 * GIB), 40 * GIB),
+            (700, Some(1), 16 * GIB),
+            (GIB, None, 1100 * GIB),
+            (GIB, Some(40 * GIB), 1100 * GIB),
+        ] {
+            assert_eq!(ceiling(stored, lifted), allowed, "{stored} {lifted:?}");
+        }
     }
 
     #[test]

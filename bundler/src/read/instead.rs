@@ -29,7 +29,7 @@ pub(crate) fn instead_of_an_archive(head: &[u8]) -> Option<&'static str> {
     }
     if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
         return Some(
-            "it is UTF-16 text, as PowerShell's `>` writes it: save the image again with `docker save -o FILE`",
+            "it is UTF-16 text, as PowerShell's `>` writes it: let the program write the file itself, as in `docker save -o FILE`",
         );
     }
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start().to_ascii_lowercase();

@@ -10,7 +10,7 @@
 
 use super::tar_scan::{Member, MemberKind, Seekable, Streamed, clean, scan, skip_by_reading};
 use crate::cancel::Cancel;
-use crate::read::compression::{Compression, decompress, sniff};
+use crate::read::compression::{Compression, Lifted, decompress, sniff};
 use crate::read::exactly::Exactly;
 use crate::read::instead::{LOOK_BYTES, instead_of_an_archive};
 use anyhow::{Context, bail};
@@ -35,6 +35,7 @@ pub(super) struct Archive {
     /// The reader of a compressed archive, while no member is being read.
     forward: Arc<Mutex<Option<Forward>>>,
     cancel: Cancel,
+    lifted: Lifted,
 }
 
 /// A reader of a compressed archive's content and where it stands.
@@ -45,12 +46,12 @@ struct Forward {
 
 impl Archive {
     /// Scans the archive at `path`.
-    pub(super) fn open(path: &Path, cancel: &Cancel) -> anyhow::Result<Self> {
-        Self::scan(path, cancel)
+    pub(super) fn open(path: &Path, lifted: Lifted, cancel: &Cancel) -> anyhow::Result<Self> {
+        Self::scan(path, lifted, cancel)
             .with_context(|| format!("{} cannot be read as an image archive", path.display()))
     }
 
-    fn scan(path: &Path, cancel: &Cancel) -> anyhow::Result<Self> {
+    fn scan(path: &Path, lifted: Lifted, cancel: &Cancel) -> anyhow::Result<Self> {
         // Looked at before it is opened: opening a pipe would wait.
         if !path.metadata()?.is_file() {
             bail!("it is not a file");
@@ -71,7 +72,8 @@ impl Archive {
         let found = match compression {
             Compression::None => scan(&mut Seekable::new(file, file_bytes), false, cancel)?,
             _ => {
-                let content = decompress(cancel.reader(file), compression, file_bytes, "it".to_owned())?;
+                let content =
+                    decompress(cancel.reader(file), compression, file_bytes, lifted, "it".to_owned())?;
                 scan(&mut Streamed(content), true, cancel)?
             }
         };
@@ -91,6 +93,7 @@ impl Archive {
             complete: found.complete,
             forward: Arc::default(),
             cancel: cancel.clone(),
+            lifted,
         })
     }
 
@@ -218,6 +221,7 @@ impl Archive {
                     self.cancel.reader(open()?),
                     self.compression,
                     self.file_bytes,
+                    self.lifted,
                     self.path.display().to_string(),
                 )?,
                 position: 0,

@@ -180,7 +180,7 @@ impl Engine {
             Ok(())
         }))?;
         // An engine can fail after its answer began: only what reads as the image is kept.
-        let saved = kept::read_images(partial, &self.cancel)?;
+        let saved = kept::read_images(partial, None, &self.cancel)?;
         let whole = |candidate: &Candidate| candidate.content.is_ok();
         if !saved.iter().any(whole) {
             bail!("the engine's archive holds no whole image");

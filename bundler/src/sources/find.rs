@@ -67,6 +67,9 @@ pub(crate) fn resolve(
     // Platforms stand in the order of `requires: arch`, and each source answers in its own.
     found.sort_by(|a, b| (&a.reference, a.platform.as_str()).cmp(&(&b.reference, b.platform.as_str())));
     number(&mut found);
+    for layer in found.iter_mut().flat_map(|image| &mut image.layers) {
+        layer.lifted = options.unpacked_bytes;
+    }
     wrong.or_ok(found)
 }
 
@@ -249,9 +252,10 @@ impl Search<'_> {
     }
 
     fn read(&mut self, path: &Path) -> &Opened {
-        self.opened
-            .entry(path.to_owned())
-            .or_insert_with(|| kept::read_images(path, self.cancel).map_err(|error| format!("{error:#}")))
+        self.opened.entry(path.to_owned()).or_insert_with(|| {
+            kept::read_images(path, self.options.unpacked_bytes, self.cancel)
+                .map_err(|error| format!("{error:#}"))
+        })
     }
 
     fn named_file(
@@ -291,7 +295,7 @@ impl Search<'_> {
             let mut all = Vec::new();
             let mut wrong = Diagnostics::default();
             for path in paths {
-                match kept::read_images(&path, self.cancel) {
+                match kept::read_images(&path, self.options.unpacked_bytes, self.cancel) {
                     Ok(candidates) => all.extend(candidates),
                     Err(error) => wrong.push(unreadable(format!("{error:#}"))),
                 }
@@ -316,7 +320,7 @@ impl Search<'_> {
         if self.options.refresh || !path.join("index.json").is_file() {
             return None;
         }
-        let candidates = kept::read_images(&path, self.cancel).ok()?;
+        let candidates = kept::read_images(&path, self.options.unpacked_bytes, self.cancel).ok()?;
         let chosen = in_named_source(&candidates, &hunt.wanted.reference, None).ok()?;
         let complete = hunt.missing.iter().all(|platform| choose(&chosen, hunt.asked(platform)).is_ok());
         complete.then_some(candidates)
@@ -328,7 +332,7 @@ impl Search<'_> {
         if !path.join("index.json").is_file() {
             return None;
         }
-        let candidates = match kept::read_images(&path, self.cancel) {
+        let candidates = match kept::read_images(&path, self.options.unpacked_bytes, self.cancel) {
             Ok(candidates) => candidates,
             Err(error) => return Some(format!("{error:#}")),
         };
@@ -362,7 +366,7 @@ impl Search<'_> {
             None => {
                 let path = kept::registry_layout(&self.images, &reference.familiar());
                 registry::fetch(reference, &hunt.missing, &path, self.options, self.progress, self.cancel)
-                    .and_then(|()| kept::read_images(&path, self.cancel))
+                    .and_then(|()| kept::read_images(&path, self.options.unpacked_bytes, self.cancel))
             }
         };
         match candidates {

@@ -58,7 +58,7 @@ pub fn scan(archive: &[u8], keep_documents: bool) -> anyhow::Result<Vec<Member>>
 /// # Errors
 /// When it is neither, or contradicts itself.
 pub fn images(path: &Path) -> anyhow::Result<Vec<Offered>> {
-    let found = kept::read_images(path, &Cancel::default())?;
+    let found = kept::read_images(path, None, &Cancel::default())?;
     Ok(found
         .into_iter()
         .map(|candidate| Offered {

@@ -8,6 +8,7 @@ use super::candidate::Candidate;
 use super::store::Store;
 use super::{docker_archive, oci_layout};
 use crate::cancel::Cancel;
+use crate::read::compression::Lifted;
 use anyhow::{Context, bail};
 use manifest_schema::Digest;
 use std::path::{Path, PathBuf};
@@ -79,8 +80,8 @@ pub(super) fn put_there_by_people(images: &Path) -> anyhow::Result<Vec<PathBuf>>
 
 /// All images of an archive or layout. In an archive that is both, as Engine 25 and later write
 /// them, the OCI side knows the manifests and `manifest.json` the names.
-pub(super) fn read_images(path: &Path, cancel: &Cancel) -> anyhow::Result<Vec<Candidate>> {
-    let store = Store::open(path, cancel)?;
+pub(super) fn read_images(path: &Path, lifted: Lifted, cancel: &Cancel) -> anyhow::Result<Vec<Candidate>> {
+    let store = Store::open(path, lifted, cancel)?;
     let layout = oci_layout::read(&store)?;
     let archive = if matches!(store, Store::Archive(..)) { docker_archive::read(&store)? } else { None };
     if layout.is_none() && archive.is_none() {

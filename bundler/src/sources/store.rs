@@ -3,7 +3,7 @@
 
 use super::archive::Archive;
 use crate::cancel::Cancel;
-use crate::read::compression::{Compression, HEAD_BYTES, sniff};
+use crate::read::compression::{Compression, HEAD_BYTES, Lifted, sniff};
 use crate::read::exactly::Exactly;
 use anyhow::{Context, bail};
 use manifest_schema::limits::MAX_IMAGE_JSON_BYTES;
@@ -41,10 +41,10 @@ pub(super) enum Place {
 
 impl Store {
     /// Opens an archive file, or a folder with an OCI image layout.
-    pub(super) fn open(path: &Path, cancel: &Cancel) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path, lifted: Lifted, cancel: &Cancel) -> anyhow::Result<Self> {
         let metadata = path.metadata().with_context(|| format!("{} cannot be opened", path.display()))?;
         if !metadata.is_dir() {
-            return Ok(Self::Archive(Arc::new(Archive::open(path, cancel)?), Arc::default()));
+            return Ok(Self::Archive(Arc::new(Archive::open(path, lifted, cancel)?), Arc::default()));
         }
         if !path.join("index.json").is_file() {
             bail!("folder {} is not an OCI image layout: {}", path.display(), instead_of_a_layout(path));

@@ -90,15 +90,11 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
         .unwrap_or_else(|| PathBuf::from(format!("{}-{}.fz", inputs.manifest.name, inputs.manifest.version)));
     pack::overwrites_a_bundle_only(&output)?;
     progress.begin("finding", None);
-    let images = sources::resolve(
-        &inputs.wanted(),
-        inputs.platforms(),
-        &inputs.folder,
-        &request.resolve,
-        progress,
-        cancel,
-    )
-    .map_err(|mistakes| inputs.shown_in(mistakes))?;
+    let resolve =
+        ResolveOptions { unpacked_bytes: inputs.manifest.unpacked_bytes, ..request.resolve.clone() };
+    let images =
+        sources::resolve(&inputs.wanted(), inputs.platforms(), &inputs.folder, &resolve, progress, cancel)
+            .map_err(|mistakes| inputs.shown_in(mistakes))?;
     for warning in too_many_layers(&images) {
         progress.warn(&warning);
     }

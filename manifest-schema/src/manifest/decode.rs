@@ -13,7 +13,7 @@ use crate::yaml::{self, Key, Node, Reader, Sources, Value};
 use crate::{BundlePath, Diagnostic, Diagnostics, ImageRef, Platform};
 use std::collections::BTreeMap;
 
-pub(crate) const KEYS: [&str; 12] = [
+pub(crate) const KEYS: [&str; 13] = [
     "ferry",
     "needs",
     "name",
@@ -26,6 +26,7 @@ pub(crate) const KEYS: [&str; 12] = [
     "volumes",
     "variables",
     "requires",
+    "limits",
 ];
 const ARCHITECTURES: [&str; 8] = ["amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64", "loong64"];
 
@@ -47,6 +48,7 @@ pub(super) fn manifest(file: &str, text: &str) -> Result<Manifest, Diagnostics> 
     let (mut images, mut artifacts, mut configs, mut seeds) = (vec![], vec![], vec![], vec![]);
     let mut variables = BTreeMap::new();
     let mut requires = requires(&mut r, None);
+    let mut unpacked_bytes = None;
     for (key, node) in r.map("the manifest", &root) {
         match key.text.as_str() {
             "ferry" | "needs" => {}
@@ -60,6 +62,7 @@ pub(super) fn manifest(file: &str, text: &str) -> Result<Manifest, Diagnostics> 
             "volumes" => seeds = seeds::decode(&mut r, node, ferry),
             "variables" => variables = variables::decode(&mut r, node),
             "requires" => requires = self::requires(&mut r, Some(node)),
+            "limits" => unpacked_bytes = since_2(&mut r, key, ferry).and_then(|()| limits(&mut r, node)),
             _ => r.unknown_key(key, "the manifest", &KEYS),
         }
     }
@@ -84,6 +87,7 @@ pub(super) fn manifest(file: &str, text: &str) -> Result<Manifest, Diagnostics> 
         seeds,
         variables,
         requires,
+        unpacked_bytes,
     };
     r.finish(manifest).map(|(manifest, _)| manifest)
 }
@@ -324,6 +328,18 @@ fn config_specs(r: &mut Reader, node: &Node) -> Vec<ConfigSpec> {
         configs.push(ConfigSpec { from, to, mode, line: item.place.line });
     }
     configs
+}
+
+/// `limits`: the ceilings of the build that a person lifts.
+fn limits(r: &mut Reader, node: &Node) -> Option<u64> {
+    let mut unpacked = None;
+    for (key, node) in r.map("limits", node) {
+        match key.text.as_str() {
+            "unpacked" => unpacked = r.parsed("unpacked", node, quantity::bytes),
+            _ => r.unknown_key(key, "`limits`", &["unpacked"]),
+        }
+    }
+    unpacked
 }
 
 fn requires(r: &mut Reader, node: Option<&Node>) -> RequiresSpec {

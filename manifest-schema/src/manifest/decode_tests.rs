@@ -158,9 +158,15 @@ fn keys_of_version_2_are_read_there_and_nowhere_else() {
     assert_eq!(names(&Manifest::parse("ferry.yaml", owner).unwrap()), ["seed-owner"]);
     let plain = Manifest::parse("ferry.yaml", "ferry: 2\nname: a\nversion: 1\n").unwrap();
     assert_eq!((plain.ferry, names(&plain)), (2, vec![]));
+    // A limit of the build is no matter of its readers.
+    let lifted =
+        Manifest::parse("ferry.yaml", "ferry: 2\nname: a\nversion: 1\nlimits: { unpacked: 40GiB }\n")
+            .unwrap();
+    assert_eq!((lifted.unpacked_bytes, names(&lifted)), (Some(40 << 30), vec![]));
     let begin = "name: a\nversion: 1\n";
     for (key, line) in [
         ("serial", "serial: 7"),
+        ("limits", "limits: { unpacked: 40GiB }"),
         ("needs", "needs: [serial]"),
         ("owner", "volumes: { v: { seed: s, owner: '1:1' } }"),
         ("mode", "volumes: { v: { seed: s, mode: '0700' } }"),
@@ -176,6 +182,8 @@ fn keys_of_version_2_are_read_there_and_nowhere_else() {
         ("serial: '7'", "expected a whole number for `serial`"),
         ("serial: 1.5", "expected a whole number for `serial`"),
         ("needs: serial", "expected a list for `needs`"),
+        ("limits: { unpacked: much }", "`unpacked`"),
+        ("limits: { packed: 1GiB }", "unknown key `packed` in `limits`"),
     ] {
         let found = refused(&format!("ferry: 2\n{begin}{line}\n"));
         assert!(found.contains(says), "{line}: {found}");

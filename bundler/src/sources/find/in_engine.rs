@@ -59,7 +59,7 @@ impl Search<'_> {
         let path = kept::engine_archive(&self.images, short);
         let kept_candidates = path
             .is_file()
-            .then(|| kept::read_images(&path, self.cancel))
+            .then(|| kept::read_images(&path, self.options.unpacked_bytes, self.cancel))
             .and_then(Result::ok)
             .unwrap_or_default();
         let answer = engine.inspect(names);
@@ -73,15 +73,17 @@ impl Search<'_> {
                     return Ok(());
                 }
                 let saved = engine.save(image, &path, self.progress);
-                saved.and_then(|()| kept::read_images(&path, self.cancel)).map_err(|error| {
-                    Diagnostics::from(at(
-                        hunt.wanted,
-                        format!(
-                            "image `{}` could not be saved from {engine}: {error:#}",
-                            hunt.wanted.reference
-                        ),
-                    ))
-                })?
+                saved
+                    .and_then(|()| kept::read_images(&path, self.options.unpacked_bytes, self.cancel))
+                    .map_err(|error| {
+                        Diagnostics::from(at(
+                            hunt.wanted,
+                            format!(
+                                "image `{}` could not be saved from {engine}: {error:#}",
+                                hunt.wanted.reference
+                            ),
+                        ))
+                    })?
             }
             Ok(None) | Err(_) if !kept_candidates.is_empty() && !self.options.refresh => {
                 if let Err(error) = &answer {

@@ -68,6 +68,18 @@ fn two_different_images_of_one_name_are_an_error_and_equal_ones_are_not() {
 }
 
 #[test]
+fn a_lifted_ceiling_holds_for_every_layer() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("images")).unwrap();
+    std::fs::write(folder.path().join("images/a.tar"), podman(&["a:1"], &[layer("x", 3), layer("y", 4)]))
+        .unwrap();
+    let options = ResolveOptions { unpacked_bytes: Some(40 << 30), ..nowhere() };
+    let (wanted, platforms) = ([wanted("a:1", None)], platforms(&["linux/amd64"]));
+    let found = resolve(&wanted, &platforms, folder.path(), &options, &Silent, &Cancel::default()).unwrap();
+    assert!(found[0].layers.len() == 2 && found[0].layers.iter().all(|layer| layer.lifted == Some(40 << 30)));
+}
+
+#[test]
 fn a_damaged_archive_among_the_images_is_told_once() {
     let folder = tempfile::tempdir().unwrap();
     let images = folder.path().join("images");
