@@ -40,10 +40,21 @@ fn every_sentence_names_a_test_that_exists() {
 /// The same for docs/THREATS.md: a test that carries an attack out is not only promised.
 #[test]
 fn every_threat_names_a_test_that_exists() {
+    every_row_names_a_test("THREATS.md", 40, 3, "| tests |");
+}
+
+/// The same for docs/IMAGES.md: each shape of an image is one that a test gives to the build.
+#[test]
+fn every_shape_of_an_image_names_a_test_that_exists() {
+    every_row_names_a_test("IMAGES.md", 20, 4, "| test |");
+}
+
+/// Each row of the tables in `docs/BOOK`, of which `head` ends the first, has `cells` cells and a test that exists.
+fn every_row_names_a_test(book: &str, least: usize, cells: usize, head: &str) {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let text = std::fs::read_to_string(root.join("docs/THREATS.md")).unwrap();
+    let text = std::fs::read_to_string(root.join("docs").join(book)).unwrap();
     let named: Vec<_> = text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::")).collect();
-    assert!(named.len() > 40, "{}", named.len());
+    assert!(named.len() > least, "{}", named.len());
     for (file, name) in named {
         let source =
             std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
@@ -53,10 +64,7 @@ fn every_threat_names_a_test_that_exists() {
         assert!(attributes.ends_with(']') && attributes.contains("test]"), "{file}::{name} is not a test");
     }
     for row in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| -")) {
-        let cells = row.trim_matches('|').split('|').count();
-        assert!(
-            cells == 3 && (row.contains("::") || row.ends_with("| tests |")),
-            "a row without a test: {row}"
-        );
+        let found = row.trim_matches('|').split('|').count();
+        assert!(found == cells && (row.contains("::") || row.ends_with(head)), "a row without a test: {row}");
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Listed {
     pub(super) platform: Option<Platform>,
     /// Provenance and SBOMs that buildx puts beside images.
     pub(super) is_attestation: bool,
+    /// An address of its content, which foreign layers of Windows have and archives then lack.
+    pub(super) elsewhere: Option<String>,
 }
 
 /// A manifest as it was written.
@@ -35,6 +37,14 @@ pub(super) struct Listed {
 pub(super) struct Manifest {
     pub(super) config: Listed,
     pub(super) layers: Vec<Listed>,
+}
+
+/// The subject of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Described {
+    Image(Box<Manifest>),
+    /// A signature, chart or other artifact, in words.
+    Artifact(String),
 }
 
 /// One image of Docker's `manifest.json`.
@@ -66,7 +76,9 @@ impl Listed {
         let listed = value.get("platform").and_then(Value::as_object);
         let part = |key: &str| listed.and_then(|map| map.get(key)).and_then(Value::as_str);
         let unknown = [part("os"), part("architecture")].contains(&Some("unknown"));
+        let elsewhere = value.get("urls").and_then(|urls| urls.get(0)).and_then(Value::as_str);
         Self {
+            elsewhere: elsewhere.map(str::to_owned),
             names: name.into_iter().cloned().collect(),
             is_attestation: unknown || annotations.contains_key("vnd.docker.reference.type"),
             platform: if unknown {
@@ -141,15 +153,16 @@ pub(super) fn index(bytes: &[u8]) -> anyhow::Result<Vec<Listed>> {
     Ok(index.manifests.iter().map(Listed::of).collect())
 }
 
-/// An image manifest; `None` for one of a signature, chart or other artifact.
+/// The manifest of an image or an artifact.
 ///
 /// # Errors
 /// When it is none.
-pub(super) fn manifest(bytes: &[u8]) -> anyhow::Result<Option<Manifest>> {
+pub(super) fn manifest(bytes: &[u8]) -> anyhow::Result<Described> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Written {
         schema_version: Option<u64>,
+        artifact_type: Option<String>,
         #[serde(default)]
         config: Value,
         #[serde(default, deserialize_with = "nullable")]
@@ -165,10 +178,14 @@ pub(super) fn manifest(bytes: &[u8]) -> anyhow::Result<Option<Manifest>> {
     }
     let kind = written.config.get("mediaType").and_then(Value::as_str).unwrap_or_default();
     if !matches!(kind, "" | media_type::CONFIG | "application/vnd.docker.container.image.v1+json") {
-        return Ok(None);
+        let kind = written.artifact_type.as_deref().filter(|kind| !kind.is_empty()).unwrap_or(kind);
+        return Ok(Described::Artifact(match kind {
+            "application/vnd.cncf.helm.config.v1+json" => "a Helm chart".to_owned(),
+            kind => format!("an artifact of type `{kind}`"),
+        }));
     }
     let layers = written.layers.iter().map(Listed::of).collect();
-    Ok(Some(Manifest { config: Listed::of(&written.config), layers }))
+    Ok(Described::Image(Box::new(Manifest { config: Listed::of(&written.config), layers })))
 }
 
 /// The images that Docker's `manifest.json` lists.
@@ -246,7 +263,7 @@ mod tests {
         assert_eq!(index(b"{}").unwrap(), []);
         let written =
             json!({ "config": { "digest": digest(), "size": 1, "annotations": null }, "layers": null });
-        let read = manifest(written.to_string().as_bytes()).unwrap().unwrap();
+        let Described::Image(read) = manifest(written.to_string().as_bytes()).unwrap() else { panic!() };
         assert!(read.config.descriptor.is_ok() && read.layers.is_empty());
         assert_eq!(archive_images(b"null").unwrap(), []);
         let images = br#"[{"Config":"c.json","RepoTags":null,"Layers":null}]"#;

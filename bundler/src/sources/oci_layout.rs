@@ -7,7 +7,7 @@
 
 use super::OriginalManifest;
 use super::candidate::{Absent, Candidate, Content, content};
-use super::documents::{self, Listed, Manifest};
+use super::documents::{self, Described, Listed, Manifest};
 use super::store::Store;
 use anyhow::{Context, bail};
 use manifest_schema::oci::{Descriptor, media_type};
@@ -25,10 +25,16 @@ pub(super) fn read(store: &Store) -> anyhow::Result<Option<Vec<Candidate>>> {
     let Some(bytes) = store.document("index.json")? else { return Ok(None) };
     let index = documents::index(&bytes)
         .with_context(|| format!("index.json of {} is not an OCI image index", store.label()))?;
-    let mut walk = Walk { store, seen: 0, found: Vec::new() };
+    let mut walk = Walk { store, seen: 0, found: Vec::new(), artifact: None };
     for listed in &index {
         let group = listed.descriptor.as_ref().map_or_else(|why| Digest::of(why.as_bytes()), |it| it.digest);
         walk.entry(listed, &Offer { names: listed.names.clone(), group, indexes: Vec::new() })?;
+    }
+    if walk.found.is_empty()
+        && let Some((what, offer)) = walk.artifact.take()
+    {
+        let why = format!("{} holds {what}, and no image", store.label());
+        walk.push(None, &offer, None, Err(anyhow::anyhow!(why)));
     }
     Ok(Some(walk.found))
 }
@@ -45,6 +51,8 @@ struct Walk<'a> {
     store: &'a Store,
     seen: usize,
     found: Vec<Candidate>,
+    /// The first artifact, and its names.
+    artifact: Option<(String, Offer)>,
 }
 
 impl Walk<'_> {
@@ -84,7 +92,7 @@ impl Walk<'_> {
             format!("blob `{}` of {label} is not an image manifest", blob_name(&document.digest))
         });
         match manifest {
-            Ok(Some(manifest)) => {
+            Ok(Described::Image(manifest)) => {
                 let read = self.image(&manifest);
                 // Engines choose by the index too; a configuration that says otherwise is warned of.
                 let platform = listed.platform.clone();
@@ -92,8 +100,10 @@ impl Walk<'_> {
                     .or_else(|| read.as_ref().ok().and_then(|content| content.config_platform.clone()));
                 self.push(platform, offer, Some(document), read);
             }
-            // A signature, chart or other artifact.
-            Ok(None) => {}
+            // Nothing to be said of, beside an image.
+            Ok(Described::Artifact(what)) => {
+                self.artifact = self.artifact.take().or(Some((what, offer.clone())))
+            }
             Err(error) => self.push(listed.platform.clone(), offer, None, Err(error)),
         }
         Ok(())
@@ -137,7 +147,11 @@ impl Walk<'_> {
             let layer = listed.usable().with_context(|| format!("layer {index} in a manifest of {label}"))?;
             let name = blob_name(&layer.digest);
             let stored = self.store.stored(&name)?.ok_or_else(|| {
-                Absent(format!("layer {} is absent from {label}{}", layer.digest, self.store.why_absent()))
+                let why = listed.elsewhere.as_ref().map_or_else(
+                    || self.store.why_absent().to_owned(),
+                    |url| format!(": it is a foreign layer, kept at {url}"),
+                );
+                Absent(format!("layer {} is absent from {label}{why}", layer.digest))
             })?;
             if stored.bytes != layer.size {
                 bail!(

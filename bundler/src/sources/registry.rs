@@ -8,7 +8,7 @@
 use super::credentials::credentials;
 use super::daemon::runtime;
 use super::distribution::{Patience, Refused, Repository};
-use super::documents::{self, Listed, Manifest};
+use super::documents::{self, Described, Listed, Manifest};
 use super::oci_layout::{blob_name, media_type_of};
 use super::{ResolveOptions, kept};
 use crate::cancel::Cancel;
@@ -162,8 +162,11 @@ impl Pull<'_> {
                 }
             } else {
                 unlisted |= depth == 0;
-                let manifest = documents::manifest(&bytes).context("its manifest is malformed")?;
-                manifests.extend(manifest);
+                match documents::manifest(&bytes).context("its manifest is malformed")? {
+                    Described::Image(manifest) => manifests.push(*manifest),
+                    Described::Artifact(what) if depth == 0 => bail!("it is {what}, and no image"),
+                    Described::Artifact(_) => {}
+                }
             }
             documents.push(Document { descriptor, bytes });
         }

@@ -4,6 +4,7 @@ mod build;
 mod damage;
 mod finding;
 mod formats;
+mod makers;
 #[cfg(unix)]
 mod neighbours;
 mod network;

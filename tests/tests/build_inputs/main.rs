@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod of_engines;
+mod of_tools;
 
 use fixtures::docker_archive::{self, Compression};
 use fixtures::small_site::SmallSite;

@@ -38,7 +38,7 @@ pub(super) fn find(folder: &Path, wanted: &[Wanted], names: &[&str]) -> Result<V
 }
 
 /// Finds one image and compares all its layers.
-fn expect(folder: &Path, wanted: Wanted, platform: &str, layers: &[Vec<u8>]) -> FoundImage {
+pub(super) fn expect(folder: &Path, wanted: Wanted, platform: &str, layers: &[Vec<u8>]) -> FoundImage {
     let mut found = find(folder, &[wanted], &[platform]).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(found.len(), 1);
     let image = found.remove(0);
@@ -65,12 +65,12 @@ pub(super) fn read(mut reader: Box<dyn Read + Send>) -> Vec<u8> {
     content
 }
 
-fn layers() -> Vec<Vec<u8>> {
+pub(super) fn layers() -> Vec<Vec<u8>> {
     // The first occurs again, as `RUN true` made layers do.
     vec![layer("base", 70_000), layer("app", 900), layer("base", 70_000)]
 }
 
-fn docker_archive(path: &str) -> Option<SourceSpec> {
+pub(super) fn docker_archive(path: &str) -> Option<SourceSpec> {
     Some(SourceSpec::DockerArchive { path: path.into(), reference: None })
 }
 
