@@ -185,6 +185,19 @@ impl Host {
         self.docker_text(&["inspect", "--format", format, name])
     }
 
+    /// Names of all containers in their order, each with the image that lists show.
+    ///
+    /// # Panics
+    /// When the engine does not answer.
+    #[track_caller]
+    #[must_use]
+    pub fn images_shown(&self) -> Vec<String> {
+        let list = self.docker_text(&["ps", "--all", "--format", "{{.Names}} {{.Image}}"]);
+        let mut lines: Vec<String> = list.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+
     /// The id of a service's container.
     ///
     /// # Panics

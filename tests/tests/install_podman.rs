@@ -45,8 +45,8 @@ fn a_stick_installs_a_second_time_changes_nothing_and_an_upgrade_replaces_what_c
     assert_eq!(host.page(PORT), "one");
     assert_eq!(host.containers(), ["small-front-1 running", "small-ticker-1 running"]);
     assert_eq!(
-        host.docker_text(&["ps", "--format", "{{.Names}} {{.Image}}"]),
-        "small-front-1 localhost/small/front:1.0.0\nsmall-ticker-1 localhost/small/ticker:1"
+        host.images_shown(),
+        ["small-front-1 localhost/small/front:1.0.0", "small-ticker-1 localhost/small/ticker:1"]
     );
     assert_eq!(host.docker_text(&["exec", "small-front-1", "cat", "/www/banner.txt"]), "site nowhere");
 

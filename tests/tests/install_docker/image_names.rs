@@ -4,13 +4,6 @@ use fixtures::small_site::SmallSite;
 use tests::bundle;
 use tests::host::Host;
 
-fn shown(host: &Host) -> Vec<String> {
-    let list = host.docker_text(&["ps", "--all", "--format", "{{.Names}} {{.Image}}"]);
-    let mut lines: Vec<String> = list.lines().map(str::to_owned).collect();
-    lines.sort();
-    lines
-}
-
 #[test]
 fn lists_show_the_names_of_images_and_a_name_that_moved_changes_nothing_that_runs() {
     let folder = tempfile::tempdir().unwrap();
@@ -24,16 +17,16 @@ fn lists_show_the_names_of_images_and_a_name_that_moved_changes_nothing_that_run
     let image = || host.inspect("small-front-1", "{{.Image}}");
     let _ = host.install(&one);
     let first = image();
-    assert_eq!(shown(&host), usual);
+    assert_eq!(host.images_shown(), usual);
     assert_eq!(host.inspect("small-front-1", "{{index .Config.Labels \"com.docker.compose.image\"}}"), first);
 
     // The same name for another image, and the way back.
     let [trust, fingerprint] = two.trust();
     let _ = host.run(&[trust, fingerprint, two.path()]).succeeds();
-    assert_eq!(shown(&host), usual);
+    assert_eq!(host.images_shown(), usual);
     assert_ne!(image(), first);
     let _ = host.run(&[one.path()]).succeeds();
-    assert_eq!((shown(&host), image()), (usual.map(str::to_owned).to_vec(), first.clone()));
+    assert_eq!((host.images_shown(), image()), (usual.map(str::to_owned).to_vec(), first.clone()));
 
     // Somebody else takes the name: what runs stays, and what is made anew is made of the signed image.
     let before = host.id("small", "front");
@@ -46,7 +39,7 @@ fn lists_show_the_names_of_images_and_a_name_that_moved_changes_nothing_that_run
     assert_eq!(image(), first, "a name that somebody moved decided what runs");
     let aside = host.inspect("small-front-1", "{{.Config.Image}}");
     assert!(aside.starts_with("small/front:ferry-"), "{aside}");
-    assert_eq!(shown(&host), [&format!("small-front-1 {aside}"), usual[1]]);
+    assert_eq!(host.images_shown(), [&format!("small-front-1 {aside}"), usual[1]]);
     let _ = host.run(&["uninstall", "--yes", "--volumes"]).succeeds();
     assert_eq!(
         host.docker_text(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]),
