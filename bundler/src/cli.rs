@@ -259,17 +259,25 @@ fn run_with(command: Command, output: Output, progress: &TerminalProgress) -> Re
 }
 
 fn run_init(folder: &std::path::Path, output: Output) -> Result<()> {
-    let (file, mistakes) = init::init(folder)?;
+    let init::Begun { written, mistakes, to_ignore } = init::init(folder)?;
     if output.json {
-        output.line(&serde_json::json!({ "written": file, "mistakes": mistakes }).to_string());
+        let report = serde_json::json!({
+            "written": written.first(),
+            "files": written,
+            "mistakes": mistakes,
+            "gitignore": to_ignore,
+        });
+        output.line(&report.to_string());
         return Ok(());
     }
-    output.line(&format!("wrote {}", file.display()));
+    for file in written {
+        output.line(&format!("wrote {}", file.display()));
+    }
+    if !to_ignore.is_empty() {
+        output.line(&format!("add to .gitignore: {}", to_ignore.join(" ")));
+    }
     if let Some(mistakes) = mistakes {
-        output.error_line(&format!(
-            "{} the Compose file needs changes first:\n{mistakes}",
-            output.for_stderr().yellow("warning:")
-        ));
+        output.remark("warning", &format!("the Compose file needs changes first:\n{mistakes}"));
     }
     let there = match folder.to_str() {
         Some(".") => String::new(),

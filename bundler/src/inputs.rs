@@ -5,6 +5,7 @@ pub(crate) mod answers;
 pub(crate) mod carried;
 mod checks;
 pub(crate) mod mentions;
+mod missing;
 pub(crate) mod renderings;
 pub(crate) mod texts;
 
@@ -54,7 +55,7 @@ pub(crate) struct Inputs {
 /// # Errors
 /// All mistakes found, as [`Diagnostics`].
 pub(crate) fn read(path: &Path, renderer: &dyn Renderer) -> Result<Inputs> {
-    from_texts(Texts::read(path)?, renderer)
+    from_texts(Texts::read_all(path)?, renderer)
 }
 
 /// Checks what was read.
@@ -62,13 +63,30 @@ pub(crate) fn read(path: &Path, renderer: &dyn Renderer) -> Result<Inputs> {
 /// # Errors
 /// All mistakes found, as [`Diagnostics`].
 pub(crate) fn from_texts(texts: Texts, renderer: &dyn Renderer) -> Result<Inputs> {
-    let mut renderings = renderings::all(&texts, renderer)?;
-    let Texts { folder, shown, manifest_text, manifest, mut compose, env_text, configs, renamed } = texts;
+    let rendered = renderings::all(&texts, renderer);
+    let Texts {
+        folder,
+        shown,
+        manifest_text,
+        manifest,
+        mut compose,
+        env_text,
+        configs,
+        renamed,
+        mistakes: mut found,
+    } = texts;
     let compose_folder = folder.join(manifest.compose_folder());
-
-    let mut found = Diagnostics::default();
-    let mut warnings = Vec::new();
     let mentions = Mentions::read(&shown, &manifest_text);
+    let mut renderings = match rendered {
+        Ok(renderings) => renderings,
+        Err(error) => {
+            found.0.extend(error.downcast::<Diagnostics>()?.0);
+            found.0.extend(missing::all(&manifest, &mentions, &folder));
+            return Err(found.into());
+        }
+    };
+
+    let mut warnings = Vec::new();
     let seeds = checks::check_seeds(&manifest, &mentions, &folder, &renderings, &mut found);
     let mut compose_files: BTreeMap<BundlePath, ComposeFile> = BTreeMap::new();
     for rendering in &mut renderings {
@@ -127,7 +145,12 @@ pub(crate) fn from_texts(texts: Texts, renderer: &dyn Renderer) -> Result<Inputs
             true
         }
     });
-    found.or_ok(())?;
+    if !found.0.is_empty() {
+        let known: BTreeSet<String> = found.0.iter().map(ToString::to_string).collect();
+        let others = missing::all(&manifest, &mentions, &folder);
+        found.0.extend(others.into_iter().filter(|other| !known.contains(&other.to_string())));
+        return Err(found.into());
+    }
     let templates: BTreeSet<String> =
         renderings.iter().flat_map(|rendering| rendering.made.templates.iter().cloned()).collect();
     let templates: Result<Vec<(BundlePath, String)>> = templates
@@ -177,6 +200,13 @@ impl Inputs {
             }
         }
         wanted.into_values().collect()
+    }
+
+    /// Archives of images that are not there, which a build would miss.
+    #[must_use]
+    pub(crate) fn missing_images(&self) -> Diagnostics {
+        let mentions = Mentions::read(&self.manifest_shown, &self.manifest_text);
+        Diagnostics(missing::images(&self.manifest, &mentions, &self.folder))
     }
 
     /// The highest level that the Compose files need, over all renderings.

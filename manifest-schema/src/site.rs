@@ -13,7 +13,7 @@ use crate::yaml::RENDERED;
 use crate::{Diagnostic, Diagnostics};
 use serde_json::Value;
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 /// The texts that people wrote, wherever they lie now.
@@ -120,15 +120,15 @@ impl Written<'_> {
         if !env_is_known || (!is_whole && has_templates) {
             return Err(found);
         }
-        let lacks_config = Cell::new(false);
+        let lacking = RefCell::new(BTreeSet::new());
         let texts: Vec<Text<'_>> = texts.iter().map(|(file, text)| Text { file, text }).collect();
         // On site a config wins over a file of the same path.
         let load = |path: &str| {
             let mut all = self.manifest.configs.iter().zip(&configs);
             match all.find(|(config, _)| config.to.as_str() == path) {
                 Some((config, _)) if !is_whole && render::is_template(&config.from) => {
-                    lacks_config.set(true);
-                    None
+                    lacking.borrow_mut().insert(path.to_owned());
+                    Some(Vec::new())
                 }
                 Some((_, content)) => Some(content.clone()),
                 None => (self.load)(path),
@@ -151,9 +151,12 @@ impl Written<'_> {
                 found.or_ok(parsed)?
             }
             Err(mistakes) => {
-                if !lacks_config.get() {
-                    found.0.extend(mistakes.0);
-                }
+                // An empty text stood in the place of what no template made.
+                let lacking = lacking.borrow();
+                let is_of = |mistake: &Diagnostic| {
+                    lacking.iter().any(|path| mistake.file.ends_with(path) || mistake.message.contains(path))
+                };
+                found.0.extend(mistakes.0.into_iter().filter(|mistake| !is_of(mistake)));
                 return Err(found);
             }
         };

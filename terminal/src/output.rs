@@ -57,6 +57,15 @@ impl Output {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
+    /// A remark on standard error, `warning: TEXT` or `note: TEXT`; an event like those of progress where JSON is asked for.
+    pub fn remark(self, word: &str, text: &str) {
+        let line = match self.json {
+            true => serde_json::json!({ "event": word, "text": text }).to_string(),
+            false => format!("{} {text}", self.for_stderr().yellow(&format!("{word}:"))),
+        };
+        self.error_line(&line);
+    }
+
     /// Text on standard error to which a person answers in the same line.
     pub fn prompt(text: &str) {
         let mut shown = std::io::stderr().lock();

@@ -84,14 +84,11 @@ pub(super) fn run_render(args: &RenderArgs, output: Output) -> Result<()> {
     let rendered =
         render::render(&args.manifest, &given, hostname(args.answers.values.as_deref()), &CONFINED)?;
     for warning in &rendered.warnings {
-        output.error_line(&format!("{} {warning}", output.for_stderr().yellow("warning:")));
+        output.remark("warning", &warning.to_string());
     }
     for (name, value) in &rendered.stand_ins {
         let value = human::printable(&value.to_string());
-        output.error_line(&format!(
-            "{} `{name}` has no answer; {value} is used instead",
-            output.for_stderr().yellow("note:")
-        ));
+        output.remark("note", &format!("`{name}` has no answer; {value} is used instead"));
     }
     if let Some(file) = &args.diff {
         let other = answers.with_file(file).read()?;
@@ -135,7 +132,11 @@ fn shown(path: &Path) -> String {
 
 pub(super) fn run_lint(args: &LintArgs, output: Output) -> Result<()> {
     let mut inputs = inputs::read(&args.manifest, &CONFINED)?;
-    let _ = artifacts::of(&inputs, &Cancel::default())?;
+    let mut mistakes = inputs.missing_images();
+    if let Err(error) = artifacts::of(&inputs, &Cancel::default()) {
+        mistakes.0.extend(error.downcast::<Diagnostics>()?.0);
+    }
+    mistakes.or_ok(())?;
     let of_seeds = lint::seeds(&inputs, &Cancel::default())?;
     inputs.warnings.extend(of_seeds);
     let advice = lint::advice(&inputs);

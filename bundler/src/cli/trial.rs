@@ -150,7 +150,7 @@ impl Desk<'_> {
                     self.say_where();
                 }
                 Ok(Round::Outdated) => {
-                    self.output.error_line("an input has changed meanwhile: building again");
+                    self.say("an input has changed meanwhile: building again");
                     continue;
                 }
                 // What ran before is what there is to end.
@@ -171,7 +171,7 @@ impl Desk<'_> {
             if !self.wait_for_a_change(&followers) {
                 return Ok(());
             }
-            self.output.error_line("an input has changed: building again");
+            self.say("an input has changed: building again");
         }
     }
 
@@ -199,7 +199,7 @@ impl Desk<'_> {
         self.trial.build(self.progress, self.cancel)?;
         for note in self.trial.notes() {
             if self.said.insert(note.clone()) {
-                self.output.error_line(&format!("{} {note}", self.output.for_stderr().yellow("note:")));
+                self.output.remark("note", note);
             }
         }
         let mut looked = Instant::now();
@@ -236,13 +236,21 @@ impl Desk<'_> {
     fn say_where(&self) {
         let paint = self.output.for_stderr();
         for port in self.trial.published() {
-            self.output.error_line(&format!(
+            self.say(&format!(
                 "  {:<10} 127.0.0.1:{} ({})",
                 port.service,
                 paint.bold(&port.port.to_string()),
                 port.target
             ));
         }
-        self.output.error_line("Ctrl-C stops and removes everything");
+        self.say("Ctrl-C stops and removes everything");
+    }
+
+    /// A line for the person in front of it.
+    fn say(&self, line: &str) {
+        match self.output.json {
+            true => self.output.remark("note", line.trim_start()),
+            false => self.output.error_line(line),
+        }
     }
 }

@@ -158,7 +158,7 @@ pub(super) fn check_seeds(
             Ok(_) => found.push(at(format!("the seed {} is neither a tar file nor a folder", seed.from))),
             Err(error) => {
                 let mistake = at(format!("the seed {}: {}", seed.from, plain(&error)));
-                found.push(mistake.hint("paths in the manifest start at its own folder"));
+                found.push(mistake.hint(super::missing::FROM_MANIFEST));
             }
         }
     }

@@ -338,3 +338,28 @@ fn a_product_under_another_name_keeps_the_name_in_its_compose_file() {
     // Its own is another one now, too, and nobody has to change that.
     assert_eq!(warnings(&inputs::from_texts(texts, &InProcess).unwrap()), &ignored[1..]);
 }
+
+#[test]
+fn mistakes_of_all_kinds_are_told_at_once() {
+    let manifest = "images: { 'web:1': 'docker-archive:dist/none.tar:web:1' }\nartifacts: [dist/agent.deb]\nvolumes: { data: { seed: seed/none.tar } }\n\
+                    configs:\n  - { from: t/none.j2, to: a }\n  - { from: t/broken.j2, to: b.env }\n";
+    let of_compose = "services: { web: { image: 'web:1', bild: x, env_file: b.env, volumes: ['nodata:/x'] } }\nvolumes: { data: }\n";
+    let files = [("t/broken.j2", "{{ x")];
+    let told = [
+        "ferry.yaml:4:20: image `web:1`: dist/none.tar: there is no such file",
+        "ferry.yaml:5:13: artifact `dist/agent.deb`: there is no such file",
+        "ferry.yaml:6:26: the seed seed/none.tar: there is no such file",
+        "ferry.yaml:8:13: the config t/none.j2: there is no such file",
+        "t/broken.j2:1",
+    ];
+    let refused_with = |compose: &str, also: &[&str]| {
+        let error = refused(&site(manifest, compose, &files));
+        for part in told.iter().chain(also) {
+            assert_eq!(error.matches(part).count(), 1, "{part}: {error}");
+        }
+        assert_eq!(error.matches("hint: paths in the manifest start").count(), 4, "{error}");
+    };
+    // Where the Compose file has mistakes, and where it has none but what would be found late.
+    refused_with(of_compose, &["unknown key `bild`", "uses volume `nodata`"]);
+    refused_with(&of_compose.replace("bild: x, ", "").replace("nodata", "data"), &[]);
+}

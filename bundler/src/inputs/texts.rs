@@ -1,6 +1,7 @@
 //! The texts that people wrote, read once: manifest, Compose files, `.env`, configs and templates.
 
 use super::mentions::Mentions;
+use super::missing::{self, FROM_MANIFEST};
 use crate::read::folder::{
     LEADS_OUT, PUT_IT_THERE, leads_out, manifest_folder, read_below, read_file, read_inside, read_text,
     shown_root,
@@ -10,7 +11,7 @@ use manifest_schema::compose::{self, Reserved};
 use manifest_schema::manifest::{ConfigSpec, Manifest};
 use manifest_schema::render::Renderer;
 use manifest_schema::site::{self, Made, Values, Written};
-use manifest_schema::{BundlePath, Diagnostics, ProjectName, limits, render, yaml};
+use manifest_schema::{BundlePath, Diagnostic, Diagnostics, ProjectName, limits, render, yaml};
 use std::path::{Path, PathBuf};
 
 /// The files of the manifest's folder that the release is made from.
@@ -29,6 +30,8 @@ pub(crate) struct Texts {
     pub configs: Vec<(ConfigSpec, Vec<u8>)>,
     /// The product has another name than the manifest gives it.
     pub renamed: bool,
+    /// Mistakes of what the manifest names; in the place of a config that cannot be read stands an empty one.
+    pub mistakes: Diagnostics,
 }
 
 impl Texts {
@@ -37,6 +40,15 @@ impl Texts {
     /// # Errors
     /// All mistakes found, as [`Diagnostics`].
     pub(crate) fn read(path: &Path) -> Result<Self> {
+        let texts = Self::read_all(path)?;
+        Ok(texts.mistakes.clone().or_ok(texts)?)
+    }
+
+    /// The same with mistakes in what the manifest names, where other mistakes can be found beside them.
+    ///
+    /// # Errors
+    /// Mistakes of the manifest itself, and all others where a Compose file cannot be read.
+    pub(crate) fn read_all(path: &Path) -> Result<Self> {
         let file = match path.is_dir() {
             // Nobody writes `./` before every name.
             true if path == Path::new(".") => PathBuf::from("ferry.yaml"),
@@ -78,8 +90,13 @@ impl Texts {
             found.push(mistake.hint("give the product another name, like `plant-monitor`"));
         }
         let configs = read_configs(&manifest, &mentions, &folder, &mut found);
-        found.or_ok(())?;
-        Ok(Self { folder, shown, manifest_text, manifest, compose, env_text, configs, renamed: false })
+        if compose.len() < manifest.compose.len() {
+            found.0.extend(missing::all(&manifest, &mentions, &folder));
+            return Err(found.into());
+        }
+        let renamed = false;
+        let mistakes = found;
+        Ok(Self { folder, shown, manifest_text, manifest, compose, env_text, configs, renamed, mistakes })
     }
 
     /// The same under another product name.
@@ -150,35 +167,30 @@ fn read_configs(
     folder: &Path,
     found: &mut Diagnostics,
 ) -> Vec<(ConfigSpec, Vec<u8>)> {
-    let mut configs = Vec::new();
-    for config in &manifest.configs {
-        let file = folder.join(&config.from);
-        let at = |message: String| mentions.mistake("configs", &config.from, config.line, message);
-        if leads_out(folder, &config.from) {
-            found.push(at(format!("the config {}: {LEADS_OUT}", config.from)).hint(PUT_IT_THERE));
-            continue;
-        }
-        let content = match read_file(&file) {
-            Ok(content) if content.len() <= limits::MAX_RENDERED_BYTES => content,
-            Ok(content) => {
-                let size = std::fs::metadata(&file).map_or(content.len() as u64, |metadata| metadata.len());
-                let message = format!("the config {} has {size} bytes; carry it as an artifact", config.from);
-                found.push(at(message));
-                continue;
-            }
-            Err(why) => {
-                let mistake = at(format!("the config {}: {why}", config.from));
-                found.push(mistake.hint("paths in the manifest start at its own folder"));
-                continue;
-            }
-        };
-        if render::is_template(&config.from)
-            && let Err(mistake) = site::check_text(&file.display().to_string(), &content)
-        {
+    let read = manifest.configs.iter().map(|config| {
+        let content = read_config(config, mentions, folder).unwrap_or_else(|mistake| {
             found.push(mistake);
-            continue;
-        }
-        configs.push((config.clone(), content));
+            Vec::new()
+        });
+        (config.clone(), content)
+    });
+    read.collect()
+}
+
+fn read_config(config: &ConfigSpec, mentions: &Mentions, folder: &Path) -> Result<Vec<u8>, Diagnostic> {
+    let file = folder.join(&config.from);
+    let at = |message: String| mentions.mistake("configs", &config.from, config.line, message);
+    if leads_out(folder, &config.from) {
+        return Err(at(format!("the config {}: {LEADS_OUT}", config.from)).hint(PUT_IT_THERE));
     }
-    configs
+    let content = read_file(&file)
+        .map_err(|why| at(format!("the config {}: {why}", config.from)).hint(FROM_MANIFEST))?;
+    if content.len() > limits::MAX_RENDERED_BYTES {
+        let size = std::fs::metadata(&file).map_or(content.len() as u64, |metadata| metadata.len());
+        return Err(at(format!("the config {} has {size} bytes; carry it as an artifact", config.from)));
+    }
+    if render::is_template(&config.from) {
+        site::check_text(&file.display().to_string(), &content)?;
+    }
+    Ok(content)
 }

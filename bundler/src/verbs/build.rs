@@ -76,7 +76,7 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
         let fact = format!("{} keys; the limit is {}", request.keys.len(), limits::MAX_SIGNATURES);
         return Err(Failure::new(Class::Usage, fact).hint("sign with fewer of them").into());
     }
-    let mut texts = Texts::read(&request.manifest)?;
+    let mut texts = Texts::read_all(&request.manifest)?;
     if let Some(name) = &request.rename {
         texts.rename(name)?;
     }

@@ -1,5 +1,7 @@
 //! `ferry inspect`: what a bundle holds, from its head and its texts alone — from a pipe, too.
 
+mod services;
+
 use crate::inputs::renderings;
 use anyhow::Result;
 use bundle_format::bundle::Verified;
@@ -8,7 +10,7 @@ use bundle_format::{Bundle, FormatError, Part, Trust, UnverifiedBundle};
 use ferry_terminal::{Output, human};
 use manifest_schema::Digest;
 use manifest_schema::compose::Reserved;
-use manifest_schema::compose::model::{Permission, permissions};
+use manifest_schema::compose::model::{Permission, Project, permissions};
 use manifest_schema::feature::{FEATURES, Feature, Missing};
 use manifest_schema::manifest::{Manifest, in_order};
 use manifest_schema::release::{ArtifactKind, FileEntry, Image, Manifests, Release};
@@ -24,9 +26,9 @@ pub(crate) struct Beginning {
     pub bundle: Verified,
     /// `ferry.yaml`, unless the bundle ends before it.
     pub manifest: Option<Manifest>,
-    /// Access to the host with the defaults, unless the bundle ends before its texts, they are too large, or they make
-    /// no release.
-    pub permissions: Option<Vec<Permission>>,
+    /// Its services, with the defaults and with stand-ins for answers that only a site knows; unless the bundle ends
+    /// before its texts, they are too large, or they make no release.
+    pub project: Option<Project>,
 }
 
 /// A bundle that needs features which this program lacks: as much as is known of it.
@@ -88,9 +90,9 @@ fn read_with(reader: &mut dyn Read, renderer: &dyn Renderer, known: &[Feature]) 
     let part = Part::read(reader, start, length, verified.file_bytes());
     let bundle = Bundle::with_source(verified, part)?;
     let texts = Texts::read(&bundle).ok();
-    let permissions = texts.as_ref().and_then(|texts| by_default(texts, renderer));
+    let project = texts.as_ref().and_then(|texts| by_default(texts, renderer));
     let manifest = texts.map(|texts| texts.manifest).or_else(|| texts::manifest(&bundle).ok());
-    Ok(Beginning { bundle: bundle.into_verified(), manifest, permissions })
+    Ok(Beginning { bundle: bundle.into_verified(), manifest, project })
 }
 
 /// The files that make a release with its answers.
@@ -100,12 +102,10 @@ fn texts_of(release: &Release) -> impl Iterator<Item = &FileEntry> {
     alone.chain(named).chain(&release.templates).chain(release.configs.iter().map(|config| &config.file))
 }
 
-/// The access that the release asks for with its defaults, and with stand-ins for answers that only a site knows.
-fn by_default(texts: &Texts, renderer: &dyn Renderer) -> Option<Vec<Permission>> {
+fn by_default(texts: &Texts, renderer: &dyn Renderer) -> Option<Project> {
     let values = renderings::stand_ins(&texts.manifest);
     let names = site::names(&texts.manifest, &values, renderings::HOSTNAME);
-    let made = texts.make(None, Reserved::Dropped, renderer, &names).ok()?;
-    Some(permissions(&made.parsed.project))
+    Some(texts.make(None, Reserved::Dropped, renderer, &names).ok()?.parsed.project)
 }
 
 /// Compares the length of the file with the one that was signed: frames are not read.
@@ -120,7 +120,7 @@ pub(crate) fn is_as_long_as_signed(beginning: &Beginning, found: u64) -> Result<
 /// The bundle as JSON.
 #[must_use]
 pub(crate) fn to_json(beginning: &Beginning) -> serde_json::Value {
-    let Beginning { bundle, manifest, permissions } = beginning;
+    let Beginning { bundle, manifest, project } = beginning;
     json!({
         "id": bundle.id(),
         "format": bundle.index().version(),
@@ -141,7 +141,8 @@ pub(crate) fn to_json(beginning: &Beginning) -> serde_json::Value {
             "generate": variable.generate,
             "when": variable.when,
         })).collect::<Vec<_>>()),
-        "permissions": permissions,
+        "services": project.as_ref().map(services::of),
+        "permissions": project.as_ref().map(permissions),
     })
 }
 
@@ -168,10 +169,11 @@ pub(crate) fn to_tree(beginning: &Beginning, output: Output) -> String {
     );
     version_2(&mut text, release);
     requires(&mut text, release);
+    services::tree(&mut text, beginning.project.as_ref().map(services::of).as_deref());
     images(&mut text, release);
     others(&mut text, release);
     variables(&mut text, beginning.manifest.as_ref());
-    access(&mut text, beginning.permissions.as_deref());
+    access(&mut text, beginning.project.as_ref().map(permissions).as_deref());
     origin(&mut text, release);
     text.truncate(text.trim_end().len());
     text
@@ -297,6 +299,9 @@ fn variables(text: &mut String, manifest: Option<&Manifest>) {
         }
         if let Some(length) = variable.generate {
             let _ = write!(kind, "; {length} characters are generated");
+        }
+        if let Some(when) = &variable.when {
+            let _ = write!(kind, "; only when {when}");
         }
         let question = variable.question().map(|question| format!("  {}", human::printable(question)));
         let _ = writeln!(
