@@ -93,6 +93,7 @@ const PLACES: &[(&str, By)] = &[
     ("bundler site::read", Passes("options of the command line")),
     ("bundler tar_scan::scan", Target("archive")),
     ("bundler texts::read", Passes("files to the parsers")),
+    ("bundler texts::read_all", Passes("files to the parsers")),
     ("bundler folder::read_below", Passes("a file's bytes, bounded")),
     ("bundler folder::read_file", Passes("a file's bytes, bounded")),
     ("bundler folder::read_inside", Passes("a file's bytes, bounded")),

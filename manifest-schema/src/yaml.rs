@@ -16,6 +16,7 @@ mod write;
 pub(crate) use reader::Reader;
 pub(crate) use scalar::{int, leading_zero, number};
 pub use sources::Sources;
+pub(crate) use tree::compose_documents;
 pub(crate) use tree::parse_private;
 pub use tree::{parse, parse_compose};
 pub use write::write;

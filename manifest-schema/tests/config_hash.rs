@@ -14,7 +14,7 @@ use manifest_schema::compose::model::{
 };
 use manifest_schema::yaml::Place;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -151,6 +151,7 @@ fn minimal() -> Service {
         command: None,
         entrypoint: None,
         environment: BTreeMap::new(),
+        without: BTreeSet::new(),
         ports: Vec::new(),
         expose: Vec::new(),
         mounts: Vec::new(),
@@ -232,6 +233,8 @@ fn full() -> Service {
         command: Some(list(["run", "--name=\"ü\"\n"])),
         entrypoint: Some(list(["/bin/entry"])),
         environment: map([("A", text("1")), ("B", text("zwei \\ \u{1f6a2}"))]),
+        // Of a later level: the golden hash has none.
+        without: BTreeSet::new(),
         ports: vec![Port {
             target: 8080,
             published: Some(80),

@@ -21,8 +21,11 @@ fn site(folder: &Path, version: &str, rule: &str, is_podman: bool) -> Built {
                history: { driver_opts: { type: none, o: bind, device: ../history } }\nnetworks: { nowhere: { external: true } }\n";
     let only_docker = if is_podman { "" } else { ONLY_DOCKER };
     let app = service("app", &format!("{NO_CHECK}{KEYS}{only_docker}"), "exec sleep 1000");
+    // It needs no PATH.
+    let bare = "  bare:\n    image: small/ticker:1\n    command: [/bin/busybox, sleep, \"1000\"]\n    stop_grace_period: 1s\n    \
+                healthcheck: { disable: true }\n    environment: [PATH, OWN=1]\n    volumes: [\"second:/data\"]\n";
     let idle = "  none:\n    image: nobody/has:this\n    scale: 0\n  later:\n    image: nobody/has:that\n    profiles: [later]\n    ports: [\"nonsense\"]\n";
-    built(folder, version, top, &format!("{app}{idle}"), |site| {
+    built(folder, version, top, &format!("{app}{bare}{idle}"), |site| {
         fs::create_dir_all(site.join("deploy/own")).unwrap();
         fs::write(site.join("deploy/own/file"), "own\n").unwrap();
         fs::rename(site.join("compose.yaml"), site.join("deploy/compose.yaml")).unwrap();
@@ -66,6 +69,8 @@ pub fn what_is_written_reaches_the_engine(host: &Host, is_podman: bool) {
     let facts = "{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.NanoCpus}} {{.Config.Labels.bcrypt}} {{.Config.Labels.number}}";
     assert_eq!(host.inspect("small-app-1", facts), "unless-stopped 0 $2y$10$.abc 8");
     if !is_podman {
+        let all = host.docker_text(&["exec", "small-bare-1", "/bin/busybox", "cat", "/proc/1/environ"]);
+        assert!(all.contains("OWN=1") && !all.contains("PATH="), "{all:?}");
         // The profile forbids one call.
         assert!(
             exec("chroot / true 2>&1; echo $?").ends_with('1'),
@@ -82,7 +87,7 @@ pub fn what_is_written_reaches_the_engine(host: &Host, is_podman: bool) {
         ["small_second"],
         "the later of two counts, and no folder is one"
     );
-    assert_eq!(host.containers().len(), 2, "{:?}", host.containers());
+    assert_eq!(host.containers().len(), 3, "{:?}", host.containers());
     let _ = host.run(&["status"]).succeeds();
 
     // What the site writes stays, what is carried changes.

@@ -76,6 +76,17 @@ pub(crate) fn find(
             ),
             Err(mistake) => found.push(mistake),
         }
+        if inside.is_empty()
+            && let Some(above) = mounted_above(around.project, &path)
+        {
+            let message = format!(
+                "{} mounts {path}, which begins empty on site, below {above}, which comes with the release",
+                file.used_by
+            );
+            found.push(at(message).hint(format!(
+                "a release is not written into: what is written to the one is not in the other; move it out of {above}"
+            )));
+        }
         let of_a_config =
             around.manifest.configs.iter().any(|config| Release::lies_in(config.to.as_str(), path.as_str()));
         inside.retain(|path, _| around.manifest.configs.iter().all(|config| config.to != *path));
@@ -185,6 +196,22 @@ fn uses(project: &Project, path: &BundlePath) -> Uses {
         }
     }
     uses
+}
+
+/// A path above `path` that is mounted, too, where `path` is a folder that services write to.
+fn mounted_above(project: &Project, path: &BundlePath) -> Option<String> {
+    if !uses(project, path).writable {
+        return None;
+    }
+    let mut mounts = project.services.values().flat_map(|service| &service.mounts);
+    mounts.find_map(|mount| match &mount.source {
+        MountSource::Bind { path: other, .. }
+            if other != path.as_str() && Release::lies_in(path.as_str(), other) =>
+        {
+            Some(other.clone())
+        }
+        _ => None,
+    })
 }
 
 fn collect(path: &BundlePath, place: &Path, files: &mut BTreeMap<BundlePath, ComposeFile>) -> Result<()> {

@@ -1,4 +1,4 @@
-//! What the manifest names and is not there, told beside other mistakes: nobody wants them one by one.
+//! Files that the manifest names and that are not there, told beside other mistakes: nobody wants them one by one.
 
 use super::mentions::Mentions;
 use crate::read::folder::plain;

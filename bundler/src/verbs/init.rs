@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// The file that editors complete and check a manifest with.
 const SCHEMA: &str = "ferry.schema.json";
 
-/// What git is not to keep: bundles, saved images, the private key of `ferry keygen release`.
+/// Names that git is not to keep: bundles, saved images, the private key of `ferry keygen release`.
 const IGNORED: [&str; 3] = ["*.fz", "/images/", "/release"];
 
 /// The outcome.

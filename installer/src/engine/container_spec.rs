@@ -20,6 +20,7 @@ pub struct ContainerSpec {
     pub image_name: Option<ImageName>,
     /// Labels, Compose's among them.
     pub labels: BTreeMap<String, String>,
+    /// `NAME=value`; a bare name takes the image's variable away, which Podman does not know: it would set its own.
     pub environment: Vec<String>,
     /// `None`: the image's.
     pub command: Option<Vec<String>>,

@@ -21,6 +21,9 @@ impl Engine {
             checked("network", &attachment.network)?;
         }
         let mut request = spec.request();
+        if self.facts.kind == EngineKind::Podman {
+            request.env.iter_mut().for_each(|env| env.retain(|pair| pair.contains('=')));
+        }
         let mut made = None;
         if let Some(image) = self.inspect_image(&spec.image).await? {
             let mut labels = spec.labels.clone();

@@ -153,7 +153,12 @@ pub fn container_spec(
         image: image.to_string(),
         image_name: placement.image_names.get(name).cloned(),
         labels: service.labels.clone(),
-        environment: service.environment.iter().map(|(key, value)| format!("{key}={value}")).collect(),
+        environment: service
+            .environment
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .chain(service.without.iter().cloned())
+            .collect(),
         command: service.command.clone(),
         entrypoint: service.entrypoint.clone(),
         exposed,

@@ -49,6 +49,7 @@ pub(super) fn project(context: &mut Context<'_>, root: &Node) -> Project {
             "models" => context.unsupported(key, "delete it"),
             _ => context.r.unknown_key(key, "the Compose file", &KEYS),
         }
+        context.r.mute(false);
     }
     let empty = root.get("services").is_none_or(|node| match &node.value {
         Value::Map(entries) => entries.is_empty(),

@@ -193,8 +193,13 @@ impl<'a> Loader<'a> {
 
     /// Reads one text.
     fn document(&mut self, source: usize, path: String, folder: &str, env: &Env) -> Option<Document> {
-        let mut documents = match yaml::parse_compose(self.r.sources(), source) {
-            Ok(documents) => documents,
+        let mut documents = match yaml::compose_documents(self.r.sources(), source) {
+            Ok((documents, is_cut)) => {
+                if is_cut {
+                    self.r.needs_level(2);
+                }
+                documents
+            }
             Err(mistake) => {
                 self.r.append(mistake.into());
                 return None;
@@ -316,9 +321,9 @@ impl<'a> Loader<'a> {
                 settled
             }
             Ok(None) => path.to_owned(),
-            Err(hint) => {
+            Err(outside) => {
                 let message = format!("`{why}` names `{here}`, which is not below the manifest's folder");
-                self.r.error(&at, message, hint);
+                self.r.error(&at, message, outside.hint());
                 return None;
             }
         };
@@ -367,11 +372,13 @@ impl<'a> Loader<'a> {
                 r.needs_level(2);
                 Some(settled)
             }
-            Err(hint) => {
-                let message = format!("`{}` is not below the manifest's folder", shown(text));
-                r.error_in_value(place, place, message, hint.to_owned());
+            Err(above::Outside::Taken) => {
+                let message = format!("`{}` takes the place of other files", shown(text));
+                r.error_in_value(place, place, message, above::Outside::Taken.hint().to_owned());
                 None
             }
+            // Told by whoever reads it: what is not used may lie anywhere.
+            Err(above::Outside::Above) => None,
         });
     }
 }

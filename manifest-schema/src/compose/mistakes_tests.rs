@@ -128,28 +128,39 @@ fn mistakes_at_the_top() {
         ("services: { 'a b': { image: a } }\n", "is not a valid service name"),
         ("services: { a: { image: UPPER } }\n", "is not a valid image reference"),
         ("services: { a: { image: } }\n", "expected a string for `image`, found nothing"),
-        ("services: { a: { image: a } }\nconfigs: { c: }\n", "config `c` has no source"),
+        ("services: { a: { image: a, configs: [c] } }\nconfigs: { c: }\n", "config `c` has no source"),
         (
-            "services: { a: { image: a } }\nconfigs: { c: { file: /etc/x } }\n",
+            "services: { a: { image: a, configs: [c] } }\nconfigs: { c: { file: /etc/x } }\n",
             "not below the Compose file's folder",
         ),
-        ("services: { a: { image: a } }\nconfigs: { c: { file: x, content: y } }\n", "more than one source"),
         (
-            "services: { a: { image: a } }\nconfigs: { c: { template_driver: golang, file: x } }\n",
+            "services: { a: { image: a, configs: [c] } }\nconfigs: { c: { file: x, content: y } }\n",
+            "more than one source",
+        ),
+        (
+            "services: { a: { image: a, configs: [c] } }\nconfigs: { c: { template_driver: golang, file: x } }\n",
             "it needs Swarm",
         ),
         (
-            "services: { a: { image: a } }\nsecrets: { c: { external: true, name: '../x' } }\n",
+            "services: { a: { image: a, secrets: [c] } }\nsecrets: { c: { external: true, name: '../x' } }\n",
             "cannot be the name of an external secret",
         ),
-        ("services: { a: { image: a } }\nsecrets: { c: { environment: NONE } }\n", "`NONE` has no value"),
-        ("services: { a: { image: a } }\nnetworks: { n: { driver: overlay } }\n", "needs Swarm"),
         (
-            "services: { a: { image: a } }\nnetworks: { n: { ipam: { config: [{ subnet: x }] } } }\n",
+            "services: { a: { image: a, secrets: [c] } }\nsecrets: { c: { environment: NONE } }\n",
+            "`NONE` has no value",
+        ),
+        (
+            "services: { a: { image: a, networks: [n] } }\nnetworks: { n: { driver: overlay } }\n",
+            "needs Swarm",
+        ),
+        (
+            "services: { a: { image: a, networks: [n] } }\nnetworks: { n: { ipam: { config: [{ subnet: x }] } } }\n",
             "is not a subnet",
         ),
-        ("services: { a: { image: a } }\nvolumes: { v: { drivr: x } }\n", "did you mean `driver`?"),
-        ("services: { a: { image: a } }\nvolumes: { 'v/w': }\n", "is not a valid name of a volume"),
+        (
+            "services: { a: { image: a, volumes: ['v:/v'] } }\nvolumes: { v: { drivr: x } }\n",
+            "did you mean `driver`?",
+        ),
         (
             "services: { a: { image: a, container_name: x }, b: { image: b, container_name: x } }\n",
             "have the same `container_name`",
@@ -370,13 +381,13 @@ fn hints_do_not_lead_astray() {
         (
             "services: { a: { image: a, env_file: ../x.env } }",
             vec![],
-            "`../x.env` is not below the manifest's folder",
+            "names `../x.env`, which is not below the manifest's folder",
             "does not exist",
         ),
         (
             "services: { a: { image: a, configs: [c] } }\nconfigs: { c: { file: ../c } }\n",
             vec![],
-            "`../c` is not below the manifest's folder",
+            "names `../c`, which is not below the manifest's folder",
             "does not exist",
         ),
         (

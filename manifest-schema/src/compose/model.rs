@@ -19,7 +19,7 @@ pub use resources::{Blkio, DeviceRequest, Resources};
 use crate::yaml::Place;
 use crate::{Platform, ServiceName};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The name that Docker gives to an interface's name among the options of a driver.
@@ -67,6 +67,9 @@ pub struct Service {
     pub entrypoint: Option<Vec<String>>,
     /// `environment`, merged over `env_file`.
     pub environment: BTreeMap<String, String>,
+    /// Names in `environment` without a value: the container has none of them, whatever its image says.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub without: BTreeSet<String>,
     /// `ports`.
     pub ports: Vec<Port>,
     /// `expose`, `3000` or `3000/udp`.

@@ -1,6 +1,6 @@
 //! A project from its texts: load, decode, leave out what does not start, check.
 
-use super::decode::active::left_out;
+use super::decode::active::{left_out, used};
 use super::decode::context::{Context, Mention, Target};
 use super::decode::{self, check, environment};
 use super::load::{self, Beside, Text, unset, unset::Unset};
@@ -71,10 +71,12 @@ pub fn parse_with_own(
     (context.overrides, context.site) = (loaded.overrides, loaded.site);
     (context.reserved, context.folder) = (beside.reserved, beside.folder);
     context.left_out = resting.names();
+    context.used = used(&root, &context.left_out);
     if !resting.empty.is_empty() || (!resting.inactive.is_empty() && has_mistakes(&context, &root)) {
         context.r.needs_level(2);
     }
-    let _ = unset::judge(&mut context.r, &root, &context.left_out, beside.no_words);
+    let counts = unset::Counts { left_out: &context.left_out, used: &context.used };
+    let _ = unset::judge(&mut context.r, &root, counts, beside.no_words);
     context.files =
         loaded.files.into_iter().map(|file| Mention { file, service: None, object: None }).collect();
     let mut project = decode::project(&mut context, &root);
@@ -132,7 +134,9 @@ pub fn unset_variables(
     let active = env.get("COMPOSE_PROFILES").map_or("", String::as_str);
     let active: Vec<&str> = active.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     let resting = left_out(&loaded.root, &active).names();
-    unset::judge(&mut loaded.reader, &loaded.root, &resting, beside.no_words)
+    let used = used(&loaded.root, &resting);
+    let counts = unset::Counts { left_out: &resting, used: &used };
+    unset::judge(&mut loaded.reader, &loaded.root, counts, beside.no_words)
 }
 
 /// True where readers of level 1, which look at every service, find a mistake in one that does not start.

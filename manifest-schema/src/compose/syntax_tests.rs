@@ -188,7 +188,8 @@ fn environment_and_env_files() {
     assert_eq!(parsed.files.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["a.env", "b.env"]);
     assert_eq!(parsed.files[0].kind, FileUse::EnvFile);
     assert_eq!(parsed.warnings.len(), 1);
-    assert!(parsed.warnings[0].message.contains("`NONE` has no value here"));
+    assert!(parsed.warnings[0].message.contains("`NONE` has no value: it is not in the container"));
+    assert_eq!(web.without.iter().collect::<Vec<_>>(), ["NONE"]);
 }
 
 #[test]

@@ -32,6 +32,10 @@ pub(crate) struct Reader {
     unset_names: Vec<(String, Place)>,
     /// True where one of them is a mistake.
     unset_is_refused: bool,
+    /// Texts of which variables left nothing.
+    made_empty: BTreeSet<Place>,
+    /// Mistakes are none.
+    is_muted: bool,
 }
 
 impl Reader {
@@ -51,6 +55,8 @@ impl Reader {
             near: BTreeMap::new(),
             unset_names: Vec::new(),
             unset_is_refused: false,
+            made_empty: BTreeSet::new(),
+            is_muted: false,
         }
     }
 
@@ -195,6 +201,21 @@ impl Reader {
         self.unset.get(&place).map_or(&[], Vec::as_slice)
     }
 
+    /// True for a text that variables without a value, or with an empty one, have made.
+    pub(crate) fn is_made_empty(&self, place: Place) -> bool {
+        self.made_empty.contains(&place) || !self.unset_at(place).is_empty()
+    }
+
+    /// Notes that nothing is left of the text at this place.
+    pub(crate) fn note_empty(&mut self, place: Place) {
+        self.made_empty.insert(place);
+    }
+
+    /// From now on, mistakes are none: what is read is not used, and readers of level 1 refuse it.
+    pub(crate) fn mute(&mut self, is_muted: bool) {
+        self.is_muted = is_muted;
+    }
+
     /// Silences further mistakes at this place: one below it is reported already.
     pub(crate) fn doubt(&mut self, place: Place) {
         self.doubtful.insert(place);
@@ -207,6 +228,10 @@ impl Reader {
 
     fn record(&mut self, place: &dyn Placed, message: String, hint: Option<String>) {
         if self.doubtful.contains(&place.place()) {
+            return;
+        }
+        if self.is_muted {
+            self.needs_level(2);
             return;
         }
         self.gaps += 1;
@@ -254,7 +279,7 @@ impl Reader {
 
     /// Records something that does not stop anything.
     pub(crate) fn warn(&mut self, place: &dyn Placed, message: impl Into<String>, hint: impl Into<String>) {
-        if self.warnings.len() < MAX_MISTAKES {
+        if !self.is_muted && self.warnings.len() < MAX_MISTAKES {
             let warning = self.sources.mistake(place, message).hint(hint);
             self.warnings.push(warning);
         }

@@ -80,13 +80,15 @@ pub(super) fn float(text: &str) -> Option<f64> {
     text.parse().ok()
 }
 
-/// A number as programs in Go write it: whole numbers in decimal, others with the fewest digits, and an exponent from
-/// 1e+21 on and below 1e-4.
+/// A number as Docker Compose writes it: what is written as a whole number in decimal, others with the fewest digits, and
+/// an exponent from 1e+06 on and below 1e-4 (Go's `%g`).
 pub(crate) fn number(value: &Value) -> Option<String> {
     match value {
         Value::Int(value, _) => Some(value.to_string()),
         Value::Float(value, _) if !value.is_finite() => None,
-        Value::Float(value, _) if *value == 0.0 || (1e-4..1e21).contains(&value.abs()) => {
+        // Whole numbers have 64 bits there, without a sign too.
+        Value::Float(_, text) if text.parse::<u64>().is_ok() => Some(text.trim_start_matches('+').to_owned()),
+        Value::Float(value, _) if *value == 0.0 || (1e-4..1e6).contains(&value.abs()) => {
             Some(value.to_string())
         }
         Value::Float(value, _) => {
@@ -116,7 +118,13 @@ mod tests {
             ("1e21", "1e+21"),
             ("0.00001", "1e-05"),
             ("1.5e-7", "1.5e-07"),
-            ("123456789.0", "123456789"),
+            ("123456789.0", "1.23456789e+08"),
+            ("1e6", "1e+06"),
+            ("999999.5", "999999.5"),
+            ("1234567.0", "1.234567e+06"),
+            ("100000000", "100000000"),
+            ("12345678901234567890", "12345678901234567890"),
+            ("-1e6", "-1e+06"),
         ] {
             let found = number(&plain(text));
             assert_eq!(found.as_deref(), Some(expected), "{text}");

@@ -18,7 +18,8 @@ use std::collections::{BTreeMap, HashMap};
 /// # Errors
 /// The first mistake of syntax, with its place, the line and a hint.
 pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
-    read(Text { source: 0, file, text, merge_tags: false, private: false }).map(only)
+    read(Text { source: 0, file, text, merge_tags: false, private: false })
+        .map(|(documents, _)| only(documents))
 }
 
 /// Reads one YAML document that may hold secrets: the message of a mistake repeats nothing that the text
@@ -27,7 +28,8 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
 /// # Errors
 /// As [`parse`].
 pub(crate) fn parse_private(file: &str, text: &str) -> Result<Node, Diagnostic> {
-    read(Text { source: 0, file, text, merge_tags: false, private: true }).map(only)
+    read(Text { source: 0, file, text, merge_tags: false, private: true })
+        .map(|(documents, _)| only(documents))
 }
 
 /// The one document of a text that may have no more.
@@ -41,6 +43,11 @@ fn only(mut documents: Vec<Node>) -> Node {
 /// # Errors
 /// As [`parse`].
 pub fn parse_compose(sources: &Sources, source: usize) -> Result<Vec<Node>, Diagnostic> {
+    compose_documents(sources, source).map(|(documents, _)| documents)
+}
+
+/// As [`parse_compose`]; true where a block text at the end has no line break, as the file has none.
+pub(crate) fn compose_documents(sources: &Sources, source: usize) -> Result<(Vec<Node>, bool), Diagnostic> {
     read(Text {
         source,
         file: sources.file(source),
@@ -61,8 +68,8 @@ struct Text<'t> {
     private: bool,
 }
 
-/// All documents, at least one.
-fn read(input: Text<'_>) -> Result<Vec<Node>, Diagnostic> {
+/// All documents, at least one, and true where a block text was cut.
+fn read(input: Text<'_>) -> Result<(Vec<Node>, bool), Diagnostic> {
     let Text { source, file, text, .. } = input;
     if text.len() > limits::MAX_YAML_BYTES {
         return Err(Diagnostic::new(
@@ -89,13 +96,13 @@ fn read(input: Text<'_>) -> Result<Vec<Node>, Diagnostic> {
         let (event, span) = event.map_err(|error| builder.syntax(&error))?;
         builder.take(event, span)?;
     }
-    let mut documents = builder.earlier;
+    let (mut documents, is_cut) = (builder.earlier, builder.is_cut);
     documents.extend(builder.root);
     if documents.is_empty() {
         let place = Place { source, line: 1, column: 1 };
         documents.push(Node { value: Value::Null, place, merging: Merging::Usual });
     }
-    Ok(documents)
+    Ok((documents, is_cut))
 }
 
 struct Builder<'t> {
@@ -110,6 +117,10 @@ struct Builder<'t> {
     documents: usize,
     nodes: usize,
     bytes: usize,
+    /// Characters of the text.
+    characters: usize,
+    /// A block text lost a line break that only the parser gave it.
+    is_cut: bool,
 }
 
 /// A finished anchored node and what copying it costs.
@@ -156,6 +167,8 @@ impl<'t> Builder<'t> {
             documents: 0,
             nodes: 0,
             bytes: 0,
+            characters: input.text.chars().count(),
+            is_cut: false,
         }
     }
 
@@ -232,6 +245,7 @@ impl<'t> Builder<'t> {
                 let (nodes, bytes) = (self.nodes, self.bytes);
                 self.charge(at, 1, text.len())?;
                 let (merging, tag) = self.merging(tag.as_deref());
+                let text = self.as_it_ends(text, style, &span);
                 let value = self.scalar(at, text, style, tag)?;
                 self.finish(Node { value, place: at, merging }, anchor, nodes, bytes, 0)
             }
@@ -267,6 +281,19 @@ impl<'t> Builder<'t> {
             }
             // Stream and document ends, and events this parser was not asked for.
             _ => Ok(()),
+        }
+    }
+
+    /// A block text at the very end of a Compose file ends as the file does, with or without a line break.
+    fn as_it_ends<'e>(&mut self, text: Cow<'e, str>, style: ScalarStyle, span: &Span) -> Cow<'e, str> {
+        let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+        let is_last = span.end.index() >= self.characters && !self.input.text.ends_with(['\n', '\r']);
+        match text.strip_suffix('\n') {
+            Some(cut) if self.input.merge_tags && is_block && is_last => {
+                self.is_cut = true;
+                Cow::Owned(cut.to_owned())
+            }
+            _ => text,
         }
     }
 

@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+mod corpus;
 mod keys;
 mod values;
 

@@ -1,4 +1,4 @@
-//! What a folder has for a manifest: its Compose files with their images, volumes and variables, and its templates.
+//! The findings in a folder for a manifest: its Compose files with their images, volumes and variables, and its templates.
 
 use anyhow::{Context as _, Result};
 use ferry_terminal::{Class, Failure};

@@ -53,6 +53,35 @@ pub(in crate::compose) fn left_out(root: &Node, active: &[&str]) -> LeftOut {
     left_out
 }
 
+/// The top-level entries that services which start name, by section; `default` is a network of each that names none.
+pub(in crate::compose) fn used(
+    root: &Node,
+    left_out: &BTreeSet<String>,
+) -> BTreeMap<&'static str, BTreeSet<String>> {
+    let mut used: BTreeMap<&'static str, BTreeSet<String>> =
+        ["networks", "volumes", "configs", "secrets"].map(|section| (section, BTreeSet::new())).into();
+    let Some(Value::Map(services)) = root.get("services").map(|node| &node.value) else { return used };
+    for (_, service) in services.iter().filter(|(key, _)| !left_out.contains(&key.text)) {
+        for (section, names) in &mut used {
+            let Some(node) = service.get(section) else { continue };
+            match &node.value {
+                Value::Map(entries) => names.extend(entries.iter().map(|(key, _)| key.text.clone())),
+                Value::Seq(items) => names.extend(items.iter().filter_map(|item| named(item, section))),
+                _ => {}
+            }
+        }
+    }
+    used.entry("networks").or_default().insert("default".to_owned());
+    used
+}
+
+/// The entry that an item of a list names.
+fn named(item: &Node, section: &str) -> Option<String> {
+    let text = item.text().or_else(|| item.get("source").and_then(Node::text))?;
+    let name = if section == "volumes" { text.split(':').next().unwrap_or_default() } else { text };
+    Some(name.to_owned())
+}
+
 /// True where `scale`, or `deploy.replicas`, is 0.
 fn is_empty(service: &Node) -> bool {
     let replicas = service.get("deploy").and_then(|deploy| deploy.get("replicas"));

@@ -1,6 +1,7 @@
 //! Checks on the whole project: references, ports, names, circles.
 
 use super::context::{Context, Mention, MountedFile, PublishedPort, Target};
+use crate::compose::load::above;
 use crate::compose::model::{Condition, FileMount, FileUse, HealthCheck, MountSource, Project, Service};
 use crate::diagnostic::{nearest, shown};
 use crate::{ServiceName, order};
@@ -200,8 +201,9 @@ pub(in crate::compose) fn nested_binds(context: &mut Context<'_>, project: &Proj
     let writable = writable_binds(project);
     for (name, service) in &project.services {
         for path in relative_binds(service).map(|(path, _)| path) {
-            let above = path.match_indices('/').filter_map(|(end, _)| path.get(..end));
-            let Some((above, writer)) = above.filter_map(|above| writable.get_key_value(above)).next() else {
+            let parents = path.match_indices('/').filter_map(|(end, _)| path.get(..end));
+            let Some((above, writer)) = parents.filter_map(|above| writable.get_key_value(above)).next()
+            else {
                 continue;
             };
             let own = |mention: &&Mention| {
@@ -210,12 +212,13 @@ pub(in crate::compose) fn nested_binds(context: &mut Context<'_>, project: &Proj
                     && mention.service.as_deref() == Some(name.as_str())
             };
             let place = context.files.iter().find(own).map_or(service.place.line(), |found| found.file.place);
-            let (path, above) = (shown(path), shown(above));
+            let as_written = |path: &str| shown(&above::written(context.folder, path));
+            let (path, above) = (as_written(path), as_written(above));
             let message = format!(
-                "service `{name}` mounts `./{path}` below `./{above}`, where service `{writer}` can put a link in its place"
+                "service `{name}` mounts `{path}` below `{above}`, where service `{writer}` can put a link in its place"
             );
             let hint = format!(
-                "mount `./{above}` with `:ro` in service `{writer}`, or move `./{path}` out of `./{above}`"
+                "mount `{above}` with `:ro` in service `{writer}`, or move `{path}` out of `{above}`"
             );
             context.r.error(&place, message, hint);
         }

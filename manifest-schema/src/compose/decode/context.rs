@@ -3,6 +3,7 @@
 
 use super::words;
 use crate::BundlePath;
+use crate::compose::load::above;
 use crate::compose::load::{Env, Load};
 use crate::compose::model::{FileMount, Port};
 use crate::compose::model::{FileUse, NamedFile, Reserved};
@@ -88,6 +89,8 @@ pub(in crate::compose) struct Context<'a> {
     pub(in crate::compose) services: Vec<String>,
     /// Those that do not start, and are not looked at.
     pub(in crate::compose) left_out: BTreeSet<String>,
+    /// The top-level entries that are used, by section; all where a section is missing.
+    pub(in crate::compose) used: BTreeMap<&'static str, BTreeSet<String>>,
     /// Items counted against [`MAX_PROJECT_ITEMS`].
     pub(in crate::compose) items: usize,
     /// Bytes of env files read so far.
@@ -128,6 +131,7 @@ impl<'a> Context<'a> {
             service: String::new(),
             services: Vec::new(),
             left_out: BTreeSet::new(),
+            used: BTreeMap::new(),
             items: 0,
             env_file_bytes: 0,
             folder: "",
@@ -148,6 +152,12 @@ impl<'a> Context<'a> {
         if let Some(reference) = self.references.last_mut() {
             reference.optional = true;
         }
+    }
+
+    /// Mistakes in a top-level entry count only where a service that starts uses it.
+    pub(in crate::compose) fn mute_unused(&mut self, section: &str, key: &str) {
+        let is_used = self.used.get(section).is_none_or(|names| names.contains(key));
+        self.r.mute(!is_used);
     }
 
     /// Counts `count` more ports, mounts or files; false when there are too many.
@@ -202,13 +212,12 @@ impl<'a> Context<'a> {
                 Some(path)
             }
             Err(_) => {
+                let outside = above::settle(self.folder, text).err();
+                let folder = if outside.is_some() { "manifest" } else { "Compose file" };
                 let message =
-                    format!("`{what}` names `{}`, which is not below the Compose file's folder", shown(text));
-                self.r.error(
-                    &place,
-                    message,
-                    "put the file beside the Compose file and name it like ./config/file",
-                );
+                    format!("`{what}` names `{}`, which is not below the {folder}'s folder", shown(text));
+                let hint = "put the file beside the Compose file and name it like ./config/file";
+                self.r.error(&place, message, outside.map_or(hint, above::Outside::hint));
                 None
             }
         }

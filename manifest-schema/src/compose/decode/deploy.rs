@@ -96,7 +96,11 @@ fn restart_policy(context: &mut Context<'_>, node: &Node) -> Option<Restart> {
                     "no" | "always" | "unless-stopped" | "" => context.r.needs_level(2),
                     _ => {
                         let message = format!("`{}` is not a restart condition", shown(&text));
-                        context.r.error(node, message, "it is one of none, on-failure, any, unless-stopped");
+                        context.r.error(
+                            node,
+                            message,
+                            "it is one of none, no, on-failure, any, always, unless-stopped",
+                        );
                     }
                 }
                 condition = Some(text);
@@ -112,8 +116,18 @@ fn restart_policy(context: &mut Context<'_>, node: &Node) -> Option<Restart> {
             ),
         }
     }
+    if condition.as_deref().is_none_or(str::is_empty) {
+        context.r.needs_level(2);
+        let message =
+            "`restart_policy` has no `condition`: the service is not restarted, as with Docker Compose";
+        context.r.warn(node, message, "write `condition: any`, or delete `restart_policy`");
+    }
+    if attempts.is_some() && condition.as_deref() != Some("on-failure") {
+        let message = "`max_attempts` counts only with `condition: on-failure`, and is ignored";
+        context.r.warn(node, message, "write that condition, or delete it");
+    }
     Some(match condition.as_deref() {
-        Some("none" | "no") => Restart::No,
+        Some("none" | "no" | "") | None => Restart::No,
         Some("unless-stopped") => Restart::UnlessStopped,
         Some("on-failure") => Restart::OnFailure(attempts.and_then(|n| u32::try_from(n).ok())),
         _ => Restart::Always,

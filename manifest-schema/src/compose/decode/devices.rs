@@ -40,7 +40,7 @@ pub(super) fn devices(
             continue;
         }
         let target = target.unwrap_or_else(|| source.clone());
-        let permissions = permissions.unwrap_or_else(|| "rwm".to_owned());
+        let permissions = permissions.filter(|text| !text.is_empty()).unwrap_or_else(|| "rwm".to_owned());
         let good = source.starts_with('/')
             && target.starts_with('/')
             && !permissions.is_empty()

@@ -9,13 +9,21 @@ use crate::diagnostic::shown;
 use crate::limits::MAX_ENV_FILE_BYTES;
 use crate::yaml::{Node, Value};
 use crate::{BundlePath, ServiceName, encoding};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The service's own values.
-pub(super) fn decode(context: &mut Context<'_>, environment: Option<&Node>) -> BTreeMap<String, String> {
-    let mut values = BTreeMap::new();
-    let Some(node) = environment else { return values };
+/// The service's own values, and the names that are there without one.
+pub(super) fn decode(
+    context: &mut Context<'_>,
+    environment: Option<&Node>,
+) -> (BTreeMap<String, String>, BTreeSet<String>) {
+    let (mut values, mut without) = (BTreeMap::new(), BTreeSet::new());
+    let Some(node) = environment else { return (values, without) };
     for pair in context.pairs("environment", node) {
+        // A variable that is empty leaves an entry with nothing in it.
+        if pair.key.is_empty() && pair.value.is_none() && context.r.is_made_empty(pair.place) {
+            context.r.needs_level(2);
+            continue;
+        }
         if pair.key.is_empty() || pair.key.contains(['=', '\0']) {
             context.r.error(&pair.place, "an environment variable has no name", "write `NAME: value`");
             continue;
@@ -24,14 +32,23 @@ pub(super) fn decode(context: &mut Context<'_>, environment: Option<&Node>) -> B
             Some(value) => {
                 values.insert(pair.key, value);
             }
-            None => context.r.warn(
-                &pair.place,
-                format!("`{}` has no value here and will not be set in the container", shown(&pair.key)),
-                "give it a value here or in .env",
-            ),
+            None => {
+                context.r.needs_level(2);
+                context.r.warn(
+                    &pair.place,
+                    format!(
+                        "`{}` has no value: it is not in the container, also where its image sets it",
+                        shown(&pair.key)
+                    ),
+                    "give it a value here or in .env",
+                );
+                values.remove(&pair.key);
+                without.insert(pair.key);
+            }
         }
     }
-    values
+    without.retain(|name| !values.contains_key(name));
+    (values, without)
 }
 
 /// The files' values, for what a service does not say itself. Read once it is known which services
@@ -53,6 +70,7 @@ pub(in crate::compose) fn from_files(context: &mut Context<'_>, project: &mut Pr
             }
             values.extend(env_file_values(context, item));
         }
+        values.retain(|name, _| !kept.without.contains(name));
         values.append(&mut kept.environment);
         kept.environment = values;
     }

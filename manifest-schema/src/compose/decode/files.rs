@@ -16,6 +16,7 @@ pub(super) fn objects(context: &mut Context<'_>, node: &Node, kind: Target) -> B
     let mut objects = BTreeMap::new();
     let (section, word) = words(kind);
     for (key, node) in context.r.names(section, node) {
+        context.mute_unused(section, &key.text);
         check_key(context, key, word);
         if !context.count(1, node) {
             break;
@@ -191,6 +192,7 @@ pub(super) fn mounts(context: &mut Context<'_>, node: &Node, kind: Target) -> Ve
 pub(super) fn volumes(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, Volume> {
     let mut volumes = BTreeMap::new();
     for (key, node) in context.r.names("volumes", node) {
+        context.mute_unused("volumes", &key.text);
         check_key(context, key, "volume");
         let mut volume = Volume::default();
         for (inner, node) in context.r.map("volumes", node) {

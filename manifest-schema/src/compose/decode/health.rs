@@ -45,6 +45,11 @@ fn health_test(context: &mut Context<'_>, node: &Node) -> Option<Vec<String>> {
     let words = context.r.strings("test", node, false);
     match (words.first().map(String::as_str), words.len()) {
         (Some("NONE"), 1) | (Some("CMD-SHELL"), 2) | (Some("CMD"), 2..) => Some(words),
+        // The image's own.
+        (None, _) => {
+            context.r.needs_level(2);
+            None
+        }
         _ => {
             context.r.error(
                 node,

@@ -281,6 +281,17 @@ pub(super) fn volumes_from(context: &mut Context<'_>, node: &Node, service: &mut
 }
 
 fn named(context: &mut Context<'_>, node: &Node, name: &str) -> Option<MountSource> {
+    if name.is_empty() {
+        context.r.needs_level(2);
+        return Some(MountSource::Anonymous);
+    }
+    // `C:/data:/x` was cut at its drive.
+    let is_drive = |text: &str| text.split(':').nth(2).is_some_and(|rest| rest.starts_with('/'));
+    if name.len() == 1 && node.text().is_some_and(is_drive) {
+        let message = format!("`{}` is a path of Windows", shown(node.text().unwrap_or_default()));
+        context.r.error(node, message, "write the absolute path on the host, or a path like ./config");
+        return None;
+    }
     if name.contains('/') {
         let message = format!("`{}` is neither a volume nor a path", shown(name));
         context.r.error(node, message, format!("write `./{name}` for a path beside the Compose file"));
@@ -315,7 +326,8 @@ pub(super) fn bind(
             || context.folder.strip_prefix(above.as_str()).is_some_and(|rest| rest.starts_with('/'))
     };
     if normal(source).is_empty() || above.as_ref().is_some_and(holds_all) {
-        let message = "the whole folder of the Compose file cannot be mounted";
+        let folder = if above.is_some() { "manifest" } else { "Compose file" };
+        let message = format!("the whole folder of the {folder} cannot be mounted");
         context.r.error(node, message, "mount a folder below it, like ./config");
         return None;
     }

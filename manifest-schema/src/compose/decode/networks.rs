@@ -99,6 +99,7 @@ pub(super) fn mac_address(context: &mut Context<'_>, node: &Node) -> Option<Stri
 pub(super) fn decode(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, Network> {
     let mut networks = BTreeMap::new();
     for (key, node) in context.r.names("networks", node) {
+        context.mute_unused("networks", &key.text);
         check_key(context, key, "network");
         let mut network = network(context, node);
         if network.external {

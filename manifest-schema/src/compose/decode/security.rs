@@ -40,7 +40,7 @@ fn seccomp(context: &mut Context<'_>, item: &Node, path: &str) -> Option<String>
     let used_by = format!("service `{}`", context.service);
     let short = match above::settle(context.folder, path) {
         Ok(settled) => settled.unwrap_or_else(|| normal(path)),
-        Err(_) => normal(path),
+        Err(_) => path.to_owned(),
     };
     let named = context.relative_file("security_opt", &short, item.place, FileUse::EnvFile, used_by, None)?;
     let name = named.parse::<BundlePath>().ok()?;

@@ -127,7 +127,7 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
     let mut restart = None;
     let mut mac_address = None;
     let (mut scale, mut deploy_replicas, mut deployed) = (None, None, Resources::default());
-    service.environment = environment::decode(context, node.get("environment"));
+    (service.environment, service.without) = environment::decode(context, node.get("environment"));
     if let Some(node) = node.get("env_file") {
         context.env_files.push((name.text.clone(), node.clone()));
     }

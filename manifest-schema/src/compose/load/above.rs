@@ -8,10 +8,28 @@ use crate::paths::join;
 /// The folder in the Compose file's folder that stands for the manifest's.
 const ABOVE: &str = ".above";
 
-const HINT: &str = "put ferry.yaml into a folder above both: run `ferry init` there, with `compose: FOLDER/compose.yaml` in it";
+/// The fault of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::compose) enum Outside {
+    /// It leaves the manifest's folder.
+    Above,
+    /// It is a person's own `.above`.
+    Taken,
+}
 
-const TAKEN: &str =
-    "on site, files from above the Compose file's folder lie in `.above`: give this folder another name";
+impl Outside {
+    /// The next step.
+    pub(in crate::compose) const fn hint(self) -> &'static str {
+        match self {
+            Self::Above => {
+                "put ferry.yaml into a folder above both: run `ferry init` there, with `compose: FOLDER/compose.yaml` in it"
+            }
+            Self::Taken => {
+                "on site, files from above the Compose file's folder lie in `.above`: give this folder another name"
+            }
+        }
+    }
+}
 
 /// The path from the manifest's folder, where `path` is one on site that lies below [`ABOVE`].
 #[must_use]
@@ -23,23 +41,23 @@ pub fn below_manifest(path: &str) -> Option<&str> {
 /// The path on site of `path`, which begins in `folder`; `None` where it stays as it is.
 ///
 /// # Errors
-/// What to do about a path that leaves the manifest's folder, and about one that takes the place of those.
-pub(in crate::compose) fn settle(folder: &str, path: &str) -> Result<Option<String>, &'static str> {
+/// A path that leaves the manifest's folder, and one that takes the place of those.
+pub(in crate::compose) fn settle(folder: &str, path: &str) -> Result<Option<String>, Outside> {
     if path.starts_with(['/', '~']) || path.contains("://") {
         return Ok(None);
     }
     if below_manifest(&join("", path)).is_some() {
-        return Err(TAKEN);
+        return Err(Outside::Taken);
     }
     if !path.split('/').any(|part| part == "..") {
         return Ok(None);
     }
     let full = join(folder, path);
     if full.strip_prefix(folder).is_some_and(|rest| below_manifest(rest.trim_start_matches('/')).is_some()) {
-        return Err(TAKEN);
+        return Err(Outside::Taken);
     }
     if full == ".." || full.starts_with("../") {
-        return Err(HINT);
+        return Err(Outside::Above);
     }
     let inside = match folder {
         "" => Some(full.as_str()),
@@ -54,6 +72,17 @@ pub(in crate::compose) fn settle(folder: &str, path: &str) -> Result<Option<Stri
     }))
 }
 
+/// A path on site as a person writes it in the Compose file of `folder`.
+pub(in crate::compose) fn written(folder: &str, path: &str) -> String {
+    match below_manifest(path) {
+        Some(below) => {
+            let up = folder.split('/').filter(|part| !part.is_empty()).count();
+            format!("{}{below}", "../".repeat(up))
+        }
+        None => format!("./{path}"),
+    }
+}
+
 /// The place at the build of a path on site, from the manifest's folder.
 #[must_use]
 pub fn from_manifest(folder: &str, path: &str) -> String {
@@ -62,7 +91,7 @@ pub fn from_manifest(folder: &str, path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{HINT, TAKEN, from_manifest, settle};
+    use super::{Outside, from_manifest, settle};
 
     #[test]
     fn paths_stay_below_the_manifest() {
@@ -87,7 +116,7 @@ mod tests {
             }
         }
         for (folder, path) in [("", "../a"), ("", ".."), ("deploy", "../../a"), ("deploy", "a/../../../b")] {
-            assert_eq!(settle(folder, path), Err(HINT), "{folder} {path}");
+            assert_eq!(settle(folder, path), Err(Outside::Above), "{folder} {path}");
         }
         for (folder, path) in [
             ("", ".above/a"),
@@ -95,7 +124,7 @@ mod tests {
             ("deploy", "a/../.above/b"),
             ("deploy", "../deploy/.above/b"),
         ] {
-            assert_eq!(settle(folder, path), Err(TAKEN), "{folder} {path}");
+            assert_eq!(settle(folder, path), Err(Outside::Taken), "{folder} {path}");
         }
         for (folder, path) in [("", ".aboves/a"), ("deploy", "a/.above"), ("", ".above.yaml")] {
             assert_eq!(settle(folder, path), Ok(None), "{folder} {path}");

@@ -107,6 +107,9 @@ fn walk(r: &mut Reader, node: &mut Node, the: &mut Walk<'_>, depth: usize, names
                     r.note_unset(place, filled.unset, |name| {
                         nearest(name, the.env.keys().map(String::as_str)).map(str::to_owned)
                     });
+                    if filled.text.is_empty() {
+                        r.note_empty(place);
+                    }
                     *the.made = the.made.saturating_add(filled.text.len());
                     *text = filled.text;
                 }

@@ -39,46 +39,81 @@ pub(super) fn is_exported(name: &str) -> bool {
     matches!(name, "PWD" | "HOME" | "USER" | "LOGNAME" | "SHELL")
 }
 
-/// True for the name of a variable that holds a secret, or the path of one.
+/// True for the name of a variable that holds a secret, or the path of one: its last word says so, behind which only its
+/// form may stand.
 pub(in crate::compose) fn is_secret(name: &str) -> bool {
-    const INSIDE: [&str; 7] =
-        ["PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "CREDENTIAL", "PRIVATE"];
-    const WORDS: [&str; 12] = [
+    const ENDS: [&str; 11] = [
+        "PASSWORD",
+        "PASSWD",
+        "PASSPHRASE",
         "PASS",
-        "PW",
-        "PWD",
-        "PSK",
-        "PIN",
-        "KEY",
-        "KEYS",
+        "SECRET",
+        "SECRETS",
+        "TOKEN",
+        "CREDENTIAL",
+        "CREDENTIALS",
         "APIKEY",
-        "ACCESSKEY",
-        "PRIVATEKEY",
-        "DBPASS",
-        "AUTH",
+        "PASSWORDS",
     ];
+    const WORDS: [&str; 9] = ["PW", "PWD", "PSK", "PIN", "KEY", "KEYS", "ACCESSKEY", "PRIVATEKEY", "AUTH"];
+    const FORMS: [&str; 8] = ["BASE", "HASH", "VALUE", "STRING", "PLAIN", "B64", "BASE64", "PRIVATE"];
     let name = name.to_ascii_uppercase();
-    let words = || name.split(|c: char| !c.is_ascii_alphanumeric());
-    let is_one = |word: &str| {
-        let password = word.ends_with("PASS") && !word.ends_with("COMPASS") && !word.ends_with("BYPASS");
-        WORDS.contains(&word) || password || word.ends_with("APIKEY")
-    };
-    // The shell's own is no password, and a public key is for everybody.
-    name != "PWD"
-        && !words().any(|word| word == "PUBLIC")
-        && (INSIDE.iter().any(|part| name.contains(part))
-            || words().any(is_one)
-            || (name.ends_with("_FILE") && !name.contains("COMPOSE")))
+    // The shell's own is no password.
+    if name == "PWD" {
+        return false;
+    }
+    if name.ends_with("_FILE") {
+        return !name.contains("COMPOSE");
+    }
+    let mut words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    // A public key is for everybody.
+    if words.contains(&"PUBLIC") {
+        return false;
+    }
+    let is_form = |word: &str| FORMS.contains(&word) || word.bytes().all(|b| b.is_ascii_digit());
+    while words.len() > 1 && words.last().is_some_and(|word| is_form(word)) {
+        words.pop();
+    }
+    let last = words.last().map_or("", |word| word.trim_end_matches(|c: char| c.is_ascii_digit()));
+    let harmless = ["COMPASS", "BYPASS"].iter().any(|word| last.ends_with(word));
+    !harmless && (WORDS.contains(&last) || ENDS.iter().any(|end| last.ends_with(end)))
+        || (words.contains(&"SECRET") && words.contains(&"KEY"))
 }
 
-/// Judges every variable without a value in what the services outside `left_out`, and all else, say.
+/// The parts of a project that mean something.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::compose) struct Counts<'c> {
+    /// Services that do not start.
+    pub(in crate::compose) left_out: &'c BTreeSet<String>,
+    /// Top-level entries that are used, by section.
+    pub(in crate::compose) used: &'c BTreeMap<&'static str, BTreeSet<String>>,
+}
+
+impl Counts<'_> {
+    /// False for what is not read, whatever is written there.
+    fn is_read(&self, path: &[&str], key: &str) -> bool {
+        match path {
+            [] => !matches!(key, "name" | "version"),
+            ["services"] => !self.left_out.contains(key),
+            ["services", _] => !matches!(
+                key,
+                "build" | "develop" | "annotations" | "attach" | "pull_policy" | "pull_refresh_after"
+            ),
+            ["services", _, "deploy"] => matches!(key, "resources" | "replicas" | "restart_policy" | "mode"),
+            [section] => self.used.get(section).is_none_or(|names| names.contains(key)),
+            _ => true,
+        }
+    }
+}
+
+/// Judges every variable without a value in what is read.
 pub(in crate::compose) fn judge(
     r: &mut Reader,
     root: &Node,
-    left_out: &BTreeSet<String>,
+    counts: Counts<'_>,
     no_words: &[String],
 ) -> Vec<Unset> {
-    let mut the = Judge { left_out, no_words, said: BTreeSet::new(), names: BTreeMap::new() };
+    let mut the = Judge { counts, no_words, said: BTreeSet::new(), names: BTreeMap::new() };
     the.walk(r, root, &mut Vec::new());
     // A line for them in .env would be as wrong on site.
     let listed = the.names.iter().filter(|(name, _)| !matches!(name.as_str(), "PWD" | "HOME"));
@@ -113,7 +148,7 @@ pub enum Used {
 }
 
 struct Judge<'j> {
-    left_out: &'j BTreeSet<String>,
+    counts: Counts<'j>,
     no_words: &'j [String],
     /// Hints that were given.
     said: BTreeSet<String>,
@@ -126,9 +161,7 @@ impl Judge<'_> {
         match &node.value {
             Value::Map(entries) => {
                 for (key, node) in entries {
-                    let is_left_out =
-                        matches!(path.as_slice(), ["services"]) && self.left_out.contains(&key.text);
-                    if !is_left_out {
+                    if self.counts.is_read(path, &key.text) {
                         path.push(&key.text);
                         self.walk(r, node, path);
                         path.pop();
@@ -226,6 +259,10 @@ mod tests {
             "AWS_CREDENTIALS",
             "ADMIN_PWD",
             "WIFI_PSK",
+            "PASSWORD2",
+            "ADMIN_PASSWORD_HASH",
+            "TUNNELTOKEN",
+            "DB_SECRETS",
         ] {
             assert!(is_secret(name), "{name}");
         }
@@ -240,6 +277,12 @@ mod tests {
             "JWT_PUBLIC_KEY",
             "PASSENGERS",
             "KEYBOARD",
+            "BASIC_AUTH_CREDENTIALS_SOURCE",
+            "IDP_TOKEN_ENDPOINT",
+            "TOKENIZER",
+            "PASSWORD_MIN_LENGTH",
+            "DISABLE_PASSWORD_LOGIN",
+            "KEY_PATH",
             "AUTHOR",
             "FILES",
         ] {

@@ -113,6 +113,7 @@ fn every_member_is_judged() {
         command: _,
         entrypoint: _,
         environment: _,
+        without: _,
         expose: _,
         tmpfs: _,
         depends_on: _,
