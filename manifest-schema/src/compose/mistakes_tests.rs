@@ -430,15 +430,6 @@ fn hints_do_not_lead_astray() {
 }
 
 #[test]
-fn names_are_not_filled_in_with_a_warning() {
-    let parsed =
-        try_read("services: { a: { image: a, environment: { \"${K:-k}\": v, \"$$K\": v } } }", &[], &[])
-            .unwrap();
-    assert_eq!(parsed.warnings.len(), 1, "{:?}", parsed.warnings);
-    assert!(parsed.warnings[0].message.contains("`${K:-k}` stays as it is"));
-}
-
-#[test]
 fn a_file_over_others_may_be_empty_and_has_no_manifest_beside_it() {
     let read = |over: &str| {
         let texts = [super::Text { file: "compose.yaml", text: "services: { gateway: { image: a } }" }];

@@ -4,6 +4,8 @@
 //! the heap), alias bombs (each alias is charged with every node and byte it copies), a node that
 //! contains itself (an alias to an anchor that is still open is refused), huge scalars.
 
+mod hints;
+
 use super::RENDERED;
 use super::{Key, Merging, Node, Place, Sources, Value, scalar};
 use crate::diagnostic::{lines, shown};
@@ -194,7 +196,7 @@ impl<'t> Builder<'t> {
             message.replace_range(..1, &first);
         }
         let source = lines(self.input.text).nth(at.line.saturating_sub(1)).unwrap_or_default();
-        let hint = self.template_hint(source).unwrap_or_else(|| syntax_hint(&message, source));
+        let hint = self.template_hint(source).unwrap_or_else(|| hints::syntax_hint(&message, source));
         // What the parser says may name what stands there.
         let message = if self.input.private { String::new() } else { format!(": {}", shown(&message)) };
         self.at(at, format!("not valid YAML{message}")).hint(hint)
@@ -484,34 +486,6 @@ impl<'t> Builder<'t> {
 
 /// The hint for Jinja in a file that is not rendered.
 const TEMPLATE: &str = "name the file with `.j2` at its end, like compose.yaml.j2, here and where the manifest names it: then it is rendered";
-
-/// The hint for a mistake of syntax, from the parser's message and its line.
-fn syntax_hint(message: &str, line: &str) -> &'static str {
-    let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
-    let value = line.split_once(": ").map_or_else(
-        || line.trim_start().strip_prefix("- ").unwrap_or_default(),
-        |(_, value)| value.trim_start().trim_start_matches("- "),
-    );
-    if value.starts_with(['@', '`', '%']) {
-        "put quotes around a value that starts with `@`, `%` or a backtick"
-    } else if indent.contains('\t') || message.contains("tab") {
-        "indent with spaces; YAML does not allow tabs"
-    } else if message.contains("anchor") {
-        "an alias `*name` needs `&name` above it; put quotes around a value that starts with `*`"
-    } else if message.contains("quote") {
-        "close the quote, or put the whole value in the other kind of quotes"
-    } else if message.contains("':' indicator")
-        || message.contains("flow")
-        || message.contains("bracket")
-        || message.contains("brace")
-    {
-        "close each `[` and `{`, and separate entries with commas"
-    } else if line.matches(": ").count() > 1 || message.contains("mapping values") {
-        "put quotes around a value that holds `: `"
-    } else {
-        "check that this line is indented like its neighbours and that each key ends with `: `"
-    }
-}
 
 #[cfg(test)]
 #[path = "tree_tests.rs"]

@@ -1,4 +1,4 @@
-//! What real files of public repositories showed, each smallest.
+//! Findings in real files of public repositories, each smallest.
 
 use crate::{meter, of, read, refused, taken};
 use serde_json::json;
@@ -148,4 +148,11 @@ fn a_path_is_called_as_it_is_written() {
         &[("mounts `../deployment/map/a` below `../deployment/map`", 1), (".above", 0)],
     );
     refused("whole", "deploy", &meter("volumes: [\"..:/w\"]"), &[("the whole folder of the manifest", 1)]);
+}
+
+#[test]
+fn names_are_not_filled_in_with_a_warning() {
+    let parsed = read("", &meter("environment: { \"${K:-k}\": v, \"$$K\": v }")).unwrap();
+    assert_eq!(parsed.warnings.len(), 1, "{:?}", parsed.warnings);
+    assert!(parsed.warnings[0].message.contains("`${K:-k}` stays as it is"));
 }
