@@ -159,8 +159,8 @@ fn a_reader_names_every_feature_that_it_lacks_before_it_reads_on() {
         let unverified = UnverifiedBundle::read(&mut reader).unwrap();
         unverified.verify_with(&Trust::AnyValid, known, &mut reader).map(drop)
     };
-    let bytes =
-        book::pack_2(&[("seed-owner", "0.2.0"), ("serial", "0.2.0")], |json| json["serial"] = json!(1));
+    let needs: Vec<(&str, &str)> = FEATURES.iter().map(|feature| (feature.name, feature.since)).collect();
+    let bytes = book::pack_2(&needs, |json| json["serial"] = json!(1));
     read(&bytes, FEATURES).unwrap();
     for lacking in FEATURES {
         let others: Vec<Feature> = FEATURES.iter().copied().filter(|feature| feature != lacking).collect();
