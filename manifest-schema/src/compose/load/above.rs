@@ -31,7 +31,7 @@ impl Outside {
     }
 }
 
-/// The path from the manifest's folder, where `path` is one on site that lies below [`ABOVE`].
+/// The path from the manifest's folder, where `path` is one on site that lies below `.above`.
 #[must_use]
 pub fn below_manifest(path: &str) -> Option<&str> {
     let rest = path.strip_prefix(ABOVE)?;
