@@ -5,6 +5,7 @@ use crate::bundle::Bundle;
 use crate::error::FormatError;
 use crate::read_at::ReadAt;
 use manifest_schema::compose::{Reserved, Text};
+use manifest_schema::feature::COMPOSE_2;
 use manifest_schema::manifest::Manifest;
 use manifest_schema::release::FileEntry;
 use manifest_schema::render::Renderer;
@@ -36,6 +37,8 @@ pub struct Texts {
     pub templates: BTreeMap<String, String>,
     /// Files that the Compose files name, by their paths from the folder of the first one.
     pub files: BTreeMap<BundlePath, Carried>,
+    /// The level of `docs/COMPOSE.md` by which they are read.
+    level: u8,
 }
 
 /// The texts of a bundle cannot be used.
@@ -85,7 +88,9 @@ impl Texts {
             templates.insert(path.strip_prefix("templates/").unwrap_or(path).to_owned(), text(bundle, file)?);
         }
         let dotenv = release.env_file.as_ref().map(|file| text(bundle, file)).transpose()?;
-        Ok(Self { manifest, compose, dotenv, configs, templates, files })
+        // Older builds knew no level 2, whatever they wrote.
+        let level = if release.needs(COMPOSE_2) { 2 } else { 1 };
+        Ok(Self { manifest, compose, dotenv, configs, templates, files, level })
     }
 
     /// The release with these `names` (see `site::names`): with a Compose file of the site's own over the texts, and with
@@ -114,6 +119,7 @@ impl Texts {
             template: &|name| self.templates.get(name).cloned(),
             over,
             reserved,
+            level: self.level,
             renderer,
         };
         written.make(names)

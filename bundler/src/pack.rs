@@ -7,6 +7,7 @@ pub(crate) mod describe;
 mod failed;
 mod layers;
 mod output;
+pub(crate) mod own_key;
 pub(crate) mod owners;
 mod small_files;
 mod watched;

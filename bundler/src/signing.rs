@@ -78,6 +78,13 @@ impl SigningKey {
         }
     }
 
+    /// True where `text` is the private key file of this key, with or without a passphrase.
+    #[must_use]
+    pub(crate) fn is_public_half_of(&self, text: &str) -> bool {
+        PrivateKey::from_openssh(text)
+            .is_ok_and(|key| key.public_key().key_data() == self.public().key_data())
+    }
+
     /// `SHA256:…`.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {

@@ -20,10 +20,10 @@ pub fn yaml_tree(data: &[u8]) -> bool {
     let merging = yaml::parse_compose(&sources, 0);
     let read = merging.is_ok();
     if let Ok(tree) = &tree {
-        // It knows two tags more, and is otherwise the same reader.
-        assert!(
-            matches!(&merging, Ok(merging) if matches!(&merging[..], [one] if shape(one) == shape(tree)))
-        );
+        // It knows two tags more, ends a block text as the file ends, and is otherwise the same reader.
+        let ends = text.ends_with(['\n', '\r']);
+        let is_same = |merging: &[Node]| matches!(merging, [one] if !ends || shape(one) == shape(tree));
+        assert!(merging.as_deref().is_ok_and(is_same));
     }
     let merging: Vec<_> = match merging {
         Ok(documents) => documents.into_iter().map(Ok).collect(),

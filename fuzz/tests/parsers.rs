@@ -89,6 +89,10 @@ const PLACES: &[(&str, By)] = &[
         "bundler scan::scan",
         Without("a seed of whoever builds: the `tar` crate, into names and numbers that are compared"),
     ),
+    (
+        "bundler signing::is_public_half_of",
+        Without("a file that whoever builds carries: `ssh-key` reads 64 KiB of it, or refuses"),
+    ),
     ("bundler signing::open", Without("the signing key of whoever builds: `ssh-key` reads it, or refuses")),
     ("bundler site::read", Passes("options of the command line")),
     ("bundler tar_scan::scan", Target("archive")),

@@ -14,7 +14,7 @@ mod project;
 pub use load::above::{below_manifest, from_manifest};
 pub use load::dotenv::{Entries, parse_dotenv, parse_env};
 pub use load::unset::{Unset, Used};
-pub use load::{Beside, Text, interpolated};
+pub use load::{Beside, LEVEL, Text, interpolated};
 pub use model::{FileUse, NamedFile, Need, Reserved, config_hash, needs};
 pub use project::{Parsed, parse, parse_with_own, unset_variables};
 

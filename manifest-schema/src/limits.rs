@@ -60,7 +60,7 @@ pub(crate) const MAX_EXPANDED_BYTES: usize = 4 * MAX_YAML_BYTES;
 pub(crate) const MAX_MISTAKES: usize = 100;
 
 /// Variables of a manifest. Nobody answers more questions, and each `when` is evaluated with all answers above it.
-pub(crate) const MAX_VARIABLES: usize = 1000;
+pub const MAX_VARIABLES: usize = 1000;
 
 /// Compose files of one project, whole folders of modules counted.
 pub(crate) const MAX_COMPOSE_TEXTS: usize = 256;

@@ -38,6 +38,8 @@ pub struct Written<'a> {
     pub over: Option<Text<'a>>,
     /// The fate of labels and names in the Compose files that are Ferry's own.
     pub reserved: Reserved,
+    /// The level of `docs/COMPOSE.md` by which the texts are read.
+    pub level: u8,
     /// Renders the templates.
     pub renderer: &'a dyn Renderer,
 }
@@ -139,6 +141,7 @@ impl Written<'_> {
         let beside = Beside {
             over: self.over,
             reserved: self.reserved,
+            level: self.level,
             folder: self.manifest.compose_folder(),
             no_words: &no_words,
         };
@@ -188,7 +191,7 @@ impl Written<'_> {
             folder => format!("{}{folder}/.env", self.shown_root),
         };
         let mut entries = match self.dotenv {
-            Some(text) => compose::parse_env(&file, text)?,
+            Some(text) => compose::parse_env(&file, text, self.level)?,
             None => Entries::default(),
         };
         let env = &mut entries.values;
@@ -268,6 +271,7 @@ mod tests {
             template: &|_| None,
             over: None,
             reserved: Reserved::Refused,
+            level: compose::LEVEL,
             renderer: &render::InProcess,
         };
         let values = serde_json::json!({ "l": ["x"], "e": "x", "n": null });
@@ -307,6 +311,7 @@ mod tests {
                 template: &|_| None,
                 over: None,
                 reserved: Reserved::Refused,
+                level: compose::LEVEL,
                 renderer: &counted,
             };
             let values = Values::from([("v".to_owned(), "w".into())]);
@@ -344,6 +349,7 @@ mod tests {
                 template: &|_| None,
                 over: None,
                 reserved: Reserved::Refused,
+                level: compose::LEVEL,
                 renderer: &render::InProcess,
             };
             let mistakes = written.make(&names(&manifest, &Values::new(), "host")).unwrap_err();

@@ -21,23 +21,24 @@ pub(super) fn left_out(renderings: &[Rendering]) -> Vec<Diagnostic> {
     let used: BTreeSet<ImageRef> =
         image_names(renderings).filter_map(|(.., name)| name.parse().ok()).collect();
     let names = first.made.parsed.left_out.iter().filter(|name| !started(name));
+    let services = written_services(sources);
     names
         .map(|name| {
-            let written = written_service(sources, name);
-            let image = written.as_ref().and_then(|(_, service)| service.get("image")?.text());
+            let written = services.get(name.as_str());
+            let image = written.and_then(|(_, service)| service.get("image")?.text());
             // A name with `$` in it can be any.
             let image = image.and_then(|image| image.parse::<ImageRef>().ok());
             let image = match image {
                 Some(image) if !used.contains(&image) => " and its image is left out",
                 _ => "",
             };
-            let why = match written.as_ref().is_some_and(|(_, service)| has_none(service)) {
+            let why = match written.is_some_and(|(_, service)| has_none(service)) {
                 true => "has no container (`scale: 0`)",
                 false => "has profiles",
             };
             let message = format!("service `{name}` {why}; it is not started on site{image}");
             match written {
-                Some((key, _)) => sources.mistake(&key, message),
+                Some((key, _)) => sources.mistake(key, message),
                 None => Diagnostic::new(sources.file(0), message),
             }
         })
@@ -75,12 +76,18 @@ fn roots(sources: &Sources) -> impl Iterator<Item = Node> {
     numbers.filter_map(|source| yaml::parse_compose(sources, source).ok()).flatten()
 }
 
-/// A service as the first Compose file that has it writes it.
-fn written_service(sources: &Sources, name: &ServiceName) -> Option<(Key, Node)> {
-    roots(sources).find_map(|root| {
-        let Value::Map(services) = root.get("services")?.value.clone() else { return None };
-        services.into_iter().find(|(key, _)| key.text == name.as_str())
-    })
+/// Each service as the first Compose file that has it writes it.
+fn written_services(sources: &Sources) -> BTreeMap<String, (Key, Node)> {
+    let mut found = BTreeMap::new();
+    for mut root in roots(sources) {
+        let services =
+            root.get_mut("services").map(|services| std::mem::replace(&mut services.value, Value::Null));
+        let Some(Value::Map(services)) = services else { continue };
+        for (key, service) in services {
+            found.entry(key.text.clone()).or_insert((key, service));
+        }
+    }
+    found
 }
 
 /// Compose reads the files that `COMPOSE_FILE` in `.env` names, and not the others.
@@ -167,7 +174,7 @@ pub(super) fn check_seeds(
 
 /// A manifest of version 2 that uses nothing of it: older hosts refuse its bundles for nothing.
 pub(super) fn needless_version(manifest: &Manifest, shown: &str, text: &str) -> Option<Diagnostic> {
-    if manifest.ferry < 2 || !manifest.features().is_empty() {
+    if manifest.ferry < 2 || !manifest.features().is_empty() || manifest.unpacked_bytes.is_some() {
         return None;
     }
     let line = text.lines().position(|line| line.starts_with("ferry")).map_or(0, |line| line + 1);

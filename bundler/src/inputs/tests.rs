@@ -363,3 +363,45 @@ fn mistakes_of_all_kinds_are_told_at_once() {
     refused_with(of_compose, &["unknown key `bild`", "uses volume `nodata`"]);
     refused_with(&of_compose.replace("bild: x, ", "").replace("nodata", "data"), &[]);
 }
+
+#[test]
+fn the_key_that_signs_is_not_carried() {
+    let compose = "services: { web: { image: 'web:1', volumes: ['./conf:/c:ro'] } }\n";
+    for (manifest, at) in [
+        ("artifacts: [out]\n", "out/copy"),
+        ("", "conf/copy"),
+        ("configs: [{ from: copy, to: x }]\n", "copy"),
+    ] {
+        let folder = site(manifest, compose, &[("conf/a", "x"), ("out/a", "x"), ("copy", "x")]);
+        let request = request(folder.path(), 1);
+        fs::copy(folder.path().join("key1"), folder.path().join(at)).unwrap();
+        let error = crate::pack::own_key::is_not_carried(
+            &read(&folder),
+            &crate::artifacts::of(&read(&folder), &Cancel::default()).unwrap(),
+            &request.keys,
+        );
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(at) && error.contains("is the private key that signs this bundle"), "{error}");
+        // Another one may be a service's own.
+        fixtures::keys::write(folder.path(), at, 9).unwrap();
+        let artifacts = crate::artifacts::of(&read(&folder), &Cancel::default()).unwrap();
+        crate::pack::own_key::is_not_carried(&read(&folder), &artifacts, &request.keys).unwrap();
+    }
+}
+
+#[test]
+fn an_optional_file_that_is_there_and_cannot_be_read_is_a_mistake() {
+    let compose = "services: { web: { image: 'web:1', env_file: [{ path: e.env, required: false }] } }\n";
+    let folder = site("", compose, &[]);
+    assert!(read(&folder).compose_files.is_empty());
+    std::os::unix::fs::symlink("/etc/hostname", folder.path().join("e.env")).unwrap();
+    let error = refused(&folder);
+    assert!(error.contains("e.env: it is there, and cannot be read"), "{error}");
+}
+
+#[test]
+fn services_that_do_not_start_cost_no_reading_each() {
+    let many: String = (0..400).map(|n| format!("  s{n}: {{ image: 'i:1', scale: 0 }}\n")).collect();
+    let folder = site("", &format!("services:\n  a: {{ image: 'i:1' }}\n{many}"), &[]);
+    assert_eq!(read(&folder).warnings.len(), 400);
+}

@@ -12,6 +12,8 @@ use manifest_schema::manifest::{ConfigSpec, Manifest};
 use manifest_schema::render::Renderer;
 use manifest_schema::site::{self, Made, Values, Written};
 use manifest_schema::{BundlePath, Diagnostic, Diagnostics, ProjectName, limits, render, yaml};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The files of the manifest's folder that the release is made from.
@@ -137,12 +139,19 @@ impl Texts {
     ) -> Result<Made, Diagnostics> {
         let contents: Vec<Vec<u8>> = self.configs.iter().map(|(_, content)| content.clone()).collect();
         let compose_folder = self.manifest.compose_folder();
+        let unread = RefCell::new(BTreeSet::new());
         let load = |name: &str| {
             let name: BundlePath = name.parse().ok()?;
-            match compose::below_manifest(name.as_str()) {
-                Some(below) => read_below(&self.folder, below),
-                None => read_below(&self.folder.join(compose_folder), name.as_str()),
+            let (folder, below) = match compose::below_manifest(name.as_str()) {
+                Some(below) => (self.folder.clone(), below),
+                None => (self.folder.join(compose_folder), name.as_str()),
+            };
+            let read = read_below(&folder, below);
+            // What is there and cannot be read is not missing, whoever calls it optional.
+            if read.is_none() && folder.join(below).symlink_metadata().is_ok() {
+                unread.borrow_mut().insert(folder.join(below));
             }
+            read
         };
         let template = |name: &str| String::from_utf8(read_below(&self.folder, name)?).ok();
         let written = Written {
@@ -155,11 +164,24 @@ impl Texts {
             template: &template,
             over: None,
             reserved: Reserved::Refused,
+            level: compose::LEVEL,
             renderer,
         };
-        written.make(&site::names(&self.manifest, values, hostname))
+        let made = written.make(&site::names(&self.manifest, values, hostname));
+        let mut found = Diagnostics::default();
+        for path in unread.into_inner() {
+            let mistake = Diagnostic::new(path.display().to_string(), "it is there, and cannot be read");
+            found.push(mistake.hint(UNREAD));
+        }
+        if found.0.is_empty() {
+            return made;
+        }
+        found.0.extend(made.err().into_iter().flat_map(|mistakes| mistakes.0));
+        Err(found)
     }
 }
+
+const UNREAD: &str = "it has to be an ordinary file of this user's, of a size that a text has, and no link that leads out of the folder";
 
 fn read_configs(
     manifest: &Manifest,

@@ -6,7 +6,7 @@ use crate::artifacts::{self, seed};
 use crate::cancel::Cancel;
 use crate::inputs;
 use crate::inputs::texts::Texts;
-use crate::pack::{self, Job, owners};
+use crate::pack::{self, Job, own_key, owners};
 use crate::signing::SigningKey;
 use crate::sources::{self, FoundImage, ResolveOptions};
 use anyhow::Result;
@@ -100,6 +100,7 @@ pub fn build(request: &Request, progress: &dyn Progress, cancel: &Cancel) -> Res
     }
     progress.detail("artifacts");
     let artifacts = artifacts::of(&inputs, cancel)?;
+    own_key::is_not_carried(&inputs, &artifacts, &request.keys)?;
     progress.detail("seeds of volumes");
     let mut seeds = seed::plan(&inputs, cancel)?;
     for warning in owners::settle(&mut seeds, &inputs, &images, cancel)? {

@@ -219,4 +219,17 @@ mod tests {
         assert!(error.contains("compose.yaml:"), "{error}");
         assert_eq!(std::fs::read_dir(broken.path()).unwrap().count(), 1);
     }
+
+    #[test]
+    fn stand_ins_make_no_mistakes_of_their_own() {
+        let compose = "services:\n  a:\n    image: a:1\n    ports: [\"${HTTP}:80\", \"${HTTPS}:443\", \"${BIND_IP}:8080:81\"]\n    mem_limit: ${MEM}\n    privileged: ${P}\n";
+        let folder = folder(&[("compose.yaml", compose), (".env", "COMPOSE_FILE=../other/compose.yaml\n")]);
+        let begun = init(folder.path()).unwrap();
+        assert_eq!(begun.mistakes, None);
+        let text = std::fs::read_to_string(&begun.written[0]).unwrap();
+        assert!(
+            text.contains("compose: compose.yaml\n") && text.contains("BIND_IP: { type: address"),
+            "{text}"
+        );
+    }
 }

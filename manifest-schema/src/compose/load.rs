@@ -53,6 +53,9 @@ pub struct Text<'t> {
     pub text: &'t str,
 }
 
+/// The highest level of `docs/COMPOSE.md`.
+pub const LEVEL: u8 = 2;
+
 /// The surroundings of the texts of a project.
 #[derive(Debug, Clone, Copy)]
 pub struct Beside<'b> {
@@ -63,13 +66,15 @@ pub struct Beside<'b> {
     pub reserved: Reserved,
     /// The folder of the first Compose file from that of the manifest, without `/` at its end; empty where they are one.
     pub folder: &'b str,
+    /// The level of `docs/COMPOSE.md` by which the texts are read: what a host has of an older build keeps its meaning.
+    pub level: u8,
     /// Variables of the manifest that are there and no words, like lists: they stand for no text, and not for an empty one.
     pub no_words: &'b [String],
 }
 
 impl Default for Beside<'_> {
     fn default() -> Self {
-        Self { over: None, reserved: Reserved::Refused, folder: "", no_words: &[] }
+        Self { over: None, reserved: Reserved::Refused, folder: "", level: LEVEL, no_words: &[] }
     }
 }
 
@@ -97,6 +102,7 @@ pub(super) fn load(
     load: &Load<'_>,
 ) -> Result<Loaded, Diagnostics> {
     let mut loader = Loader::new(texts.first().map_or("", |text| text.file), beside.folder, load);
+    loader.r.use_level(beside.level);
     let mut root = loader.project(texts, beside.over, env);
     if let Some(root) = &mut root {
         loader.settle_paths(root);
@@ -193,7 +199,7 @@ impl<'a> Loader<'a> {
 
     /// Reads one text.
     fn document(&mut self, source: usize, path: String, folder: &str, env: &Env) -> Option<Document> {
-        let mut documents = match yaml::compose_documents(self.r.sources(), source) {
+        let mut documents = match yaml::compose_documents(self.r.sources(), source, self.r.reads(2)) {
             Ok((documents, is_cut)) => {
                 if is_cut {
                     self.r.needs_level(2);
@@ -372,6 +378,8 @@ impl<'a> Loader<'a> {
                 r.needs_level(2);
                 Some(settled)
             }
+            // An older build carried it, and nothing else.
+            Err(above::Outside::Taken) if !r.reads(2) => None,
             Err(above::Outside::Taken) => {
                 let message = format!("`{}` takes the place of other files", shown(text));
                 r.error_in_value(place, place, message, above::Outside::Taken.hint().to_owned());

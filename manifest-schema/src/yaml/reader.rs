@@ -26,6 +26,10 @@ pub(crate) struct Reader {
     gaps: usize,
     /// The level of COMPOSE.md that what was read needs.
     level: u8,
+    /// The level by which it is read.
+    known: u8,
+    /// How often a name like one without a value was looked for.
+    looked: usize,
     /// Variables without a value, by the place of the text.
     unset: BTreeMap<Place, Vec<String>>,
     /// Names that have a value and are like one of them.
@@ -53,6 +57,8 @@ impl Reader {
             doubtful: BTreeSet::new(),
             gaps: 0,
             level: 1,
+            known: u8::MAX,
+            looked: 0,
             unset: BTreeMap::new(),
             near: BTreeMap::new(),
             unset_names: Vec::new(),
@@ -77,6 +83,23 @@ impl Reader {
     /// Adds a text that is read too, and returns its number.
     pub(crate) fn add_source(&mut self, file: impl Into<String>, text: impl Into<String>) -> usize {
         self.sources.add(file, text)
+    }
+
+    /// From now on, texts mean what readers of this level make of them.
+    pub(crate) fn use_level(&mut self, level: u8) {
+        self.known = level;
+    }
+
+    /// True where texts are read by this level, or a higher one.
+    #[must_use]
+    pub(crate) const fn reads(&self, level: u8) -> bool {
+        self.known >= level
+    }
+
+    /// The level by which texts are read.
+    #[must_use]
+    pub(crate) const fn known(&self) -> u8 {
+        self.known
     }
 
     /// Records that what is read means this only from `level` on: readers before refuse it or read it otherwise.

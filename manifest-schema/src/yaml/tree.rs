@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 /// # Errors
 /// The first mistake of syntax, with its place, the line and a hint.
 pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
-    read(Text { source: 0, file, text, merge_tags: false, private: false })
+    read(Text { source: 0, file, text, merge_tags: false, private: false, may_cut: false })
         .map(|(documents, _)| only(documents))
 }
 
@@ -30,7 +30,7 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
 /// # Errors
 /// As [`parse`].
 pub(crate) fn parse_private(file: &str, text: &str) -> Result<Node, Diagnostic> {
-    read(Text { source: 0, file, text, merge_tags: false, private: true })
+    read(Text { source: 0, file, text, merge_tags: false, private: true, may_cut: false })
         .map(|(documents, _)| only(documents))
 }
 
@@ -45,17 +45,22 @@ fn only(mut documents: Vec<Node>) -> Node {
 /// # Errors
 /// As [`parse`].
 pub fn parse_compose(sources: &Sources, source: usize) -> Result<Vec<Node>, Diagnostic> {
-    compose_documents(sources, source).map(|(documents, _)| documents)
+    compose_documents(sources, source, true).map(|(documents, _)| documents)
 }
 
-/// As [`parse_compose`]; true where a block text at the end has no line break, as the file has none.
-pub(crate) fn compose_documents(sources: &Sources, source: usize) -> Result<(Vec<Node>, bool), Diagnostic> {
+/// As [`parse_compose`]; true where a block text at the end has no line break, as the file has none, which it only `may`.
+pub(crate) fn compose_documents(
+    sources: &Sources,
+    source: usize,
+    may: bool,
+) -> Result<(Vec<Node>, bool), Diagnostic> {
     read(Text {
         source,
         file: sources.file(source),
         text: sources.text(source),
         merge_tags: true,
         private: false,
+        may_cut: may,
     })
 }
 
@@ -68,6 +73,8 @@ struct Text<'t> {
     merge_tags: bool,
     /// Keeps the content out of messages.
     private: bool,
+    /// A block text at the end may have no line break.
+    may_cut: bool,
 }
 
 /// All documents, at least one, and true where a block text was cut.
@@ -291,7 +298,7 @@ impl<'t> Builder<'t> {
         let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
         let is_last = span.end.index() >= self.characters && !self.input.text.ends_with(['\n', '\r']);
         match text.strip_suffix('\n') {
-            Some(cut) if self.input.merge_tags && is_block && is_last => {
+            Some(cut) if self.input.may_cut && is_block && is_last => {
                 self.is_cut = true;
                 Cow::Owned(cut.to_owned())
             }

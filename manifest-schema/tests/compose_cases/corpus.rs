@@ -156,3 +156,57 @@ fn names_are_not_filled_in_with_a_warning() {
     assert_eq!(parsed.warnings.len(), 1, "{:?}", parsed.warnings);
     assert!(parsed.warnings[0].message.contains("`${K:-k}` stays as it is"));
 }
+
+/// The meaning that an older build gave to a text stays on the hosts that have its bundle.
+#[test]
+fn a_text_of_level_1_keeps_its_meaning() {
+    let text = meter(
+        "restart: always\nscale: 2\nmem_limit: 512m\nenvironment: [TERM, A=1]\nlabels: { n: 010 }\nvolumes: [\"./d:/d:Z\"]\nsecurity_opt: [\"seccomp=/etc/p.json\"]\n\
+         env_file: a.env\ndeploy:\n  replicas: 3\n  resources: { limits: { memory: 256m } }\n  restart_policy: { condition: on-failure }",
+    ) + "  other:\n    image: i:1\n    deploy: { restart_policy: { delay: 5s } }\n    mem_limit: 0\n==> a.env\nPIN=#12\nT=a\t# b\n";
+    let files = text.split_once("==> a.env\n").unwrap();
+    let load = |path: &str| (path == "a.env").then(|| files.1.as_bytes().to_vec());
+    let read = |level: u8| {
+        let texts = [manifest_schema::compose::Text { file: "compose.yaml", text: files.0 }];
+        let beside = manifest_schema::compose::Beside { level, ..Default::default() };
+        manifest_schema::compose::parse_with_own(&texts, &beside, &Default::default(), &load)
+    };
+    let newest = read(2).unwrap_err().to_string();
+    assert!(newest.contains("`mem_limit` and") && newest.contains("`scale` and"), "{newest}");
+    let old = of(&read(1).unwrap());
+    let (meter, other) = (&old["services"]["meter"], &old["services"]["other"]);
+    assert_eq!(meter["restart"], "always");
+    assert_eq!(other["restart"], "always");
+    assert_eq!(
+        (&old["replicas"]["meter"], &meter["resources"]["memory_bytes"]),
+        (&json!(3), &json!(256 << 20))
+    );
+    assert_eq!(meter["environment"], json!({ "A": "1", "PIN": "", "T": "a" }));
+    assert_eq!((&meter["labels"], &meter["without"]), (&json!({ "n": "010" }), &json!(null)));
+    assert_eq!(
+        (&meter["security_opt"], &meter["mounts"][0]["selinux"]),
+        (&json!(["seccomp=/etc/p.json"]), &json!(null))
+    );
+}
+
+#[test]
+fn each_entry_alone_needs_the_level() {
+    for keys in [
+        "devices: [{ source: /dev/a, permissions: \"\" }]",
+        "healthcheck: { test: [] }",
+        "deploy: { mode: \"\" }",
+        "volumes: [{ type: volume, source: \"\", target: /x }]",
+        "environment: [\"${EXTRA:-}\"]",
+        "deploy: { resources: { limits: { memory: 1g } } }\nmem_limit: 0",
+        "mem_limit: 1g\ndeploy: { resources: { limits: { memory: 0 } } }",
+    ] {
+        let level = read("", &meter(keys)).unwrap_or_else(|error| panic!("{keys}: {error}")).level;
+        assert_eq!(level, 2, "{keys}");
+    }
+    refused(
+        "nothing",
+        "",
+        &(meter("volumes: [\"${DATA}:/d\"]") + "==> .env\nDATA=\n"),
+        &[("`:/d` has no source", 1)],
+    );
+}

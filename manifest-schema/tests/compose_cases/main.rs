@@ -21,7 +21,9 @@ pub(crate) fn read(folder: &str, text: &str) -> Result<Parsed, String> {
             None => files.entry(name).or_default().push_str(line),
         }
     }
-    let entries = files.get(".env").map(|env| compose::parse_env(".env", env).map_err(|e| e.to_string()));
+    let entries = files
+        .get(".env")
+        .map(|env| compose::parse_env(".env", env, compose::LEVEL).map_err(|e| e.to_string()));
     let entries = entries.transpose()?.unwrap_or_default();
     let mut env = entries.values;
     env.insert("COMPOSE_PROJECT_NAME".to_owned(), "plant".to_owned());

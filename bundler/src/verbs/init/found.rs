@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, Result};
 use ferry_terminal::{Class, Failure};
-use manifest_schema::Diagnostics;
 use manifest_schema::compose::{self, Beside, Text, Unset, Used};
 use manifest_schema::yaml::{self, Sources};
+use manifest_schema::{BundlePath, Diagnostics, ProjectName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -55,7 +55,12 @@ pub(super) fn look(folder: &Path) -> Result<Found> {
     let named = env.get("COMPOSE_FILE").map(|list| of_compose_file(list, &env, below));
     // Files that are not there, or not below the first, are for the person to look at.
     let all_there = |files: &Vec<String>| {
-        !files.is_empty() && files.iter().all(|file| file.starts_with(below) && folder.join(file).is_file())
+        let is_here = |file: &String| {
+            let beside =
+                file.strip_prefix(below).is_some_and(|rest| below.is_empty() || rest.starts_with('/'));
+            beside && file.parse::<BundlePath>().is_ok() && folder.join(file).is_file()
+        };
+        !files.is_empty() && files.iter().all(is_here)
     };
     let files = named.filter(all_there).unwrap_or_else(|| vec![first.clone()]);
     let mut texts = Vec::new();
@@ -71,7 +76,8 @@ pub(super) fn look(folder: &Path) -> Result<Found> {
     let variables = compose::unset_variables(&texts, &beside, &env, &load);
     // What becomes a variable is no mistake any more.
     let of_shell = variables.iter().filter(|variable| variable.used != Used::Shell);
-    let answered = of_shell.map(|variable| (variable.name.clone(), stand_in(variable.used).to_owned()));
+    let answered =
+        of_shell.zip(0_u16..).map(|(variable, number)| (variable.name.clone(), stand_in(variable, number)));
     let answered: BTreeMap<String, String> = answered.chain(env.clone()).collect();
     let mut found = Found { name, variables, defaults, ..Found::default() };
     found.defaults.retain(|name, _| !env.contains_key(name));
@@ -85,7 +91,13 @@ pub(super) fn look(folder: &Path) -> Result<Found> {
             found.volumes = parsed.project.volumes.keys().cloned().collect();
             named_files = parsed.files.into_iter().map(|file| file.path).collect();
         }
-        Err(mistakes) => found.mistakes = Some(mistakes),
+        Err(mut mistakes) => {
+            // A stand-in at fault is none of the person's.
+            let own = answered.iter().filter(|(name, _)| !env.contains_key(*name)).map(|(_, value)| value);
+            let own: Vec<&String> = own.filter(|value| !value.is_empty()).collect();
+            mistakes.0.retain(|mistake| !own.iter().any(|value| mistake.message.contains(value.as_str())));
+            found.mistakes = (!mistakes.0.is_empty()).then_some(mistakes);
+        }
     }
     found.templates = templates(folder, below, &named_files);
     found.compose = files;
@@ -107,13 +119,24 @@ fn are_yaml(texts: &[(String, String)]) -> Result<()> {
 /// Stands for the part of an image's name that a variable gives.
 pub(super) const STAND_IN: &str = "a-part-to-be-given";
 
-fn stand_in(used: Used) -> &'static str {
-    match used {
-        Used::Image => STAND_IN,
-        Used::Port => "65535",
-        Used::Path => "/x",
-        Used::Text | Used::Secret | Used::Shell => "x",
+fn stand_in(variable: &Unset, number: u16) -> String {
+    match variable.used {
+        Used::Image => STAND_IN.to_owned(),
+        Used::Port if is_address(variable) => "127.0.0.1".to_owned(),
+        // No two publish the same.
+        Used::Port => (u16::MAX - number).to_string(),
+        Used::Path => format!("./{STAND_IN}"),
+        Used::Secret => STAND_IN.to_owned(),
+        Used::Text | Used::Shell => String::new(),
     }
+}
+
+/// True for the name of an address before a port.
+pub(super) fn is_address(variable: &Unset) -> bool {
+    let name = variable.name.to_ascii_uppercase();
+    variable.used == Used::Port
+        && ["IP", "ADDR", "BIND", "HOST"].iter().any(|word| name.contains(word))
+        && !name.contains("PORT")
 }
 
 /// Plain defaults, as in `${PORT:-8080}`, outside comments.
@@ -165,7 +188,10 @@ fn collect(folder: &Path, below: &str, depth: u32, left: &mut usize, found: &mut
         let path = if below.is_empty() { name } else { format!("{below}/{name}") };
         match entry.file_type() {
             Ok(kind) if kind.is_dir() && depth < 4 => collect(folder, &path, depth + 1, left, found),
-            Ok(kind) if kind.is_file() && path.ends_with(".j2") => found.push(path),
+            // Others cannot be named in a manifest.
+            Ok(kind) if kind.is_file() && path.ends_with(".j2") && path.parse::<BundlePath>().is_ok() => {
+                found.push(path);
+            }
             _ => {}
         }
     }
@@ -181,7 +207,7 @@ fn compose_file(folder: &Path) -> Option<String> {
         let entries = std::fs::read_dir(folder.join(below)).into_iter().flatten().flatten();
         let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
-        let seen = names.filter(|name| !name.starts_with('.'));
+        let seen = names.filter(|name| !name.starts_with('.') && !FOREIGN.contains(&name.as_str()));
         seen.map(|name| if below.is_empty() { name } else { format!("{below}/{name}") }).collect()
     };
     in_folder("").or_else(|| {
@@ -209,5 +235,9 @@ fn product_name(folder: &Path) -> String {
         .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_' { c } else { '-' })
         .collect();
     let name = name.trim_matches(['-', '_']).chars().take(63).collect::<String>();
-    if name.is_empty() { "site".to_owned() } else { name }
+    match name.parse::<ProjectName>() {
+        Ok(own) if own.is_ferrys() => format!("{name}-site"),
+        Ok(_) => name,
+        Err(_) => "site".to_owned(),
+    }
 }

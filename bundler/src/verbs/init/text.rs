@@ -1,15 +1,16 @@
 //! The manifest that `ferry init` writes: with what was found, and comments on the rest.
 
 use super::SCHEMA;
-use super::found::Found;
+use super::found::{Found, is_address};
 use manifest_schema::compose::Used;
+use manifest_schema::limits::MAX_VARIABLES;
 use std::fmt::Write as _;
 
 /// The text of `ferry.yaml`.
 pub(super) fn manifest(found: &Found) -> String {
     let compose = match found.compose.as_slice() {
-        [one] => one.clone(),
-        all => format!("[{}]", all.join(", ")),
+        [one] => quoted(one),
+        all => format!("[{}]", all.iter().map(|path| quoted(path)).collect::<Vec<_>>().join(", ")),
     };
     let mut text = format!(
         "# yaml-language-server: $schema=./{SCHEMA}\n\
@@ -80,16 +81,19 @@ pub(super) fn manifest(found: &Found) -> String {
 /// The lines of the templates that are `wanted`.
 pub(super) fn configs(found: &Found, wanted: impl Fn(&str) -> bool) -> String {
     let wanted = found.templates.iter().filter(|(from, _)| wanted(from));
-    wanted.map(|(from, to)| format!("  - {{ from: {from}, to: {to} }}\n")).collect()
+    wanted.map(|(from, to)| format!("  - {{ from: {}, to: {} }}\n", quoted(from), quoted(to))).collect()
 }
 
 /// The lines of the variables that are `wanted`, by name. The shell's own are none of a site.
 pub(super) fn variables(found: &Found, wanted: impl Fn(&str) -> bool) -> String {
     let asked = found.variables.iter().filter(|one| !matches!(one.name.as_str(), "PWD" | "HOME"));
+    // A manifest takes no other keys, nor more of them.
+    let asked = asked.filter(|one| quoted(&one.name) == one.name).take(MAX_VARIABLES);
     let lines = asked.filter(|one| wanted(&one.name)).map(|one| {
         let name = &one.name;
         match one.used {
             Used::Text => format!("  {name}: {{ default: \"\" }}\n"),
+            Used::Port if is_address(one) => format!("  {name}: {{ type: address, prompt: \"{name}\" }}\n"),
             Used::Port => format!("  {name}: {{ type: port, prompt: \"{name}\" }}\n"),
             Used::Path => format!("  {name}: {{ type: path, prompt: \"{name}\" }}\n"),
             Used::Secret => format!(
@@ -99,4 +103,53 @@ pub(super) fn variables(found: &Found, wanted: impl Fn(&str) -> bool) -> String 
         }
     });
     lines.collect()
+}
+
+/// A text as a value in YAML, in quotes where it is not plain: names of files are anybody's.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '.' || c == '/');
+    let is_word =
+        matches!(text.to_ascii_lowercase().as_str(), "null" | "true" | "false" | "yes" | "no" | "on" | "off");
+    match begins && !is_word && text.chars().all(is_plain) {
+        true => text.to_owned(),
+        // JSON is YAML (YAML 1.2.2, 1.3).
+        false => serde_json::Value::from(text).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use manifest_schema::manifest::Manifest;
+
+    #[test]
+    fn names_of_files_are_values_and_nothing_else() {
+        let names = [
+            "a, b.j2",
+            "x}.j2",
+            "#h.j2",
+            "a #h.j2",
+            "&a.j2",
+            "*.j2",
+            "a: b.j2",
+            "[x].j2",
+            "{{ x }}.j2",
+            "-.j2",
+            "no",
+            "a'\"b.j2",
+            "ü.j2",
+        ];
+        let templates = names.iter().map(|name| ((*name).to_owned(), format!("config/{name}"))).collect();
+        let found = Found {
+            name: "site".to_owned(),
+            compose: vec!["a b.yaml".to_owned(), "c,d.yaml".to_owned()],
+            templates,
+            ..Found::default()
+        };
+        let read = Manifest::parse("ferry.yaml", &manifest(&found)).unwrap();
+        let from: Vec<&str> = read.configs.iter().map(|config| config.from.as_str()).collect();
+        assert_eq!(from, names);
+        assert_eq!(read.compose[1].as_str(), "c,d.yaml");
+    }
 }

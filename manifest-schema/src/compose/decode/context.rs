@@ -196,7 +196,7 @@ impl<'a> Context<'a> {
         used_by: String,
         object: Option<(Target, String)>,
     ) -> Option<String> {
-        if text == "~" || text.starts_with("~/") {
+        if text.starts_with('~') {
             let message = format!("`{}` depends on who runs the installer", shown(text));
             let hint = "put the file beside the Compose file and name it like ./config/file";
             self.r.error(&place, message, hint);
@@ -258,6 +258,9 @@ impl<'a> Context<'a> {
 
     /// The value of a pair. A number is the number that it is, as Compose has it: 8 for `010`, 1 for `1.0`.
     fn of_pair(&mut self, pair: Pair) -> String {
+        if !self.r.reads(2) {
+            return pair.value.unwrap_or_default();
+        }
         if pair.number.is_some() && pair.number != pair.value {
             self.r.needs_level(2);
         }

@@ -3,11 +3,11 @@
 
 use super::context::Context;
 use super::devices;
-use crate::compose::model::{Reserved, Resources, Restart};
+use crate::compose::model::{Resources, Restart};
 use crate::diagnostic::shown;
 use crate::limits::MAX_REPLICAS;
 use crate::quantity;
-use crate::yaml::{Key, Node};
+use crate::yaml::{Key, Node, Value};
 
 /// `deploy`; a restart policy found there is returned.
 pub(super) fn decode(
@@ -23,7 +23,8 @@ pub(super) fn decode(
             "restart_policy" => restart = restart_policy(context, node),
             "replicas" => *replicas = self::replicas(context, key, node),
             "mode" => match context.r.string("mode", node).as_deref() {
-                Some("replicated" | "global" | "") | None => {}
+                Some("replicated" | "global") | None => {}
+                Some("") => context.r.needs_level(2),
                 Some(other) => {
                     let message = format!("the deploy mode `{}` is not supported", shown(other));
                     context.r.error(node, message, "delete it");
@@ -116,6 +117,9 @@ fn restart_policy(context: &mut Context<'_>, node: &Node) -> Option<Restart> {
             ),
         }
     }
+    if !context.r.reads(2) && condition.is_none() {
+        return Some(Restart::Always);
+    }
     if condition.as_deref().is_none_or(str::is_empty) {
         context.r.needs_level(2);
         let message =
@@ -194,30 +198,46 @@ fn cpu_limit(context: &mut Context<'_>, node: &Node) -> Option<i64> {
     context.r.parsed("cpus", node, cpus)
 }
 
-/// Limits that stand in two places have to be the same; which counts is said nowhere. A release that a host has already
-/// keeps those of `deploy`.
+/// Limits that stand in two places have to be the same; which counts is said nowhere. By level 1, the later one counts.
 pub(super) fn same_limits(
     context: &mut Context<'_>,
     service: &Node,
     (own, deployed): (&mut Resources, Resources),
 ) {
     let mut agree = |key: &str, there: &str, own: &mut Option<i64>, deployed: Option<i64>| {
-        let (one, other) = (own.filter(|value| *value != 0), deployed.filter(|value| *value != 0));
-        if let (Some(one), Some(other)) = (one, other)
-            && one != other
-            && context.reserved == Reserved::Refused
+        let (Some(one), Some(other)) = (*own, deployed) else {
+            *own = own.or(deployed);
+            return;
+        };
+        if !context.r.reads(2) {
+            *own = Some(if is_later(service, key) { one } else { other });
+            return;
+        }
+        if one != other {
+            context.r.needs_level(2);
+        }
+        if one != other
+            && one != 0
+            && other != 0
             && let Some(node) = service.get(key)
         {
             let message = format!("`{key}` and `deploy.resources.{there}` are not the same");
             context.r.error(node, message, "delete one of them");
         }
-        *own = other.or(one).or(deployed).or(*own);
+        *own = Some(if other == 0 { one } else { other });
     };
     agree("mem_limit", "limits.memory", &mut own.memory_bytes, deployed.memory_bytes);
     agree("cpus", "limits.cpus", &mut own.nano_cpus, deployed.nano_cpus);
     agree("pids_limit", "limits.pids", &mut own.pids, deployed.pids);
     let reserved = deployed.memory_reservation_bytes;
     agree("mem_reservation", "reservations.memory", &mut own.memory_reservation_bytes, reserved);
+}
+
+/// True where `key` of a service stands behind its `deploy`.
+pub(super) fn is_later(service: &Node, key: &str) -> bool {
+    let Value::Map(entries) = &service.value else { return false };
+    let place = |wanted: &str| entries.iter().position(|(key, _)| key.text == wanted);
+    place(key) > place("deploy")
 }
 
 /// `0.5` CPUs in billionths.

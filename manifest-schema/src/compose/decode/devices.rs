@@ -40,6 +40,9 @@ pub(super) fn devices(
             continue;
         }
         let target = target.unwrap_or_else(|| source.clone());
+        if permissions.as_deref() == Some("") {
+            context.r.needs_level(2);
+        }
         let permissions = permissions.filter(|text| !text.is_empty()).unwrap_or_else(|| "rwm".to_owned());
         let good = source.starts_with('/')
             && target.starts_with('/')

@@ -32,6 +32,7 @@ pub(super) fn decode(
             Some(value) => {
                 values.insert(pair.key, value);
             }
+            None if !context.r.reads(2) => {}
             None => {
                 context.r.needs_level(2);
                 context.r.warn(
@@ -49,6 +50,20 @@ pub(super) fn decode(
     }
     without.retain(|name| !values.contains_key(name));
     (values, without)
+}
+
+/// The values of a command in the container, which has the container's for those without one.
+pub(super) fn of_hook(context: &mut Context<'_>, node: &Node) -> BTreeMap<String, String> {
+    let pairs = context.pairs("environment", node);
+    let values = pairs.into_iter().filter_map(|pair| {
+        if pair.key.is_empty() || pair.key.contains(['=', '\0']) {
+            context.r.error(&pair.place, "an environment variable has no name", "write `NAME: value`");
+            return None;
+        }
+        let value = pair.value.or_else(|| context.env.get(&pair.key).cloned())?;
+        Some((pair.key, value))
+    });
+    values.collect()
 }
 
 /// The files' values, for what a service does not say itself. Read once it is known which services
@@ -140,7 +155,7 @@ fn file_values(
 ) -> BTreeMap<String, String> {
     let place = node.place;
     let name = crate::paths::normal(path);
-    if name.parse::<BundlePath>().is_err() || name.starts_with('~') {
+    if name.parse::<BundlePath>().is_err() || path.starts_with('~') {
         let used_by = format!("service `{}`", context.service);
         let _: Option<String> = context.relative_file(what, path, place, FileUse::EnvFile, used_by, None);
         return BTreeMap::new();
@@ -176,7 +191,7 @@ fn file_values(
         }
         return dotenv::parse_raw(&text);
     }
-    match dotenv::parse(&name, &text, context.env) {
+    match dotenv::parse(&name, &text, context.env, context.r.known()) {
         Ok(entries) => {
             context.r.needs_level(entries.level);
             context.r.append_warnings(entries.warnings);

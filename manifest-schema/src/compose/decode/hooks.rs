@@ -16,7 +16,7 @@ pub(super) fn decode(context: &mut Context<'_>, what: &str, node: &Node) -> Vec<
                 "user" => hook.user = context.r.string("user", node),
                 "privileged" => hook.privileged = context.r.boolean("privileged", node).unwrap_or(false),
                 "working_dir" => hook.working_dir = context.r.string("working_dir", node),
-                "environment" => hook.environment = environment::decode(context, Some(node)).0,
+                "environment" => hook.environment = environment::of_hook(context, node),
                 _ => context.r.unknown_key(
                     key,
                     &format!("`{what}`"),

@@ -56,6 +56,10 @@ fn short(context: &mut Context<'_>, node: &Node, text: &str) -> Option<Mount> {
     let target = container_path(context, node, target)?;
     let source = match source {
         None => MountSource::Anonymous,
+        Some("") => {
+            context.r.error(node, format!("`{}` has no source", shown(text)), EXAMPLE);
+            return None;
+        }
         Some(source) if source.starts_with(['.', '/', '~']) => bind(context, node, source, true)?,
         Some(source) => named(context, node, source)?,
     };
@@ -239,8 +243,11 @@ fn long(context: &mut Context<'_>, node: &Node) -> Option<Mount> {
 
 /// The engine labels the files for the container on a host with SELinux, `Z` for it alone.
 fn relabel(context: &mut Context<'_>, option: &str, selinux: &mut Option<String>) {
-    context.r.needs_level(2);
-    *selinux = Some(option.to_owned());
+    // Older builds ignored it.
+    if context.r.reads(2) {
+        context.r.needs_level(2);
+        *selinux = Some(option.to_owned());
+    }
 }
 
 /// An absolute path in a container, with `/` at its end taken away.

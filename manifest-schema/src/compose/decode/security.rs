@@ -17,7 +17,11 @@ pub(super) fn options(context: &mut Context<'_>, node: &Node) -> Vec<String> {
         let Some(text) = context.r.string("security_opt", item) else { continue };
         let profile = text.strip_prefix("seccomp=").or_else(|| text.strip_prefix("seccomp:"));
         match profile {
-            Some(path) if !matches!(path, "unconfined" | "builtin" | "") && !path.starts_with('{') => {
+            Some(path)
+                if context.r.reads(2)
+                    && !matches!(path, "unconfined" | "builtin" | "")
+                    && !path.starts_with('{') =>
+            {
                 let written = context.files.len();
                 match seccomp(context, item, path) {
                     Some(profile) => options.push(format!("seccomp={profile}")),

@@ -5,7 +5,7 @@
 
 use super::context::{Context, Target};
 use super::{depends, deploy, devices, environment, files, health, hooks, mounts, networks, ports, security};
-use crate::compose::model::{Logging, NetworkAttachment, Reserved, Resources, Service};
+use crate::compose::model::{Logging, NetworkAttachment, Resources, Service};
 use crate::diagnostic::{nearest, shown};
 use crate::quantity;
 use crate::yaml::{Key, Node, Value};
@@ -223,15 +223,17 @@ pub(super) fn decode(context: &mut Context<'_>, name: &Key, node: &Node) -> Serv
     if restart.is_some() && deploy_restart.is_some() && restart != deploy_restart {
         context.r.needs_level(2);
     }
-    service.restart = deploy_restart.or(restart).unwrap_or_default();
+    let in_order = if context.r.reads(2) { [deploy_restart, restart] } else { [restart, deploy_restart] };
+    service.restart = in_order.into_iter().flatten().next().unwrap_or_default();
     deploy::same_limits(context, node, (&mut service.resources, deployed));
     if let (Some(one), Some(other), Some(node)) = (scale, deploy_replicas, node.get("scale"))
         && one != other
-        && context.reserved == Reserved::Refused
+        && context.r.reads(2)
     {
         context.r.error(node, "`scale` and `deploy.replicas` are not the same", "delete one of them");
     }
-    service.replicas = scale.or(deploy_replicas);
+    service.replicas =
+        if deploy::is_later(node, "scale") { scale.or(deploy_replicas) } else { deploy_replicas.or(scale) };
     if mac_address.is_some() {
         // It is that of the first network.
         let first = service.networks.iter_mut().max_by_key(|(_, attachment)| attachment.priority);

@@ -5,6 +5,7 @@
 //! interpolated from the names above them and the given environment; ` #` behind a value begins a comment, and a value
 //! may begin with `#`. Mistakes name the line, but do not repeat it: it may hold a password.
 
+use super::LEVEL;
 use super::interpolate::interpolate;
 use super::unset::{is_secret, of_shell};
 use crate::diagnostic::shown;
@@ -19,15 +20,15 @@ pub(in crate::compose) const MARK: char = '\u{feff}';
 /// # Errors
 /// All mistakes of the text, each with its place.
 pub fn parse_dotenv(file: &str, text: &str) -> Result<BTreeMap<String, String>, Diagnostics> {
-    parse_env(file, text).map(|entries| entries.values)
+    parse_env(file, text, LEVEL).map(|entries| entries.values)
 }
 
-/// As [`parse_dotenv`], with what else is to be known of the text.
+/// As [`parse_dotenv`], by a level of `docs/COMPOSE.md`, with what else is to be known of the text.
 ///
 /// # Errors
 /// All mistakes of the text, each with its place.
-pub fn parse_env(file: &str, text: &str) -> Result<Entries, Diagnostics> {
-    parse(file, text, &BTreeMap::new())
+pub fn parse_env(file: &str, text: &str, known: u8) -> Result<Entries, Diagnostics> {
+    parse(file, text, &BTreeMap::new(), known)
 }
 
 /// The entries of a file.
@@ -46,6 +47,7 @@ pub(in crate::compose) fn parse(
     file: &str,
     text: &str,
     env: &BTreeMap<String, String>,
+    known: u8,
 ) -> Result<Entries, Diagnostics> {
     if text.len() > limits::MAX_YAML_BYTES {
         let message =
@@ -53,7 +55,7 @@ pub(in crate::compose) fn parse(
         return Err(Diagnostic::new(file, message).into());
     }
     let rest = text.trim_start_matches(MARK);
-    let mut reader = Reader { file, rest, line: 1, level: 1, warnings: Vec::new() };
+    let mut reader = Reader { file, rest, line: 1, level: 1, known, warnings: Vec::new() };
     let mut found = Diagnostics::default();
     let mut values = BTreeMap::new();
     let mut known = env.clone();
@@ -88,6 +90,8 @@ struct Reader<'t> {
     rest: &'t str,
     line: usize,
     level: u8,
+    /// The level by which it is read.
+    known: u8,
     warnings: Vec<Diagnostic>,
 }
 
@@ -146,7 +150,7 @@ impl<'t> Reader<'t> {
                 if value.starts_with('#') || value.contains("\t#") {
                     self.level = 2;
                 }
-                unquoted(value).to_owned()
+                if self.known < 2 { unquoted_1(value) } else { unquoted(value) }.to_owned()
             }
         };
         match interpolate(&value, env, limit) {
@@ -218,6 +222,15 @@ impl<'t> Reader<'t> {
 }
 
 /// A value without quotes, up to ` #`: a comment needs a value before it.
+/// By level 1: a `#` at the beginning, or behind a tab, began a comment too.
+fn unquoted_1(value: &str) -> &str {
+    if value.starts_with('#') {
+        return "";
+    }
+    let end = value.find(" #").into_iter().chain(value.find("\t#")).min();
+    end.and_then(|end| value.get(..end)).unwrap_or(value).trim_end()
+}
+
 fn unquoted(value: &str) -> &str {
     value.split_once(" #").map_or(value, |(value, _)| value).trim_end()
 }

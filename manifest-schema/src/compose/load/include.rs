@@ -94,7 +94,7 @@ impl Loader<'_> {
             let text = self.read(&path, at, "include", FileUse::EnvFile)?;
             let mut below = own.clone();
             below.extend(env.clone());
-            match dotenv::parse(&self.shown_path(&path), &text, &below) {
+            match dotenv::parse(&self.shown_path(&path), &text, &below, self.r.known()) {
                 Ok(entries) => {
                     self.r.needs_level(entries.level);
                     self.r.append_warnings(entries.warnings);

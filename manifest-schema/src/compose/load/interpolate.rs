@@ -5,7 +5,7 @@
 //! place: `unset` judges it by what it is for. Only `$NAME`, `${` and `$$` mean something; any other `$` is text.
 
 use crate::diagnostic::{nearest, shown};
-use crate::limits::{MAX_INTERPOLATED_BYTES, MAX_INTERPOLATION_DEPTH};
+use crate::limits::{MAX_INTERPOLATED_BYTES, MAX_INTERPOLATION_DEPTH, MAX_MISTAKES};
 use crate::yaml::{Node, Reader, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -350,7 +350,8 @@ fn push_value(output: &mut Filled, name: &str, env: &Env, limit: usize) -> Resul
     match env.get(name) {
         Some(value) => push(output, value, limit),
         None => {
-            if !output.unset.iter().any(|other| other == name) {
+            // More of one text are told by nobody.
+            if output.unset.len() < MAX_MISTAKES && !output.unset.iter().any(|other| other == name) {
                 output.unset.push(name.to_owned());
             }
             Ok(())

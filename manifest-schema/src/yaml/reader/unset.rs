@@ -14,7 +14,8 @@ impl Reader {
         near: impl FnOnce(&str) -> Option<String>,
     ) {
         let Some(first) = names.first() else { return };
-        if self.near.len() < MAX_MISTAKES
+        self.looked += 1;
+        if self.looked <= MAX_MISTAKES
             && let Some(near) = near(first)
         {
             self.near.insert(first.clone(), near);
@@ -47,7 +48,12 @@ impl Reader {
 
     /// The list in words, with lines for `.env`.
     pub(super) fn told_unset(&self) -> Option<Diagnostic> {
-        let names: Vec<String> = self.unset_names.iter().map(|(name, _)| name.clone()).collect();
+        let names = self.unset_names.iter().take(MAX_MISTAKES);
+        let names: Vec<String> = names.map(|(name, _)| name.clone()).collect();
+        let more = match self.unset_names.len() - names.len() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
         let lines: String = names.iter().map(|name| format!("\n    {name}=")).collect();
         let what = if self.unset_is_refused { "" } else { ", and nothing stands in their places" };
         let message = match names.as_slice() {
@@ -58,7 +64,11 @@ impl Reader {
                     self.near_unset(name).map_or(name.clone(), |near| format!("{name} ({near})"))
                 };
                 let named: Vec<String> = names.iter().map(near).collect();
-                format!("{} variables have no value{what}: {}", names.len(), named.join(", "))
+                format!(
+                    "{} variables have no value{what}: {}{more}",
+                    self.unset_names.len(),
+                    named.join(", ")
+                )
             }
         };
         let mut told = Diagnostic::new(self.sources.file(0), message);
