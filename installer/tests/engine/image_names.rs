@@ -1,9 +1,10 @@
 //! Containers are made by the name of their image, and a name means what it means at that moment.
 
 use crate::engine::support::{FOREVER, IMAGE, Site, archive, load, shell};
-use installer::engine::ImageName;
+use installer::engine::{EngineKind, ImageName};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 #[tokio::test]
 #[ignore = "needs FERRY_TEST_ENGINE"]
@@ -25,6 +26,10 @@ async fn a_name_that_moves_never_decides_what_runs() {
             engine.tag(other, &moves).await.unwrap();
             engine.tag(image, &moves).await.unwrap();
             times += 1;
+            // Podman is asked by ID alone, and its store fails others who look while names move without pause.
+            if engine.facts().kind == EngineKind::Podman {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
         }
         times
     });
@@ -32,7 +37,7 @@ async fn a_name_that_moves_never_decides_what_runs() {
     site.add("web", shell(FOREVER)).replicas = Some(CONTAINERS);
     site.install().await;
     stop.store(true, Ordering::Relaxed);
-    println!("the name went back and forth {} times", mover.await.unwrap());
+    assert!(mover.await.unwrap() > 0, "the name has to move");
     let containers = site.containers().await;
     assert_eq!(containers.len(), usize::from(CONTAINERS));
     for (container, (id, _)) in containers {
