@@ -88,7 +88,7 @@ mod tests {
 
     /// The fact of a program without these features about a golden bundle of version 2, and the whole failure.
     fn said(name: &str, lacking: &[&str]) -> Option<(String, String)> {
-        let bytes = std::fs::read(fixtures::golden::v2().join(name)).unwrap();
+        let bytes = std::fs::read(fixtures::golden::folder_2(name).join(name)).unwrap();
         let mut reader = bytes.as_slice();
         let known: Vec<Feature> =
             FEATURES.iter().copied().filter(|feature| !lacking.contains(&feature.name)).collect();

@@ -110,19 +110,19 @@ fn version_2_is_written_where_it_is_needed() {
     fs::create_dir_all(&sites).unwrap();
     for name in golden::BUNDLES_2 {
         let site = name.trim_end_matches(".fz");
-        run(command(stock("cp")).arg("-r").arg(golden::v2().join("src").join(site)).arg(&sites));
+        run(command(stock("cp")).arg("-r").arg(golden::folder_2(name).join("src").join(site)).arg(&sites));
     }
     run(command(stock("python3")).arg(golden::v2().join("src/inputs.py")).arg(&sites));
     for name in golden::BUNDLES_2 {
         let (said, new) = built(&sites.join(name.trim_end_matches(".fz")), folder.path());
         let _ = said.does_not_say("warning");
-        let [mut was, mut is] = [release(&golden::v2().join(name)), release(&new)];
+        let [mut was, mut is] = [release(&golden::folder_2(name).join(name)), release(&new)];
         for release in [&mut was, &mut is] {
             release["built_with"] = Value::Null;
         }
         assert_eq!(was, is, "ferry.json of {name}");
         assert_eq!(is["ferry"], 2);
-        let (was, is) = (fs::read(golden::v2().join(name)).unwrap(), fs::read(&new).unwrap());
+        let (was, is) = (fs::read(golden::folder_2(name).join(name)).unwrap(), fs::read(&new).unwrap());
         // HEAD's size, version, counts and the extension; the rest follows from `ferry.json`.
         assert_eq!((&was[..17], &was[29..49], &was[57..61]), (&is[..17], &is[29..49], &is[57..61]), "{name}");
         assert_eq!((is[17 + 12 + 8], &is[17 + 12 + 72..17 + 12 + 84]), (2, &br#"{"needs":[]}"#[..]));

@@ -136,7 +136,7 @@ fn the_program_of_0_1_0_says_that_it_is_too_old() {
     let fingerprint = golden::fingerprint().unwrap();
     for name in golden::BUNDLES_2 {
         let file = folder.path().join(name);
-        fs::copy(golden::v2().join(name), &file).unwrap();
+        fs::copy(golden::folder_2(name).join(name), &file).unwrap();
         let path = file.to_str().unwrap();
         for verb in [&["verify"][..], &["--no-input"], &["--no-input", "--dry-run"]] {
             let arguments = [verb, &["--trust", &fingerprint, path]].concat();
