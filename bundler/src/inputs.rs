@@ -81,7 +81,7 @@ pub(crate) fn from_texts(texts: Texts, renderer: &dyn Renderer) -> Result<Inputs
         Ok(renderings) => renderings,
         Err(error) => {
             found.0.extend(error.downcast::<Diagnostics>()?.0);
-            found.0.extend(missing::all(&manifest, &mentions, &folder));
+            missing::add(&mut found, &manifest, &mentions, &folder);
             return Err(found.into());
         }
     };
@@ -146,9 +146,7 @@ pub(crate) fn from_texts(texts: Texts, renderer: &dyn Renderer) -> Result<Inputs
         }
     });
     if !found.0.is_empty() {
-        let known: BTreeSet<String> = found.0.iter().map(ToString::to_string).collect();
-        let others = missing::all(&manifest, &mentions, &folder);
-        found.0.extend(others.into_iter().filter(|other| !known.contains(&other.to_string())));
+        missing::add(&mut found, &manifest, &mentions, &folder);
         return Err(found.into());
     }
     let templates: BTreeSet<String> =

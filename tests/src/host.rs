@@ -192,7 +192,13 @@ impl Host {
     #[track_caller]
     #[must_use]
     pub fn images_shown(&self) -> Vec<String> {
-        let list = self.docker_text(&["ps", "--all", "--format", "{{.Names}} {{.Image}}"]);
+        self.listed("{{.Names}} {{.Image}}")
+    }
+
+    /// A line for each container in this format, sorted.
+    #[track_caller]
+    fn listed(&self, format: &str) -> Vec<String> {
+        let list = self.docker_text(&["ps", "--all", "--format", format]);
         let mut lines: Vec<String> = list.lines().map(str::to_owned).collect();
         lines.sort();
         lines
@@ -215,10 +221,7 @@ impl Host {
     #[track_caller]
     #[must_use]
     pub fn containers(&self) -> Vec<String> {
-        let text = self.docker_text(&["ps", "--all", "--format", "{{.Names}} {{.State}}"]);
-        let mut names: Vec<String> = text.lines().map(str::to_owned).collect();
-        names.sort();
-        names
+        self.listed("{{.Names}} {{.State}}")
     }
 
     /// All that is on the host: what the engine holds and what lies in Ferry's folder.

@@ -93,7 +93,7 @@ impl Texts {
         }
         let configs = read_configs(&manifest, &mentions, &folder, &mut found);
         if compose.len() < manifest.compose.len() {
-            found.0.extend(missing::all(&manifest, &mentions, &folder));
+            missing::add(&mut found, &manifest, &mentions, &folder);
             return Err(found.into());
         }
         let renamed = false;

@@ -64,8 +64,7 @@ pub fn parse_with_own(
 ) -> Result<Parsed, Diagnostics> {
     let loaded = load::load(texts, beside, env, load)?;
     let root = loaded.root;
-    let active = env.get("COMPOSE_PROFILES").map_or("", String::as_str);
-    let active: Vec<&str> = active.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let active = active_profiles(env);
     let resting = left_out(&root, &active);
     let mut context = Context::new(loaded.reader, env, load);
     (context.overrides, context.site) = (loaded.overrides, loaded.site);
@@ -122,6 +121,12 @@ pub fn parse_with_own(
     Ok(Parsed { merged, project, left_out, sources, warnings, files, dropped, level, unused_volumes, unset })
 }
 
+/// The profiles that are switched on.
+fn active_profiles(env: &BTreeMap<String, String>) -> Vec<&str> {
+    let list = env.get("COMPOSE_PROFILES").map_or("", String::as_str);
+    list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
+}
+
 /// The variables without a value that the texts of a project name, by name: also of one with mistakes, as long as it
 /// can be read.
 pub fn unset_variables(
@@ -131,8 +136,7 @@ pub fn unset_variables(
     load: &dyn Fn(&str) -> Option<Vec<u8>>,
 ) -> Vec<Unset> {
     let Ok(mut loaded) = load::load(texts, beside, env, load) else { return Vec::new() };
-    let active = env.get("COMPOSE_PROFILES").map_or("", String::as_str);
-    let active: Vec<&str> = active.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let active = active_profiles(env);
     let resting = left_out(&loaded.root, &active).names();
     let used = used(&loaded.root, &resting);
     let counts = unset::Counts { left_out: &resting, used: &used };

@@ -114,6 +114,16 @@ fn assert_shared(built: &Built, release: &Value, what: &str) {
     }
 }
 
+/// It builds, and holds both images with the layers that they share.
+#[track_caller]
+fn assert_builds_both(site: &Site, what: &str) {
+    let built = site.build(&["--offline"]);
+    let release = &built.inspect()["release"];
+    assert_holds(release, "small/front:1.0.0", &site.images[0], what);
+    assert_holds(release, "small/ticker:1", &site.images[1], what);
+    assert_shared(&built, release, what);
+}
+
 #[test]
 fn archives_and_layouts_of_every_dialect_give_the_same_image() {
     for (label, dialect) in Dialect::ALL {
@@ -122,11 +132,7 @@ fn archives_and_layouts_of_every_dialect_give_the_same_image() {
             if label.starts_with("oci") && !label.contains("archive") { "dist/any" } else { "dist/any.tar" };
         site.front_from(Some(&format!("{}:{name}", dialect.transport())));
         site.archive(&site.images[..1], dialect, name);
-        let built = site.build(&["--offline"]);
-        let release = &built.inspect()["release"];
-        assert_holds(release, "small/front:1.0.0", &site.images[0], label);
-        assert_holds(release, "small/ticker:1", &site.images[1], label);
-        assert_shared(&built, release, label);
+        assert_builds_both(&site, label);
     }
 }
 
@@ -142,11 +148,7 @@ fn both_images_in_one_archive_by_their_names() {
         site.front_from(Some(&source));
         site.edit("ferry.yaml", "docker-archive:dist/ticker.tar", &source);
         site.archive(&site.images, dialect, "dist/both.tar");
-        let built = site.build(&["--offline"]);
-        let release = &built.inspect()["release"];
-        assert_holds(release, "small/front:1.0.0", &site.images[0], label);
-        assert_holds(release, "small/ticker:1", &site.images[1], label);
-        assert_shared(&built, release, label);
+        assert_builds_both(&site, label);
     }
 }
 
